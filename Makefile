@@ -1,0 +1,33 @@
+# The two commands of a new user: `make demo` (set-up and main job) and `make test` (set-up and tests).
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+
+.PHONY: setup demo test lint data clean
+
+setup: $(INSTALLED)
+
+$(INSTALLED): setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,dev]'
+	touch $@
+
+demo: $(INSTALLED)
+	$(VENV)/bin/wenlan quickstart
+
+test: $(INSTALLED)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/python -m pytest
+
+lint: $(INSTALLED)
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+# Rebuilds data/emoji7 from its pinned sources: needs node and npm; users never run this.
+data: $(INSTALLED)
+	$(VENV)/bin/python -m pip install --quiet '.[build-data]'
+	$(VENV)/bin/python -m wenlan.data.build_emoji7
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,270 @@
+"""Configurations of BriVL: a vision tower, a text tower, and the contrastive objective that joins them.
+
+Every published variant is a value of these classes (`BriVLConfig.from_variant`), never a subclass. The defaults are
+the released grid checkpoint of the Nature Communications paper ("nmi").
+"""
+
+import difflib
+from dataclasses import fields
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+CHINESE_BERT_VOCAB_SIZE = 21128
+
+# What differs from the defaults. "1.0" is the released configuration of BAAI-WuDao/BriVL. Of "2.0" only the RoBERTa-large
+# text encoder, the grid of 6x6 cells + whole image and 650 M pairs are published; backbone, image size and queue are unconfirmed.
+BRIVL_VARIANTS: dict[str, dict[str, Any]] = {
+    "nmi": {},
+    "1.0": {"vision_config": {"image_size": 380, "grid_scales": [1]}},
+    "2.0": {
+        "vision_config": {
+            "backbone": "tf_efficientnet_b7.ns_jft_in1k",
+            "image_size": 600,
+            "hidden_size": 2560,
+            "projection_dim": 2560,
+        },
+        "text_config": {
+            "encoder_config": {
+                "model_type": "bert",
+                "vocab_size": CHINESE_BERT_VOCAB_SIZE,
+                "hidden_size": 1024,
+                "num_hidden_layers": 24,
+                "num_attention_heads": 16,
+                "intermediate_size": 4096,
+            },
+            "projection_dim": 2560,
+        },
+        "queue_size": 13440,
+    },
+}
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+class _TowerConfig(PreTrainedConfig):
+    """Fields that both towers share: the transformer over regions or tokens, and the projection."""
+
+    projection_dim: int = 2048
+    num_hidden_layers: int = 4
+    num_attention_heads: int = 4
+    intermediate_size: int = 2048
+    hidden_dropout_prob: float = 0.1
+    layer_norm_eps: float = 1e-5
+    initializer_range: float = 0.02
+    trainable_backbone: list[str] | None = None
+
+    @property
+    def width(self) -> int:
+        """Width of the transformer over regions or tokens."""
+        return self.hidden_size
+
+    def validate_tower(self) -> None:
+        """Raises ValueError for sizes that cannot work."""
+        name = type(self).__name__
+        _require(
+            self.width % self.num_attention_heads == 0,
+            f"{name}: the width {self.width} is not a multiple of num_attention_heads={self.num_attention_heads}.",
+        )
+        _require(self.projection_dim > 0, f"{name}: projection_dim must be positive, got {self.projection_dim}.")
+        _require(
+            0 <= self.hidden_dropout_prob < 1,
+            f"{name}: hidden_dropout_prob must be in [0, 1), got {self.hidden_dropout_prob}.",
+        )
+
+
+@strict
+class BriVLVisionConfig(_TowerConfig):
+    r"""The image tower: CNN backbone, region pooling, transformer over regions, projection.
+
+    Args:
+        backbone: timm model name; its last feature map (`forward_features`) is pooled into regions.
+        backbone_kwargs: further keyword arguments of `timm.create_model`.
+        image_size: side of the square input in pixels.
+        hidden_size: width of the region vectors after the region projection.
+        grid_scales: the regions used when no boxes are given: a grid of s x s cells for each s in this order.
+            `[6, 1]` is the multi-scale patch pooling of the released grid checkpoint, `[1]` the whole image.
+        max_regions: number of box rows of a batch that comes with detector boxes (36 boxes + the whole image).
+        region_samples: bilinear samples per region along each axis.
+        stretch_boxes: True keeps the original's misaligned sampling (boxes are stretched by W / (W - 1) about the
+            origin), with which the released weights were trained; False samples where the box is.
+        projection_dim: size of the embedding; equal in both towers.
+        trainable_backbone: dotted parts of parameter names that train, e.g. `["blocks.5", "blocks.6"]`; None trains
+            all of the backbone, `[]` nothing. The original trains `["blocks.3", "blocks.4", "blocks.5", "blocks.6"]`.
+        train_batch_norm: False keeps every batch norm of the backbone in evaluation mode while training. The original
+            updates the running statistics of all of them, also of frozen ones.
+
+    Source: configuration files of BAAI-WuDao/BriVL and the BriVL-NMI code.
+    """
+
+    model_type = "brivl_vision_model"
+    base_config_key = "vision_config"
+
+    backbone: str = "tf_efficientnet_b5.ns_jft_in1k"
+    backbone_kwargs: dict | None = None
+    image_size: int = 456
+    hidden_size: int = 2048
+    grid_scales: list[int] | tuple[int, ...] = (6, 1)
+    max_regions: int = 37
+    region_samples: int = 4
+    stretch_boxes: bool = True
+    train_batch_norm: bool = True
+
+    def validate_regions(self) -> None:
+        """Raises ValueError for an empty grid or sizes below one."""
+        _require(
+            len(self.grid_scales) > 0 and min(self.grid_scales) >= 1,
+            f"BriVLVisionConfig: grid_scales must be positive integers such as [6, 1], got {list(self.grid_scales)}.",
+        )
+        for name in ("image_size", "max_regions", "region_samples"):
+            _require(getattr(self, name) >= 1, f"BriVLVisionConfig: {name} must be at least 1, got {getattr(self, name)}.")
+
+
+@strict
+class BriVLTextConfig(_TowerConfig):
+    r"""The text tower: any transformers text encoder, a transformer over its tokens, projection.
+
+    Args:
+        encoder_config: configuration of the text encoder (`model_type` names it; BERT when absent). The default has the
+            sizes of hfl/chinese-roberta-wwm-ext.
+        max_text_length: tokens per text, specials included; longer input is cut.
+        attend_padding: True gives the encoder no attention mask, as the original does, so that an embedding depends
+            on the padded length: pad every text to `max_text_length` (faithful mode, for converted checkpoints).
+        projection_dim: size of the embedding; equal in both towers.
+        trainable_backbone: as in `BriVLVisionConfig`, e.g. `["layer.8", "layer.9", "layer.10", "layer.11"]`.
+
+    Source: configuration files of BAAI-WuDao/BriVL and the BriVL-NMI code.
+    """
+
+    model_type = "brivl_text_model"
+    base_config_key = "text_config"
+    sub_configs_defaults = {
+        "encoder_config": SubConfigSpec(
+            AutoConfig, model_type="bert", init_kwargs={"vocab_size": CHINESE_BERT_VOCAB_SIZE}
+        ),
+    }
+
+    encoder_config: dict | PreTrainedConfig | None = None
+    max_text_length: int = 80
+    attend_padding: bool = True
+
+    @property
+    def width(self) -> int:
+        """Width of the transformer over tokens: the hidden size of the text encoder."""
+        return self.encoder_config.hidden_size
+
+    def validate_text_length(self) -> None:
+        """Raises ValueError for a length that the encoder has no positions for."""
+        positions = getattr(self.encoder_config, "max_position_embeddings", self.max_text_length)
+        _require(
+            2 <= self.max_text_length <= positions,
+            f"BriVLTextConfig: max_text_length must be in 2..{positions} (the positions of the text encoder), "
+            f"got {self.max_text_length}.",
+        )
+
+
+@strict
+class BriVLConfig(PreTrainedConfig):
+    r"""BriVL: two towers, their similarity, and the momentum-queue objective of pre-training.
+
+    Args:
+        text_config, vision_config: the towers.
+        temperature: divisor of the cosine similarities; fixed, not learnt.
+        queue_size: number of negative pairs kept for pre-training.
+        momentum: m of the momentum towers, `key = m * key + (1 - m) * query`.
+        multi_positive_top_k: queue entries that are among the k nearest of the key in both queues count as positives
+            too; 0 turns this off, as the released code does.
+
+    Example:
+
+    ```python
+    >>> from wenlan import BriVLConfig
+    >>> BriVLConfig.from_variant("2.0").vision_config.image_size
+    600
+
+    ```
+    """
+
+    model_type = "brivl"
+    sub_configs_defaults = {"text_config": BriVLTextConfig, "vision_config": BriVLVisionConfig}
+    keys_to_ignore_at_inference = [
+        "logits_per_image",
+        "logits_per_text",
+        "image_keys",
+        "text_keys",
+        "text_model_output",
+        "vision_model_output",
+    ]
+
+    text_config: dict | PreTrainedConfig | None = None
+    vision_config: dict | PreTrainedConfig | None = None
+    temperature: float = 0.07
+    queue_size: int = 9600
+    momentum: float = 0.99
+    multi_positive_top_k: int = 0
+    initializer_range: float = 0.02
+
+    @property
+    def projection_dim(self) -> int:
+        """Size of the embeddings of both towers."""
+        return self.vision_config.projection_dim
+
+    def validate_objective(self) -> None:
+        """Raises ValueError for towers that do not meet in one space or an objective that cannot work."""
+        text_dim, vision_dim = self.text_config.projection_dim, self.vision_config.projection_dim
+        _require(
+            text_dim == vision_dim,
+            f"BriVLConfig: both towers need the same projection_dim, got text {text_dim} and vision {vision_dim}.",
+        )
+        _require(self.temperature > 0, f"BriVLConfig: temperature must be positive, got {self.temperature}.")
+        _require(self.queue_size >= 1, f"BriVLConfig: queue_size must be at least 1, got {self.queue_size}.")
+        _require(0 <= self.momentum <= 1, f"BriVLConfig: momentum must be in [0, 1], got {self.momentum}.")
+        _require(
+            0 <= self.multi_positive_top_k <= self.queue_size,
+            f"BriVLConfig: multi_positive_top_k must be in 0..queue_size, got {self.multi_positive_top_k}.",
+        )
+
+    @classmethod
+    def from_variant(cls, variant: str = "nmi", overrides: dict[str, Any] | None = None) -> "BriVLConfig":
+        """Returns the configuration of a published variant ("nmi", "1.0" or "2.0") with `overrides` on top.
+
+        `overrides` is nested as config.json is: `{"queue_size": 512, "vision_config": {"image_size": 96}}`.
+
+        Raises:
+            ValueError: for an unknown variant or unknown keys; the message names all of them and the nearest known ones.
+        """
+        if variant not in BRIVL_VARIANTS:
+            raise ValueError(f"Unknown BriVL variant {variant!r}; known are {', '.join(BRIVL_VARIANTS)}.")
+        overrides = overrides or {}
+        problems = _unknown_keys(cls, overrides)
+        for name, tower in (("text_config", BriVLTextConfig), ("vision_config", BriVLVisionConfig)):
+            problems += _unknown_keys(tower, overrides.get(name) or {}, prefix=f"{name}.")
+        _require(not problems, "Unknown configuration keys: " + "; ".join(problems))
+        return cls(**_merge(BRIVL_VARIANTS[variant], overrides))
+
+
+def _unknown_keys(config_class: type[PreTrainedConfig], values: dict[str, Any], prefix: str = "") -> list[str]:
+    known = [field.name for field in fields(config_class)]
+    problems = []
+    for key in values:
+        if key not in known:
+            nearest = difflib.get_close_matches(key, known, n=1)
+            problems.append(f"{prefix}{key}" + (f" (did you mean {prefix}{nearest[0]}?)" if nearest else ""))
+    return problems
+
+
+def _merge(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    """Returns base with overrides; dictionaries merge, except an encoder_config, which is a whole."""
+    merged = dict(base)
+    for key, value in overrides.items():
+        is_tower = isinstance(value, dict) and key != "encoder_config"
+        merged[key] = _merge(merged.get(key, {}), value) if is_tower else value
+    return merged
+
+
+__all__ = ["BRIVL_VARIANTS", "BriVLConfig", "BriVLTextConfig", "BriVLVisionConfig"]

@@ -1,0 +1,399 @@
+"""BriVL: a vision tower and a text tower that embed pictures and sentences into one space.
+
+Words: *features* are the projected vectors as a tower returns them (`pooler_output`), *embeddings* the same after L2
+normalisation (`image_embeds`, `text_embeds`). Shapes: b batch, n regions, l tokens, c or e width, d embedding size.
+"""
+
+from dataclasses import dataclass
+from os import PathLike
+from typing import Self
+
+import timm
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoModel, PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import ModelOutput, can_return_tuple, logging
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from .configuration_brivl import BriVLConfig, BriVLTextConfig, BriVLVisionConfig
+from .contrastive_loss import info_nce
+from .masked_pooling import masked_mean
+from .region_pooling import grid_boxes, pool_regions
+
+logger = logging.get_logger(__name__)
+
+
+@dataclass
+class BriVLOutput(ModelOutput):
+    """Output of `BriVLModel`; what was not asked for is None.
+
+    Attributes:
+        loss: (), symmetric InfoNCE within the batch, both directions summed; with `return_loss=True`.
+        logits_per_image: (images, texts), cosine similarity over temperature.
+        logits_per_text: (texts, images).
+        text_embeds: (texts, d), unit rows.
+        image_embeds: (images, d), unit rows.
+        text_model_output, vision_model_output: outputs of the towers.
+    """
+
+    loss: Tensor | None = None
+    logits_per_image: Tensor | None = None
+    logits_per_text: Tensor | None = None
+    text_embeds: Tensor | None = None
+    image_embeds: Tensor | None = None
+    text_model_output: BaseModelOutputWithPooling | None = None
+    vision_model_output: BaseModelOutputWithPooling | None = None
+
+
+class BriVLEncoderLayer(GradientCheckpointingLayer, nn.TransformerEncoderLayer):
+    """A post-norm ReLU transformer layer: torch's own, with transformers' gradient checkpointing."""
+
+
+class BriVLEncoder(nn.Module):
+    """The transformer over region or token vectors, without positions; then the masked mean and a two-layer head."""
+
+    def __init__(self, config: BriVLVisionConfig | BriVLTextConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            BriVLEncoderLayer(
+                config.width,
+                config.num_attention_heads,
+                dim_feedforward=config.intermediate_size,
+                dropout=config.hidden_dropout_prob,
+                layer_norm_eps=config.layer_norm_eps,
+                batch_first=True,
+            )
+            for _ in range(config.num_hidden_layers)
+        )
+        self.fc1 = nn.Linear(config.width, config.projection_dim)
+        self.fc2 = nn.Linear(config.projection_dim, config.projection_dim)
+
+    def forward(self, vectors: Tensor, mask: Tensor) -> BaseModelOutputWithPooling:
+        """Returns `last_hidden_state` (b, n, c) and the features `pooler_output` (b, d).
+
+        Args:
+            vectors: (b, n, c).
+            mask: (b, n), 1 = real region or token.
+        """
+        states = F.normalize(vectors, dim=-1)
+        padding = mask == 0
+        for layer in self.layers:
+            states = layer(states, src_key_padding_mask=padding)
+        features = self.fc2(F.relu(self.fc1(masked_mean(states, mask))))
+        return BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=features)
+
+
+class BriVLPreTrainedModel(PreTrainedModel):
+    """Loading, initialisation and freezing that all BriVL models share."""
+
+    config: BriVLConfig
+    base_model_prefix = "brivl"
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # the loss is a mean already; else the Trainer would not divide it by the accumulation
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _no_split_modules = ["BriVLEncoderLayer"]
+    # BriVLModel opens a pre-training checkpoint too and leaves its momentum half aside.
+    _keys_to_ignore_on_load_unexpected = [r"^momentum_", r"^queue\."]
+    _optional_weights: tuple[str, ...] = ()  # prefixes that a checkpoint may lack
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, *args: object, **kwargs: object) -> Self:
+        """Loads a checkpoint as transformers does, but refuses one that is damaged or incomplete.
+
+        Raises:
+            OSError: for a truncated or damaged weight file.
+            ValueError: when weights are missing, which would otherwise be random; the message names them.
+        """
+        with_info = kwargs.pop("output_loading_info", False)
+        try:
+            model, info = super().from_pretrained(
+                pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
+            )
+        except SafetensorError as error:
+            raise OSError(
+                f"The weights in {pretrained_model_name_or_path} are damaged ({error}): "
+                "the file was probably cut while it was saved or copied. Fetch it again."
+            ) from error
+        missing = sorted(key for key in info["missing_keys"] if not key.startswith(cls._optional_weights))
+        if missing:
+            names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+            raise ValueError(
+                f"{pretrained_model_name_or_path} lacks {len(missing)} weights of {cls.__name__}: {names}. "
+                "It holds another model, or config.json does not belong to it."
+            )
+        model.after_loading(info["missing_keys"])
+        return (model, info) if with_info else model
+
+    def after_loading(self, missing_keys: set[str]) -> None:
+        """Restores what loading does not keep: `requires_grad`."""
+        self.freeze()
+
+    def freeze(self) -> None:
+        """Sets `requires_grad` as the configuration says. Loading recreates parameters, so it runs again after it."""
+        for module in self.modules():
+            if isinstance(module, BriVLVisionModel | BriVLTextModel) and module.config.trainable_backbone is not None:
+                parts = [f".{part}." for part in module.config.trainable_backbone]
+                for name, parameter in module.backbone.named_parameters():
+                    parameter.requires_grad_(any(part in f".{name}." for part in parts))
+
+    def _set_gradient_checkpointing(self, enable: bool = True, **kwargs) -> None:
+        super()._set_gradient_checkpointing(enable, **kwargs)
+        for module in self.modules():
+            if isinstance(module, BriVLVisionModel):
+                module.backbone.set_grad_checkpointing(enable)
+
+
+class BriVLVisionModel(BriVLPreTrainedModel):
+    """The image tower: picture to features. Source: BriVL 1.0 and BriVL-NMI image encoders."""
+
+    config: BriVLVisionConfig
+    base_model_prefix = "vision_model"
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    _can_record_outputs = {"hidden_states": BriVLEncoderLayer}
+
+    def __init__(self, config: BriVLVisionConfig) -> None:
+        super().__init__(config)
+        self.backbone = timm.create_model(
+            config.backbone, pretrained=False, num_classes=0, **(config.backbone_kwargs or {})
+        )
+        for module in self.backbone.modules():
+            module._is_hf_initialized = True  # keep timm's own initialisation
+        self.region_projection = nn.Linear(self.backbone.num_features, config.hidden_size)
+        self.encoder = BriVLEncoder(config)
+        self.post_init()
+        self.freeze()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Returns the first convolution."""
+        return self.backbone.conv_stem
+
+    def train(self, mode: bool = True) -> "BriVLVisionModel":
+        """Sets training mode; the backbone's batch norms stay in evaluation mode without `train_batch_norm`."""
+        super().train(mode)
+        if not self.config.train_batch_norm:
+            for module in self.backbone.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        boxes: Tensor | None = None,
+        box_mask: Tensor | None = None,
+        feature_map: Tensor | None = None,
+        **kwargs: object,
+    ) -> BaseModelOutputWithPooling:
+        """Returns region states `last_hidden_state` (b, n, c) and image features `pooler_output` (b, d).
+
+        Args:
+            pixel_values: (b, 3, s, s), normalised; square.
+            boxes: (b, n, 4) regions as x1, y1, x2, y2 in pixels of the s x s picture. None: the grid of the config.
+            box_mask: (b, n), 1 = real region. None: all are.
+            feature_map: (b, c, h, w) output of `backbone.forward_features`, instead of pixel_values: a frozen backbone
+                needs to run only once per picture.
+
+        Raises:
+            ValueError: for no picture, a picture that is not square, or boxes of the wrong shape.
+        """
+        if (pixel_values is None) == (feature_map is None):
+            raise ValueError("Give either pixel_values or feature_map to the vision tower.")
+        image_size = self.config.image_size
+        if feature_map is None:
+            if pixel_values.ndim != 4 or pixel_values.shape[2] != pixel_values.shape[3]:
+                raise ValueError(f"pixel_values must be (batch, 3, size, size), got {tuple(pixel_values.shape)}.")
+            image_size = pixel_values.shape[-1]
+            feature_map = self.backbone.forward_features(pixel_values)
+        batch_size = feature_map.shape[0]
+        if boxes is None:
+            boxes = grid_boxes(image_size, self.config.grid_scales, device=feature_map.device)
+            boxes = boxes.expand(batch_size, -1, -1)
+        if boxes.ndim != 3 or boxes.shape[0] != batch_size or boxes.shape[2] != 4:
+            raise ValueError(f"boxes must be ({batch_size}, regions, 4), got {tuple(boxes.shape)}.")
+        if box_mask is None:
+            box_mask = boxes.new_ones(boxes.shape[:2])
+        if box_mask.shape != boxes.shape[:2]:
+            raise ValueError(f"box_mask must be {tuple(boxes.shape[:2])}, got {tuple(box_mask.shape)}.")
+        regions = pool_regions(
+            feature_map,
+            boxes,
+            image_size=image_size,
+            num_samples=self.config.region_samples,
+            stretch_boxes=self.config.stretch_boxes,
+        )
+        return self.encoder(self.region_projection(regions), box_mask)
+
+
+class BriVLTextModel(BriVLPreTrainedModel):
+    """The text tower: sentence to features. Source: BriVL 1.0 and BriVL-NMI text encoders."""
+
+    config: BriVLTextConfig
+    base_model_prefix = "text_model"
+    main_input_name = "input_ids"
+    input_modalities = ("text",)
+    _can_record_outputs = {"hidden_states": BriVLEncoderLayer}
+
+    def __init__(self, config: BriVLTextConfig) -> None:
+        super().__init__(config)
+        self.backbone = AutoModel.from_config(config.encoder_config)
+        self.backbone.pooler = None  # unused by BriVL
+        self.encoder = BriVLEncoder(config)
+        self.post_init()
+        self.freeze()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Returns the token embeddings of the text encoder."""
+        return self.backbone.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replaces the token embeddings of the text encoder."""
+        self.backbone.set_input_embeddings(value)
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        **kwargs: object,
+    ) -> BaseModelOutputWithPooling:
+        """Returns token states `last_hidden_state` (b, l, e) and text features `pooler_output` (b, d).
+
+        Args:
+            input_ids: (b, l); cut to `max_text_length`.
+            attention_mask: (b, l), 1 = real token. None: all are.
+            token_type_ids: accepted because tokenizers give them; BriVL's texts are single segments of type 0.
+        """
+        limit = self.config.max_text_length
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        if input_ids.shape[1] > limit:
+            logger.warning_once(f"A text of {input_ids.shape[1]} tokens is cut to max_text_length={limit}.")
+            input_ids, attention_mask = input_ids[:, :limit], attention_mask[:, :limit]
+        if self.config.attend_padding and input_ids.shape[1] != limit:
+            logger.warning_once(
+                f"This model attends to padding, as the original BriVL does: pad every text to {limit} tokens "
+                f"(padding='max_length'), or the embedding changes with the length (now {input_ids.shape[1]})."
+            )
+        states = self.backbone(
+            input_ids=input_ids, attention_mask=None if self.config.attend_padding else attention_mask
+        ).last_hidden_state
+        return self.encoder(states, attention_mask)
+
+
+class BriVLModel(BriVLPreTrainedModel):
+    """Both towers, their similarity and the loss within a batch.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from wenlan import BriVLConfig, BriVLModel
+    >>> overrides = {
+    ...     "vision_config": {"backbone": "tf_efficientnet_lite0", "image_size": 64, "hidden_size": 32, "projection_dim": 16},
+    ...     "text_config": {
+    ...         "encoder_config": {"model_type": "bert", "vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 1},
+    ...         "projection_dim": 16,
+    ...     },
+    ... }
+    >>> overrides["text_config"]["encoder_config"]["num_attention_heads"] = 4
+    >>> model = BriVLModel(BriVLConfig.from_variant("nmi", overrides)).eval()
+    >>> output = model(input_ids=torch.tensor([[2, 7, 3]]), pixel_values=torch.zeros(2, 3, 64, 64))
+    >>> output.logits_per_image.shape
+    torch.Size([2, 1])
+
+    ```
+    """
+
+    main_input_name = "pixel_values"
+    input_modalities = ("image", "text")
+
+    def __init__(self, config: BriVLConfig) -> None:
+        super().__init__(config)
+        self.text_model = BriVLTextModel(config.text_config)
+        self.vision_model = BriVLVisionModel(config.vision_config)
+        self.post_init()
+        self.freeze()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Returns the token embeddings of the text encoder."""
+        return self.text_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replaces the token embeddings of the text encoder."""
+        self.text_model.set_input_embeddings(value)
+
+    @can_return_tuple
+    def get_text_features(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> BaseModelOutputWithPooling:
+        """Returns the text tower's output; `pooler_output` (b, d) is not normalised. See `BriVLTextModel.forward`."""
+        return self.text_model(input_ids=input_ids, attention_mask=attention_mask)
+
+    @can_return_tuple
+    def get_image_features(
+        self,
+        pixel_values: Tensor | None = None,
+        boxes: Tensor | None = None,
+        box_mask: Tensor | None = None,
+        feature_map: Tensor | None = None,
+    ) -> BaseModelOutputWithPooling:
+        """Returns the image tower's output; `pooler_output` (b, d) is not normalised. See `BriVLVisionModel.forward`."""
+        return self.vision_model(pixel_values=pixel_values, boxes=boxes, box_mask=box_mask, feature_map=feature_map)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        boxes: Tensor | None = None,
+        box_mask: Tensor | None = None,
+        feature_map: Tensor | None = None,
+        return_loss: bool | None = None,
+    ) -> BriVLOutput:
+        """Embeds texts, pictures or both; with both, compares all with all.
+
+        The towers are independent: give only texts or only pictures to embed them. Arguments as in the towers.
+
+        Raises:
+            ValueError: for neither texts nor pictures, or `return_loss` without pairs.
+        """
+        has_text, has_image = input_ids is not None, pixel_values is not None or feature_map is not None
+        if not (has_text or has_image):
+            raise ValueError("Give input_ids, pixel_values or both.")
+        output = BriVLOutput()
+        if has_text:
+            output.text_model_output = self.get_text_features(input_ids, attention_mask, return_dict=True)
+            output.text_embeds = F.normalize(output.text_model_output.pooler_output, dim=-1)
+        if has_image:
+            output.vision_model_output = self.get_image_features(
+                pixel_values, boxes, box_mask, feature_map, return_dict=True
+            )
+            output.image_embeds = F.normalize(output.vision_model_output.pooler_output, dim=-1)
+        if has_text and has_image:
+            # fp32: a bf16 cosine over a temperature of 0.07 has steps of 0.1
+            similarity = output.image_embeds.float() @ output.text_embeds.float().T
+            output.logits_per_image = similarity / self.config.temperature
+            output.logits_per_text = output.logits_per_image.T
+        if return_loss:
+            if not (has_text and has_image) or len(output.text_embeds) != len(output.image_embeds):
+                raise ValueError("return_loss needs as many texts as pictures: pair i is text i and picture i.")
+            positives = torch.eye(len(output.text_embeds), dtype=torch.bool, device=output.text_embeds.device)
+            output.loss = info_nce(output.logits_per_image, positives) + info_nce(output.logits_per_text, positives)
+        return output
+
+
+__all__ = ["BriVLModel", "BriVLOutput", "BriVLPreTrainedModel", "BriVLTextModel", "BriVLVisionModel"]

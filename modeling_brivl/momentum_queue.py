@@ -1,0 +1,94 @@
+"""The state of momentum contrast: the queue of negative keys, the moving average, and the callback that drives both.
+
+Words: a *query* comes from the trained towers, a *key* from the momentum towers; the *queue* holds the keys of past
+steps, image and text in lockstep, so that one index is one pair.
+"""
+
+from typing import Any
+
+import torch
+from accelerate.utils import gather
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import initialization as init
+
+NO_GROUP = -1
+
+
+class NegativeQueue(nn.Module):
+    """A ring of `size` key pairs. All buffers are persistent, so a checkpoint continues with the same negatives.
+
+    Buffers: `image_keys`, `text_keys` (k, d) unit rows; `group_ids` (k,) int64, -1 = unknown; `position` () int64.
+    Starts with random unit rows from a fixed seed, as the original does (there unseeded).
+    """
+
+    def __init__(self, size: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("image_keys", torch.empty(size, dim))
+        self.register_buffer("text_keys", torch.empty(size, dim))
+        self.register_buffer("group_ids", torch.empty(size, dtype=torch.int64))
+        self.register_buffer("position", torch.empty((), dtype=torch.int64))
+        self.reset()
+
+    def reset(self) -> None:
+        """Fills the queue with random unit rows of no group; the same ones in every process."""
+        generator = torch.Generator().manual_seed(0)
+        for keys in (self.image_keys, self.text_keys):
+            init.copy_(keys, F.normalize(torch.randn(keys.shape, generator=generator, device="cpu"), dim=1))
+        init.constant_(self.group_ids, NO_GROUP)
+        init.zeros_(self.position)
+
+    @torch.no_grad()
+    def enqueue(self, image_keys: Tensor, text_keys: Tensor, group_ids: Tensor | None = None) -> None:
+        """Overwrites the oldest entries with a batch of keys of any size; of a batch above `size` the newest remain.
+
+        Pairs with a non-finite key are left out.
+
+        Args:
+            image_keys, text_keys: (b, d) unit rows.
+            group_ids: (b,) int64; pairs of the same group are never each other's negatives. None: unknown.
+        """
+        if group_ids is None:
+            group_ids = self.group_ids.new_full((len(image_keys),), NO_GROUP)
+        finite = image_keys.isfinite().all(dim=1) & text_keys.isfinite().all(dim=1)
+        size = len(self.image_keys)
+        image_keys, text_keys, group_ids = (x[finite][-size:] for x in (image_keys, text_keys, group_ids))
+        slots = (self.position + torch.arange(len(image_keys), device=self.position.device)) % size
+        self.image_keys[slots] = image_keys.to(self.image_keys.dtype)
+        self.text_keys[slots] = text_keys.to(self.text_keys.dtype)
+        self.group_ids[slots] = group_ids
+        self.position.copy_((self.position + len(image_keys)) % size)
+
+
+@torch.no_grad()
+def update_momentum(momentum_tower: nn.Module, query_tower: nn.Module, momentum: float) -> None:
+    """Moves the parameters of the momentum tower: `key = momentum * key + (1 - momentum) * query`, in one fused call.
+
+    All parameters take part, frozen ones too. Buffers (batch norm statistics) do not: as in the original they move by
+    the momentum tower's own forward passes.
+    """
+    torch._foreach_lerp_(list(momentum_tower.parameters()), list(query_tower.parameters()), 1 - momentum)
+
+
+class MomentumQueueCallback(TrainerCallback):
+    """Drives a `BriVLForPreTraining` model inside `transformers.Trainer`.
+
+    Per optimizer step, however many batches it accumulates: one move of the momentum towers when it begins (the
+    original's order) and one enqueue of the keys of all its batches and all processes when it ends, so that the keys
+    of a step never serve as their own negatives.
+    """
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Moves the momentum towers towards the query towers."""
+        kwargs["model"].update_momentum()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Moves the keys of this step into the queue."""
+        model = kwargs["model"]
+        model.queue.enqueue(*gather(model.pop_keys()))
+
+
+__all__ = ["MomentumQueueCallback", "NegativeQueue", "update_momentum"]

@@ -1,0 +1,180 @@
+"""BriVL's pre-training: momentum towers, queues of negatives, symmetric InfoNCE."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers.utils import ModelOutput, can_return_tuple
+
+from .configuration_brivl import BriVLConfig
+from .contrastive_loss import info_nce
+from .modeling_brivl import BriVLModel, BriVLPreTrainedModel, BriVLTextModel, BriVLVisionModel
+from .momentum_queue import NO_GROUP, NegativeQueue, update_momentum
+
+
+@dataclass
+class BriVLForPreTrainingOutput(ModelOutput):
+    """Output of `BriVLForPreTraining`.
+
+    Attributes:
+        loss: (), image-to-text plus text-to-image InfoNCE.
+        logits_per_image: (b, 1 + k), the key of the own text first, then the text queue.
+        logits_per_text: (b, 1 + k), the key of the own picture first, then the image queue.
+        text_embeds, image_embeds: (b, d) queries, unit rows.
+        text_keys, image_keys: (b, d) keys of the momentum towers, unit rows, no gradient.
+    """
+
+    loss: Tensor | None = None
+    logits_per_image: Tensor | None = None
+    logits_per_text: Tensor | None = None
+    text_embeds: Tensor | None = None
+    image_embeds: Tensor | None = None
+    text_keys: Tensor | None = None
+    image_keys: Tensor | None = None
+
+
+class BriVLForPreTraining(BriVLPreTrainedModel):
+    """A `BriVLModel` (`.brivl`), its momentum copy and the queue. Train it with `MomentumQueueCallback`.
+
+    Negatives come from the queue only, so their number does not depend on the batch size. A forward pass changes no
+    state but the list of keys that wait for the queue; see `update_momentum` and `pop_keys`.
+
+    Source: training forward of BAAI-WuDao/BriVL. Differences: samples are not shuffled between processes for the key
+    towers, and any batch size fits any queue.
+    """
+
+    main_input_name = "pixel_values"
+    input_modalities = ("image", "text")
+    _keys_to_ignore_on_load_unexpected = None
+    _keep_in_fp32_modules_strict = ["queue"]
+    _optional_weights = ("momentum_", "queue.")
+
+    def __init__(self, config: BriVLConfig) -> None:
+        super().__init__(config)
+        self.brivl = BriVLModel(config)
+        self.momentum_text_model = BriVLTextModel(config.text_config)
+        self.momentum_vision_model = BriVLVisionModel(config.vision_config)
+        self.queue = NegativeQueue(config.queue_size, config.projection_dim)
+        self._waiting_keys: list[tuple[Tensor, Tensor, Tensor]] = []
+        self.post_init()
+        self.reset_momentum_towers()
+        self.freeze()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, NegativeQueue):
+            module.reset()
+        else:
+            super()._init_weights(module)
+
+    @property
+    def _towers(self) -> tuple[tuple[nn.Module, nn.Module], ...]:
+        """Pairs of momentum tower and query tower."""
+        return (
+            (self.momentum_text_model, self.brivl.text_model),
+            (self.momentum_vision_model, self.brivl.vision_model),
+        )
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Returns the token embeddings of the query text tower."""
+        return self.brivl.get_input_embeddings()
+
+    def reset_momentum_towers(self) -> None:
+        """Makes the momentum towers equal to the query towers: needed after the query towers got new weights."""
+        for momentum_tower, query_tower in self._towers:
+            momentum_tower.load_state_dict(query_tower.state_dict())
+
+    def freeze(self) -> None:
+        """Freezes what the configuration says, and the momentum towers whole: they move by `update_momentum`."""
+        super().freeze()
+        for momentum_tower, _ in self._towers:
+            momentum_tower.requires_grad_(False)
+
+    def after_loading(self, missing_keys: set[str]) -> None:
+        """Starts the momentum towers from the query towers where the checkpoint has none."""
+        if any(key.startswith("momentum_") for key in missing_keys):
+            self.reset_momentum_towers()
+        super().after_loading(missing_keys)
+
+    def update_momentum(self) -> None:
+        """Moves the momentum towers towards the query towers; once per optimizer step, before its first forward."""
+        for momentum_tower, query_tower in self._towers:
+            update_momentum(momentum_tower, query_tower, self.config.momentum)
+
+    def pop_keys(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the image keys, text keys and group ids of all training forwards since the last call."""
+        image_keys, text_keys, group_ids = (torch.cat(part) for part in zip(*self._waiting_keys, strict=True))
+        self._waiting_keys.clear()
+        return image_keys, text_keys, group_ids
+
+    @torch.no_grad()
+    def _compute_keys(self, text_inputs: dict[str, Tensor], image_inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        normalize = nn.functional.normalize
+        image_keys = normalize(self.momentum_vision_model(**image_inputs).pooler_output, dim=-1)
+        text_keys = normalize(self.momentum_text_model(**text_inputs).pooler_output, dim=-1)
+        return image_keys.float(), text_keys.float()
+
+    def _positives(self, image_keys: Tensor, text_keys: Tensor) -> Tensor:
+        """Returns (b, 1 + k) bool: the own key, and queue pairs near the key in both queues if the config asks for it."""
+        top_k = self.config.multi_positive_top_k
+        near = torch.ones(len(image_keys), len(self.queue.image_keys), dtype=torch.bool, device=image_keys.device)
+        for keys, queue in ((image_keys, self.queue.image_keys), (text_keys, self.queue.text_keys)):
+            nearest = (keys @ queue.T).topk(top_k, dim=1).indices
+            near &= torch.zeros_like(near).scatter_(1, nearest, True)
+        return torch.cat([near.new_ones(len(near), 1), near], dim=1)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor,
+        pixel_values: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        boxes: Tensor | None = None,
+        box_mask: Tensor | None = None,
+        feature_map: Tensor | None = None,
+        group_ids: Tensor | None = None,
+        return_loss: bool = True,
+    ) -> BriVLForPreTrainingOutput:
+        """Computes queries, keys and the loss of b pairs; in training mode the keys wait for `pop_keys`.
+
+        Args:
+            group_ids: (b,) int64, e.g. the concept of a pair: queue entries of the same group are left out of the
+                negatives; -1 = unknown. Other arguments as in `BriVLModel`.
+            return_loss: there so that Trainer evaluates without labels; the loss is always returned.
+        """
+        text_inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        image_inputs = {
+            "pixel_values": pixel_values,
+            "boxes": boxes,
+            "box_mask": box_mask,
+            "feature_map": feature_map,
+        }
+        queries = self.brivl(**text_inputs, **image_inputs, return_dict=True)
+        image_keys, text_keys = self._compute_keys(text_inputs, image_inputs)
+        if group_ids is None:
+            group_ids = torch.full((len(image_keys),), NO_GROUP, device=image_keys.device)
+        own = torch.ones(len(image_keys), 1, dtype=torch.bool, device=image_keys.device)
+        same_group = (group_ids.unsqueeze(1) == self.queue.group_ids) & (group_ids != NO_GROUP).unsqueeze(1)
+        positives = self._positives(image_keys, text_keys)
+        negatives = torch.cat([own, ~same_group], dim=1)
+        logits_per_image = self._logits(queries.image_embeds.float(), text_keys, self.queue.text_keys)
+        logits_per_text = self._logits(queries.text_embeds.float(), image_keys, self.queue.image_keys)
+        if self.training:
+            self._waiting_keys.append((image_keys, text_keys, group_ids))
+        return BriVLForPreTrainingOutput(
+            loss=info_nce(logits_per_text, positives, negatives) + info_nce(logits_per_image, positives, negatives),
+            logits_per_image=logits_per_image,
+            logits_per_text=logits_per_text,
+            text_embeds=queries.text_embeds,
+            image_embeds=queries.image_embeds,
+            text_keys=text_keys,
+            image_keys=image_keys,
+        )
+
+    def _logits(self, queries: Tensor, keys: Tensor, queue: Tensor) -> Tensor:
+        """Returns (b, 1 + k) similarities over temperature: positive first, queue after."""
+        positive = (queries * keys).sum(dim=1, keepdim=True)
+        return torch.cat([positive, queries @ queue.T], dim=1) / self.config.temperature
+
+
+__all__ = ["BriVLForPreTraining", "BriVLForPreTrainingOutput"]

@@ -1,0 +1,1 @@
+"""MLMM: one tower over Faster R-CNN regions and text in seven languages. Empty until its own issue."""
