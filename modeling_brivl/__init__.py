@@ -1,20 +1,5 @@
-"""BriVL in transformers: configuration, models, momentum queue."""
+"""BriVL in transformers: configuration, models, momentum queue. The names are listed in `__init__.pyi`."""
 
-from .configuration_brivl import BRIVL_VARIANTS, BriVLConfig, BriVLTextConfig, BriVLVisionConfig
-from .modeling_brivl import BriVLModel, BriVLOutput, BriVLTextModel, BriVLVisionModel
-from .momentum_queue import MomentumQueueCallback
-from .pretraining_brivl import BriVLForPreTraining, BriVLForPreTrainingOutput
+import lazy_loader
 
-__all__ = [
-    "BRIVL_VARIANTS",
-    "BriVLConfig",
-    "BriVLForPreTraining",
-    "BriVLForPreTrainingOutput",
-    "BriVLModel",
-    "BriVLOutput",
-    "BriVLTextConfig",
-    "BriVLTextModel",
-    "BriVLVisionConfig",
-    "BriVLVisionModel",
-    "MomentumQueueCallback",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,8 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import AutoConfig, PreTrainedConfig
-from transformers.configuration_utils import SubConfigSpec
+from transformers import PreTrainedConfig
 
 CHINESE_BERT_VOCAB_SIZE = 21128
 
@@ -143,15 +142,20 @@ class BriVLTextConfig(_TowerConfig):
 
     model_type = "brivl_text_model"
     base_config_key = "text_config"
-    sub_configs_defaults = {
-        "encoder_config": SubConfigSpec(
-            AutoConfig, model_type="bert", init_kwargs={"vocab_size": CHINESE_BERT_VOCAB_SIZE}
-        ),
-    }
+    sub_configs_defaults = {"encoder_config": PreTrainedConfig}
 
     encoder_config: dict | PreTrainedConfig | None = None
     max_text_length: int = 80
     attend_padding: bool = True
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if not isinstance(self.encoder_config, PreTrainedConfig):
+            # Here, not above: while transformers loads its Auto classes it already needs this file (wenlan/auto_registration.py).
+            from transformers import CONFIG_MAPPING
+
+            values = dict(self.encoder_config or {"vocab_size": CHINESE_BERT_VOCAB_SIZE})
+            self.encoder_config = CONFIG_MAPPING[values.pop("model_type", "bert")](**values)
+        super().__post_init__(**kwargs)
 
     @property
     def width(self) -> int:
@@ -179,6 +183,8 @@ class BriVLConfig(PreTrainedConfig):
         momentum: m of the momentum towers, `key = m * key + (1 - m) * query`.
         multi_positive_top_k: queue entries that are among the k nearest of the key in both queues count as positives
             too; 0 turns this off, as the released code does.
+        in_batch_negatives: True also contrasts with the keys of the other pairs of the batch. The released code uses
+            the queue alone, which is unstable unless keys change slowly (long training, momentum near 1).
 
     Example:
 
@@ -207,6 +213,7 @@ class BriVLConfig(PreTrainedConfig):
     queue_size: int = 9600
     momentum: float = 0.99
     multi_positive_top_k: int = 0
+    in_batch_negatives: bool = False
     initializer_range: float = 0.02
 
     @property

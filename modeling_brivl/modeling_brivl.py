@@ -13,8 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoModel, PreTrainedModel
-from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput, can_return_tuple, logging
 from transformers.utils.generic import merge_with_config_defaults
@@ -50,17 +49,15 @@ class BriVLOutput(ModelOutput):
     vision_model_output: BaseModelOutputWithPooling | None = None
 
 
-class BriVLEncoderLayer(GradientCheckpointingLayer, nn.TransformerEncoderLayer):
-    """A post-norm ReLU transformer layer: torch's own, with transformers' gradient checkpointing."""
-
-
 class BriVLEncoder(nn.Module):
     """The transformer over region or token vectors, without positions; then the masked mean and a two-layer head."""
+
+    gradient_checkpointing = False  # set by transformers, with `_gradient_checkpointing_func`
 
     def __init__(self, config: BriVLVisionConfig | BriVLTextConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            BriVLEncoderLayer(
+            nn.TransformerEncoderLayer(
                 config.width,
                 config.num_attention_heads,
                 dim_feedforward=config.intermediate_size,
@@ -83,7 +80,10 @@ class BriVLEncoder(nn.Module):
         states = F.normalize(vectors, dim=-1)
         padding = mask == 0
         for layer in self.layers:
-            states = layer(states, src_key_padding_mask=padding)
+            if self.gradient_checkpointing and self.training:
+                states = self._gradient_checkpointing_func(layer, states, None, padding)
+            else:
+                states = layer(states, src_key_padding_mask=padding)
         features = self.fc2(F.relu(self.fc1(masked_mean(states, mask))))
         return BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=features)
 
@@ -98,7 +98,7 @@ class BriVLPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
-    _no_split_modules = ["BriVLEncoderLayer"]
+    _no_split_modules = ["TransformerEncoderLayer"]
     # BriVLModel opens a pre-training checkpoint too and leaves its momentum half aside.
     _keys_to_ignore_on_load_unexpected = [r"^momentum_", r"^queue\."]
     _optional_weights: tuple[str, ...] = ()  # prefixes that a checkpoint may lack
@@ -157,7 +157,7 @@ class BriVLVisionModel(BriVLPreTrainedModel):
     base_model_prefix = "vision_model"
     main_input_name = "pixel_values"
     input_modalities = ("image",)
-    _can_record_outputs = {"hidden_states": BriVLEncoderLayer}
+    _can_record_outputs = {"hidden_states": nn.TransformerEncoderLayer}
 
     def __init__(self, config: BriVLVisionConfig) -> None:
         super().__init__(config)
@@ -241,9 +241,12 @@ class BriVLTextModel(BriVLPreTrainedModel):
     base_model_prefix = "text_model"
     main_input_name = "input_ids"
     input_modalities = ("text",)
-    _can_record_outputs = {"hidden_states": BriVLEncoderLayer}
+    _can_record_outputs = {"hidden_states": nn.TransformerEncoderLayer}
 
     def __init__(self, config: BriVLTextConfig) -> None:
+        # Here, not above: while transformers loads its Auto classes it already needs this file.
+        from transformers import AutoModel
+
         super().__init__(config)
         self.backbone = AutoModel.from_config(config.encoder_config)
         self.backbone.pooler = None  # unused by BriVL

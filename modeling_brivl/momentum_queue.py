@@ -1,16 +1,12 @@
-"""The state of momentum contrast: the queue of negative keys, the moving average, and the callback that drives both.
+"""The state of momentum contrast: the queue of negative keys, and the moving average.
 
 Words: a *query* comes from the trained towers, a *key* from the momentum towers; the *queue* holds the keys of past
 steps, image and text in lockstep, so that one index is one pair.
 """
 
-from typing import Any
-
 import torch
-from accelerate.utils import gather
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers import initialization as init
 
 NO_GROUP = -1
@@ -71,24 +67,4 @@ def update_momentum(momentum_tower: nn.Module, query_tower: nn.Module, momentum:
     torch._foreach_lerp_(list(momentum_tower.parameters()), list(query_tower.parameters()), 1 - momentum)
 
 
-class MomentumQueueCallback(TrainerCallback):
-    """Drives a `BriVLForPreTraining` model inside `transformers.Trainer`.
-
-    Per optimizer step, however many batches it accumulates: one move of the momentum towers when it begins (the
-    original's order) and one enqueue of the keys of all its batches and all processes when it ends, so that the keys
-    of a step never serve as their own negatives.
-    """
-
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Moves the momentum towers towards the query towers."""
-        kwargs["model"].update_momentum()
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Moves the keys of this step into the queue."""
-        model = kwargs["model"]
-        model.queue.enqueue(*gather(model.pop_keys()))
-
-
-__all__ = ["MomentumQueueCallback", "NegativeQueue", "update_momentum"]
+__all__ = ["NO_GROUP", "NegativeQueue", "update_momentum"]

@@ -113,14 +113,13 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         text_keys = normalize(self.momentum_text_model(**text_inputs).pooler_output, dim=-1)
         return image_keys.float(), text_keys.float()
 
-    def _positives(self, image_keys: Tensor, text_keys: Tensor) -> Tensor:
-        """Returns (b, 1 + k) bool: the own key, and queue pairs near the key in both queues if the config asks for it."""
-        top_k = self.config.multi_positive_top_k
-        near = torch.ones(len(image_keys), len(self.queue.image_keys), dtype=torch.bool, device=image_keys.device)
+    def _near_pairs(self, image_keys: Tensor, text_keys: Tensor) -> Tensor:
+        """Returns (b, k) bool: the queue pairs that are among the nearest of a key in both queues."""
+        near = torch.ones(len(image_keys), len(self.queue.group_ids), dtype=torch.bool, device=image_keys.device)
         for keys, queue in ((image_keys, self.queue.image_keys), (text_keys, self.queue.text_keys)):
-            nearest = (keys @ queue.T).topk(top_k, dim=1).indices
+            nearest = (keys @ queue.T).topk(self.config.multi_positive_top_k, dim=1).indices
             near &= torch.zeros_like(near).scatter_(1, nearest, True)
-        return torch.cat([near.new_ones(len(near), 1), near], dim=1)
+        return near
 
     @can_return_tuple
     def forward(
@@ -153,12 +152,19 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         image_keys, text_keys = self._compute_keys(text_inputs, image_inputs)
         if group_ids is None:
             group_ids = torch.full((len(image_keys),), NO_GROUP, device=image_keys.device)
-        own = torch.ones(len(image_keys), 1, dtype=torch.bool, device=image_keys.device)
-        same_group = (group_ids.unsqueeze(1) == self.queue.group_ids) & (group_ids != NO_GROUP).unsqueeze(1)
-        positives = self._positives(image_keys, text_keys)
-        negatives = torch.cat([own, ~same_group], dim=1)
-        logits_per_image = self._logits(queries.image_embeds.float(), text_keys, self.queue.text_keys)
-        logits_per_text = self._logits(queries.text_embeds.float(), image_keys, self.queue.image_keys)
+        other_images, other_texts, other_groups = self.queue.image_keys, self.queue.text_keys, self.queue.group_ids
+        positives = self._near_pairs(image_keys, text_keys)
+        negatives = (group_ids[:, None] != other_groups) | (group_ids[:, None] == NO_GROUP)
+        if self.config.in_batch_negatives:
+            other_images, other_texts = torch.cat([image_keys, other_images]), torch.cat([text_keys, other_texts])
+            different = group_ids[:, None] != group_ids
+            different |= (group_ids == NO_GROUP)[:, None] & ~torch.eye(len(group_ids), dtype=torch.bool).to(different)
+            positives = torch.cat([torch.zeros_like(different), positives], dim=1)
+            negatives = torch.cat([different, negatives], dim=1)
+        own = positives.new_ones(len(positives), 1)
+        positives, negatives = torch.cat([own, positives], dim=1), torch.cat([~own, negatives], dim=1)
+        logits_per_image = self._logits(queries.image_embeds.float(), text_keys, other_texts)
+        logits_per_text = self._logits(queries.text_embeds.float(), image_keys, other_images)
         if self.training:
             self._waiting_keys.append((image_keys, text_keys, group_ids))
         return BriVLForPreTrainingOutput(

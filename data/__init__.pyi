@@ -1,0 +1,16 @@
+from .bad_rows import BadRowReport, TooManyBadRowsError
+from .emoji7 import GROUP_NAMES, LANGUAGES, draw_text, load_emoji7, training_texts
+from .pairs import read_pairs
+from .training_pairs import TrainingPairs
+
+__all__ = [
+    "GROUP_NAMES",
+    "LANGUAGES",
+    "BadRowReport",
+    "TooManyBadRowsError",
+    "TrainingPairs",
+    "draw_text",
+    "load_emoji7",
+    "read_pairs",
+    "training_texts",
+]

@@ -1,0 +1,87 @@
+"""What was wrong with the rows of a file: counted by cause, with one example each, and an error above a stated rate."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# cause -> what the user can do. A cause that the caller's `check_image` names says so in its own message.
+REMEDIES = {
+    "broken line": "write one valid JSON object, or one well-quoted table row, a line",
+    "missing field": "give every row an image and a text",
+    "text is no string": "write the text as a string or as a list of strings",
+    "invalid UTF-8": "save the file as UTF-8",
+    "empty text": "write a caption or leave the row out",
+    "useless text": "write a caption; a URL, a file name or the word 'image' says nothing about the picture",
+    "text list after strings": "write every text as a list, or every one as a string",
+    "file missing": "check the path and `image_root`",
+    "image is a URL": "download the picture first; nothing is fetched here",
+    "path leaves image root": "give the folder that holds all pictures as `image_root`",
+    "empty file": "fetch the picture again or leave the row out",
+    "bad image": "open the picture, repair or replace it",
+    "box dropped": "write [x1, y1, x2, y2] in pixels with x1 < x2 and y1 < y2",
+    "text cut": "shorten the text or raise `max_text_length`",
+    "caption dropped": "the row's other captions were kept",
+}
+
+
+class BadRowError(ValueError):
+    """A row that cannot be used; `cause` is a short phrase to count by, the message says what was found."""
+
+    def __init__(self, cause: str, found: str) -> None:
+        super().__init__(f"{cause}: {found}")
+        self.cause = cause
+        self.found = found
+
+
+class TooManyBadRowsError(ValueError):
+    """More rows are bad than the caller allows; the message holds the counts."""
+
+
+@dataclass
+class BadRowReport:
+    """What `read_pairs` met in one file.
+
+    Attributes:
+        source: the file that was read.
+        rows_read: rows met, blank lines not counted.
+        rows_kept: rows in the resulting dataset.
+        counts: number of rows left out, by cause.
+        repairs: number of things changed in rows that were kept (a box dropped, a text cut), by cause.
+        examples: the first case of each cause: file, row number and what was found.
+    """
+
+    source: Path
+    rows_read: int = 0
+    rows_kept: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    repairs: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def bad_fraction(self) -> float:
+        """Share of the rows read that were left out, 0.0 for an empty file."""
+        return self.counts.total() / self.rows_read if self.rows_read else 0.0
+
+    def describe(self, cause: str, row_number: int, found: str) -> str:
+        """One line a user can act on: file, row, what was found, what to do."""
+        remedy = f" ({REMEDIES[cause]})" if cause in REMEDIES else ""
+        return f"{self.source}, row {row_number}: {cause}: {found}{remedy}"
+
+    def add_bad_row(self, error: BadRowError, row_number: int) -> None:
+        """Counts a row that is left out."""
+        self.counts[error.cause] += 1
+        self.examples.setdefault(error.cause, self.describe(error.cause, row_number, error.found))
+
+    def add_repair(self, cause: str, row_number: int, found: str) -> None:
+        """Counts a change to a row that is kept."""
+        self.repairs[cause] += 1
+        self.examples.setdefault(cause, self.describe(cause, row_number, found))
+
+    def __str__(self) -> str:
+        lines = [f"{self.source}: kept {self.rows_kept} of {self.rows_read} rows ({self.bad_fraction:.1%} bad)"]
+        for title, counts in (("left out", self.counts), ("repaired", self.repairs)):
+            lines += [f"  {title} {n} x {cause}. First: {self.examples[cause]}" for cause, n in counts.most_common()]
+        return "\n".join(lines)
+
+
+__all__ = ["BadRowError", "BadRowReport", "TooManyBadRowsError"]

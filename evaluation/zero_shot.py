@@ -1,0 +1,34 @@
+"""Zero-shot classification by the nearest class embedding."""
+
+import numpy as np
+
+
+def mean_embedding(embeddings: np.ndarray) -> np.ndarray:
+    """Returns the unit vector of the mean of some unit vectors: a class prototype. (n, d) to (d,)."""
+    mean = embeddings.mean(axis=0)
+    return mean / np.linalg.norm(mean)
+
+
+def top_k_accuracy(
+    image_embeds: np.ndarray, class_embeds: np.ndarray, labels: np.ndarray, ks: tuple[int, ...] = (1, 5)
+) -> dict[str, float]:
+    """Returns `top-k` and `chance_top-k` in percent: how often the right class is among the k most similar ones.
+
+    A tie with a wrong class counts as an error.
+
+    Args:
+        image_embeds: (images, d) unit rows.
+        class_embeds: (classes, d) unit rows.
+        labels: (images,) index of the right class.
+        ks: how many guesses are allowed.
+    """
+    similarity = image_embeds @ class_embeds.T
+    if not np.isfinite(similarity).all():
+        raise ValueError("The similarities hold NaN or infinity: the embeddings are broken.")
+    own = np.take_along_axis(similarity, labels[:, None], axis=1)
+    rank = (similarity >= own).sum(axis=1) - 1
+    accuracies = {f"top-{k}": 100 * float((rank < k).mean()) for k in ks}
+    return accuracies | {f"chance_top-{k}": 100 * min(1.0, k / len(class_embeds)) for k in ks}
+
+
+__all__ = ["mean_embedding", "top_k_accuracy"]

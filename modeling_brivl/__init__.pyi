@@ -1,0 +1,20 @@
+from .configuration_brivl import BRIVL_VARIANTS, BriVLConfig, BriVLTextConfig, BriVLVisionConfig
+from .efficientnet_lite import load_efficientnet_lite
+from .modeling_brivl import BriVLModel, BriVLOutput, BriVLTextModel, BriVLVisionModel
+from .momentum_queue_callback import MomentumQueueCallback
+from .pretraining_brivl import BriVLForPreTraining, BriVLForPreTrainingOutput
+
+__all__ = [
+    "BRIVL_VARIANTS",
+    "BriVLConfig",
+    "BriVLForPreTraining",
+    "BriVLForPreTrainingOutput",
+    "BriVLModel",
+    "BriVLOutput",
+    "BriVLTextConfig",
+    "BriVLTextModel",
+    "BriVLVisionConfig",
+    "BriVLVisionModel",
+    "MomentumQueueCallback",
+    "load_efficientnet_lite",
+]

@@ -1,0 +1,29 @@
+"""The callback that moves the momentum towers and feeds the queue inside `transformers.Trainer`."""
+
+from typing import Any
+
+from accelerate.utils import gather
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+
+class MomentumQueueCallback(TrainerCallback):
+    """Drives a `BriVLForPreTraining` model inside `transformers.Trainer`.
+
+    Per optimizer step, however many batches it accumulates: one move of the momentum towers when it begins (the
+    original's order) and one enqueue of the keys of all its batches and all processes when it ends, so that the keys
+    of a step never serve as their own negatives.
+    """
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Moves the momentum towers towards the query towers."""
+        kwargs["model"].update_momentum()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Moves the keys of this step into the queue."""
+        model = kwargs["model"]
+        model.queue.enqueue(*gather(model.pop_keys()))
+
+
+__all__ = ["MomentumQueueCallback"]

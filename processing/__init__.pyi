@@ -1,0 +1,16 @@
+from .augmentation import Augmentation
+from .character_vocabulary import build_character_tokenizer
+from .contrastive_collator import ContrastiveCollator
+from .image_decoding import ImageDecodingError, decode_image
+from .image_processing_brivl import BriVLImageProcessor
+from .processing_brivl import BriVLProcessor
+
+__all__ = [
+    "Augmentation",
+    "BriVLImageProcessor",
+    "BriVLProcessor",
+    "ContrastiveCollator",
+    "ImageDecodingError",
+    "build_character_tokenizer",
+    "decode_image",
+]

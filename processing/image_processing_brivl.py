@@ -1,0 +1,211 @@
+"""Pictures, and optionally their boxes, to the tensors that BriVL reads.
+
+The order of operations is that of the BriVL 1.0 released code under the torchvision of its time (0.8, 0.9): divide by
+255, resize the float tensor to a square without antialiasing, normalise. Current resize functions antialias by default,
+which moves shrunk pixels by up to 0.7 normalised units.
+"""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers.image_processing_backends import TorchvisionBackend
+from transformers.image_processing_utils import BatchFeature
+from transformers.image_utils import (
+    IMAGENET_DEFAULT_MEAN,
+    IMAGENET_DEFAULT_STD,
+    ImageInput,
+    PILImageResampling,
+    SizeDict,
+)
+from transformers.processing_utils import ImagesKwargs, Unpack
+
+from .image_decoding import decode_image
+
+BoxesInput = Sequence[np.ndarray | torch.Tensor | Sequence[Sequence[float]]]
+
+
+class BriVLImageProcessorKwargs(ImagesKwargs, total=False):
+    """What `BriVLImageProcessor` knows beyond transformers' `ImagesKwargs`.
+
+    Attributes:
+        antialias: smooth when shrinking. False equals the original; True suits models trained with it.
+        max_regions: rows of the box tensor: the boxes of the detector plus one for the whole picture.
+    """
+
+    antialias: bool
+    max_regions: int
+
+
+class BriVLImageProcessor(TorchvisionBackend):
+    """Square, normalised `pixel_values`, and `boxes` with their mask when boxes are given.
+
+    The defaults equal the released BriVL ("w/ RoBERTa-base", Nature Communications): 456 px, 36 + 1 regions.
+    """
+
+    valid_kwargs = BriVLImageProcessorKwargs
+    model_input_names = ["pixel_values", "boxes", "box_mask"]  # noqa: RUF012 (a list in every transformers class)
+
+    resample = PILImageResampling.BILINEAR
+    image_mean = IMAGENET_DEFAULT_MEAN
+    image_std = IMAGENET_DEFAULT_STD
+    size = {"height": 456, "width": 456}  # noqa: RUF012
+    do_resize = True
+    do_rescale = True
+    do_normalize = True
+    do_convert_rgb = True
+    antialias = False
+    max_regions = 37
+
+    def __init__(self, **kwargs: Unpack[BriVLImageProcessorKwargs]):
+        super().__init__(**kwargs)
+
+    def __call__(
+        self, images: ImageInput, boxes: BoxesInput | None = None, **kwargs: Unpack[BriVLImageProcessorKwargs]
+    ) -> BatchFeature:
+        """Same as `preprocess`."""
+        return self.preprocess(images, boxes=boxes, **kwargs)
+
+    def preprocess(
+        self, images: ImageInput, boxes: BoxesInput | None = None, **kwargs: Unpack[BriVLImageProcessorKwargs]
+    ) -> BatchFeature:
+        """Return the tensors of a batch, S = `size`, R = `max_regions`.
+
+        Args:
+            images: one or more PIL images, paths, bytes of encoded pictures, or uint8 arrays or tensors (CHW or HWC).
+                Paths, bytes and PIL images pass through `decode_image`: EXIF rotation applied, transparency on white.
+            boxes: one (n, 4) array an image, x1 y1 x2 y2 in pixels of the original picture after EXIF rotation; n may
+                be 0.
+            **kwargs: overrides of this processor's settings for one call, and `return_tensors`.
+
+        Returns:
+            pixel_values: (B, 3, S, S) float32.
+            boxes: (B, R, 4) float32, only when given. x1 y1 x2 y2 in pixels of the resized picture: the first R - 1
+                boxes in their order, then the whole picture, then rows of zeros. Neither clipped nor sorted, as in
+                BriVL 1.0.
+            box_mask: (B, R) int64, only with boxes. 1 = real region.
+
+        Raises:
+            ImageDecodingError: a picture cannot be decoded.
+            ValueError: the boxes do not match the images, or one is not finite, reversed or empty.
+        """
+        return super().preprocess(images, image_like_kwargs={"boxes": boxes}, **kwargs)
+
+    def fetch_images(
+        self, image_url_or_urls: ImageInput | str | os.PathLike | bytes | list
+    ) -> ImageInput | list[ImageInput]:
+        """Return the images with paths and bytes decoded. URLs are not opened."""
+        if isinstance(image_url_or_urls, str | os.PathLike | bytes):
+            return decode_image(image_url_or_urls)
+        return super().fetch_images(image_url_or_urls)
+
+    def process_image(self, image: ImageInput, do_convert_rgb: bool | None = None, **kwargs: object) -> torch.Tensor:
+        """Return one picture as a (C, H, W) tensor in its own range of values."""
+        if do_convert_rgb and isinstance(image, Image.Image):
+            image = decode_image(image)
+        return super().process_image(image, do_convert_rgb=do_convert_rgb, **kwargs)
+
+    def rescale(self, image: torch.Tensor, scale: float, **kwargs: object) -> torch.Tensor:
+        """Return the image times `scale`, rounded as `ToTensor` does."""
+        # 1 / 255 has no exact float: a product would differ from the original's division by 1e-6 after normalisation.
+        return image / (1 / scale)
+
+    def _standardize_kwargs(self, **kwargs: object) -> dict:
+        kwargs = super()._standardize_kwargs(**kwargs)
+        if not kwargs["size"].height or kwargs["size"].height != kwargs["size"].width:
+            raise ValueError(
+                f"BriVL reads square pictures, but size is {kwargs['size']}; give one number, such as size=456."
+            )
+        if kwargs["max_regions"] < 1:
+            raise ValueError(
+                f"max_regions is {kwargs['max_regions']}; the whole picture is a region, so give at least 1."
+            )
+        if kwargs.get("do_center_crop") or kwargs.get("do_pad"):
+            raise ValueError(
+                "BriVL neither crops nor pads, since that would move the boxes; remove do_center_crop and do_pad."
+            )
+        return kwargs
+
+    def _preprocess_image_like_inputs(
+        self,
+        images: ImageInput,
+        boxes: BoxesInput | None = None,
+        return_tensors: str | None = None,
+        **kwargs: object,
+    ) -> BatchFeature:
+        images = self._prepare_image_like_inputs(images, **kwargs)
+        data = {"pixel_values": [self._to_pixel_values(image, **kwargs) for image in images]}
+        if boxes is not None:
+            if len(boxes) != len(images):
+                raise ValueError(
+                    f"{len(boxes)} arrays of boxes for {len(images)} images; give one (n, 4) array an image."
+                )
+            regions = [
+                _to_regions(_check_boxes(array, index), image.shape, pixel_values.shape, kwargs["max_regions"])
+                for index, (array, image, pixel_values) in enumerate(
+                    zip(boxes, images, data["pixel_values"], strict=True)
+                )
+            ]
+            data["boxes"], data["box_mask"] = (list(column) for column in zip(*regions, strict=True))
+        return BatchFeature(data=data, tensor_type=return_tensors)
+
+    def _to_pixel_values(
+        self,
+        image: torch.Tensor,
+        *,
+        do_resize: bool,
+        size: SizeDict,
+        resample: PILImageResampling | int,
+        antialias: bool,
+        do_rescale: bool,
+        rescale_factor: float,
+        do_normalize: bool,
+        image_mean: Sequence[float],
+        image_std: Sequence[float],
+        **kwargs: object,
+    ) -> torch.Tensor:
+        # One at a time: web pictures hardly ever share a size, and so a picture's numbers never depend on its batch.
+        image = image.to(torch.float32)
+        if do_rescale:
+            image = self.rescale(image, rescale_factor)
+        if do_resize:
+            image = self.resize(image, size, resample=resample, antialias=antialias)  # (3, S, S)
+        return self.normalize(image, image_mean, image_std) if do_normalize else image
+
+
+def _check_boxes(array: np.ndarray | torch.Tensor | Sequence[Sequence[float]], index: int) -> torch.Tensor:
+    try:
+        boxes = torch.as_tensor(np.asarray(array, dtype=np.float32))
+    except (TypeError, ValueError) as error:  # such as rows of unequal length
+        raise ValueError(f"The boxes of image {index} are no (n, 4) array of numbers: {error}") from error
+    if boxes.numel() == 0:
+        return boxes.reshape(0, 4)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(
+            f"The boxes of image {index} have shape {tuple(boxes.shape)}; expected (n, 4): x1, y1, x2, y2."
+        )
+    good = boxes.isfinite().all(dim=1) & (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+    if not good.all():
+        row = int(good.logical_not().nonzero()[0])
+        raise ValueError(
+            f"Box {row} of image {index} is {boxes[row].tolist()}; expected finite x1 < x2 and y1 < y2 in pixels. "
+            "Fix it or leave it out."
+        )
+    return boxes
+
+
+def _to_regions(
+    boxes: torch.Tensor, original_shape: torch.Size, resized_shape: torch.Size, max_regions: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    (height, width), (new_height, new_width) = original_shape[-2:], resized_shape[-2:]
+    scale = torch.tensor([new_width / width, new_height / height] * 2)
+    whole = torch.tensor([[0.0, 0.0, new_width, new_height]])
+    valid = torch.cat([boxes[: max_regions - 1] * scale, whole])
+    regions = torch.zeros(max_regions, 4)
+    regions[: len(valid)] = valid
+    return regions, (torch.arange(max_regions) < len(valid)).long()
+
+
+__all__ = ["BoxesInput", "BriVLImageProcessor", "BriVLImageProcessorKwargs"]

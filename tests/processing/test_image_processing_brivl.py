@@ -1,0 +1,186 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from transformers import PreTrainedConfig, PreTrainedModel, pipeline
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import ModelOutput
+from wenlan.processing import BriVLImageProcessor, ImageDecodingError, build_character_tokenizer
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "brivl"
+GOLDEN = load_file(FIXTURES / "preprocess.safetensors")
+CASE = json.loads((FIXTURES / "preprocess.json").read_text(encoding="utf-8"))
+PATHS = [str(FIXTURES / name) for name in CASE["files"]]
+WHITE_NORMALISED = [(1 - mean) / std for mean, std in zip(CASE["mean"], CASE["std"], strict=True)]
+
+
+@pytest.fixture
+def processor():
+    return BriVLImageProcessor(size=40, max_regions=6)
+
+
+def noise(width, height, seed=0):
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize(("options", "key"), [({}, "no_antialias"), ({"antialias": True}, "antialias")])
+def test_pixels_equal_the_original_code(processor, options, key):
+    pixel_values = processor(PATHS, **options, return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(pixel_values, GOLDEN[f"pixel_values_{key}"], atol=1e-6, rtol=0)
+
+
+def test_boxes_equal_the_original_code(processor):
+    batch = processor(PATHS, boxes=CASE["raw_boxes"], return_tensors="pt")
+    torch.testing.assert_close(batch["boxes"], GOLDEN["boxes"], atol=1e-6, rtol=0)
+    lengths = GOLDEN["box_lens"][:, None]
+    assert torch.equal(batch["box_mask"], (torch.arange(6) < lengths).long())
+
+
+def test_defaults_equal_the_released_model():
+    batch = BriVLImageProcessor()(noise(50, 30), boxes=[[[0, 0, 10, 10]]], return_tensors="pt")
+    assert batch["pixel_values"].shape == (1, 3, 456, 456)
+    assert batch["boxes"].shape == (1, 37, 4)
+    assert batch["boxes"].dtype == torch.float32
+    assert batch["boxes"][0, 1].tolist() == [0, 0, 456, 456]
+
+
+def test_without_boxes_only_pixels_come_out(processor):
+    assert set(processor(images=[noise(9, 7)], return_tensors="pt")) == {"pixel_values"}
+
+
+def test_no_box_at_all_leaves_the_whole_picture(processor):
+    batch = processor([noise(9, 7)], boxes=[np.zeros((0, 4))], return_tensors="pt")
+    assert batch["boxes"][0, 0].tolist() == [0, 0, 40, 40]
+    assert batch["box_mask"].tolist() == [[1, 0, 0, 0, 0, 0]]
+
+
+def test_boxes_refer_to_the_upright_picture(processor, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noise(40, 20).save(tmp_path / "turned.jpg", exif=exif)  # 20 x 40 once upright
+    batch = processor([tmp_path / "turned.jpg"], boxes=[[[0, 0, 10, 10]]], return_tensors="pt")
+    assert batch["boxes"][0, 0].tolist() == [0, 0, 20, 10]
+
+
+def test_batch_of_eight_equals_eight_of_one(processor):
+    images = [noise(20 + index % 3, 30 + index % 2, index) for index in range(8)]
+    boxes = [[[0, 0, 5 + index, 6]] * index for index in range(8)]
+    batch = processor(images, boxes=boxes, return_tensors="pt")
+    for index in range(8):
+        single = processor([images[index]], boxes=[boxes[index]], return_tensors="pt")
+        for key, value in single.items():
+            assert torch.equal(batch[key][index], value[0])
+
+
+def test_arrays_and_tensors_equal_pil(processor):
+    image = noise(21, 33)
+    expected = processor(image, return_tensors="pt")["pixel_values"]
+    array = np.array(image)
+    for same in (array, torch.from_numpy(array).permute(2, 0, 1)):
+        assert torch.equal(processor(same, return_tensors="pt")["pixel_values"], expected)
+
+
+def test_grey_and_one_pixel_pictures_become_three_channels(processor):
+    assert processor(Image.new("L", (9, 7)), return_tensors="pt")["pixel_values"].shape == (1, 3, 40, 40)
+    assert processor(Image.new("RGB", (1, 1)), return_tensors="pt")["pixel_values"].shape == (1, 3, 40, 40)
+
+
+def test_transparency_becomes_white(processor):
+    pixel_values = processor(Image.new("RGBA", (9, 7), (0, 0, 0, 0)), return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(pixel_values[0, :, 5, 5], torch.tensor(WHITE_NORMALISED), atol=1e-5, rtol=0)
+
+
+def test_undecodable_path_is_an_image_decoding_error(processor, tmp_path):
+    with pytest.raises(ImageDecodingError, match="does not exist"):
+        processor([str(tmp_path / "missing.png")])
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([[[0, 0, 1, 1]]], "1 arrays of boxes for 2 images"),
+        ([[[0, 0, 1, 1]], [[0, 0, 1]]], r"boxes of image 1 have shape \(1, 3\)"),
+        ([[[0, 0, 1, 1]], [0, 0, 1, 1]], r"boxes of image 1 have shape \(4,\)"),
+        ([[[0, 0, 1, 1], [0, 0, 1]], []], "boxes of image 0 are no"),
+        ([[], [[0, 0, 1, 1], [0, 0, float("nan"), 1]]], "Box 1 of image 1"),
+        ([[], [[0, 0, float("inf"), 1]]], "Box 0 of image 1"),
+        ([[[5, 0, 1, 1]], []], "Box 0 of image 0"),
+        ([[[0, 3, 1, 3]], []], "Box 0 of image 0"),
+    ],
+)
+def test_wrong_boxes_name_their_image_and_box(processor, boxes, message):
+    with pytest.raises(ValueError, match=message):
+        processor([noise(9, 7), noise(9, 7)], boxes=boxes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size": {"height": 40, "width": 41}}, "square"),
+        ({"size": {"shortest_edge": 40}}, "square"),
+        ({"max_regions": 0}, "max_regions"),
+        ({"do_center_crop": True}, "neither crops nor pads"),
+    ],
+)
+def test_settings_that_brivl_cannot_have_are_refused_at_construction(settings, message):
+    with pytest.raises(ValueError, match=message):
+        BriVLImageProcessor(**settings)
+
+
+def test_saved_and_loaded_gives_the_same_bits(tmp_path):
+    processor = BriVLImageProcessor(size=40, max_regions=3, antialias=True, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    processor.save_pretrained(tmp_path)
+    loaded = BriVLImageProcessor.from_pretrained(tmp_path)
+    assert loaded.to_dict() == processor.to_dict()
+    before, after = (each(PATHS, boxes=CASE["raw_boxes"], return_tensors="pt") for each in (processor, loaded))
+    assert set(before) == set(after) == {"pixel_values", "boxes", "box_mask"}
+    for key in before:
+        assert torch.equal(before[key], after[key])
+
+
+class MeanConfig(PreTrainedConfig):
+    model_type = "wenlan-test-mean"
+
+
+class MeanModel(PreTrainedModel):
+    """Answers with the mean pixel, to see what the pipelines hand to a model."""
+
+    config: MeanConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.scale = torch.nn.Parameter(torch.ones(1))
+        self.post_init()
+
+    def forward(self, pixel_values, input_ids=None, **kwargs):
+        assert not {"boxes", "box_mask"} & set(kwargs)
+        mean = pixel_values.mean(dim=(1, 2, 3)) * self.scale
+        if input_ids is None:
+            return BaseModelOutputWithPooling(last_hidden_state=mean[:, None])
+        return ModelOutput(logits_per_image=mean[:, None] * torch.arange(len(input_ids)))
+
+
+@pytest.fixture
+def mean_model():
+    return MeanModel(MeanConfig())
+
+
+def test_zero_shot_pipeline_takes_the_image_processor(processor, mean_model):
+    classify = pipeline(
+        "zero-shot-image-classification",
+        model=mean_model,
+        tokenizer=build_character_tokenizer(["猫狗的照片"], max_length=16),
+        image_processor=processor,
+    )
+    answer = classify(Image.new("RGB", (9, 7), "white"), candidate_labels=["猫", "狗"], hypothesis_template="{}的照片")
+    assert answer[0]["label"] == "狗"
+
+
+def test_feature_extraction_pipeline_takes_the_image_processor(processor, mean_model):
+    extract = pipeline("image-feature-extraction", model=mean_model, image_processor=processor)
+    expected = sum(WHITE_NORMALISED) / 3
+    assert extract(Image.new("RGB", (9, 7), "white")) == [[pytest.approx(expected, abs=1e-5)]]

@@ -1,0 +1,31 @@
+from .data import load_emoji7, read_pairs
+from .modeling_brivl import (
+    BriVLConfig,
+    BriVLForPreTraining,
+    BriVLModel,
+    BriVLTextConfig,
+    BriVLTextModel,
+    BriVLVisionConfig,
+    BriVLVisionModel,
+    MomentumQueueCallback,
+)
+from .processing import BriVLImageProcessor, BriVLProcessor, ContrastiveCollator
+
+__version__: str
+
+__all__ = [
+    "BriVLConfig",
+    "BriVLForPreTraining",
+    "BriVLImageProcessor",
+    "BriVLModel",
+    "BriVLProcessor",
+    "BriVLTextConfig",
+    "BriVLTextModel",
+    "BriVLVisionConfig",
+    "BriVLVisionModel",
+    "ContrastiveCollator",
+    "MomentumQueueCallback",
+    "__version__",
+    "load_emoji7",
+    "read_pairs",
+]

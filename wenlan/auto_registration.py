@@ -1,0 +1,63 @@
+"""Makes transformers' Auto classes and pipelines know BriVL.
+
+The registrations run when transformers first loads its Auto modules, not when wenlan is imported: loading them, torch's
+compiler and the model classes takes seconds that a program without models need not spend.
+"""
+
+from types import ModuleType
+
+from wrapt import register_post_import_hook
+
+
+def _register_configs(module: ModuleType) -> None:
+    from .modeling_brivl.configuration_brivl import BriVLConfig, BriVLTextConfig, BriVLVisionConfig
+
+    for config in (BriVLConfig, BriVLTextConfig, BriVLVisionConfig):
+        module.AutoConfig.register(config.model_type, config, exist_ok=True)
+
+
+def _register_models(module: ModuleType) -> None:
+    from .modeling_brivl.configuration_brivl import BriVLConfig, BriVLTextConfig, BriVLVisionConfig
+    from .modeling_brivl.modeling_brivl import BriVLModel, BriVLTextModel, BriVLVisionModel
+    from .modeling_brivl.pretraining_brivl import BriVLForPreTraining
+
+    module.AutoModel.register(BriVLConfig, BriVLModel, exist_ok=True)
+    module.AutoModel.register(BriVLTextConfig, BriVLTextModel, exist_ok=True)
+    module.AutoModel.register(BriVLVisionConfig, BriVLVisionModel, exist_ok=True)
+    module.AutoModelForPreTraining.register(BriVLConfig, BriVLForPreTraining, exist_ok=True)
+    module.AutoModelForZeroShotImageClassification.register(BriVLConfig, BriVLModel, exist_ok=True)
+
+
+def _register_image_processor(module: ModuleType) -> None:
+    from .modeling_brivl.configuration_brivl import BriVLConfig
+    from .processing.image_processing_brivl import BriVLImageProcessor
+
+    processors = {"torchvision": BriVLImageProcessor}
+    module.AutoImageProcessor.register(BriVLConfig, image_processor_classes=processors, exist_ok=True)
+
+
+def _register_processor(module: ModuleType) -> None:
+    from .modeling_brivl.configuration_brivl import BriVLConfig
+    from .processing.processing_brivl import BriVLProcessor
+
+    module.AutoProcessor.register(BriVLConfig, BriVLProcessor, exist_ok=True)
+
+
+def _register_tokenizer(module: ModuleType) -> None:
+    from transformers import BertTokenizer
+
+    from .modeling_brivl.configuration_brivl import BriVLConfig
+
+    module.AutoTokenizer.register(BriVLConfig, tokenizer_class=BertTokenizer, exist_ok=True)
+
+
+def register_on_import() -> None:
+    """Registers BriVL with each Auto module as soon as transformers has loaded it."""
+    for name, hook in {
+        "configuration_auto": _register_configs,
+        "modeling_auto": _register_models,
+        "image_processing_auto": _register_image_processor,
+        "processing_auto": _register_processor,
+        "tokenization_auto": _register_tokenizer,
+    }.items():
+        register_post_import_hook(hook, f"transformers.models.auto.{name}")
