@@ -96,7 +96,7 @@ def _load_split(split: str) -> "Dataset":
     return Dataset(InMemoryTable(table), info=info, split=NamedSplit(split))
 
 
-def draw_text(row: Mapping[str, object], language: str, rng: random.Random) -> str:
+def draw_text(row: Mapping[str, object], rng: random.Random, language: str = "zh") -> str:
     """One text of the row's concept: its name (p 0.5), its name and 1-3 keywords (0.25), or 1-3 keywords only (0.25).
 
     The last kind is what the paper calls weakly correlated pairs. Keywords are drawn without repetition; a concept

@@ -13,8 +13,8 @@ from transformers import PreTrainedConfig
 
 CHINESE_BERT_VOCAB_SIZE = 21128
 
-# What differs from the defaults. "1.0" is the released configuration of BAAI-WuDao/BriVL. Of "2.0" only the RoBERTa-large
-# text encoder, the grid of 6x6 cells + whole image and 650 M pairs are published; backbone, image size and queue are unconfirmed.
+# What differs from the defaults. "1.0" is the released configuration of BAAI-WuDao/BriVL. Of "2.0" only the RoBERTa
+# large encoder and the grid of 6x6 cells + whole image are published; backbone, image size and queue are unconfirmed.
 BRIVL_VARIANTS: dict[str, dict[str, Any]] = {
     "nmi": {},
     "1.0": {"vision_config": {"image_size": 380, "grid_scales": [1]}},
@@ -121,7 +121,9 @@ class BriVLVisionConfig(_TowerConfig):
             f"BriVLVisionConfig: grid_scales must be positive integers such as [6, 1], got {list(self.grid_scales)}.",
         )
         for name in ("image_size", "max_regions", "region_samples"):
-            _require(getattr(self, name) >= 1, f"BriVLVisionConfig: {name} must be at least 1, got {getattr(self, name)}.")
+            _require(
+                getattr(self, name) >= 1, f"BriVLVisionConfig: {name} must be at least 1, got {getattr(self, name)}."
+            )
 
 
 @strict
@@ -150,7 +152,7 @@ class BriVLTextConfig(_TowerConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         if not isinstance(self.encoder_config, PreTrainedConfig):
-            # Here, not above: while transformers loads its Auto classes it already needs this file (wenlan/auto_registration.py).
+            # Here, not above: while transformers loads its Auto classes it already needs this file.
             from transformers import CONFIG_MAPPING
 
             values = dict(self.encoder_config or {"vocab_size": CHINESE_BERT_VOCAB_SIZE})
@@ -243,7 +245,7 @@ class BriVLConfig(PreTrainedConfig):
         `overrides` is nested as config.json is: `{"queue_size": 512, "vision_config": {"image_size": 96}}`.
 
         Raises:
-            ValueError: for an unknown variant or unknown keys; the message names all of them and the nearest known ones.
+            ValueError: for an unknown variant or unknown keys; the message names all and the nearest known ones.
         """
         if variant not in BRIVL_VARIANTS:
             raise ValueError(f"Unknown BriVL variant {variant!r}; known are {', '.join(BRIVL_VARIANTS)}.")

@@ -304,13 +304,12 @@ class BriVLModel(BriVLPreTrainedModel):
     >>> import torch
     >>> from wenlan import BriVLConfig, BriVLModel
     >>> overrides = {
-    ...     "vision_config": {"backbone": "tf_efficientnet_lite0", "image_size": 64, "hidden_size": 32, "projection_dim": 16},
+    ...     "vision_config": {"backbone": "tf_efficientnet_lite0", "image_size": 64, "projection_dim": 16},
     ...     "text_config": {
-    ...         "encoder_config": {"model_type": "bert", "vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 1},
+    ...         "encoder_config": {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4},
     ...         "projection_dim": 16,
     ...     },
     ... }
-    >>> overrides["text_config"]["encoder_config"]["num_attention_heads"] = 4
     >>> model = BriVLModel(BriVLConfig.from_variant("nmi", overrides)).eval()
     >>> output = model(input_ids=torch.tensor([[2, 7, 3]]), pixel_values=torch.zeros(2, 3, 64, 64))
     >>> output.logits_per_image.shape
@@ -341,7 +340,7 @@ class BriVLModel(BriVLPreTrainedModel):
     def get_text_features(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
     ) -> BaseModelOutputWithPooling:
-        """Returns the text tower's output; `pooler_output` (b, d) is not normalised. See `BriVLTextModel.forward`."""
+        """Returns the text tower's output; `pooler_output` (b, d) is not normalised. See `BriVLTextModel`."""
         return self.text_model(input_ids=input_ids, attention_mask=attention_mask)
 
     @can_return_tuple
@@ -352,7 +351,7 @@ class BriVLModel(BriVLPreTrainedModel):
         box_mask: Tensor | None = None,
         feature_map: Tensor | None = None,
     ) -> BaseModelOutputWithPooling:
-        """Returns the image tower's output; `pooler_output` (b, d) is not normalised. See `BriVLVisionModel.forward`."""
+        """Returns the image tower's output; `pooler_output` (b, d) is not normalised. See `BriVLVisionModel`."""
         return self.vision_model(pixel_values=pixel_values, boxes=boxes, box_mask=box_mask, feature_map=feature_map)
 
     @can_return_tuple

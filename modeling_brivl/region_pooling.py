@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def grid_boxes(image_size: int, scales: tuple[int, ...] | list[int], device: torch.device | None = None) -> Tensor:
-    """Returns the cells of an s x s grid for every s in `scales`, x as the outer loop: (n, 4) as x1, y1, x2, y2 in pixels.
+    """Returns the cells of an s x s grid for every s in `scales`, x as the outer loop: (n, 4), x1 y1 x2 y2 in pixels.
 
     `scales=(6, 1)` gives the 36 cells + whole image of the released grid checkpoint.
     """

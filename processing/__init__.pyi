@@ -1,6 +1,8 @@
 from .augmentation import Augmentation
 from .character_vocabulary import build_character_tokenizer
 from .contrastive_collator import ContrastiveCollator
+from .embedding import embed_images, embed_texts
+from .feature_map_cache import CachedFeatureMaps
 from .image_decoding import ImageDecodingError, decode_image
 from .image_processing_brivl import BriVLImageProcessor
 from .processing_brivl import BriVLProcessor
@@ -9,8 +11,11 @@ __all__ = [
     "Augmentation",
     "BriVLImageProcessor",
     "BriVLProcessor",
+    "CachedFeatureMaps",
     "ContrastiveCollator",
     "ImageDecodingError",
     "build_character_tokenizer",
     "decode_image",
+    "embed_images",
+    "embed_texts",
 ]

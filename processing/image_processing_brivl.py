@@ -46,12 +46,12 @@ class BriVLImageProcessor(TorchvisionBackend):
     """
 
     valid_kwargs = BriVLImageProcessorKwargs
-    model_input_names = ["pixel_values", "boxes", "box_mask"]  # noqa: RUF012 (a list in every transformers class)
+    model_input_names = ["pixel_values", "boxes", "box_mask"]
 
     resample = PILImageResampling.BILINEAR
     image_mean = IMAGENET_DEFAULT_MEAN
     image_std = IMAGENET_DEFAULT_STD
-    size = {"height": 456, "width": 456}  # noqa: RUF012
+    size = {"height": 456, "width": 456}
     do_resize = True
     do_rescale = True
     do_normalize = True

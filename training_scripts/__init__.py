@@ -1,1 +1,1 @@
-"""placeholder"""
+"""A recipe to a checkpoint: one runnable file per job."""

@@ -135,7 +135,7 @@ def test_card_states_the_row_counts():
 
 
 def test_text_is_a_name_half_of_the_time_and_keywords_alone_a_quarter():
-    texts = [draw_text(ROW, "en", random.Random(i)) for i in range(4000)]
+    texts = [draw_text(ROW, random.Random(i), "en") for i in range(4000)]
     only_name = sum(text == "cat" for text in texts) / 4000
     with_name = sum(text.startswith("cat ") for text in texts) / 4000
     assert only_name == pytest.approx(0.5, abs=0.03)
@@ -143,7 +143,7 @@ def test_text_is_a_name_half_of_the_time_and_keywords_alone_a_quarter():
 
 
 def test_one_to_three_keywords_are_drawn_equally_often_and_none_twice():
-    texts = [draw_text(ROW, "en", random.Random(i)).split() for i in range(4000)]
+    texts = [draw_text(ROW, random.Random(i), "en").split() for i in range(4000)]
     keywords = [text for text in texts if text[0] != "cat"]
     counts = Counter(map(len, keywords))
     assert sorted(counts) == [1, 2, 3]
@@ -153,21 +153,21 @@ def test_one_to_three_keywords_are_drawn_equally_often_and_none_twice():
 
 def test_text_depends_on_the_generator_alone():
     state = random.getstate()
-    assert [draw_text(ROW, "en", random.Random(i)) for i in range(50)] == [
-        draw_text(ROW, "en", random.Random(i)) for i in range(50)
+    assert [draw_text(ROW, random.Random(i), "en") for i in range(50)] == [
+        draw_text(ROW, random.Random(i), "en") for i in range(50)
     ]
     assert random.getstate() == state
 
 
 def test_concept_without_keywords_gives_its_name():
     row = {"name_en": "cat", "keywords_en": []}
-    assert {draw_text(row, "en", random.Random(i)) for i in range(50)} == {"cat"}
+    assert {draw_text(row, random.Random(i), "en") for i in range(50)} == {"cat"}
 
 
 @pytest.mark.parametrize(("language", "joined"), [("zh", "猫，宠物"), ("ja", "猫、宠物"), ("ko", "猫 宠物")])
 def test_parts_are_joined_as_the_language_writes_lists(language, joined):
     row = {f"name_{language}": "猫", f"keywords_{language}": ["宠物"]}
-    assert {draw_text(row, language, random.Random(i)) for i in range(50)} == {"猫", "宠物", joined}
+    assert {draw_text(row, random.Random(i), language) for i in range(50)} == {"猫", "宠物", joined}
 
 
 def test_training_texts_are_those_of_seen_concepts(concepts):
@@ -178,7 +178,7 @@ def test_training_texts_are_those_of_seen_concepts(concepts):
 
 
 def test_unknown_language_is_refused_with_the_known_ones():
-    for call in (training_texts, lambda language: draw_text(ROW, language, random.Random(0))):
+    for call in (training_texts, lambda language: draw_text(ROW, random.Random(0), language)):
         with pytest.raises(ValueError, match=r"'xx'.*zh, en, de, fr, cs, ja, ko"):
             call("xx")
 

@@ -113,7 +113,7 @@ def test_index_outside_is_refused(rows, index):
 
 def test_emoji7_rows_become_pairs():
     emoji7 = load_emoji7()["train"]
-    pairs = TrainingPairs(emoji7, draw_text=lambda row, rng: draw_text(row, "zh", rng), group_column="concept_id")
+    pairs = TrainingPairs(emoji7, draw_text=draw_text, group_column="concept_id")
     pair, row = pairs[9], emoji7[9]
     assert len(pairs) == 4209
     assert pair["group_id"] == row["concept_id"]

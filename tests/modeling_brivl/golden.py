@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 from safetensors.torch import load_file
-
 from wenlan.modeling_brivl import BriVLConfig
 
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "brivl"

@@ -7,7 +7,6 @@ import torch
 from golden import our_config, read_golden, tower_state
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
-
 from wenlan.modeling_brivl import BriVLForPreTraining, MomentumQueueCallback
 
 TENSORS, META = read_golden("momentum")
@@ -120,7 +119,7 @@ def test_queue_contents_and_pointer_follow_the_original(run):
 
 def test_moving_average_keeps_the_original_order(run):
     """Sums of all parameters just before each optimizer step: the towers' EMA of that step has already happened."""
-    trace, model, recorder = run
+    trace, _, recorder = run
     unused = unused_sums()
     order = ["textencoder_mom", "textencoder", "imgencoder_mom", "imgencoder"]
     for step, sums in enumerate(recorder.sums):

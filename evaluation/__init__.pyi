@@ -1,0 +1,5 @@
+from .emoji7_protocol import evaluate_emoji7
+from .retrieval_recall import RetrievalRecall, recall_at_k
+from .zero_shot import mean_embedding, top_k_accuracy
+
+__all__ = ["RetrievalRecall", "evaluate_emoji7", "mean_embedding", "recall_at_k", "top_k_accuracy"]

@@ -1,0 +1,101 @@
+"""The `wenlan` command. Heavy packages load inside the commands, so that `wenlan --help` is quick."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="BriVL: search and label pictures with Chinese sentences; train it on your own pairs.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+ModelFolder = Annotated[str, typer.Argument(help="Folder or hub id of a BriVL model.")]
+
+
+@contextmanager
+def _short_errors() -> Iterator[None]:
+    """Turns a user's mistake into one line and exit code 1; anything else keeps its traceback."""
+    try:
+        yield
+    except (ValueError, OSError, ImportError) as error:
+        typer.secho(f"Error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def quickstart(
+    output_dir: Annotated[Path, typer.Option(help="Where model, report and pictures go.")] = Path("runs/quickstart"),
+    recipe: Annotated[str, typer.Option(help="Recipe file or name.")] = "brivl_tiny",
+    max_steps: Annotated[int | None, typer.Option(help="Fewer steps than the recipe: a smoke run.")] = None,
+    cached_views: Annotated[int | None, typer.Option(help="Fewer views of each picture: a smoke run.")] = None,
+) -> None:
+    """Trains a small BriVL on the embedded emoji data, evaluates it, uses it, and writes a report with pictures."""
+    from .quickstart import run_quickstart
+
+    overrides = {"max_steps": max_steps, "cached_views": cached_views}
+    with _short_errors():
+        run_quickstart(output_dir, recipe, {name: value for name, value in overrides.items() if value is not None})
+
+
+@app.command("pretrain-brivl", context_settings=PASS_ON)
+def pretrain_brivl(
+    context: typer.Context, recipe: Annotated[str, typer.Argument(help="Recipe file or name, e.g. brivl_small.")]
+) -> None:
+    """Pre-trains BriVL from a recipe; further options such as --learning_rate 1e-4 override its fields."""
+    from .training_scripts.pretrain_brivl import main
+
+    with _short_errors():
+        main([recipe, *context.args])
+
+
+@app.command("zero-shot")
+def zero_shot(
+    model: ModelFolder,
+    images: Annotated[list[Path], typer.Argument(help="Pictures to label.")],
+    labels: Annotated[str, typer.Option(help="Candidate labels, separated by commas: 猫,狗,飞机")],
+    template: Annotated[str, typer.Option(help="Sentence around a label; {} is the label.")] = "{}",
+) -> None:
+    """Prints how likely each label is for each picture."""
+    from transformers import pipeline
+
+    from .processing import ImageDecodingError, decode_image
+
+    candidates = [label.strip() for label in labels.replace("，", ",").split(",") if label.strip()]
+    with _short_errors():
+        if not candidates:
+            raise ValueError("Give at least one label: --labels 猫,狗")
+        classify = pipeline("zero-shot-image-classification", model=model)
+        failures = 0
+        for path in images:
+            try:
+                scores = classify(decode_image(path), candidate_labels=candidates, hypothesis_template=template)
+            except ImageDecodingError as error:
+                failures += 1
+                typer.secho(f"{path}  skipped: {error}", fg="red", err=True)
+            else:
+                typer.echo(f"{path}  " + "  ".join(f"{row['label']} {row['score']:.1%}" for row in scores))
+        if failures == len(images):
+            raise ValueError("No picture could be read.")
+
+
+@app.command()
+def embed(
+    model: ModelFolder,
+    source: Annotated[Path, typer.Argument(help="A folder of pictures, or a text file with one sentence a line.")],
+    output: Annotated[Path, typer.Option(help="The Parquet file to write.")],
+    batch_size: Annotated[int, typer.Option(help="Pictures or sentences at a time.")] = 32,
+) -> None:
+    """Writes the embeddings of pictures or sentences to a Parquet file with the columns `id` and `embedding`."""
+    from .retrieval import embed_to_parquet
+
+    with _short_errors():
+        typer.echo(embed_to_parquet(model, source, output, batch_size=batch_size))
+
+
+if __name__ == "__main__":
+    app()
