@@ -77,3 +77,6 @@ class RetrievalRecall(evaluate.Metric):
         results |= {f"t2i_{name}": value for name, value in recall_at_k(similarity.T, relevant.T, ks).items()}
         results["mean_recall"] = float(np.mean([v for name, v in results.items() if "chance" not in name]))
         return results
+
+
+__all__ = ["RetrievalRecall", "recall_at_k"]

@@ -376,26 +376,25 @@ class BriVLModel(BriVLPreTrainedModel):
         has_text, has_image = input_ids is not None, pixel_values is not None or feature_map is not None
         if not (has_text or has_image):
             raise ValueError("Give input_ids, pixel_values or both.")
-        output = BriVLOutput()
+        loss = logits_per_image = logits_per_text = text_embeds = image_embeds = text_output = vision_output = None
         if has_text:
-            output.text_model_output = self.get_text_features(input_ids, attention_mask, return_dict=True)
-            output.text_embeds = F.normalize(output.text_model_output.pooler_output, dim=-1)
+            text_output = self.get_text_features(input_ids, attention_mask, return_dict=True)
+            text_embeds = F.normalize(text_output.pooler_output, dim=-1)
         if has_image:
-            output.vision_model_output = self.get_image_features(
-                pixel_values, boxes, box_mask, feature_map, return_dict=True
-            )
-            output.image_embeds = F.normalize(output.vision_model_output.pooler_output, dim=-1)
+            vision_output = self.get_image_features(pixel_values, boxes, box_mask, feature_map, return_dict=True)
+            image_embeds = F.normalize(vision_output.pooler_output, dim=-1)
         if has_text and has_image:
             # fp32: a bf16 cosine over a temperature of 0.07 has steps of 0.1
-            similarity = output.image_embeds.float() @ output.text_embeds.float().T
-            output.logits_per_image = similarity / self.config.temperature
-            output.logits_per_text = output.logits_per_image.T
+            logits_per_image = image_embeds.float() @ text_embeds.float().T / self.config.temperature
+            logits_per_text = logits_per_image.T
         if return_loss:
-            if not (has_text and has_image) or len(output.text_embeds) != len(output.image_embeds):
+            if not (has_text and has_image) or len(text_embeds) != len(image_embeds):
                 raise ValueError("return_loss needs as many texts as pictures: pair i is text i and picture i.")
-            positives = torch.eye(len(output.text_embeds), dtype=torch.bool, device=output.text_embeds.device)
-            output.loss = info_nce(output.logits_per_image, positives) + info_nce(output.logits_per_text, positives)
-        return output
+            positives = torch.eye(len(text_embeds), dtype=torch.bool, device=text_embeds.device)
+            loss = info_nce(logits_per_image, positives) + info_nce(logits_per_text, positives)
+        return BriVLOutput(
+            loss, logits_per_image, logits_per_text, text_embeds, image_embeds, text_output, vision_output
+        )
 
 
 __all__ = ["BriVLModel", "BriVLOutput", "BriVLPreTrainedModel", "BriVLTextModel", "BriVLVisionModel"]

@@ -21,8 +21,9 @@ class NegativeQueue(nn.Module):
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
-        self.register_buffer("image_keys", torch.empty(size, dim))
-        self.register_buffer("text_keys", torch.empty(size, dim))
+        # The dtype is said, so that loading a model in half precision leaves the queue in float32.
+        self.register_buffer("image_keys", torch.empty(size, dim, dtype=torch.float32))
+        self.register_buffer("text_keys", torch.empty(size, dim, dtype=torch.float32))
         self.register_buffer("group_ids", torch.empty(size, dtype=torch.int64))
         self.register_buffer("position", torch.empty((), dtype=torch.int64))
         self.reset()

@@ -46,7 +46,6 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = ("image", "text")
     _keys_to_ignore_on_load_unexpected = None
-    _keep_in_fp32_modules_strict = ["queue"]
     _optional_weights = ("momentum_", "queue.")
 
     def __init__(self, config: BriVLConfig) -> None:
@@ -117,7 +116,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         """Returns (b, k) bool: the queue pairs that are among the nearest of a key in both queues."""
         near = torch.ones(len(image_keys), len(self.queue.group_ids), dtype=torch.bool, device=image_keys.device)
         for keys, queue in ((image_keys, self.queue.image_keys), (text_keys, self.queue.text_keys)):
-            nearest = (keys @ queue.T).topk(self.config.multi_positive_top_k, dim=1).indices
+            nearest = (keys @ queue.float().T).topk(self.config.multi_positive_top_k, dim=1).indices
             near &= torch.zeros_like(near).scatter_(1, nearest, True)
         return near
 
@@ -180,7 +179,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
     def _logits(self, queries: Tensor, keys: Tensor, queue: Tensor) -> Tensor:
         """Returns (b, 1 + k) similarities over temperature: positive first, queue after."""
         positive = (queries * keys).sum(dim=1, keepdim=True)
-        return torch.cat([positive, queries @ queue.T], dim=1) / self.config.temperature
+        return torch.cat([positive, queries @ queue.float().T], dim=1) / self.config.temperature
 
 
 __all__ = ["BriVLForPreTraining", "BriVLForPreTrainingOutput"]

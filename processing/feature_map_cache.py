@@ -42,11 +42,9 @@ class CachedFeatureMaps(Dataset):
         if view == 0:
             collator = ContrastiveCollator(collator.processor)
         batches = DataLoader(self.pairs, batch_size=batch_size, collate_fn=collator)
-        backbone.to(memory_format=torch.channels_last)
         maps = []
         for batch in tqdm(batches, desc=f"feature maps, view {view + 1} of {views}"):
-            pixels = batch["pixel_values"].to(memory_format=torch.channels_last)
-            maps.append(backbone.forward_features(pixels).half())
+            maps.append(backbone.forward_features(batch["pixel_values"]).half())
         if sum(map(len, maps)) != len(self.pairs):
             raise ValueError(
                 f"Pictures could not be decoded: {dict(collator.bad_images)}. Leave their rows out before training: "

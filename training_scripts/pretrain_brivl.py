@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import timm
+import torch
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
 
 from ..data import TrainingPairs, draw_text, load_emoji7, read_pairs, training_texts
@@ -138,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     set_seed(args.seed)
     pairs, texts = load_pairs(data_args, args.seed)
     tokenizer = load_tokenizer(model_args, texts)
-    model = BriVLForPreTraining(build_config(model_args, len(tokenizer)))
+    model = BriVLForPreTraining(build_config(model_args, len(tokenizer))).to(memory_format=torch.channels_last)
     load_backbones(model, model_args)
     processor = build_processor(model, tokenizer)
 
@@ -162,6 +163,8 @@ def main(argv: Sequence[str] | None = None) -> Path:
     print(f"\nThe model is in {output_dir}. Next: wenlan zero-shot {output_dir} PICTURE --labels 猫,狗")
     return output_dir
 
+
+__all__ = ["DataArguments", "ModelArguments", "build_config", "build_processor", "load_backbones", "load_pairs", "main"]
 
 if __name__ == "__main__":
     main()

@@ -61,3 +61,6 @@ def register_on_import() -> None:
         "tokenization_auto": _register_tokenizer,
     }.items():
         register_post_import_hook(hook, f"transformers.models.auto.{name}")
+
+
+__all__ = ["register_on_import"]

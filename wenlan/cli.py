@@ -97,5 +97,7 @@ def embed(
         typer.echo(embed_to_parquet(model, source, output, batch_size=batch_size))
 
 
+__all__ = ["app"]
+
 if __name__ == "__main__":
     app()

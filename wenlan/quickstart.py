@@ -90,11 +90,11 @@ def _draw_picture_to_text(test: Dataset, similarity: Tensor) -> Image.Image:
     """Draws the three nearest of all names for evenly spaced test pictures."""
     names, grid = test["name_zh"], []
     for index in range(0, len(test), len(test) // 12)[:12]:
-        lines = [(f"▸ {names[index]}", PLAIN)]
+        lines = [(f"● {names[index]}", PLAIN)]
         for place in similarity[index].topk(3).indices.tolist():
             lines.append((names[place], RIGHT if place == index else WRONG))
         grid.append(Cell(test[index]["image"], lines))
-    title = f"看图找名字：▸ 正确名称，下面是 {len(test)} 个名称中最近的三个"
+    title = f"看图找名字：● 正确名称，下面是 {len(test)} 个名称中最近的三个"
     return draw_grid(title, [grid[start : start + 4] for start in range(0, len(grid), 4)])
 
 

