@@ -4,12 +4,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers.utils import ModelOutput, can_return_tuple
+from torch.nn import functional as F
+from transformers.utils import ModelOutput, can_return_tuple, logging
 
 from .configuration_brivl import BriVLConfig
 from .contrastive_loss import info_nce
 from .modeling_brivl import BriVLModel, BriVLPreTrainedModel, BriVLTextModel, BriVLVisionModel
 from .momentum_queue import NO_GROUP, NegativeQueue, update_momentum
+
+logger = logging.get_logger(__name__)
 
 
 @dataclass
@@ -18,8 +21,9 @@ class BriVLForPreTrainingOutput(ModelOutput):
 
     Attributes:
         loss: (), image-to-text plus text-to-image InfoNCE.
-        logits_per_image: (b, 1 + k), the key of the own text first, then the text queue.
-        logits_per_text: (b, 1 + k), the key of the own picture first, then the image queue.
+        logits_per_image: (b, 1 + k), the key of the own text first, then the text queue; (b, 1 + b + k) with
+            `in_batch_negatives`, the keys of the batch between them.
+        logits_per_text: the same with the key of the own picture and the image queue.
         text_embeds, image_embeds: (b, d) queries, unit rows.
         text_keys, image_keys: (b, d) keys of the momentum towers, unit rows, no gradient.
     """
@@ -55,6 +59,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         self.momentum_vision_model = BriVLVisionModel(config.vision_config)
         self.queue = NegativeQueue(config.queue_size, config.projection_dim)
         self._waiting_keys: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._momentum_has_moved = False
         self.post_init()
         self.reset_momentum_towers()
         self.freeze()
@@ -96,6 +101,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
 
     def update_momentum(self) -> None:
         """Moves the momentum towers towards the query towers; once per optimizer step, before its first forward."""
+        self._momentum_has_moved = True
         for momentum_tower, query_tower in self._towers:
             update_momentum(momentum_tower, query_tower, self.config.momentum)
 
@@ -107,9 +113,8 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
 
     @torch.no_grad()
     def _compute_keys(self, text_inputs: dict[str, Tensor], image_inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        normalize = nn.functional.normalize
-        image_keys = normalize(self.momentum_vision_model(**image_inputs).pooler_output, dim=-1)
-        text_keys = normalize(self.momentum_text_model(**text_inputs).pooler_output, dim=-1)
+        image_keys = F.normalize(self.momentum_vision_model(**image_inputs).pooler_output, dim=-1)
+        text_keys = F.normalize(self.momentum_text_model(**text_inputs).pooler_output, dim=-1)
         return image_keys.float(), text_keys.float()
 
     def _near_pairs(self, image_keys: Tensor, text_keys: Tensor) -> Tensor:
@@ -119,6 +124,23 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
             nearest = (keys @ queue.float().T).topk(self.config.multi_positive_top_k, dim=1).indices
             near &= torch.zeros_like(near).scatter_(1, nearest, True)
         return near
+
+    def _masks(self, image_keys: Tensor, text_keys: Tensor, group_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the positives and the negatives among the compared keys, own key first: two (b, 1 + n) bool."""
+        positives, other_groups = self._near_pairs(image_keys, text_keys), self.queue.group_ids
+        if self.config.in_batch_negatives:
+            positives = F.pad(positives, (len(group_ids), 0), value=False)
+            other_groups = torch.cat([group_ids, other_groups])
+        negatives = (group_ids[:, None] != other_groups) | (group_ids == NO_GROUP)[:, None]
+        if self.config.in_batch_negatives:
+            negatives[:, : len(group_ids)].fill_diagonal_(False)
+        return F.pad(positives, (1, 0), value=True), F.pad(negatives, (1, 0), value=False)
+
+    def _logits(self, queries: Tensor, keys: Tensor, queue: Tensor) -> Tensor:
+        """Returns (b, 1 + n) similarities over temperature: own key, keys of the batch if asked for, queue."""
+        own = (queries * keys).sum(dim=1, keepdim=True)
+        others = torch.cat([keys, queue]) if self.config.in_batch_negatives else queue
+        return torch.cat([own, queries @ others.T], dim=1) / self.config.temperature
 
     @can_return_tuple
     def forward(
@@ -151,20 +173,15 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         image_keys, text_keys = self._compute_keys(text_inputs, image_inputs)
         if group_ids is None:
             group_ids = torch.full((len(image_keys),), NO_GROUP, device=image_keys.device)
-        other_images, other_texts, other_groups = self.queue.image_keys, self.queue.text_keys, self.queue.group_ids
-        positives = self._near_pairs(image_keys, text_keys)
-        negatives = (group_ids[:, None] != other_groups) | (group_ids[:, None] == NO_GROUP)
-        if self.config.in_batch_negatives:
-            other_images, other_texts = torch.cat([image_keys, other_images]), torch.cat([text_keys, other_texts])
-            different = group_ids[:, None] != group_ids
-            different |= (group_ids == NO_GROUP)[:, None] & ~torch.eye(len(group_ids), dtype=torch.bool).to(different)
-            positives = torch.cat([torch.zeros_like(different), positives], dim=1)
-            negatives = torch.cat([different, negatives], dim=1)
-        own = positives.new_ones(len(positives), 1)
-        positives, negatives = torch.cat([own, positives], dim=1), torch.cat([~own, negatives], dim=1)
-        logits_per_image = self._logits(queries.image_embeds.float(), text_keys, other_texts)
-        logits_per_text = self._logits(queries.text_embeds.float(), image_keys, other_images)
+        positives, negatives = self._masks(image_keys, text_keys, group_ids)
+        logits_per_image = self._logits(queries.image_embeds.float(), text_keys, self.queue.text_keys.float())
+        logits_per_text = self._logits(queries.text_embeds.float(), image_keys, self.queue.image_keys.float())
         if self.training:
+            if self._waiting_keys and not self._momentum_has_moved:
+                logger.warning_once(
+                    "BriVLForPreTraining trains, but its momentum towers and queue stand still: "
+                    "pass callbacks=[MomentumQueueCallback()] to the Trainer."
+                )
             self._waiting_keys.append((image_keys, text_keys, group_ids))
         return BriVLForPreTrainingOutput(
             loss=info_nce(logits_per_text, positives, negatives) + info_nce(logits_per_image, positives, negatives),
@@ -175,11 +192,6 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
             text_keys=text_keys,
             image_keys=image_keys,
         )
-
-    def _logits(self, queries: Tensor, keys: Tensor, queue: Tensor) -> Tensor:
-        """Returns (b, 1 + k) similarities over temperature: positive first, queue after."""
-        positive = (queries * keys).sum(dim=1, keepdim=True)
-        return torch.cat([positive, queries @ queue.float().T], dim=1) / self.config.temperature
 
 
 __all__ = ["BriVLForPreTraining", "BriVLForPreTrainingOutput"]
