@@ -8,6 +8,7 @@ INSTALLED := $(VENV)/.installed
 setup: $(INSTALLED)
 
 $(INSTALLED): setup.cfg pyproject.toml
+	@echo "Setting up $(VENV): downloads PyTorch and friends, a few minutes the first time."
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,dev]'
 	touch $@

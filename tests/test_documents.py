@@ -11,7 +11,7 @@ import pytest
 from wenlan.data import load_emoji7
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ["README.md", "MODEL_CARD.md", "docs/training.md", "data/emoji7/README.md"]
+DOCUMENTS = ["README.md", "README.zh.md", "MODEL_CARD.md", "docs/training.md", "data/emoji7/README.md"]
 BLOCK = re.compile(r"```(python|bash)\n(.*?)```", re.DOTALL)
 # A training command runs for one step here.
 SMOKE = "--max_steps 1 --cached_views 0 --per_device_train_batch_size 4 --disable_tqdm true --use_cpu true"

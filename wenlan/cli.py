@@ -20,9 +20,11 @@ ModelFolder = Annotated[str, typer.Argument(help="Folder or hub id of a BriVL mo
 @contextmanager
 def _short_errors() -> Iterator[None]:
     """Turns a user's mistake into one line and exit code 1; anything else keeps its traceback."""
+    from huggingface_hub.errors import StrictDataclassError  # a wrong value in a configuration
+
     try:
         yield
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, StrictDataclassError) as error:
         typer.secho(f"Error: {error}", fg="red", err=True)
         raise typer.Exit(1) from error
 

@@ -173,6 +173,12 @@ def test_logged_loss_is_the_mean_of_the_micro_losses(accumulated):
     assert logged == pytest.approx([sum(losses[:2]) / 2, sum(losses[2:]) / 2], abs=1e-4)
 
 
+def test_trainer_knows_that_the_loss_is_a_mean_already(accumulated):
+    """Else it would not divide by the accumulation steps when a batch has labels."""
+    _, trainer = accumulated
+    assert trainer.model_accepts_loss_kwargs is False
+
+
 def test_loss_is_evaluated_without_labels(accumulated):
     _, trainer = accumulated
     assert [entry["eval_loss"] > 0 for entry in trainer.state.log_history if "eval_loss" in entry] == [True, True]

@@ -2,6 +2,7 @@ import pytest
 import torch
 from tiny import perturb, pictures, texts, tiny_config
 from torch.nn import functional as F
+from transformers.utils import logging
 from wenlan.modeling_brivl import BriVLForPreTraining, BriVLModel
 
 NO_GROUP = -1
@@ -299,3 +300,23 @@ def test_checkpoint_without_query_weights_is_refused(tmp_path):
     model.save_pretrained(tmp_path, state_dict=state)
     with pytest.raises(ValueError, match=r"lacks 1 weights.*brivl\.text_model\.encoder\.fc1\.weight"):
         BriVLForPreTraining.from_pretrained(tmp_path)
+
+
+def test_training_without_the_callback_warns(caplog, monkeypatch):
+    logging.warning_once.cache_clear()
+    monkeypatch.setattr(logging.get_logger("transformers"), "propagate", True)
+    monkeypatch.setattr(logging.get_logger("wenlan"), "propagate", True)
+    model = build_model().train()
+    model(**inputs(2))
+    assert "stand still" not in caplog.text
+    model(**inputs(2))
+    assert "MomentumQueueCallback" in caplog.text
+
+
+def test_training_with_the_momentum_moved_does_not_warn(caplog):
+    logging.warning_once.cache_clear()
+    model = build_model().train()
+    model.update_momentum()
+    model(**inputs(2))
+    model(**inputs(2))
+    assert "stand still" not in caplog.text

@@ -18,7 +18,7 @@ from wenlan.training_scripts.recipe import parse_recipe
 from wenlan import BriVLForPreTraining
 
 RECIPES = ["brivl_tiny", "brivl_small", "brivl_1.0", "brivl_nmi", "brivl_2.0"]
-# (text tower, image tower): published millions, and what they count that BriVL never uses: BERT's pooler, the classifier
+# (text tower, image tower): published millions, and what they count but never use: BERT's pooler, the CNN's classifier
 PUBLISHED = {
     "brivl_1.0": ((130.1, 143.7), (768 * 768 + 768, 2048 * 1000 + 1000)),
     "brivl_nmi": ((130.1, 143.7), (768 * 768 + 768, 2048 * 1000 + 1000)),

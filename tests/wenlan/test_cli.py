@@ -56,3 +56,11 @@ def test_zero_shot_of_a_folder_without_a_model_is_an_error(tmp_path):
     result = run(app, ["zero-shot", str(tmp_path), "x.png", "--labels", "猫"])
     assert result.exit_code == 1
     assert "Error:" in result.output
+
+
+def test_wrong_value_in_a_recipe_is_one_line_and_exit_code_one(tmp_path):
+    recipe = tmp_path / "bad.yaml"
+    recipe.write_text("model_config: {temperature: 0.0}\noutput_dir: out\n", "utf-8")
+    result = run(app, ["pretrain-brivl", str(recipe)])
+    assert result.exit_code == 1
+    assert "temperature must be positive" in result.output
