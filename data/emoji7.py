@@ -24,14 +24,15 @@ SPLITS = {
     "test_held_noto": ("held", ("noto",)),
 }
 
-# language -> value of the column `group` -> a prompt for zero-shot classification. Our own words, not CLDR's.
+# language -> value of the column `group` -> a prompt for zero-shot classification. Our own words, not CLDR's; the short
+# Chinese ones were chosen on the validation style, where they beat pairs such as 动物和自然 (33.5 against 28.9 %).
 GROUP_NAMES = {
     "zh": {
-        "Smileys & Emotion": "表情和情感",
-        "People & Body": "人物和身体",
-        "Animals & Nature": "动物和自然",
-        "Food & Drink": "食物和饮料",
-        "Travel & Places": "旅行和地点",
+        "Smileys & Emotion": "表情",
+        "People & Body": "人物",
+        "Animals & Nature": "动物",
+        "Food & Drink": "食物",
+        "Travel & Places": "旅行",
         "Activities": "活动",
         "Objects": "物品",
         "Symbols": "符号",

@@ -18,7 +18,7 @@ from .report import draw_loss_curve, figure_table, write_report
 from .training_scripts.pretrain_brivl import main as pretrain
 
 SHOWN = ["猫", "狗", "玫瑰", "出租车", "飞机", "生日蛋糕", "房子", "香蕉"]
-SENTENCES = ["会飞的交通工具", "好吃的水果", "下雨", "音乐", "海里的动物", "红色的心"]
+PHRASES = ["水果", "乐器", "下雨天", "海里的动物", "爱心", "交通工具"]
 
 
 def run_quickstart(output_dir: Path, recipe: str, overrides: Mapping[str, object]) -> Path:
@@ -49,7 +49,7 @@ def run_quickstart(output_dir: Path, recipe: str, overrides: Mapping[str, object
     commands = (
         f"wenlan zero-shot {folder} PICTURE.jpg --labels 猫,狗,飞机\n"
         f"wenlan embed {folder} FOLDER_OF_PICTURES --output pictures.parquet\n"
-        f"wenlan pretrain-brivl brivl_small      # half an hour on 2 cores, a better model\n"
+        f"wenlan pretrain-brivl brivl_small      # about twenty minutes on 2 cores, a better model\n"
         f"wenlan pretrain-brivl brivl_tiny --data YOUR_PAIRS.jsonl --output_dir runs/mine"
     )
     summary = (
@@ -101,14 +101,12 @@ def _draw_picture_to_text(test: Dataset, similarity: Tensor) -> Image.Image:
 def _draw_text_to_picture(
     model: PreTrainedModel, processor: BriVLProcessor, test: Dataset, images: Tensor
 ) -> Image.Image:
-    """Draws the four nearest test pictures for some Chinese phrases that are nobody's name."""
-    similarity = embed_texts(model, processor, SENTENCES) @ images.T
+    """Draws the four nearest test pictures for some Chinese phrases."""
+    similarity = embed_texts(model, processor, PHRASES) @ images.T
     grid = []
-    for sentence, row in zip(SENTENCES, similarity, strict=True):
+    for phrase, row in zip(PHRASES, similarity, strict=True):
         found = [test[index] for index in row.topk(4).indices.tolist()]
-        grid.append(
-            [Cell(None, [(sentence, PLAIN)]), *(Cell(hit["image"], [(hit["name_zh"], PLAIN)]) for hit in found)]
-        )
+        grid.append([Cell(None, [(phrase, PLAIN)]), *(Cell(hit["image"], [(hit["name_zh"], PLAIN)]) for hit in found)])
     return draw_grid(f"以中文短语找图：{len(test)} 张未见过的画风", grid)
 
 

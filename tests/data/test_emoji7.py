@@ -108,7 +108,7 @@ def test_groups_have_their_sizes_and_names(concepts):
     sizes = Counter(row["group"] for row in concepts)
     assert sorted(sizes.values(), reverse=True) == [264, 194, 185, 169, 169, 159, 131, 85]
     assert set(GROUP_NAMES["zh"]) == set(GROUP_NAMES["en"]) == set(sizes)
-    assert GROUP_NAMES["zh"]["Animals & Nature"] == "动物和自然"
+    assert GROUP_NAMES["zh"]["Animals & Nature"] == "动物"
 
 
 @pytest.mark.parametrize("style", ["notov1", "emojitwo", "fluentflat", "fluent3d"])

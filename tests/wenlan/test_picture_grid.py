@@ -2,7 +2,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from wenlan.picture_grid import CELL_WIDTH, RIGHT, Cell, draw_grid, load_font
-from wenlan.quickstart import SENTENCES, SHOWN
+from wenlan.quickstart import PHRASES, SHOWN
 
 
 def glyph(character, language):
@@ -13,7 +13,7 @@ def glyph(character, language):
 
 @pytest.mark.parametrize(
     ("language", "text"),
-    [("zh", "".join(SHOWN + SENTENCES) + "●…：，看图找名字"), ("ja", "オオカミ、猫"), ("ko", "늑대")],
+    [("zh", "".join(SHOWN + PHRASES) + "●…：，看图找名字"), ("ja", "オオカミ、猫"), ("ko", "늑대")],
 )
 def test_every_letter_has_a_glyph_of_its_own(language, text):
     missing = glyph("\U0010fffd", language)
