@@ -78,7 +78,7 @@ def _draw_pipeline(folder: Path, test: Dataset) -> Image.Image:
         ]
         lines[0] = (lines[0][0], RIGHT if scores[0]["label"] == row["name_zh"] else WRONG)
         cells.append(Cell(row["image"], lines))
-    return draw_grid("pipeline('zero-shot-image-classification')：八个中文标签", [cells[:4], cells[4:]])
+    return draw_grid("零样本分类，八个中文标签 · zero-shot pipeline, eight labels", [cells[:4], cells[4:]])
 
 
 def _rows_by_name(test: Dataset, names: list[str]) -> list[dict]:
@@ -94,7 +94,7 @@ def _draw_picture_to_text(test: Dataset, similarity: Tensor) -> Image.Image:
         for place in similarity[index].topk(3).indices.tolist():
             lines.append((names[place], RIGHT if place == index else WRONG))
         grid.append(Cell(test[index]["image"], lines))
-    title = f"看图找名字：● 正确名称，下面是 {len(test)} 个名称中最近的三个"
+    title = f"看图找名字 · picture → name: ● right, below the nearest of {len(test)}"
     return draw_grid(title, [grid[start : start + 4] for start in range(0, len(grid), 4)])
 
 
@@ -107,7 +107,7 @@ def _draw_text_to_picture(
     for phrase, row in zip(PHRASES, similarity, strict=True):
         found = [test[index] for index in row.topk(4).indices.tolist()]
         grid.append([Cell(None, [(phrase, PLAIN)]), *(Cell(hit["image"], [(hit["name_zh"], PLAIN)]) for hit in found)])
-    return draw_grid(f"以中文短语找图：{len(test)} 张未见过的画风", grid)
+    return draw_grid(f"以中文短语找图 · phrase → the nearest of {len(test)} pictures in an unseen style", grid)
 
 
 __all__ = ["run_quickstart"]

@@ -10,9 +10,13 @@ STYLE = """
 body { font: 16px/1.5 system-ui, "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif; max-width: 1000px;
        margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff }
 table { border-collapse: collapse; margin: 1rem 0 } td, th { padding: .3rem .8rem; border-bottom: 1px solid #ddd }
-td + td, th + th { text-align: right } .chance { color: #767676 } img { max-width: 100% }
+td, th { font-size: 14px; vertical-align: top } td:first-child { white-space: nowrap }
+td + td, th + th { text-align: right } img { max-width: 100% }
 pre { background: #f5f5f5; padding: 1rem }
 """
+
+
+KINDS = {"zero_shot_prompt": "8 groups by one prompt", "zero_shot_prototype": "8 groups by mean training name"}
 
 
 def figure_table(results: Mapping[str, Mapping[str, float | int | str]]) -> list[list[str]]:
@@ -20,7 +24,9 @@ def figure_table(results: Mapping[str, Mapping[str, float | int | str]]) -> list
     rows = []
     for name, figures in results.items():
         split, kind = name.split("/")
-        directions = (("i2t_", "picture → text"), ("t2i_", "text → picture")) if kind == "retrieval" else (("", kind),)
+        directions = (
+            (("i2t_", "picture → text"), ("t2i_", "text → picture")) if kind == "retrieval" else (("", KINDS[kind]),)
+        )
         for prefix, label in directions:
             keys = [key.removeprefix(f"{prefix}chance_") for key in figures if key.startswith(f"{prefix}chance_")]
             shown = [
@@ -71,7 +77,7 @@ def write_report(
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>wenlan quickstart</title><style>{STYLE}</style>'
         f"<h1>wenlan quickstart</h1><p>{html.escape(summary)}</p>"
-        f"<h2>Figures</h2><p>In percent. Tables give the drawing style and the number of candidates.</p>"
+        f"<h2>Figures</h2><p>In percent, beside chance. No training picture has the styles fluentflat and fluent3d.</p>"
         f"<table><tr><th>what</th><th>candidates</th><th>result</th></tr>{cells}</table>"
         f'<h2>Training</h2><p><img src="loss.png" alt="training loss"></p><h2>Pictures</h2>{pictures}'
         f"<h2>Next</h2><pre>{html.escape(commands)}</pre></html>\n"
