@@ -20,7 +20,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_brivl import BriVLConfig, BriVLTextConfig, BriVLVisionConfig
-from .contrastive_loss import info_nce
+from .contrastive_loss import info_nce, similarity_logits
 from .pooled_encoder import BriVLEncoder
 from .region_pooling import grid_boxes, pool_regions
 
@@ -345,8 +345,7 @@ class BriVLModel(BriVLPreTrainedModel):
             vision_output = self.get_image_features(pixel_values, boxes, box_mask, feature_map, return_dict=True)
             image_embeds = F.normalize(vision_output.pooler_output, dim=-1)
         if has_text and has_image:
-            # fp32: a bf16 cosine over a temperature of 0.07 has steps of 0.1
-            logits_per_image = image_embeds.float() @ text_embeds.float().T / self.config.temperature
+            logits_per_image = similarity_logits(image_embeds, text_embeds, temperature=self.config.temperature)
             logits_per_text = logits_per_image.T
         if return_loss:
             if not (has_text and has_image) or len(text_embeds) != len(image_embeds):

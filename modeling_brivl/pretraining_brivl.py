@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from transformers.utils import ModelOutput, can_return_tuple, logging
 
 from .configuration_brivl import BriVLConfig
-from .contrastive_loss import info_nce
+from .contrastive_loss import info_nce, similarity_logits
 from .modeling_brivl import BriVLModel, BriVLPreTrainedModel, BriVLTextModel, BriVLVisionModel
 from .momentum_queue import NO_GROUP, NegativeQueue, update_momentum
 
@@ -121,7 +121,8 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         """Returns (b, k) bool: the queue pairs that are among the nearest of a key in both queues."""
         near = torch.ones(len(image_keys), len(self.queue.group_ids), dtype=torch.bool, device=image_keys.device)
         for keys, queue in ((image_keys, self.queue.image_keys), (text_keys, self.queue.text_keys)):
-            nearest = (keys @ queue.float().T).topk(self.config.multi_positive_top_k, dim=1).indices
+            similarity = similarity_logits(keys, queue, temperature=1.0)
+            nearest = similarity.topk(self.config.multi_positive_top_k, dim=1).indices
             near &= torch.zeros_like(near).scatter_(1, nearest, True)
         return near
 
@@ -138,9 +139,10 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
 
     def _logits(self, queries: Tensor, keys: Tensor, queue: Tensor) -> Tensor:
         """Returns (b, 1 + n) similarities over temperature: own key, keys of the batch if asked for, queue."""
-        own = (queries * keys).sum(dim=1, keepdim=True)
+        temperature = self.config.temperature
+        own = (queries.float() * keys).sum(dim=1, keepdim=True) / temperature
         others = torch.cat([keys, queue]) if self.config.in_batch_negatives else queue
-        return torch.cat([own, queries @ others.T], dim=1) / self.config.temperature
+        return torch.cat([own, similarity_logits(queries, others, temperature=temperature)], dim=1)
 
     @can_return_tuple
     def forward(
@@ -174,8 +176,8 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         if group_ids is None:
             group_ids = torch.full((len(image_keys),), NO_GROUP, device=image_keys.device)
         positives, negatives = self._masks(image_keys, text_keys, group_ids)
-        logits_per_image = self._logits(queries.image_embeds.float(), text_keys, self.queue.text_keys.float())
-        logits_per_text = self._logits(queries.text_embeds.float(), image_keys, self.queue.image_keys.float())
+        logits_per_image = self._logits(queries.image_embeds, text_keys, self.queue.text_keys)
+        logits_per_text = self._logits(queries.text_embeds, image_keys, self.queue.image_keys)
         if self.training:
             if self._waiting_keys and not self._momentum_has_moved:
                 logger.warning_once(

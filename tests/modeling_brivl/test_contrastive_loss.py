@@ -1,7 +1,7 @@
 import pytest
 import torch
 from torch.nn import functional as F
-from wenlan.modeling_brivl.contrastive_loss import info_nce
+from wenlan.modeling_brivl.contrastive_loss import info_nce, similarity_logits
 
 
 def one_positive(labels, count):
@@ -63,3 +63,11 @@ def test_large_logits_stay_finite(scale):
     logits, labels = scale * torch.randn(3, 4), torch.tensor([0, 1, 2])
     loss = info_nce(logits, one_positive(labels, 4), ~one_positive(labels, 4))
     torch.testing.assert_close(loss, F.cross_entropy(logits, labels))
+
+
+def test_logits_stay_float32_under_autocast():
+    queries, keys = (F.normalize(torch.randn(5, 64), dim=1) for _ in range(2))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = similarity_logits(queries, keys, temperature=0.07)
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits, (queries.double() @ keys.double().T / 0.07).float(), atol=1e-4, rtol=0)

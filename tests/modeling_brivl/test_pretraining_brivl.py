@@ -320,3 +320,13 @@ def test_training_with_the_momentum_moved_does_not_warn(caplog):
     model(**inputs(2))
     model(**inputs(2))
     assert "stand still" not in caplog.text
+
+
+def test_pretraining_logits_stay_float32_under_autocast():
+    model = build_model()
+    model.queue.to(torch.bfloat16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = model(**inputs(3))
+    assert output.logits_per_image.dtype == output.logits_per_text.dtype == torch.float32
+    expected = output.image_embeds.float() @ model.queue.text_keys.float().T / 0.07
+    torch.testing.assert_close(output.logits_per_image[:, 1:], expected, atol=1e-4, rtol=0)
