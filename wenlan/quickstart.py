@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from .report import draw_loss_curve, figure_table, write_report
 from .training_scripts.pretrain_brivl import main as pretrain
 
 SHOWN = ["猫", "狗", "玫瑰", "出租车", "飞机", "生日蛋糕", "房子", "香蕉"]
-PHRASES = ["水果", "乐器", "下雨天", "海里的动物", "爱心", "交通工具"]
 
 
 def run_quickstart(output_dir: Path, recipe: str, overrides: Mapping[str, object]) -> Path:
@@ -101,13 +101,21 @@ def _draw_picture_to_text(test: Dataset, similarity: Tensor) -> Image.Image:
 def _draw_text_to_picture(
     model: PreTrainedModel, processor: BriVLProcessor, test: Dataset, images: Tensor
 ) -> Image.Image:
-    """Draws the four nearest test pictures for some Chinese phrases."""
-    similarity = embed_texts(model, processor, PHRASES) @ images.T
+    """Draws the four nearest test pictures for the commonest keyword of each group."""
+    keywords = _common_keywords(test)
+    similarity = embed_texts(model, processor, keywords) @ images.T
     grid = []
-    for phrase, row in zip(PHRASES, similarity, strict=True):
+    for keyword, row in zip(keywords, similarity, strict=True):
         found = [test[index] for index in row.topk(4).indices.tolist()]
-        grid.append([Cell(None, [(phrase, PLAIN)]), *(Cell(hit["image"], [(hit["name_zh"], PLAIN)]) for hit in found)])
-    return draw_grid(f"以中文短语找图 · phrase → the nearest of {len(test)} pictures in an unseen style", grid)
+        grid.append([Cell(None, [(keyword, PLAIN)]), *(Cell(hit["image"], [(hit["name_zh"], PLAIN)]) for hit in found)])
+    return draw_grid(f"以词找图 · keyword → the nearest of {len(test)} pictures in an unseen style", grid)
+
+
+def _common_keywords(test: Dataset) -> list[str]:
+    counts = {group: Counter() for group in test.unique("group")}
+    for row in test.select_columns(["group", "keywords_zh"]):
+        counts[row["group"]].update(row["keywords_zh"])
+    return [count.most_common(1)[0][0] for count in counts.values()]
 
 
 __all__ = ["run_quickstart"]
