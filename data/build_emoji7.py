@@ -1,7 +1,7 @@
 """Rebuilds the embedded data set emoji7 from its sources; needs node, npm and the extra `build-data`. One minute.
 
     python -m wenlan.data.build_emoji7
-    python -m wenlan.data.build_emoji7 --output /tmp/emoji7
+    python -m wenlan.data.build_emoji7 --output emoji7
 
 Users never run this: the built files travel with the package.
 """
