@@ -14,7 +14,7 @@ from transformers import AutoModel, AutoProcessor, PreTrainedModel, pipeline
 
 from .data import load_emoji7
 from .picture_grid import PLAIN, RIGHT, WRONG, Cell, draw_grid
-from .processing import BriVLProcessor, embed_images, embed_texts
+from .processing import BriVLProcessor, decode_image, embed_images, embed_texts
 from .report import draw_loss_curve, figure_table, write_report
 from .training_scripts.pretrain_brivl import main as pretrain
 
@@ -71,7 +71,7 @@ def _draw_pipeline(folder: Path, test: Dataset) -> Image.Image:
     rows = _rows_by_name(test, SHOWN)
     cells = []
     for row in rows:
-        scores = classify(row["image"].convert("RGBA"), candidate_labels=SHOWN, hypothesis_template="{}")[:3]
+        scores = classify(decode_image(row["image"]), candidate_labels=SHOWN, hypothesis_template="{}")[:3]
         lines = [
             (f"{score['label']} {score['score']:.0%}", RIGHT if score["label"] == row["name_zh"] else PLAIN)
             for score in scores

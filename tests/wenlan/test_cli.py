@@ -23,7 +23,7 @@ def test_zero_shot_prints_a_probability_per_label_and_skips_bad_pictures(quickst
     result = run(app, ["zero-shot", str(quickstart_folder), *images, "--labels", "猫，狗, 飞机"])
     assert result.exit_code == 0
     assert "bad.png  skipped:" in result.output
-    line = next(line for line in result.output.splitlines() if "good.png" in line)
+    line = next(line for line in result.stdout.splitlines() if "good.png" in line)
     assert {"猫", "狗", "飞机"} <= set(line.split())
     assert line.count("%") == 3
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from transformers import AutoModel, AutoProcessor, pipeline
 from wenlan.data import load_emoji7
-from wenlan.processing import embed_texts
+from wenlan.processing import decode_image, embed_texts
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +45,6 @@ def test_zero_shot_pipeline_agrees_with_the_model(quickstart_folder):
     classify = pipeline("zero-shot-image-classification", model=str(quickstart_folder))
     model, processor = AutoModel.from_pretrained(quickstart_folder), AutoProcessor.from_pretrained(quickstart_folder)
     for row in load_emoji7()["test"].select(range(0, 200, 50)):
-        best = classify(row["image"], candidate_labels=labels, hypothesis_template="{}")[0]["label"]
+        best = classify(decode_image(row["image"]), candidate_labels=labels, hypothesis_template="{}")[0]["label"]
         inputs = processor(images=row["image"], text=labels, return_tensors="pt")
         assert best == labels[model(**inputs).logits_per_image.argmax().item()]
