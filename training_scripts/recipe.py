@@ -31,7 +31,7 @@ def parse_recipe(dataclasses: Sequence[type], argv: Sequence[str] | None = None)
         FileNotFoundError: for an unknown recipe.
         ValueError: for keys in the recipe that no dataclass has; all are named with the nearest known ones.
     """
-    parser = HfArgumentParser(dataclasses)
+    parser = HfArgumentParser(dataclasses, allow_abbrev=False)  # a misspelt option must not pass for another
     parser.add_argument("recipe", help="a YAML file, or the name of a shipped recipe")
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0].startswith("-"):

@@ -42,3 +42,8 @@ def test_unknown_recipe_lists_the_shipped_ones():
 
 def test_shipped_recipe_is_found_by_name():
     assert find_recipe("brivl_tiny").name == "brivl_tiny.yaml"
+
+
+def test_misspelt_option_is_an_error_and_not_an_abbreviation(recipe):
+    with pytest.raises(ValueError, match="learning_rat"):
+        parse_recipe([Arguments], [recipe, "--learning_rat", "3"])
