@@ -11,14 +11,12 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import timm
 import torch
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
 
-from ..data import TrainingPairs, draw_text, load_emoji7, read_pairs, training_texts
 from ..evaluation import evaluate_emoji7
 from ..modeling_brivl import BriVLConfig, BriVLForPreTraining, MomentumQueueCallback, load_efficientnet_lite
 from ..processing import (
@@ -28,8 +26,8 @@ from ..processing import (
     CachedFeatureMaps,
     ContrastiveCollator,
     build_character_tokenizer,
-    decode_image,
 )
+from .pretraining_data import DataArguments, load_pairs
 from .recipe import parse_recipe
 
 logger = logging.getLogger(__name__)
@@ -48,41 +46,6 @@ class ModelArguments:
     text_weights: str | None = field(
         default=None, metadata={"help": "folder or hub id of the text encoder, which also gives the tokenizer"}
     )
-
-
-@dataclass
-class DataArguments:
-    """What it is trained on."""
-
-    data: str = field(default="emoji7", metadata={"help": '"emoji7", or a file or folder as `read_pairs` reads it'})
-    language: str = field(default="zh", metadata={"help": "of emoji7's texts"})
-    image_root: str | None = field(default=None, metadata={"help": "folder of the pictures, if not beside the file"})
-    image_column: str = field(default="image")
-    text_column: str = field(default="text")
-    max_bad_fraction: float = field(default=0.1, metadata={"help": "stop if a greater share of the rows is bad"})
-    augmentation: dict = field(default_factory=dict, metadata={"help": "fields of wenlan.processing.Augmentation"})
-    cached_views: int = field(
-        default=0, metadata={"help": "0: augment anew each epoch; n: a frozen backbone sees n views of a picture once"}
-    )
-
-
-def load_pairs(args: DataArguments, seed: int) -> tuple[TrainingPairs, list[str]]:
-    """Returns the pairs to train on and the texts to build a vocabulary from."""
-    if args.data == "emoji7":
-        draw = partial(draw_text, language=args.language)
-        pairs = TrainingPairs(load_emoji7()["train"], draw_text=draw, group_column="concept_id", seed=seed)
-        return pairs, training_texts(args.language)
-    dataset, report = read_pairs(
-        args.data,
-        image_root=args.image_root,
-        image_column=args.image_column,
-        text_column=args.text_column,
-        max_bad_fraction=args.max_bad_fraction,
-        check_image=decode_image,
-    )
-    print(report)
-    texts = [text for row in dataset["text"] for text in ([row] if isinstance(row, str) else row)]
-    return TrainingPairs(dataset, seed=seed), texts
 
 
 def load_tokenizer(args: ModelArguments, texts: list[str]) -> PreTrainedTokenizerBase:
@@ -164,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     return output_dir
 
 
-__all__ = ["DataArguments", "ModelArguments", "build_config", "build_processor", "load_backbones", "load_pairs", "main"]
+__all__ = ["ModelArguments", "build_config", "build_processor", "load_backbones", "main"]
 
 if __name__ == "__main__":
     main()

@@ -1,11 +1,11 @@
 """The `wenlan` command. Heavy packages load inside the commands, so that `wenlan --help` is quick."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .short_errors import short_errors
 
 app = typer.Typer(
     help="BriVL: search and label pictures with Chinese sentences; train it on your own pairs.",
@@ -15,18 +15,6 @@ app = typer.Typer(
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 ModelFolder = Annotated[str, typer.Argument(help="Folder or hub id of a BriVL model.")]
-
-
-@contextmanager
-def _short_errors() -> Iterator[None]:
-    """Turns a user's mistake into one line and exit code 1; anything else keeps its traceback."""
-    from huggingface_hub.errors import StrictDataclassError  # a wrong value in a configuration
-
-    try:
-        yield
-    except (ValueError, OSError, ImportError, StrictDataclassError) as error:
-        typer.secho(f"Error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -40,7 +28,7 @@ def quickstart(
     from .quickstart import run_quickstart
 
     overrides = {"max_steps": max_steps, "cached_views": cached_views}
-    with _short_errors():
+    with short_errors():
         run_quickstart(output_dir, recipe, {name: value for name, value in overrides.items() if value is not None})
 
 
@@ -51,7 +39,7 @@ def pretrain_brivl(
     """Pre-trains BriVL from a recipe; further options such as --learning_rate 1e-4 override its fields."""
     from .training_scripts.pretrain_brivl import main
 
-    with _short_errors():
+    with short_errors():
         main([recipe, *context.args])
 
 
@@ -68,7 +56,7 @@ def zero_shot(
     from .processing import ImageDecodingError, decode_image
 
     candidates = [label.strip() for label in labels.replace("，", ",").split(",") if label.strip()]
-    with _short_errors():
+    with short_errors():
         if not candidates:
             raise ValueError("Give at least one label: --labels 猫,狗")
         classify = pipeline("zero-shot-image-classification", model=model)
@@ -95,7 +83,7 @@ def embed(
     """Writes the embeddings of pictures or sentences to a Parquet file with the columns `id` and `embedding`."""
     from .retrieval import embed_to_parquet
 
-    with _short_errors():
+    with short_errors():
         typer.echo(embed_to_parquet(model, source, output, batch_size=batch_size))
 
 

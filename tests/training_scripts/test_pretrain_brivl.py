@@ -5,14 +5,8 @@ import torch
 from transformers import AutoModel, AutoProcessor, AutoTokenizer, BertConfig, BertModel, TrainingArguments
 from wenlan.data import load_emoji7
 from wenlan.processing import build_character_tokenizer
-from wenlan.training_scripts.pretrain_brivl import (
-    DataArguments,
-    ModelArguments,
-    build_config,
-    load_backbones,
-    load_pairs,
-    main,
-)
+from wenlan.training_scripts.pretrain_brivl import ModelArguments, build_config, load_backbones, main
+from wenlan.training_scripts.pretraining_data import DataArguments, load_pairs
 from wenlan.training_scripts.recipe import parse_recipe
 
 from wenlan import BriVLForPreTraining
