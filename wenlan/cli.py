@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .cli_data import data_app
 from .short_errors import short_errors
 
 app = typer.Typer(
@@ -12,6 +13,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
+
+app.add_typer(data_app, name="data")
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 ModelFolder = Annotated[str, typer.Argument(help="Folder or hub id of a BriVL model.")]
