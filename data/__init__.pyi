@@ -1,3 +1,4 @@
+from .atomic_files import atomic_file, atomic_files
 from .bad_rows import BadRowReport, TooManyBadRowsError
 from .emoji7 import GROUP_NAMES, LANGUAGES, draw_text, load_emoji7, training_texts
 from .pairs import read_pairs
@@ -9,6 +10,8 @@ __all__ = [
     "BadRowReport",
     "TooManyBadRowsError",
     "TrainingPairs",
+    "atomic_file",
+    "atomic_files",
     "draw_text",
     "load_emoji7",
     "read_pairs",

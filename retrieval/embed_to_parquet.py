@@ -1,7 +1,6 @@
 """A folder of pictures or a file of sentences to a Parquet file of embeddings."""
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 from transformers import AutoModel, AutoProcessor
 
+from ..data import atomic_file
 from ..processing import ImageDecodingError, decode_image, embed_images, embed_texts
 
 logger = logging.getLogger(__name__)
@@ -57,9 +57,7 @@ def embed_to_parquet(model: str, source: Path, output: Path, *, batch_size: int 
     embed = embed_images if source.is_dir() else embed_texts
     dim = encoder.config.projection_dim
     schema = pa.schema({"id": pa.string(), "embedding": pa.list_(pa.float32(), dim)})
-    output.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    try:
+    with atomic_file(output) as unfinished:
         with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer, tqdm(desc="embed") as bar:
             while batch := list(islice(rows, batch_size)):
                 ids, items = zip(*batch, strict=True)
@@ -71,11 +69,6 @@ def embed_to_parquet(model: str, source: Path, output: Path, *, batch_size: int 
                 bar.update(len(batch))
         if not report.rows:
             raise ValueError(f"Nothing in {source} can be embedded; skipped: {dict(report.skipped)}.")
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(unfinished, output)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return report
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from .data import atomic_file
+
 STYLE = """
 body { font: 16px/1.5 system-ui, "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif; max-width: 1000px;
        margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff }
@@ -48,7 +50,8 @@ def draw_loss_curve(log_history: Sequence[Mapping[str, float]], path: Path) -> N
     axes.set_ylabel("InfoNCE, both directions")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
+    with atomic_file(path) as unfinished:
+        figure.savefig(unfinished, dpi=120)
 
 
 def write_report(
@@ -69,7 +72,8 @@ def write_report(
         commands: what to do next, as shell lines.
     """
     for name, image in grids.items():
-        image.save(folder / f"{name}.png")
+        with atomic_file(folder / f"{name}.png") as unfinished:
+            image.save(unfinished)
     cells = "".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in figure_table(results)
     )
@@ -83,7 +87,8 @@ def write_report(
         f"<h2>Next</h2><pre>{html.escape(commands)}</pre></html>\n"
     )
     path = folder / "report.html"
-    path.write_text(page, "utf-8")
+    with atomic_file(path) as unfinished:
+        unfinished.write_text(page, "utf-8")
     return path
 
 
