@@ -2,6 +2,7 @@ from .configuration_brivl import BRIVL_VARIANTS, BriVLConfig, BriVLTextConfig, B
 from .efficientnet_lite import load_efficientnet_lite
 from .modeling_brivl import BriVLModel, BriVLOutput, BriVLTextModel, BriVLVisionModel
 from .momentum_queue_callback import MomentumQueueCallback
+from .original_checkpoint import ConvertedCheckpoint, convert_original_checkpoint
 from .pretraining_brivl import BriVLForPreTraining, BriVLForPreTrainingOutput
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "BriVLTextModel",
     "BriVLVisionConfig",
     "BriVLVisionModel",
+    "ConvertedCheckpoint",
     "MomentumQueueCallback",
+    "convert_original_checkpoint",
     "load_efficientnet_lite",
 ]

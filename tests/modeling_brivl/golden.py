@@ -1,22 +1,13 @@
 """Reads the golden files (tests/fixtures/brivl, computed by the original classes) into our configuration and names."""
 
 import json
-import re
 from pathlib import Path
 
 from safetensors.torch import load_file
 from wenlan.modeling_brivl import BriVLConfig
+from wenlan.modeling_brivl.original_checkpoint import convert_tower
 
 GOLDEN = Path(__file__).parents[1] / "fixtures" / "brivl"
-
-# original name -> ours, inside one tower
-RENAMES = [
-    (r"^backbone\.bert\.", "backbone."),
-    (r"^learnable\.max_pool\.0\.", "region_projection."),
-    (r"^learnable\.(?:img|text)Att\.layers\.", "encoder.layers."),
-    (r"^learnable\.(?:img|text)FC\.", "encoder."),
-]
-UNUSED = re.compile(r"backbone\.classifier\.|pooler\.|position_ids")
 
 
 def read_golden(case: str) -> tuple[dict, dict]:
@@ -68,11 +59,4 @@ def our_config(meta: dict, **overrides) -> BriVLConfig:
 
 def tower_state(tensors: dict, prefix: str) -> dict:
     """Returns the state dict of one tower in our names; `prefix` such as "ckpt.learnable.imgencoder."."""
-    state = {}
-    for key, tensor in tensors.items():
-        if key.startswith(prefix) and not UNUSED.search(key):
-            name = key.removeprefix(prefix)
-            for pattern, replacement in RENAMES:
-                name = re.sub(pattern, replacement, name)
-            state[name] = tensor.flatten(1) if name == "region_projection.weight" else tensor
-    return state
+    return convert_tower({key.removeprefix(prefix): tensors[key] for key in tensors if key.startswith(prefix)})
