@@ -95,8 +95,9 @@ class BriVLVisionConfig(_TowerConfig):
         projection_dim: size of the embedding; equal in both towers.
         trainable_backbone: dotted parts of parameter names that train, e.g. `["blocks.5", "blocks.6"]`; None trains
             all of the backbone, `[]` nothing. The original trains `["blocks.3", "blocks.4", "blocks.5", "blocks.6"]`.
-        train_batch_norm: False keeps every batch norm of the backbone in evaluation mode while training. The original
-            updates the running statistics of all of them, also of frozen ones.
+        train_batch_norm: False keeps the batch norms of the backbone in evaluation mode while training.
+        train_frozen_batch_norm: the same for batch norms whose weights `trainable_backbone` freezes. The original
+            trains with True: it updates the running statistics of frozen batch norms too.
 
     Source: configuration files of BAAI-WuDao/BriVL and the BriVL-NMI code.
     """
@@ -113,6 +114,7 @@ class BriVLVisionConfig(_TowerConfig):
     region_samples: int = 4
     stretch_boxes: bool = True
     train_batch_norm: bool = True
+    train_frozen_batch_norm: bool = False
 
     def validate_regions(self) -> None:
         """Raises ValueError for an empty grid or sizes below one."""
@@ -187,6 +189,12 @@ class BriVLConfig(PreTrainedConfig):
             too; 0 turns this off, as the released code does.
         in_batch_negatives: True also contrasts with the keys of the other pairs of the batch. The released code uses
             the queue alone, which is unstable unless keys change slowly (long training, momentum near 1).
+        group_positives: True counts keys of the own group (`group_ids`, e.g. pairs with the same caption) as positives;
+            by default they are neither positive nor negative.
+        share_frozen_trunk: True holds the frozen lower part of each backbone once and runs it once a step for query and
+            momentum tower: the same numbers, less time and memory. False gives the momentum towers a copy of their own.
+        contrastive_chunk_size: pairs that go through the towers at a time; the loss still compares the whole batch.
+            Activations are kept for one chunk only and computed again in the backward pass (GradCache). 0: all at once.
 
     Example:
 
@@ -216,6 +224,9 @@ class BriVLConfig(PreTrainedConfig):
     momentum: float = 0.99
     multi_positive_top_k: int = 0
     in_batch_negatives: bool = False
+    group_positives: bool = False
+    share_frozen_trunk: bool = True
+    contrastive_chunk_size: int = 0
     initializer_range: float = 0.02
 
     @property
@@ -236,6 +247,13 @@ class BriVLConfig(PreTrainedConfig):
         _require(
             0 <= self.multi_positive_top_k <= self.queue_size,
             f"BriVLConfig: multi_positive_top_k must be in 0..queue_size, got {self.multi_positive_top_k}.",
+        )
+        size, vision = self.contrastive_chunk_size, self.vision_config
+        _require(size >= 0, f"BriVLConfig: contrastive_chunk_size must be at least 0, got {size}.")
+        _require(
+            not size or not (vision.train_batch_norm or vision.train_frozen_batch_norm),
+            "BriVLConfig: contrastive_chunk_size needs vision_config.train_batch_norm=false: the statistics of a chunk "
+            "are not those of the batch, and computing a chunk again would count them twice.",
         )
 
     @classmethod

@@ -21,6 +21,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_brivl import BriVLConfig, BriVLTextConfig, BriVLVisionConfig
 from .contrastive_loss import info_nce, similarity_logits
+from .frozen_trunk import run_image_stages, run_text_stages, trains, trunk_depth
 from .pooled_encoder import BriVLEncoder
 from .region_pooling import grid_boxes, pool_regions
 
@@ -100,9 +101,8 @@ class BriVLPreTrainedModel(PreTrainedModel):
         """Sets `requires_grad` as the configuration says. Loading recreates parameters, so it runs again after it."""
         for module in self.modules():
             if isinstance(module, BriVLVisionModel | BriVLTextModel) and module.config.trainable_backbone is not None:
-                parts = [f".{part}." for part in module.config.trainable_backbone]
                 for name, parameter in module.backbone.named_parameters():
-                    parameter.requires_grad_(any(part in f".{name}." for part in parts))
+                    parameter.requires_grad_(trains(name, module.config.trainable_backbone))
 
     def _set_gradient_checkpointing(self, enable: bool = True, **kwargs) -> None:
         super()._set_gradient_checkpointing(enable, **kwargs)
@@ -127,6 +127,7 @@ class BriVLVisionModel(BriVLPreTrainedModel):
         )
         for module in self.backbone.modules():
             module._is_hf_initialized = True  # keep timm's own initialisation
+        self.trunk_depth = trunk_depth(self.backbone, config.trainable_backbone)
         self.region_projection = nn.Linear(self.backbone.num_features, config.hidden_size)
         self.encoder = BriVLEncoder(config)
         self.post_init()
@@ -137,13 +138,20 @@ class BriVLVisionModel(BriVLPreTrainedModel):
         return self.backbone.conv_stem
 
     def train(self, mode: bool = True) -> "BriVLVisionModel":
-        """Sets training mode; the backbone's batch norms stay in evaluation mode without `train_batch_norm`."""
+        """Sets training mode; batch norms of the backbone stay in evaluation mode where the configuration says so."""
         super().train(mode)
-        if not self.config.train_batch_norm:
-            for module in self.backbone.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
+        for name, module in self.backbone.named_modules():
+            if isinstance(module, nn.BatchNorm2d):
+                frozen = not trains(f"{name}.weight", self.config.trainable_backbone)
+                by_config = self.config.train_frozen_batch_norm if frozen else self.config.train_batch_norm
+                module.train(mode and by_config)
         return self
+
+    def run_trunk(self, pixel_values: Tensor) -> Tensor | None:
+        """Returns the output of the backbone's frozen lower stages (b, c, h, w); None where all of it trains."""
+        if self.trunk_depth == 0:
+            return None
+        return run_image_stages(self.backbone, pixel_values, slice(0, self.trunk_depth))
 
     @merge_with_config_defaults
     @capture_outputs
@@ -153,6 +161,7 @@ class BriVLVisionModel(BriVLPreTrainedModel):
         boxes: Tensor | None = None,
         box_mask: Tensor | None = None,
         feature_map: Tensor | None = None,
+        trunk_states: Tensor | None = None,
         **kwargs: object,
     ) -> BaseModelOutputWithPooling:
         """Returns region states `last_hidden_state` (b, n, c) and image features `pooler_output` (b, d).
@@ -163,6 +172,7 @@ class BriVLVisionModel(BriVLPreTrainedModel):
             box_mask: (b, n), 1 = real region. None: all are.
             feature_map: (b, c, h, w) output of `backbone.forward_features`, instead of pixel_values: a frozen backbone
                 needs to run only once per picture.
+            trunk_states: output of `run_trunk` for these pixel_values, so that the trunk is not run again.
 
         Raises:
             ValueError: for no picture, a picture that is not square, or boxes of the wrong shape.
@@ -174,7 +184,10 @@ class BriVLVisionModel(BriVLPreTrainedModel):
             if pixel_values.ndim != 4 or pixel_values.shape[2] != pixel_values.shape[3]:
                 raise ValueError(f"pixel_values must be (batch, 3, size, size), got {tuple(pixel_values.shape)}.")
             image_size = pixel_values.shape[-1]
-            feature_map = self.backbone.forward_features(pixel_values)
+            if trunk_states is None:
+                feature_map = self.backbone.forward_features(pixel_values)
+            else:
+                feature_map = run_image_stages(self.backbone, trunk_states, slice(self.trunk_depth, None))
         batch_size = feature_map.shape[0]
         if boxes is None:
             boxes = grid_boxes(image_size, self.config.grid_scales, device=feature_map.device)
@@ -211,6 +224,7 @@ class BriVLTextModel(BriVLPreTrainedModel):
         super().__init__(config)
         self.backbone = AutoModel.from_config(config.encoder_config)
         self.backbone.pooler = None  # unused by BriVL
+        self.trunk_depth = trunk_depth(self.backbone, config.trainable_backbone)
         self.encoder = BriVLEncoder(config)
         self.post_init()
         self.freeze()
@@ -223,6 +237,25 @@ class BriVLTextModel(BriVLPreTrainedModel):
         """Replaces the token embeddings of the text encoder."""
         self.backbone.set_input_embeddings(value)
 
+    def run_trunk(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor | None:
+        """Returns the output of the encoder's frozen lower layers (b, l, e); None where all of it trains."""
+        if self.trunk_depth == 0:
+            return None
+        input_ids, attention_mask = self._cut(input_ids, attention_mask)
+        return run_text_stages(self.backbone, input_ids, self._attended(attention_mask), slice(0, self.trunk_depth))
+
+    def _cut(self, input_ids: Tensor, attention_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        limit = self.config.max_text_length
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        if input_ids.shape[1] > limit:
+            logger.warning_once(f"A text of {input_ids.shape[1]} tokens is cut to max_text_length={limit}.")
+        return input_ids[:, :limit], attention_mask[:, :limit]
+
+    def _attended(self, attention_mask: Tensor) -> Tensor | None:
+        """Returns the mask that the encoder gets: none in the faithful mode."""
+        return None if self.config.attend_padding else attention_mask
+
     @merge_with_config_defaults
     @capture_outputs
     def forward(
@@ -230,6 +263,7 @@ class BriVLTextModel(BriVLPreTrainedModel):
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        trunk_states: Tensor | None = None,
         **kwargs: object,
     ) -> BaseModelOutputWithPooling:
         """Returns token states `last_hidden_state` (b, l, e) and text features `pooler_output` (b, d).
@@ -238,21 +272,20 @@ class BriVLTextModel(BriVLPreTrainedModel):
             input_ids: (b, l); cut to `max_text_length`.
             attention_mask: (b, l), 1 = real token. None: all are.
             token_type_ids: accepted because tokenizers give them; BriVL's texts are single segments of type 0.
+            trunk_states: output of `run_trunk` for these tokens, so that the trunk is not run again.
         """
         limit = self.config.max_text_length
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
-        if input_ids.shape[1] > limit:
-            logger.warning_once(f"A text of {input_ids.shape[1]} tokens is cut to max_text_length={limit}.")
-            input_ids, attention_mask = input_ids[:, :limit], attention_mask[:, :limit]
+        input_ids, attention_mask = self._cut(input_ids, attention_mask)
         if self.config.attend_padding and input_ids.shape[1] != limit:
             logger.warning_once(
                 f"This model attends to padding, as the original BriVL does: pad every text to {limit} tokens "
                 f"(padding='max_length'), or the embedding changes with the length (now {input_ids.shape[1]})."
             )
-        states = self.backbone(
-            input_ids=input_ids, attention_mask=None if self.config.attend_padding else attention_mask
-        ).last_hidden_state
+        attended = self._attended(attention_mask)
+        if trunk_states is None:
+            states = self.backbone(input_ids=input_ids, attention_mask=attended).last_hidden_state
+        else:
+            states = run_text_stages(self.backbone, trunk_states, attended, slice(self.trunk_depth, None))
         return self.encoder(states, attention_mask)
 
 

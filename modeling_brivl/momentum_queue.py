@@ -62,10 +62,12 @@ class NegativeQueue(nn.Module):
 def update_momentum(momentum_tower: nn.Module, query_tower: nn.Module, momentum: float) -> None:
     """Moves the parameters of the momentum tower: `key = momentum * key + (1 - momentum) * query`, in one fused call.
 
-    All parameters take part, frozen ones too. Buffers (batch norm statistics) do not: as in the original they move by
-    the momentum tower's own forward passes.
+    All parameters of the momentum tower take part, frozen ones too; a trunk that it shares has none there. Buffers
+    (batch norm statistics) do not: as in the original they move by the momentum tower's own forward passes.
     """
-    torch._foreach_lerp_(list(momentum_tower.parameters()), list(query_tower.parameters()), 1 - momentum)
+    query_parameters = dict(query_tower.named_parameters())
+    names, momentum_parameters = zip(*momentum_tower.named_parameters(), strict=True)
+    torch._foreach_lerp_(momentum_parameters, [query_parameters[name] for name in names], 1 - momentum)
 
 
 __all__ = ["NO_GROUP", "NegativeQueue", "update_momentum"]

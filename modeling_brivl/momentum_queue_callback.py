@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from accelerate.utils import gather
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 
@@ -23,7 +22,7 @@ class MomentumQueueCallback(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Moves the keys of this step into the queue."""
         model = kwargs["model"]
-        model.queue.enqueue(*gather(model.pop_keys()))
+        model.queue.enqueue(*model.pop_keys())
 
 
 __all__ = ["MomentumQueueCallback"]

@@ -5,14 +5,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 from transformers.utils import ModelOutput, can_return_tuple, logging
 
 from .configuration_brivl import BriVLConfig
 from .contrastive_loss import info_nce, similarity_logits
+from .frozen_trunk import drop_trunk
+from .gather_rows import gather_rows
 from .modeling_brivl import BriVLModel, BriVLPreTrainedModel, BriVLTextModel, BriVLVisionModel
 from .momentum_queue import NO_GROUP, NegativeQueue, update_momentum
 
 logger = logging.get_logger(__name__)
+
+TowerInputs = dict[str, Tensor | None]
 
 
 @dataclass
@@ -41,7 +46,8 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
     """A `BriVLModel` (`.brivl`), its momentum copy and the queue. Train it with `MomentumQueueCallback`.
 
     Negatives come from the queue only, so their number does not depend on the batch size. A forward pass changes no
-    state but the list of keys that wait for the queue; see `update_momentum` and `pop_keys`.
+    state but the list of keys that wait for the queue; see `update_momentum` and `pop_keys`. With several processes the
+    keys are gathered in the forward pass, so that all queues are equal.
 
     Source: training forward of BAAI-WuDao/BriVL. Differences: samples are not shuffled between processes for the key
     towers, and any batch size fits any queue.
@@ -57,7 +63,12 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         self.brivl = BriVLModel(config)
         self.momentum_text_model = BriVLTextModel(config.text_config)
         self.momentum_vision_model = BriVLVisionModel(config.vision_config)
+        if config.share_frozen_trunk:
+            for momentum_tower, query_tower in self._towers:
+                drop_trunk(momentum_tower.backbone, query_tower.trunk_depth)
         self.queue = NegativeQueue(config.queue_size, config.projection_dim)
+        # Every process enqueues the same keys, so DDP need not send rank 0's queue before each forward.
+        self._ddp_params_and_buffers_to_ignore = [f"queue.{name}" for name, _ in self.queue.named_buffers()]
         self._waiting_keys: list[tuple[Tensor, Tensor, Tensor]] = []
         self._momentum_has_moved = False
         self.post_init()
@@ -85,7 +96,8 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
     def reset_momentum_towers(self) -> None:
         """Makes the momentum towers equal to the query towers: needed after the query towers got new weights."""
         for momentum_tower, query_tower in self._towers:
-            momentum_tower.load_state_dict(query_tower.state_dict())
+            query_state = query_tower.state_dict()
+            momentum_tower.load_state_dict({name: query_state[name] for name in momentum_tower.state_dict()})
 
     def freeze(self) -> None:
         """Freezes what the configuration says, and the momentum towers whole: they move by `update_momentum`."""
@@ -105,17 +117,53 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         for momentum_tower, query_tower in self._towers:
             update_momentum(momentum_tower, query_tower, self.config.momentum)
 
+    def _keep_for_the_queue(self, pairs: tuple[Tensor, Tensor, Tensor]) -> None:
+        if self._waiting_keys and not self._momentum_has_moved:
+            logger.warning_once(
+                "BriVLForPreTraining trains, but its momentum towers and queue stand still: "
+                "pass callbacks=[MomentumQueueCallback()] to the Trainer."
+            )
+        self._waiting_keys.append(pairs)
+
     def pop_keys(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the image keys, text keys and group ids of all training forwards since the last call."""
+        """Returns the image keys, text keys and group ids of all training forwards since the last call.
+
+        They are those of all processes, in rank order: the same in every process.
+
+        Raises:
+            RuntimeError: without a forward pass in training mode since the last call.
+        """
+        if not self._waiting_keys:
+            raise RuntimeError("No keys wait for the queue: run a forward pass in training mode first.")
         image_keys, text_keys, group_ids = (torch.cat(part) for part in zip(*self._waiting_keys, strict=True))
         self._waiting_keys.clear()
         return image_keys, text_keys, group_ids
 
-    @torch.no_grad()
-    def _compute_keys(self, text_inputs: dict[str, Tensor], image_inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        image_keys = F.normalize(self.momentum_vision_model(**image_inputs).pooler_output, dim=-1)
-        text_keys = F.normalize(self.momentum_text_model(**text_inputs).pooler_output, dim=-1)
-        return image_keys.float(), text_keys.float()
+    def _embed(self, text_inputs: TowerInputs, image_inputs: TowerInputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Returns image queries, text queries, image keys and text keys of a batch, unit rows: four (b, d)."""
+        vision_model, text_model = self.brivl.vision_model, self.brivl.text_model
+        if self.config.share_frozen_trunk:
+            text_inputs = {**text_inputs, "trunk_states": text_model.run_trunk(**text_inputs)}
+            if image_inputs["pixel_values"] is not None:
+                trunk_states = vision_model.run_trunk(image_inputs["pixel_values"])
+                image_inputs = {**image_inputs, "trunk_states": trunk_states}
+        with torch.no_grad():  # keys first: while they are computed, no activation is held yet
+            image_keys = _unit_features(self.momentum_vision_model, image_inputs).float()
+            text_keys = _unit_features(self.momentum_text_model, text_inputs).float()
+        if self.config.contrastive_chunk_size and torch.is_grad_enabled():
+            image_queries = checkpoint(_unit_features, vision_model, image_inputs, use_reentrant=False)
+            text_queries = checkpoint(_unit_features, text_model, text_inputs, use_reentrant=False)
+        else:
+            image_queries = _unit_features(vision_model, image_inputs)
+            text_queries = _unit_features(text_model, text_inputs)
+        return image_queries, text_queries, image_keys, text_keys
+
+    def _embed_in_chunks(
+        self, text_inputs: TowerInputs, image_inputs: TowerInputs
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Returns the same as `_embed`, `contrastive_chunk_size` pairs at a time."""
+        chunks = zip(*(_split(x, self.config.contrastive_chunk_size) for x in (text_inputs, image_inputs)), strict=True)
+        return tuple(torch.cat(parts) for parts in zip(*(self._embed(*chunk) for chunk in chunks), strict=True))
 
     def _near_pairs(self, image_keys: Tensor, text_keys: Tensor) -> Tensor:
         """Returns (b, k) bool: the queue pairs that are among the nearest of a key in both queues."""
@@ -126,23 +174,31 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
             near &= torch.zeros_like(near).scatter_(1, nearest, True)
         return near
 
-    def _masks(self, image_keys: Tensor, text_keys: Tensor, group_ids: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the positives and the negatives among the compared keys, own key first: two (b, 1 + n) bool."""
-        positives, other_groups = self._near_pairs(image_keys, text_keys), self.queue.group_ids
-        if self.config.in_batch_negatives:
-            positives = F.pad(positives, (len(group_ids), 0), value=False)
-            other_groups = torch.cat([group_ids, other_groups])
-        negatives = (group_ids[:, None] != other_groups) | (group_ids == NO_GROUP)[:, None]
-        if self.config.in_batch_negatives:
-            negatives[:, : len(group_ids)].fill_diagonal_(False)
-        return F.pad(positives, (1, 0), value=True), F.pad(negatives, (1, 0), value=False)
+    def _masks(
+        self, image_keys: Tensor, text_keys: Tensor, group_ids: Tensor, batch_groups: Tensor, first: int
+    ) -> tuple[Tensor, Tensor]:
+        """Returns the positives and the negatives among the compared keys, own key first: two (b, 1 + n) bool.
 
-    def _logits(self, queries: Tensor, keys: Tensor, queue: Tensor) -> Tensor:
+        Args:
+            batch_groups: (m,) groups of the pairs of all processes, if their keys are compared; else (0,).
+            first: position of the first own pair among them.
+        """
+        positives = F.pad(self._near_pairs(image_keys, text_keys), (len(batch_groups), 0), value=False)
+        other_groups = torch.cat([batch_groups, self.queue.group_ids])
+        same_group = (group_ids[:, None] == other_groups) & (group_ids != NO_GROUP)[:, None]
+        own = torch.zeros_like(same_group)
+        if len(batch_groups):
+            own[:, first : first + len(group_ids)].fill_diagonal_(True)
+        if self.config.group_positives:
+            positives |= same_group & ~own
+        return F.pad(positives, (1, 0), value=True), F.pad(~(same_group | own), (1, 0), value=False)
+
+    def _logits(self, queries: Tensor, keys: Tensor, batch_keys: Tensor, queue: Tensor) -> Tensor:
         """Returns (b, 1 + n) similarities over temperature: own key, keys of the batch if asked for, queue."""
         temperature = self.config.temperature
         own = (queries.float() * keys).sum(dim=1, keepdim=True) / temperature
-        others = torch.cat([keys, queue]) if self.config.in_batch_negatives else queue
-        return torch.cat([own, similarity_logits(queries, others, temperature=temperature)], dim=1)
+        others = [similarity_logits(queries, other, temperature=temperature) for other in (batch_keys, queue)]
+        return torch.cat([own, *others], dim=1)
 
     @can_return_tuple
     def forward(
@@ -171,29 +227,41 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
             "box_mask": box_mask,
             "feature_map": feature_map,
         }
-        queries = self.brivl(**text_inputs, **image_inputs, return_dict=True)
-        image_keys, text_keys = self._compute_keys(text_inputs, image_inputs)
+        embed = self._embed_in_chunks if self.config.contrastive_chunk_size else self._embed
+        image_queries, text_queries, image_keys, text_keys = embed(text_inputs, image_inputs)
         if group_ids is None:
             group_ids = torch.full((len(image_keys),), NO_GROUP, device=image_keys.device)
-        positives, negatives = self._masks(image_keys, text_keys, group_ids)
-        logits_per_image = self._logits(queries.image_embeds, text_keys, self.queue.text_keys)
-        logits_per_text = self._logits(queries.text_embeds, image_keys, self.queue.image_keys)
+        pairs, first = (image_keys, text_keys, group_ids), 0
         if self.training:
-            if self._waiting_keys and not self._momentum_has_moved:
-                logger.warning_once(
-                    "BriVLForPreTraining trains, but its momentum towers and queue stand still: "
-                    "pass callbacks=[MomentumQueueCallback()] to the Trainer."
-                )
-            self._waiting_keys.append((image_keys, text_keys, group_ids))
+            gathered = [gather_rows(rows) for rows in pairs]
+            pairs, first = tuple(rows for rows, _ in gathered), gathered[0][1]
+            self._keep_for_the_queue(pairs)
+        batch = pairs if self.config.in_batch_negatives else tuple(rows[:0] for rows in pairs)
+        positives, negatives = self._masks(image_keys, text_keys, group_ids, batch[2], first)
+        logits_per_image = self._logits(image_queries, text_keys, batch[1], self.queue.text_keys)
+        logits_per_text = self._logits(text_queries, image_keys, batch[0], self.queue.image_keys)
         return BriVLForPreTrainingOutput(
             loss=info_nce(logits_per_text, positives, negatives) + info_nce(logits_per_image, positives, negatives),
             logits_per_image=logits_per_image,
             logits_per_text=logits_per_text,
-            text_embeds=queries.text_embeds,
-            image_embeds=queries.image_embeds,
+            text_embeds=text_queries,
+            image_embeds=image_queries,
             text_keys=text_keys,
             image_keys=image_keys,
         )
+
+
+def _unit_features(tower: nn.Module, inputs: TowerInputs) -> Tensor:
+    return F.normalize(tower(**inputs).pooler_output, dim=-1)
+
+
+def _split(inputs: TowerInputs, size: int) -> list[TowerInputs]:
+    """Returns the inputs of `size` rows at a time."""
+    count = next(len(tensor) for tensor in inputs.values() if tensor is not None)
+    return [
+        {name: None if tensor is None else tensor[start : start + size] for name, tensor in inputs.items()}
+        for start in range(0, count, size)
+    ]
 
 
 __all__ = ["BriVLForPreTraining", "BriVLForPreTrainingOutput"]

@@ -48,7 +48,9 @@ def pool_regions(
     weights_x = _axis_weights(x1, x2, width, num_samples, stretch_boxes)
     weights_y = _axis_weights(y1, y2, height, num_samples, stretch_boxes)
     weights = (weights_y.unsqueeze(-1) * weights_x.unsqueeze(-2)).flatten(2)  # (b, n, h*w)
-    return weights.to(feature_map.dtype) @ feature_map.flatten(2).transpose(1, 2)
+    # In this order: the gradient of `weights @ map` reaches the map with strides for which the backward pass of a batch
+    # norm in evaluation mode is wrong for a batch of one (torch 2.14, CPU).
+    return (feature_map.flatten(2) @ weights.to(feature_map.dtype).transpose(1, 2)).transpose(1, 2)
 
 
 def _axis_weights(low: Tensor, high: Tensor, cells: int, num_samples: int, stretch: bool) -> Tensor:

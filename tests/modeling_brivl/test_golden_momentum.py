@@ -13,12 +13,14 @@ TENSORS, META = read_golden("momentum")
 # the golden README's tolerances: features and queues 1e-5, losses 1e-4 (its own port: 3e-7 and 4e-6)
 FEATURES = {"atol": 1e-5, "rtol": 0}
 LOSSES = {"abs": 1e-4, "rel": 0}
-# `eval` runs the original in eval mode: our frozen batch norms, since no dropout is left
+# `eval` runs the original in eval mode: our batch norms without training, since no dropout is left
 TRACES = {
     "eval": {"train_batch_norm": False, "multi_positive_top_k": 0},
     "train": {"train_batch_norm": True, "multi_positive_top_k": 0},
     "multi": {"train_batch_norm": False, "multi_positive_top_k": 5},
 }
+# each with a frozen trunk of its own for the momentum towers, as the original, and with the shared one
+RUNS = [(trace, share) for trace in TRACES for share in (False, True)]
 
 
 class Rows(Dataset):
@@ -44,20 +46,27 @@ class Recorder(TrainerCallback):
         self.outputs.append(output)
 
     def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
-        self.sums.append([parameter_sums(tower) for pair in model._towers for tower in pair])
+        self.sums.append([sums for pair in model._towers for sums in tower_sums(*pair)])
 
     def on_step_end(self, args, state, control, model=None, **kwargs):
         self.queues.append(copy.deepcopy(model.queue))
 
 
-def parameter_sums(module):
-    parameters = [p.detach().double() for p in module.parameters()]
-    return sum(p.sum() for p in parameters).item(), sum((p * p).sum() for p in parameters).item()
+def tower_sums(momentum_tower, query_tower):
+    """Returns the sums of the momentum tower's parameters, those of a shared trunk included, and of the query's."""
+    query = dict(query_tower.named_parameters())
+    return parameter_sums(query | dict(momentum_tower.named_parameters())), parameter_sums(query)
 
 
-def build_model(trace):
-    config = our_config(META, multi_positive_top_k=TRACES[trace]["multi_positive_top_k"])
-    config.vision_config.train_batch_norm = TRACES[trace]["train_batch_norm"]
+def parameter_sums(parameters):
+    tensors = [p.detach().double() for p in parameters.values()]
+    return sum(p.sum() for p in tensors).item(), sum((p * p).sum() for p in tensors).item()
+
+
+def build_model(trace, share):
+    top_k, train_batch_norm = TRACES[trace]["multi_positive_top_k"], TRACES[trace]["train_batch_norm"]
+    config = our_config(META, multi_positive_top_k=top_k, share_frozen_trunk=share)
+    config.vision_config.train_batch_norm = config.vision_config.train_frozen_batch_norm = train_batch_norm
     model = BriVLForPreTraining(config)
     model.brivl.vision_model.load_state_dict(tower_state(TENSORS, "init.learnable.imgencoder."))
     model.brivl.text_model.load_state_dict(tower_state(TENSORS, "init.learnable.textencoder."))
@@ -67,10 +76,10 @@ def build_model(trace):
     return model
 
 
-@pytest.fixture(scope="module", params=TRACES)
+@pytest.fixture(scope="module", params=RUNS, ids=lambda run: f"{run[0]}-{'shared' if run[1] else 'two copies'}")
 def run(request, tmp_path_factory):
     torch.set_num_threads(1)
-    model, recorder = build_model(request.param), Recorder()
+    model, recorder = build_model(*request.param), Recorder()
     model.register_forward_hook(recorder.hook)
     args = TrainingArguments(
         output_dir=tmp_path_factory.mktemp("golden"),
@@ -92,7 +101,7 @@ def run(request, tmp_path_factory):
         callbacks=[MomentumQueueCallback(), recorder],
         optimizers=(torch.optim.SGD(trained, lr=META["sgd_lr"]), None),
     ).train()
-    return request.param, model, recorder
+    return request.param[0], model, recorder
 
 
 def test_losses_follow_the_original(run):
@@ -140,7 +149,7 @@ def unused_sums():
 
 
 def test_trained_parameters_are_those_of_the_original():
-    model = build_model("eval")
+    model = build_model("eval", share=True)
     ours = {name for name, p in model.named_parameters() if p.requires_grad}
     golden = dict.fromkeys(META["trainable_parameters"])
     vision = tower_state({k: torch.empty(1, 1) for k in golden}, "learnable.imgencoder.")
@@ -148,7 +157,7 @@ def test_trained_parameters_are_those_of_the_original():
     assert ours == {f"brivl.vision_model.{k}" for k in vision} | {f"brivl.text_model.{k}" for k in text}
 
 
-@pytest.mark.parametrize("run", ["eval"], indirect=True)
+@pytest.mark.parametrize("run", [("eval", False), ("eval", True)], indirect=True)
 def test_final_weights_of_both_towers_follow_the_original(run):
     _, model, _ = run
     ours = {
@@ -160,18 +169,22 @@ def test_final_weights_of_both_towers_follow_the_original(run):
     for name, tower in ours.items():
         golden = tower_state(TENSORS, f"eval.final.learnable.{name}.")
         state = tower.state_dict()
-        assert golden
-        for key, tensor in golden.items():
-            torch.testing.assert_close(state[key], tensor, **FEATURES)
+        compared = [key for key in golden if key in state]
+        assert len(compared) == len(golden) or (name.endswith("_mom") and model.config.share_frozen_trunk)
+        assert compared
+        for key in compared:
+            torch.testing.assert_close(state[key], golden[key], **FEATURES)
 
 
-@pytest.mark.parametrize("run", ["train"], indirect=True)
+@pytest.mark.parametrize("run", [("train", False), ("train", True)], indirect=True)
 def test_batch_norm_statistics_of_both_towers_follow_the_original(run):
     _, model, _ = run
     towers = {"imgencoder": model.brivl.vision_model, "imgencoder_mom": model.momentum_vision_model}
     for name, tower in towers.items():
         golden = tower_state(TENSORS, f"train.final.learnable.{name}.")
         state = tower.state_dict()
-        assert golden
-        for key, tensor in golden.items():
-            torch.testing.assert_close(state[key], tensor, **FEATURES)
+        compared = [key for key in golden if key in state]
+        assert len(compared) == len(golden) or (name.endswith("_mom") and model.config.share_frozen_trunk)
+        assert compared
+        for key in compared:
+            torch.testing.assert_close(state[key], golden[key], **FEATURES)

@@ -350,6 +350,21 @@ def trainable(model):
 TWELVE_LAYERS = {**TINY_BERT, "num_hidden_layers": 12}
 
 
+def test_statistics_of_frozen_batch_norms_stay_unless_asked_for():
+    parts = {"trainable_backbone": ["blocks.3", "blocks.4"]}
+    assert moved_statistics({**parts, "train_frozen_batch_norm": True}) == {"frozen", "trained"}
+    assert moved_statistics(parts) == {"trained"}
+    assert moved_statistics({**parts, "train_batch_norm": False}) == set()
+
+
+def moved_statistics(vision):
+    model = build_model(vision=vision)
+    before = {name: b.clone() for name, b in model.named_buffers() if "running" in name}
+    model.train()(pixel_values=pictures(3))
+    moved = {name for name, b in model.named_buffers() if "running" in name and not torch.equal(before[name], b)}
+    return {"trained" if ".blocks.3." in name or ".blocks.4." in name else "frozen" for name in moved}
+
+
 def test_trainable_layer_1_is_not_layer_11():
     model = BriVLModel(tiny_config({"trainable_backbone": []}, text_with(["layer.1"])))
     layers = {name.split("layer.")[1].split(".")[0] for name in trainable(model)}

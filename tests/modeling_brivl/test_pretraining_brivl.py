@@ -125,6 +125,34 @@ def test_in_batch_negatives_leave_out_pairs_of_the_same_group():
     torch.testing.assert_close(output.loss, in_batch_reference(output, model.queue, others))
 
 
+def test_keys_of_the_own_group_are_positives_with_group_positives():
+    model = build_model(group_positives=True, in_batch_negatives=True)
+    set_groups(model, [3, *[NO_GROUP] * 12])
+    output = model(**inputs(3), group_ids=torch.tensor([3, 4, 3]))
+    own, batch_column, queue_column = 0, 1, 4  # columns: own key, 3 keys of the batch, 13 of the queue
+    expected = 0.0
+    for logits in (output.logits_per_image, output.logits_per_text):
+        for row, other in ((0, 2), (1, None), (2, 0)):
+            compared = [own, *(batch_column + i for i in range(3) if i != row), *range(queue_column, queue_column + 13)]
+            likelihood = logits[row] - logits[row, compared].logsumexp(dim=0)
+            positives = [own] if other is None else [own, batch_column + other, queue_column]
+            expected = expected - likelihood[positives].sum() / 3
+    torch.testing.assert_close(output.loss, expected)
+
+
+def test_unknown_groups_are_no_positives_of_each_other():
+    batch = inputs(3, group_ids=torch.full((3,), NO_GROUP))
+    model = build_model(in_batch_negatives=True)
+    expected = model(**batch).loss
+    model.config.group_positives = True
+    assert torch.equal(model(**batch).loss, expected)
+
+
+def test_keys_are_refused_without_a_training_forward():
+    with pytest.raises(RuntimeError, match="training mode"):
+        build_model().pop_keys()
+
+
 def test_without_top_k_only_the_own_key_is_positive_even_if_the_queue_holds_it():
     model = build_model(multi_positive_top_k=0)
     batch = inputs(3)
@@ -194,8 +222,6 @@ def test_forward_changes_neither_queue_nor_momentum_parameters():
 def test_cached_feature_maps_give_the_same_loss_as_pixels():
     model = build_model(vision={"trainable_backbone": []})
     batch = inputs(3)
-    expected = model(**batch).loss
-    model.momentum_vision_model.backbone.load_state_dict(model.brivl.vision_model.backbone.state_dict())
     expected = model(**batch).loss
     feature_map = model.brivl.vision_model.backbone.forward_features(batch.pop("pixel_values"))
     torch.testing.assert_close(model(**batch, feature_map=feature_map).loss, expected)

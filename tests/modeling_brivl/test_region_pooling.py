@@ -120,3 +120,16 @@ def test_grid_cells_go_down_the_columns_with_x_outermost():
 def test_grid_scales_follow_one_another_in_the_given_order():
     assert grid_boxes(60, [1, 2])[0].tolist() == grid_boxes(60, [2, 1])[-1].tolist() == [0, 0, 60, 60]
     assert grid_boxes(456, (6, 1)).shape == (37, 4)
+
+
+def test_gradient_of_one_picture_equals_its_part_of_a_batch():
+    """Behind a batch norm in evaluation mode, whose backward pass is wrong for some strides of a batch of one."""
+    norm = torch.nn.BatchNorm2d(6).eval()
+    maps, grid = torch.randn(2, 6, 3, 3), grid_boxes(72, (2, 1))
+
+    def gradient(batch):
+        batch = batch.clone().requires_grad_()
+        pool_regions(norm(batch), grid.expand(len(batch), -1, -1), image_size=72).square().sum().backward()
+        return batch.grad
+
+    torch.testing.assert_close(gradient(maps[:1]), gradient(maps)[:1])

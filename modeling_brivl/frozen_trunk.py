@@ -1,0 +1,83 @@
+"""The frozen lower part of a backbone, which query and momentum tower need only once.
+
+Words: a *stage* is a piece of a backbone that reads the output of the piece before it; the *trunk* is all leading
+stages without a parameter that trains, the *branch* the stages after it. A frozen parameter is the same in query and
+momentum tower, and so are the states that a trunk computes, as long as both would see the same batch statistics.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from timm.models import EfficientNet
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+from transformers.masking_utils import create_bidirectional_mask
+
+# Their layers read nothing but the states and the mask; others have inputs of their own (relative positions, ...).
+LAYERED_ENCODERS = ("bert", "roberta", "xlm-roberta")
+
+
+def trains(name: str, trainable: Sequence[str] | None) -> bool:
+    """Returns whether a parameter trains: its dotted name holds one of the dotted parts, or all parts do (None)."""
+    return trainable is None or any(f".{part}." in f".{name}." for part in trainable)
+
+
+def backbone_stages(backbone: nn.Module) -> dict[str, nn.Module]:
+    """Returns the stages by name, in order: EfficientNets of timm, BERT-like encoders; {} for any other backbone."""
+    if isinstance(backbone, EfficientNet):
+        names = ["conv_stem", "bn1", *(f"blocks.{i}" for i in range(len(backbone.blocks))), "conv_head", "bn2"]
+    elif isinstance(backbone, PreTrainedModel) and backbone.config.model_type in LAYERED_ENCODERS:
+        names = ["embeddings", *(f"encoder.layer.{i}" for i in range(len(backbone.encoder.layer)))]
+    else:
+        names = []
+    return {name: backbone.get_submodule(name) for name in names}
+
+
+def trunk_depth(backbone: nn.Module, trainable: Sequence[str] | None) -> int:
+    """Returns the number of stages in the trunk."""
+    stages = backbone_stages(backbone)
+    for depth, (name, stage) in enumerate(stages.items()):
+        if any(trains(f"{name}.{parameter}", trainable) for parameter, _ in stage.named_parameters()):
+            return depth
+    return len(stages)
+
+
+def drop_trunk(backbone: nn.Module, depth: int) -> None:
+    """Takes the first `depth` stages out of a backbone; the names of the others stay."""
+    for name in list(backbone_stages(backbone))[:depth]:
+        backbone.set_submodule(name, nn.Identity())
+
+
+def run_image_stages(backbone: EfficientNet, states: Tensor, stages: slice) -> Tensor:
+    """Returns what some stages make of pixels (b, 3, s, s) or of a map (b, c, h, w)."""
+    for stage in list(backbone_stages(backbone).values())[stages]:
+        if backbone.grad_checkpointing and torch.is_grad_enabled() and isinstance(stage, nn.Sequential):
+            states = checkpoint(stage, states, use_reentrant=False)
+        else:
+            states = stage(states)
+    return states
+
+
+def run_text_stages(backbone: nn.Module, states: Tensor, attention_mask: Tensor | None, stages: slice) -> Tensor:
+    """Returns what some stages make of token ids (b, l) or of token states (b, l, e): (b, l, e).
+
+    Args:
+        attention_mask: (b, l), 1 = real token; None: all are attended to.
+    """
+    for name, stage in list(backbone_stages(backbone).items())[stages]:
+        if name == "embeddings":
+            states = stage(input_ids=states)
+        else:
+            states = stage(states, create_bidirectional_mask(backbone.config, states, attention_mask))
+    return states
+
+
+__all__ = [
+    "backbone_stages",
+    "drop_trunk",
+    "run_image_stages",
+    "run_text_stages",
+    "trains",
+    "trunk_depth",
+]
