@@ -1,0 +1,73 @@
+"""Two processes train like one with the same global batch: launched by torchrun, gloo on the CPU."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from train_on_ranks import SETTINGS, STEPS
+
+SCRIPT = Path(__file__).parent / "train_on_ranks.py"
+
+
+def launch(folder, processes):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run([*command, str(SCRIPT), str(folder)], check=True, env=environment)
+    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(processes)]
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    (result,) = launch(tmp_path_factory.mktemp("one"), 1)
+    assert result["world_size"] == 1
+    return result
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    results = launch(tmp_path_factory.mktemp("two"), 2)
+    assert [result["world_size"] for result in results] == [2, 2]
+    return results
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_loss_and_gradients_of_two_ranks_equal_those_of_one(setting, one, two):
+    torch.testing.assert_close(two[0][setting]["loss"][0], one[setting]["loss"][0], atol=1e-6, rtol=1e-6)
+    expected = one[setting]["gradients"]
+    assert set(two[0][setting]["gradients"]) == set(expected)
+    for name, gradient in two[0][setting]["gradients"].items():
+        torch.testing.assert_close(gradient, expected[name], atol=1e-6, rtol=1e-5, msg=name)
+
+
+@pytest.mark.slow
+def test_queues_are_identical_on_both_ranks_and_equal_that_of_one_after_100_steps(one, two):
+    assert len(one["queue"]["loss"]) == STEPS == 100
+    for name, expected in one["queue"]["queue"].items():
+        assert torch.equal(two[0]["queue"]["queue"][name], two[1]["queue"]["queue"][name])
+        torch.testing.assert_close(two[0]["queue"]["queue"][name], expected, atol=1e-6, rtol=0)
+    assert one["queue"]["queue"]["position"].item() == 6 * STEPS % 32
+
+
+@pytest.mark.slow
+def test_momentum_towers_are_identical_on_both_ranks(two):
+    for name, tensor in two[0]["queue"]["momentum"].items():
+        assert torch.equal(two[1]["queue"]["momentum"][name], tensor)
+
+
+@pytest.mark.slow
+def test_losses_of_two_ranks_follow_those_of_one_for_100_steps(one, two):
+    torch.testing.assert_close(two[0]["queue"]["loss"], one["queue"]["loss"], atol=1e-5, rtol=1e-5)
+    assert one["queue"]["loss"].std() > 0.1
+
+
+@pytest.mark.slow
+def test_unequal_numbers_of_rows_are_gathered_in_rank_order(two):
+    expected = torch.tensor([[0, 1, 2], [100, 101, 102], [103, 104, 105]])
+    for rank, result in enumerate(two):
+        rows, first = result["uneven"]
+        assert torch.equal(rows, expected)
+        assert first == rank
