@@ -12,16 +12,17 @@ def gather_rows(rows: Tensor) -> tuple[Tensor, int]:
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return rows, 0
-    counts = rows.new_empty(dist.get_world_size(), dtype=torch.int64)
-    dist.all_gather_into_tensor(counts, counts.new_tensor([len(rows)]))
-    counts = counts.tolist()
-    # Collectives need equal shapes.
-    padded = rows.new_zeros(max(counts), *rows.shape[1:])
+    counts = [int(count) for count in _all_gather(torch.tensor([len(rows)], device=rows.device))]
+    padded = rows.new_zeros(max(counts), *rows.shape[1:])  # collectives need equal shapes
     padded[: len(rows)] = rows.detach()
-    gathered = rows.new_empty(len(counts) * len(padded), *rows.shape[1:])
-    dist.all_gather_into_tensor(gathered, padded)
-    parts = [part[:count] for part, count in zip(gathered.split(len(padded)), counts, strict=True)]
+    parts = [part[:count] for part, count in zip(_all_gather(padded), counts, strict=True)]
     return torch.cat(parts), sum(counts[: dist.get_rank()])
+
+
+def _all_gather(tensor: Tensor) -> list[Tensor]:
+    parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, tensor)
+    return parts
 
 
 __all__ = ["gather_rows"]

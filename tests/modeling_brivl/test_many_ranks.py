@@ -65,6 +65,15 @@ def test_losses_of_two_ranks_follow_those_of_one_for_100_steps(one, two):
 
 
 @pytest.mark.slow
+def test_towers_sharded_by_fsdp2_train_like_whole_ones(one, two):
+    """Query and momentum towers are sharded alike, so that the moving average works shard by shard."""
+    for result in (one, *two):
+        torch.testing.assert_close(result["fsdp2"]["loss"], one["queue"]["loss"][:3], atol=1e-5, rtol=1e-5)
+    for name, tensor in two[0]["fsdp2"]["queue"].items():
+        assert torch.equal(tensor, two[1]["fsdp2"]["queue"][name])
+
+
+@pytest.mark.slow
 def test_unequal_numbers_of_rows_are_gathered_in_rank_order(two):
     expected = torch.tensor([[0, 1, 2], [100, 101, 102], [103, 104, 105]])
     for rank, result in enumerate(two):
