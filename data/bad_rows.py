@@ -7,6 +7,8 @@ from pathlib import Path
 # cause -> what the user can do. A cause that the caller's `check_image` names says so in its own message.
 REMEDIES = {
     "broken line": "write one valid JSON object, or one well-quoted table row, a line",
+    "broken JSON": "write one valid JSON object for the sample",
+    "broken shard": "write the shard again; what came before the damage was used, what came after is lost",
     "missing field": "give every row an image and a text",
     "text is no string": "write the text as a string or as a list of strings",
     "invalid UTF-8": "save the file as UTF-8",
@@ -37,12 +39,18 @@ class TooManyBadRowsError(ValueError):
     """More rows are bad than the caller allows; the message holds the counts."""
 
 
+def describe_row(source: str | Path, row: int | str, cause: str, found: str) -> str:
+    """One line a user can act on: source, row, what was found, what to do."""
+    remedy = f" ({REMEDIES[cause]})" if cause in REMEDIES else ""
+    return f"{source}, row {row}: {cause}: {found}{remedy}"
+
+
 @dataclass
 class BadRowReport:
-    """What `read_pairs` met in one file.
+    """What a reader met in one file or folder.
 
     Attributes:
-        source: the file that was read.
+        source: the file or folder that was read.
         rows_read: rows met, blank lines not counted.
         rows_kept: rows in the resulting dataset.
         counts: number of rows left out, by cause.
@@ -50,7 +58,7 @@ class BadRowReport:
         examples: the first case of each cause: file, row number and what was found.
     """
 
-    source: Path
+    source: str | Path
     rows_read: int = 0
     rows_kept: int = 0
     counts: Counter[str] = field(default_factory=Counter)
@@ -62,20 +70,15 @@ class BadRowReport:
         """Share of the rows read that were left out, 0.0 for an empty file."""
         return self.counts.total() / self.rows_read if self.rows_read else 0.0
 
-    def describe(self, cause: str, row_number: int, found: str) -> str:
-        """One line a user can act on: file, row, what was found, what to do."""
-        remedy = f" ({REMEDIES[cause]})" if cause in REMEDIES else ""
-        return f"{self.source}, row {row_number}: {cause}: {found}{remedy}"
-
-    def add_bad_row(self, error: BadRowError, row_number: int) -> None:
-        """Counts a row that is left out."""
+    def add_bad_row(self, error: BadRowError, row: int | str) -> None:
+        """Counts a row that is left out; `row` is its number, or its file and its number or key."""
         self.counts[error.cause] += 1
-        self.examples.setdefault(error.cause, self.describe(error.cause, row_number, error.found))
+        self.examples.setdefault(error.cause, describe_row(self.source, row, error.cause, error.found))
 
-    def add_repair(self, cause: str, row_number: int, found: str) -> None:
+    def add_repair(self, cause: str, row: int | str, found: str) -> None:
         """Counts a change to a row that is kept."""
         self.repairs[cause] += 1
-        self.examples.setdefault(cause, self.describe(cause, row_number, found))
+        self.examples.setdefault(cause, describe_row(self.source, row, cause, found))
 
     def __str__(self) -> str:
         lines = [f"{self.source}: kept {self.rows_kept} of {self.rows_read} rows ({self.bad_fraction:.1%} bad)"]
@@ -84,4 +87,4 @@ class BadRowReport:
         return "\n".join(lines)
 
 
-__all__ = ["BadRowError", "BadRowReport", "TooManyBadRowsError"]
+__all__ = ["REMEDIES", "BadRowError", "BadRowReport", "TooManyBadRowsError", "describe_row"]

@@ -7,20 +7,17 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from .bad_rows import BadRowError, BadRowReport, TooManyBadRowsError
-from .caption_cleaning import check_unicode, clean_caption
-from .pair_files import find_pair_file, read_rows
+from .bad_rows import BadRowError, BadRowReport, TooManyBadRowsError, describe_row
+from .pair_files import find_pair_files, read_rows
+from .row_checking import RowChecker
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 logger = logging.getLogger(__name__)
-
-MAX_EDGE = 1e6  # no picture has so many pixels a side
 
 
 def read_pairs(
@@ -41,11 +38,13 @@ def read_pairs(
     that memory does not grow with the data. Paths stay paths; bytes stay encoded.
 
     Args:
-        source: a .jsonl, .csv, .tsv (with a header, no quoting) or .parquet file, or an image folder that holds
-            metadata.jsonl, metadata.csv or captions.tsv. JSON lines may also be those of the released BriVL code
-            (image_id, sentences, bbox).
+        source: a .jsonl, .csv, .tsv (no quoting) or .parquet file, an image folder that holds metadata.jsonl,
+            metadata.csv or captions.tsv, or a folder of .parquet files. JSON lines may also be those of the released
+            BriVL code (image_id, sentences, bbox). A .tsv without a header is one of CC3M or CC12M: a caption and a
+            URL, in either order; the picture of line 12 is 12.jpg or 000012.jpg (or .png, .webp) in `image_root`.
         image_root: the folder that image paths are relative to and must not leave; by default the file's own.
-        image_column: holds a path, bytes, or {"bytes", "path"}. `file_name` is read where there is no `image`.
+        image_column: holds a path, bytes, or {"bytes", "path"}. `file_name` is read where there is no `image`. In a
+            .tsv without a header, the number of the column that holds the path, such as "3".
         text_column: holds a string, or a list of captions of the same picture.
         max_rows: read no more rows than this.
         on_bad_row: leave a bad row out and count it, or raise at the first one.
@@ -56,8 +55,8 @@ def read_pairs(
 
     Returns:
         A dataset with `image` (`datasets.Image`), `text` (a string, or a list of strings if the first row has a list),
-        `row_number` (counts from 1; the line number in text files) and, if any row has some, `boxes` (absolute pixels,
-        [x1, y1, x2, y2]); and the report.
+        `row_number` (counts from 1 in each file; the line number in text files) and, if any row has some, `boxes`
+        (absolute pixels, [x1, y1, x2, y2]); and the report.
 
     Raises:
         FileNotFoundError: no such file, or no known file in the folder.
@@ -66,131 +65,43 @@ def read_pairs(
     """
     if on_bad_row not in ("skip", "raise"):
         raise ValueError(f"on_bad_row is {on_bad_row!r}; it must be 'skip' or 'raise'.")
-    file = find_pair_file(Path(source))
-    root = Path(os.path.abspath(image_root if image_root is not None else file.parent))
-    report = BadRowReport(source=file)
-    checker = _RowChecker(root, (image_column, text_column), max_text_length, check_image, report)
-    dataset = _write_dataset(_good_rows(file, checker, max_rows, on_bad_row))
+    files = find_pair_files(Path(source))
+    root = Path(os.path.abspath(image_root if image_root is not None else files[0].parent))
+    report = BadRowReport(source=files[0] if len(files) == 1 else Path(source))
+    checker = RowChecker(root, (image_column, text_column), max_text_length, check_image, report)
+    dataset = _write_dataset(_good_rows(files, checker, report, max_rows, on_bad_row))
     if report.counts or report.repairs:
         logger.warning("%s", report)
     if not report.rows_read:
-        raise TooManyBadRowsError(f"{file} holds no rows; write one pair a line.")
+        raise TooManyBadRowsError(f"{report.source} holds no rows; write one pair a line.")
     if report.bad_fraction > max_bad_fraction or dataset is None:
         raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the rows (or all) are bad.\n{report}")
     return dataset, report
 
 
-@dataclass
-class _RowChecker:
-    """Turns the fields of one row into a row of the dataset, or raises `BadRowError`."""
-
-    root: Path
-    columns: tuple[str, str]
-    max_text_length: int | None
-    check_image: Callable[[str | bytes], object] | None
-    report: BadRowReport
-    lists_of_texts: bool | None = None  # decided by the first good row
-
-    def check(self, number: int, fields: dict) -> dict:
-        image_column, text_column = self.columns
-        for column in self.columns:
-            if fields.get(column) is None:
-                raise BadRowError("missing field", f"no {column!r} among {list(fields)}")
-        image = self._image(fields[image_column])
-        text = self._text(fields[text_column], number)
-        if self.lists_of_texts is None:
-            self.lists_of_texts = isinstance(text, list)
-        if isinstance(text, list) and not self.lists_of_texts:
-            raise BadRowError("text list after strings", repr(text)[:80])
-        if self.lists_of_texts and isinstance(text, str):
-            text = [text]
-        boxes = self._boxes(fields["boxes"], number) if fields.get("boxes") is not None else None
-        return {"image": image, "text": text, "boxes": boxes, "row_number": number}
-
-    def _text(self, value: object, number: int) -> str | list[str]:
-        if not isinstance(value, list):
-            return self._cut(clean_caption(value), number)
-        captions, errors = [], []
-        for caption in value:
-            try:
-                captions.append(self._cut(clean_caption(caption), number))
-            except BadRowError as error:
-                errors.append(error)
-        if not captions:
-            raise errors[0] if errors else BadRowError("empty text", "[]")
-        for error in errors:
-            self.report.add_repair("caption dropped", number, str(error))
-        return captions
-
-    def _cut(self, text: str, number: int) -> str:
-        if self.max_text_length is not None and len(text) > self.max_text_length:
-            self.report.add_repair("text cut", number, f"{len(text)} characters")
-            return text[: self.max_text_length]
-        return text
-
-    def _image(self, value: object) -> dict[str, bytes | str | None]:
-        stored = {"bytes": None, "path": None}
-        if isinstance(value, dict):
-            value = value.get("bytes") if value.get("bytes") is not None else value.get("path")
-        if isinstance(value, str):
-            stored["path"] = self._path_below_root(value)
-        elif isinstance(value, bytes):
-            stored["bytes"] = value
-        else:
-            raise BadRowError("missing field", f"the image is {type(value).__name__}, neither a path nor bytes")
-        if value == b"":
-            raise BadRowError("empty file", "a picture of 0 bytes")
-        if self.check_image is not None:
-            try:
-                self.check_image(stored["path"] or value)
-            except ValueError as error:
-                raise BadRowError(getattr(error, "cause", None) or "bad image", str(error)) from error
-        return stored
-
-    def _path_below_root(self, value: str) -> str:
-        check_unicode(value)
-        if "://" in value:
-            raise BadRowError("image is a URL", value)
-        # Lexical, so that a link which the user put inside the folder may lead out of it.
-        path = Path(os.path.abspath(self.root / value))
-        if not path.is_relative_to(self.root):
-            raise BadRowError("path leaves image root", f"{value!r} is not below {self.root}")
-        if not os.path.isfile(path):  # False, where Path.is_file raises: a name too long
-            raise BadRowError("file missing", repr(str(path)))
-        return str(path)
-
-    def _boxes(self, value: object, number: int) -> list[list[float]]:
-        good = []
-        for box in value if isinstance(value, list) else [value]:
-            if _is_box(box):
-                good.append([float(edge) for edge in box])
-            else:
-                self.report.add_repair("box dropped", number, repr(box)[:80])
-        return good
-
-
-def _is_box(box: object) -> bool:
-    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(edge, int | float) for edge in box):
-        return False
-    x1, y1, x2, y2 = box
-    return all(abs(edge) < MAX_EDGE for edge in box) and x1 < x2 and y1 < y2  # also false for NaN
-
-
-def _good_rows(file: Path, checker: _RowChecker, max_rows: int | None, on_bad_row: str) -> Iterator[dict]:
-    report = checker.report
-    for number, fields in itertools.islice(read_rows(file, checker.columns), max_rows):
+def _good_rows(
+    files: list[Path], checker: RowChecker, report: BadRowReport, max_rows: int | None, on_bad_row: str
+) -> Iterator[dict]:
+    rows = ((file, *row) for file in files for row in read_rows(file, checker.columns, checker.root))
+    has_lists: bool | None = None  # decided by the first good row
+    for file, number, fields in itertools.islice(rows, max_rows):
+        place = number if len(files) == 1 else f"{file.name}/{number}"
         report.rows_read += 1
         try:
             if isinstance(fields, BadRowError):
                 raise fields
-            row = checker.check(number, fields)
+            row = checker.check(place, fields)
+            text = row["text"]
+            has_lists = isinstance(text, list) if has_lists is None else has_lists
+            if isinstance(text, list) and not has_lists:
+                raise BadRowError("text list after strings", repr(text)[:80])
         except BadRowError as error:
             if on_bad_row == "raise":
-                raise ValueError(report.describe(error.cause, number, error.found)) from error
-            report.add_bad_row(error, number)
+                raise ValueError(describe_row(report.source, place, error.cause, error.found)) from error
+            report.add_bad_row(error, place)
             continue
         report.rows_kept += 1
-        yield row
+        yield row | {"row_number": number, "text": [text] if has_lists and isinstance(text, str) else text}
 
 
 def _write_dataset(rows: Iterator[dict]) -> "Dataset | None":

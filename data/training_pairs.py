@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from .bad_rows import BadRowReport
+from .caption_groups import caption_group
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -29,10 +32,12 @@ class TrainingPairs:
             `text_column` is taken.
         text_column: a string, or a list of strings of which one is drawn.
         group_column: an integer column, or None where groups are unknown.
+        group_by_caption: rows for which the same caption is drawn are a group, whatever their pictures.
         seed: of all draws.
+        bad_rows: what was left out when the dataset was read, kept as an attribute.
 
     Raises:
-        ValueError: a column is missing.
+        ValueError: a column is missing, or groups are to be made in two ways.
     """
 
     def __init__(
@@ -42,7 +47,9 @@ class TrainingPairs:
         draw_text: Callable[[dict, random.Random], str] | None = None,
         text_column: str = "text",
         group_column: str | None = None,
+        group_by_caption: bool = False,
         seed: int = 0,
+        bad_rows: BadRowReport | None = None,
     ) -> None:
         import datasets
         import torch
@@ -51,13 +58,17 @@ class TrainingPairs:
         missing = [column for column in needed if column not in dataset.column_names]
         if missing:
             raise ValueError(f"The dataset lacks the columns {missing}; it has {dataset.column_names}.")
+        if group_column and group_by_caption:
+            raise ValueError(f"Rows are grouped by {group_column!r}; leave group_by_caption out, or group_column.")
         if isinstance(dataset.features["image"], datasets.Image):
             dataset = dataset.cast_column("image", datasets.Image(decode=False))
         self.dataset = dataset
         self.draw_text = draw_text
         self.text_column = text_column
         self.group_column = group_column
+        self.group_by_caption = group_by_caption
         self.seed = seed
+        self.bad_rows = bad_rows
         # In shared memory: workers that outlive an epoch hold a copy of this object and must see the new number.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
@@ -71,13 +82,20 @@ class TrainingPairs:
         rng = random.Random(f"{self.seed}-{self._epoch.item()}-{index}")
         draw_seed = rng.getrandbits(63)
         row = self.dataset[int(index)]
+        image = _stored_image(row.pop("image"))
+        text = self.draw_text(row, rng) if self.draw_text else _one_of(row[self.text_column], rng)
         pair = {
-            "image": _stored_image(row.pop("image")),
-            "text": self.draw_text(row, rng) if self.draw_text else _one_of(row[self.text_column], rng),
-            "group_id": row[self.group_column] if self.group_column else UNKNOWN_GROUP,
+            "image": image,
+            "text": text,
+            "group_id": self._group(row, text),
             "draw_seed": draw_seed,
         }
-        return pair | ({"boxes": row["boxes"]} if "boxes" in row else {})
+        return pair | ({"boxes": row["boxes"] or []} if "boxes" in row else {})
+
+    def _group(self, row: dict, text: str) -> int:
+        if self.group_by_caption:
+            return caption_group(text)
+        return row[self.group_column] if self.group_column else UNKNOWN_GROUP
 
     def set_epoch(self, epoch: int) -> None:
         """Changes what is drawn; the Trainer calls it before each epoch."""

@@ -1,5 +1,6 @@
 import io
 import json
+import random
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -288,6 +289,67 @@ def test_damaged_bytes_in_parquet_are_counted(folder):
     assert report.counts == {"empty file": 1, "not an image": 1, "truncated": 1, "missing field": 1}
 
 
+def test_invalid_utf8_in_parquet_costs_its_rows_only(folder):
+    captions = [b"red", b"\xff\xfe", "蓝色".encode(), b"gr\xfcn"]
+    texts = pa.array(captions, pa.binary()).view(pa.string())  # Arrow writes it unchecked
+    pq.write_table(pa.table({"image": ["a.png"] * 4, "text": texts}), folder / "pairs.parquet")
+    pairs, report = read_pairs(folder / "pairs.parquet", max_bad_fraction=0.5)
+    assert pairs["text"][:] == ["red", "蓝色"]
+    assert pairs["row_number"][:] == [1, 3]
+    assert report.counts == {"invalid UTF-8": 2}
+
+
+def test_folder_of_parquet_files_is_read_in_their_order_and_a_damaged_one_is_counted(folder):
+    for name, captions in {"b": ["three"], "a": ["one", "two"], "c": ["lost"]}.items():
+        pq.write_table(pa.table({"image": ["a.png"] * len(captions), "text": captions}), folder / f"{name}.parquet")
+    (folder / "c.parquet").write_bytes((folder / "c.parquet").read_bytes()[:50])
+    pairs, report = read_pairs(folder, max_bad_fraction=0.5)
+    assert pairs["text"][:] == ["one", "two", "three"]
+    assert pairs["row_number"][:] == [1, 2, 1]
+    assert report.counts == {"broken shard": 1}
+    assert f"{folder}, row c.parquet/1: broken shard" in report.examples["broken shard"]
+
+
+def write_conceptual_captions(folder, *lines):
+    (folder / "train.tsv").write_text("".join(f"{line}\n" for line in lines), "utf-8")
+    return folder / "train.tsv"
+
+
+@pytest.mark.parametrize("order", ["{caption}\t{url}", "{url}\t{caption}"])
+@pytest.mark.parametrize("name", ["{}.png", "{:07d}.png"])
+def test_conceptual_captions_find_the_picture_by_the_number_of_its_line(folder, order, name):
+    pictures = folder / "pictures"
+    pictures.mkdir()
+    for number in (1, 2, 11):
+        (pictures / name.format(number)).write_bytes(png("red"))
+    lines = [order.format(caption=f"text {number}", url=f"http://x.org/{number}.jpg") for number in range(1, 12)]
+    pairs, report = read_pairs(write_conceptual_captions(folder, *lines), image_root=pictures, max_bad_fraction=0.8)
+    assert pairs["text"][:] == ["text 1", "text 2", "text 11"]
+    assert pairs["row_number"][:] == [1, 2, 11]
+    assert report.counts == {"file missing": 8}
+
+
+def test_conceptual_captions_find_the_picture_in_the_column_that_is_given(folder):
+    file = write_conceptual_captions(
+        folder, *["red\thttp://x/1\ta.png", "blue\thttp://x/2\tb.png", "no url\tat all\tx"]
+    )
+    pairs, report = read_pairs(file, image_column="3", max_bad_fraction=0.5)
+    assert pairs["text"][:] == ["red", "blue"]
+    assert pairs[1]["image"].getpixel((0, 0)) == (0, 0, 255)
+    assert report.counts == {"broken line": 1}
+
+
+def test_conceptual_captions_with_pictures_counted_from_zero_are_refused(folder):
+    (folder / "0.png").write_bytes(png("red"))
+    with pytest.raises(ValueError, match="counted from 0, but lines from 1"):
+        read_pairs(write_conceptual_captions(folder, "red\thttp://x.org/1"))
+
+
+def test_conceptual_captions_without_numbered_pictures_are_refused(folder):
+    with pytest.raises(FileNotFoundError, match="named by the number of its line"):
+        read_pairs(write_conceptual_captions(folder, "red\thttp://x.org/1"))
+
+
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
 def test_missing_column_names_the_nearest_one(folder, suffix):
     file = folder / f"pairs.{suffix}"
@@ -309,6 +371,28 @@ def test_unknown_sources_are_refused_with_what_to_give(folder):
         read_pairs(folder / "none.jsonl")
     with pytest.raises(ValueError, match="on_bad_row"):
         read_pairs(write_lines(folder, GOOD), on_bad_row="warn")
+
+
+def test_five_percent_bad_rows_of_every_kind_finish_with_exact_counts(folder):
+    bad = {
+        "broken line": ["{", "[1]"],
+        "missing field": [{"image": "a.png"}, {"text": "x"}],
+        "text is no string": [{"image": "a.png", "text": 7}],
+        "empty text": [{"image": "a.png", "text": " \ufeff"}],
+        "useless text": [{"image": "a.png", "text": "image"}, {"image": "a.png", "text": "www.example.org"}],
+        "invalid UTF-8": [b'{"image": "a.png", "text": "\xff"}'],
+        "file missing": [{"image": "none.png", "text": "x"}],
+        "image is a URL": [{"image": "https://example.org/a.png", "text": "x"}],
+        "path leaves image root": [{"image": "../a.png", "text": "x"}],
+        "truncated": [{"image": "cut.png", "text": "x"}],
+        "not an image": [{"image": "note.png", "text": "x"}],
+    }
+    rows = [row for rows in bad.values() for row in rows]
+    rows = random.Random(0).sample(rows + [GOOD] * 19 * len(rows), 20 * len(rows))
+    pairs, report = read_pairs(write_lines(folder, *rows), check_image=check_image)
+    assert report.counts == {cause: len(rows) for cause, rows in bad.items()}
+    assert report.bad_fraction == pytest.approx(0.05)
+    assert len(pairs) == 19 * len(rows) // 20
 
 
 def test_bad_rows_are_logged_once_with_an_example(folder, caplog):

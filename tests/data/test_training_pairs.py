@@ -100,6 +100,29 @@ def test_boxes_pass_through():
     assert TrainingPairs(rows)[0]["boxes"] == [[0, 0, 2, 3]]
 
 
+def test_rows_without_boxes_have_none_where_others_have_some():
+    rows = Dataset.from_dict({"image": ["a.png", "b.png"], "text": ["x", "y"], "boxes": [None, [[0, 0, 2, 3]]]})
+    assert [pair["boxes"] for pair in TrainingPairs(rows)] == [[], [[0, 0, 2, 3]]]
+
+
+def test_rows_for_which_the_same_caption_is_drawn_are_one_group():
+    captions = [["red", "blue"], ["red", "blue"], [" RED", "Blue "], ["green"]]
+    rows = Dataset.from_dict({"image": ["a.png"] * 4, "text": captions})
+    pairs = TrainingPairs(rows, group_by_caption=True)
+    groups = {}
+    for epoch in range(5):
+        pairs.set_epoch(epoch)
+        for pair in pairs:
+            groups.setdefault(pair["text"].strip().casefold(), set()).add(pair["group_id"])
+    assert [len(ids) for ids in groups.values()] == [1, 1, 1]
+    assert len(set.union(*groups.values())) == 3
+
+
+def test_groups_cannot_be_made_in_two_ways(rows):
+    with pytest.raises(ValueError, match="grouped by 'label'"):
+        TrainingPairs(rows, group_column="label", group_by_caption=True)
+
+
 def test_missing_columns_are_all_named_at_construction(rows):
     with pytest.raises(ValueError, match=r"lacks the columns \['caption', 'concept'\].*'label'"):
         TrainingPairs(rows, text_column="caption", group_column="concept")

@@ -1,0 +1,18 @@
+"""Captions that say the same belong to one group: they must not be each other's negatives."""
+
+import hashlib
+
+
+def caption_group(text: str) -> int:
+    """A 63-bit number, never negative, equal for captions that differ only in case and white space.
+
+    It is a hash, so that it is the same in every process, on every machine and in every run.
+
+    >>> caption_group("A  red car ") == caption_group("a red car")
+    True
+    """
+    folded = " ".join(text.split()).casefold()
+    return int.from_bytes(hashlib.blake2b(folded.encode(errors="replace"), digest_size=8).digest()) >> 1
+
+
+__all__ = ["caption_group"]
