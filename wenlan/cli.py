@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .cli_data import data_app
+from .cli_export import export_app
 from .short_errors import short_errors
 
 app = typer.Typer(
@@ -15,6 +16,7 @@ app = typer.Typer(
 )
 
 app.add_typer(data_app, name="data")
+app.add_typer(export_app, name="export")
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 ModelFolder = Annotated[str, typer.Argument(help="Folder or hub id of a BriVL model.")]
