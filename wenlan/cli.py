@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .cli_convert import convert_app
 from .cli_data import data_app
 from .cli_export import export_app
 from .short_errors import short_errors
@@ -15,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 
+app.add_typer(convert_app, name="convert")
 app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")
 

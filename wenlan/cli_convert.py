@@ -1,0 +1,41 @@
+"""`wenlan convert`: checkpoints of the original code to folders that `from_pretrained` opens."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .short_errors import short_errors
+
+convert_app = typer.Typer(help="Turn checkpoints of the original code into Hugging Face folders.", no_args_is_help=True)
+
+
+@convert_app.command()
+def brivl(
+    checkpoint: Annotated[Path, typer.Option(help="The original's file, .pth or .safetensors.")],
+    output: Annotated[Path, typer.Option(help="Folder to write; it must not exist yet.")],
+    variant: Annotated[str | None, typer.Option(help="Which released model it is: 1.0 (boxes) or nmi (grid).")] = None,
+    config: Annotated[Path | None, typer.Option(help="Instead of --variant: our config.json for other sizes.")] = None,
+    text_config: Annotated[
+        Path | None,
+        typer.Option(help="Folder with the text encoder's vocab.txt or tokenizer.json; else the hub's."),
+    ] = None,
+    with_momentum: Annotated[
+        bool, typer.Option("--with-momentum", help="Keep momentum towers and queue, to continue pre-training.")
+    ] = False,
+) -> None:
+    """Converts a BriVL checkpoint into model, processor and tokenizer, and checks the result."""
+    from .training_scripts.convert_brivl import convert_brivl
+
+    with short_errors():
+        convert_brivl(
+            checkpoint,
+            output,
+            variant=variant,
+            config_file=config,
+            text_folder=text_config,
+            with_momentum=with_momentum,
+        )
+
+
+__all__ = ["convert_app"]
