@@ -11,8 +11,13 @@ def caption_group(text: str) -> int:
     >>> caption_group("A  red car ") == caption_group("a red car")
     True
     """
-    folded = " ".join(text.split()).casefold()
-    return int.from_bytes(hashlib.blake2b(folded.encode(errors="replace"), digest_size=8).digest()) >> 1
+    folded = fold_caption(text).encode(errors="replace")
+    return int.from_bytes(hashlib.blake2b(folded, digest_size=8).digest()) >> 1
 
 
-__all__ = ["caption_group"]
+def fold_caption(text: str) -> str:
+    """The caption without differences of case and white space."""
+    return " ".join(text.split()).casefold()
+
+
+__all__ = ["caption_group", "fold_caption"]

@@ -1,0 +1,199 @@
+"""What pairs look like before a model is trained on them, and what about them keeps contrastive training from working.
+
+A loss that does not fall is more often the fault of the pairs than of the model: captions that many pictures share,
+captions that are cut off, a tokenizer of another language.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .atomic_files import atomic_file
+from .bad_rows import BadRowReport
+from .caption_groups import fold_caption
+from .caption_scripts import SCRIPTS, main_script
+from .pair_statistics import Repeats, quantiles, read_picture
+from .pair_warnings import find_warnings
+from .training_pairs import UNKNOWN_GROUP
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+SHOWN_CAPTIONS = 5
+BATCH = 1000  # captions tokenized at a time
+
+
+@dataclass
+class PairReport:
+    """Numbers about pairs; `str()` makes lines of them, `save` a file. Fractions are of the pairs counted.
+
+    Attributes:
+        source: what was read.
+        pairs: pairs counted.
+        is_sample: there are more, which were not counted.
+        bad_rows: rows left out while reading, by cause; `bad_row_examples` has the first of each.
+        bad_fraction: their share of the rows read.
+        duplicate_pictures: pairs whose picture, byte for byte, an earlier pair has.
+        duplicate_captions: pairs whose caption, apart from case and white space, an earlier pair has.
+        commonest_captions: with the number of their pairs.
+        characters, tokens, short_sides: minimum, median, 95 % and maximum: of captions, with special tokens, and of
+            pictures in pixels. `tokens` is empty without a tokenizer.
+        max_tokens: where captions are cut.
+        cut_fraction: captions that are longer.
+        unknown_fraction: share of [UNK] among the tokens.
+        scripts: share of the captions by their main script.
+        language: that the captions were expected in.
+        other_language_fraction: captions in no script of it; those without letters are not among them.
+        warnings: what is likely to go wrong, and what to do, in the order of importance.
+    """
+
+    source: str
+    pairs: int = 0
+    is_sample: bool = False
+    bad_rows: dict[str, int] = field(default_factory=dict)
+    bad_row_examples: dict[str, str] = field(default_factory=dict)
+    bad_fraction: float = 0.0
+    duplicate_pictures: int = 0
+    duplicate_captions: int = 0
+    commonest_captions: list[tuple[str, int]] = field(default_factory=list)
+    characters: dict[str, int] = field(default_factory=dict)
+    tokens: dict[str, int] = field(default_factory=dict)
+    max_tokens: int | None = None
+    cut_fraction: float | None = None
+    unknown_fraction: float | None = None
+    scripts: dict[str, float] = field(default_factory=dict)
+    language: str = "zh"
+    other_language_fraction: float = 0.0
+    short_sides: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        share = f" (the first {self.pairs:,}; there are more)" if self.is_sample else ""
+        lines = [f"{self.source}: {self.pairs:,} pairs{share}"]
+        for cause, count in self.bad_rows.items():
+            lines.append(f"  left out: {count:,} x {cause}. First: {self.bad_row_examples.get(cause, '')}")
+        lines.append(f"  duplicates: {self.duplicate_captions:,} captions, {self.duplicate_pictures:,} pictures")
+        commonest = ", ".join(f"{caption[:40]!r} {count:,} x" for caption, count in self.commonest_captions)
+        lines += [f"  commonest captions: {commonest}"] if commonest else []
+        lines.append(f"  caption length in characters: {_show(self.characters)}")
+        if self.tokens:
+            rates = f"{self.cut_fraction:.1%} cut at {self.max_tokens}, {self.unknown_fraction:.2%} unknown"
+            lines.append(f"  caption length in tokens: {_show(self.tokens)}; {rates}")
+        lines.append(f"  scripts: {', '.join(f'{script} {share:.1%}' for script, share in self.scripts.items())}")
+        lines.append(f"  short side of pictures in pixels: {_show(self.short_sides)}")
+        return "\n".join(lines + [f"  WARNING: {warning}" for warning in self.warnings])
+
+    def save(self, path: Path) -> None:
+        """Writes the report as JSON, whole or not at all."""
+        with atomic_file(path) as unfinished:
+            unfinished.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n", "utf-8")
+
+
+def report_pairs(
+    pairs: Iterable[Mapping[str, object]],
+    *,
+    source: str,
+    bad_rows: BadRowReport | None = None,
+    max_pairs: int | None = None,
+    language: str = "zh",
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
+    max_tokens: int | None = None,
+    batch_size: int | None = None,
+    queue_size: int | None = None,
+) -> PairReport:
+    """The report on some pairs. Memory grows by 16 bytes a pair.
+
+    Args:
+        pairs: rows with `image` (bytes, path or PIL image) and `text` (one string), such as `TrainingPairs` and
+            `StreamedPairs` give; with a `group_id` they count as grouped.
+        source: named in the report.
+        bad_rows: what was left out; by default the attribute of that name of `pairs`, read at the end.
+        max_pairs: count only so many.
+        language: of the captions, one of emoji7's.
+        tokenizer: shows captions that are cut or that it does not know.
+        max_tokens: where captions are cut; by default where the tokenizer says.
+        batch_size: pairs that are contrasted at a time, over all devices.
+        queue_size: keys of earlier batches that serve as negatives.
+
+    Raises:
+        ValueError: there are no pairs, or the language is unknown.
+    """
+    if language not in SCRIPTS:
+        raise ValueError(f"The language is {language!r}; it must be one of {', '.join(SCRIPTS)}.")
+    counts = _Counts(tokenizer)
+    rows = iter(pairs)
+    for batch in _batches(islice(rows, max_pairs)):
+        counts.add(batch)
+    if not counts.pairs:
+        raise ValueError(f"{source} holds no pairs.")
+    report = PairReport(source, counts.pairs, language=language)
+    report.is_sample = max_pairs is not None and next(rows, None) is not None
+    bad_rows = bad_rows or getattr(pairs, "bad_rows", None)
+    if bad_rows is not None:
+        report.bad_rows = dict(bad_rows.counts.most_common())
+        report.bad_row_examples = {cause: bad_rows.examples[cause] for cause in bad_rows.counts}
+        report.bad_fraction = bad_rows.bad_fraction
+    counts.summarize(report, max_tokens)
+    is_grouped = not counts.ungrouped
+    report.warnings = find_warnings(report, is_grouped=is_grouped, batch_size=batch_size, queue_size=queue_size)
+    return report
+
+
+class _Counts:
+    """What is counted pair by pair."""
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase | None") -> None:
+        self.tokenizer = tokenizer
+        self.pairs = self.ungrouped = self.unknown_tokens = 0
+        self.captions, self.pictures = Repeats(keep_values=True), Repeats()
+        self.characters, self.tokens, self.scripts, self.short_sides = Counter(), Counter(), Counter(), Counter()
+
+    def add(self, batch: list[Mapping[str, object]]) -> None:
+        """Counts the pairs of a batch."""
+        self.pairs += len(batch)
+        for row in batch:
+            self.ungrouped += row.get("group_id", UNKNOWN_GROUP) == UNKNOWN_GROUP
+            self.captions.add(fold_caption(row["text"]))
+            picture, side = read_picture(row["image"])
+            self.pictures.add(picture)
+            self.short_sides.update([] if side is None else [side])
+        texts = [row["text"] for row in batch]
+        self.characters.update(map(len, texts))
+        self.scripts.update(map(main_script, texts))
+        if self.tokenizer is not None:
+            ids = self.tokenizer(texts, verbose=False)["input_ids"]
+            self.tokens.update(map(len, ids))
+            self.unknown_tokens += sum(row.count(self.tokenizer.unk_token_id) for row in ids)
+
+    def summarize(self, report: PairReport, max_tokens: int | None) -> None:
+        """Writes the numbers into a report."""
+        report.duplicate_captions, report.duplicate_pictures = self.captions.repeated, self.pictures.repeated
+        report.commonest_captions = self.captions.commonest(SHOWN_CAPTIONS)
+        report.characters, report.short_sides = quantiles(self.characters), quantiles(self.short_sides)
+        report.scripts = {script: count / self.pairs for script, count in self.scripts.most_common()}
+        expected = SCRIPTS[report.language] | {"none"}
+        report.other_language_fraction = sum(s for script, s in report.scripts.items() if script not in expected)
+        if self.tokenizer is None:
+            return
+        limit = self.tokenizer.model_max_length
+        report.max_tokens = limit if max_tokens is None else min(max_tokens, limit)
+        report.tokens = quantiles(self.tokens)
+        report.cut_fraction = sum(n for length, n in self.tokens.items() if length > report.max_tokens) / self.pairs
+        specials = self.tokenizer.num_special_tokens_to_add() * self.pairs
+        real_tokens = sum(length * n for length, n in self.tokens.items()) - specials
+        report.unknown_fraction = self.unknown_tokens / max(1, real_tokens)
+
+
+def _batches(rows: Iterator[Mapping[str, object]]) -> Iterator[list[Mapping[str, object]]]:
+    return iter(lambda: list(islice(rows, BATCH)), [])
+
+
+def _show(numbers: dict[str, int]) -> str:
+    return ", ".join(f"{name} {number:,}" for name, number in numbers.items()) or "none"
+
+
+__all__ = ["PairReport", "report_pairs"]
