@@ -1,0 +1,16 @@
+"""A decision that all ranks take alike."""
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import reduce
+
+
+def any_rank(flag: bool | torch.Tensor) -> bool:
+    """Returns whether the flag is set on any rank. All ranks must call it at the same point; alone it costs nothing."""
+    state = PartialState()
+    if state.num_processes == 1:
+        return bool(flag)
+    return bool(reduce(torch.as_tensor(flag, device=state.device).float(), reduction="sum") > 0)
+
+
+__all__ = ["any_rank"]
