@@ -2,6 +2,7 @@
 
     wenlan pretrain-brivl brivl_tiny
     wenlan pretrain-brivl brivl_small --output_dir runs/mine --data my_pictures/metadata.jsonl
+    wenlan pretrain-brivl brivl_small --resume                                      # goes on after an interruption
     python -m wenlan.training_scripts.pretrain_brivl brivl_tiny --max_steps 20      # a smoke run in seconds
 
 The recipes are in `recipes/`; any field of them can be overridden on the command line.
@@ -15,8 +16,9 @@ from pathlib import Path
 
 import timm
 import torch
-from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase, Trainer, TrainingArguments, set_seed
+from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerBase, TrainingArguments, set_seed
 
+from ..data import atomic_file, atomic_files
 from ..evaluation import evaluate_emoji7
 from ..modeling_brivl import BriVLConfig, BriVLForPreTraining, MomentumQueueCallback, load_efficientnet_lite
 from ..processing import (
@@ -27,8 +29,13 @@ from ..processing import (
     ContrastiveCollator,
     build_character_tokenizer,
 )
+from .atomic_checkpoint import AtomicCheckpointTrainer
+from .find_checkpoint import ResumeArguments, choose_checkpoint
+from .non_finite_guard import NonFiniteArguments, NonFiniteGuard
 from .pretraining_data import DataArguments, load_pairs
 from .recipe import parse_recipe
+from .set_epoch_callback import SetEpochCallback
+from .stop_on_signal import train_until_signal
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +53,9 @@ class ModelArguments:
     text_weights: str | None = field(
         default=None, metadata={"help": "folder or hub id of the text encoder, which also gives the tokenizer"}
     )
+
+
+ARGUMENTS = (ModelArguments, DataArguments, ResumeArguments, NonFiniteArguments, TrainingArguments)
 
 
 def load_tokenizer(args: ModelArguments, texts: list[str]) -> PreTrainedTokenizerBase:
@@ -97,9 +107,15 @@ def load_backbones(model: BriVLForPreTraining, args: ModelArguments) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> Path:
-    """Trains, saves and (on emoji7) evaluates; returns the folder."""
-    model_args, data_args, args = parse_recipe([ModelArguments, DataArguments, TrainingArguments], argv)
+    """Trains, saves and (on emoji7) evaluates; returns the folder.
+
+    Raises:
+        SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
+        ValueError: the data, the recipe, or the checkpoint to continue from is bad.
+    """
+    model_args, data_args, resume_args, guard_args, args = parse_recipe(ARGUMENTS, argv)
     set_seed(args.seed)
+    checkpoint = choose_checkpoint(args, resume=resume_args.resume)
     pairs, texts = load_pairs(data_args, args.seed)
     tokenizer = load_tokenizer(model_args, texts)
     model = BriVLForPreTraining(build_config(model_args, len(tokenizer))).to(memory_format=torch.channels_last)
@@ -111,23 +127,31 @@ def main(argv: Sequence[str] | None = None) -> Path:
         backbone = model.brivl.vision_model.backbone.eval()
         pairs = CachedFeatureMaps(pairs, backbone, collator, views=data_args.cached_views)
         collator = ContrastiveCollator(processor)
-    trainer = Trainer(model, args, train_dataset=pairs, data_collator=collator, callbacks=[MomentumQueueCallback()])
-    trainer.train(resume_from_checkpoint=args.resume_from_checkpoint)
+    callbacks = [MomentumQueueCallback(), SetEpochCallback(), NonFiniteGuard(**vars(guard_args))]
+    trainer = AtomicCheckpointTrainer(model, args, train_dataset=pairs, data_collator=collator, callbacks=callbacks)
+    try:
+        train_until_signal(trainer, checkpoint)
+    finally:
+        if trainer.failed_saves:
+            print(f"Checkpoints that could not be saved: {trainer.failed_saves}")
+        if collator.bad_images:
+            print(f"Pictures that could not be read while training: {dict(collator.bad_images)}")
 
-    trainer.save_state()
     output_dir = Path(args.output_dir)
-    model.brivl.save_pretrained(output_dir)
-    processor.save_pretrained(output_dir)
-    if collator.bad_images:
-        print(f"Pictures that could not be read while training: {dict(collator.bad_images)}")
-    if data_args.data == "emoji7":
-        results = evaluate_emoji7(model.brivl, processor, language=data_args.language)
-        (output_dir / "metrics.json").write_text(json.dumps(results, indent=1, ensure_ascii=False), "utf-8")
-    print(f"\nThe model is in {output_dir}. Next: wenlan zero-shot {output_dir} PICTURE --labels 猫,狗")
+    if trainer.is_world_process_zero():
+        with atomic_files(output_dir) as folder:
+            model.brivl.save_pretrained(folder)
+            processor.save_pretrained(folder)
+            trainer.state.save_to_json(str(folder / "trainer_state.json"))
+        if data_args.data == "emoji7":
+            results = evaluate_emoji7(model.brivl, processor, language=data_args.language)
+            with atomic_file(output_dir / "metrics.json") as unfinished:
+                unfinished.write_text(json.dumps(results, indent=1, ensure_ascii=False), "utf-8")
+        print(f"\nThe model is in {output_dir}. Next: wenlan zero-shot {output_dir} PICTURE --labels 猫,狗")
     return output_dir
 
 
-__all__ = ["ModelArguments", "build_config", "build_processor", "load_backbones", "main"]
+__all__ = ["ARGUMENTS", "ModelArguments", "build_config", "build_processor", "load_backbones", "main"]
 
 if __name__ == "__main__":
     main()

@@ -1,11 +1,12 @@
 import json
+import shutil
 
 import pytest
 import torch
-from transformers import AutoModel, AutoProcessor, AutoTokenizer, BertConfig, BertModel, TrainingArguments
+from transformers import AutoModel, AutoProcessor, AutoTokenizer, BertConfig, BertModel
 from wenlan.data import load_emoji7
 from wenlan.processing import build_character_tokenizer
-from wenlan.training_scripts.pretrain_brivl import ModelArguments, build_config, load_backbones, main
+from wenlan.training_scripts.pretrain_brivl import ARGUMENTS, ModelArguments, build_config, load_backbones, main
 from wenlan.training_scripts.pretraining_data import DataArguments, load_pairs
 from wenlan.training_scripts.recipe import parse_recipe
 
@@ -21,14 +22,12 @@ PUBLISHED = {
 
 
 def read_recipe(name, tmp_path):
-    return parse_recipe(
-        [ModelArguments, DataArguments, TrainingArguments], [name, "--output_dir", str(tmp_path), "--bf16", "false"]
-    )
+    return parse_recipe(ARGUMENTS, [name, "--output_dir", str(tmp_path), "--bf16", "false"])
 
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_shipped_recipe_builds(name, tmp_path):
-    model_args, _, args = read_recipe(name, tmp_path)
+    model_args, *_, args = read_recipe(name, tmp_path)
     with torch.device("meta"):
         model = BriVLForPreTraining(build_config(model_args))
     assert any(p.requires_grad for p in model.brivl.parameters())
@@ -87,6 +86,25 @@ def test_training_moves_query_and_momentum_towers_and_fills_the_queue(own_pairs,
     query = model.brivl.text_model.encoder.fc1.weight
     momentum = model.momentum_text_model.encoder.fc1.weight
     assert 0 < (query - momentum).abs().max() < 0.1
+
+
+def test_resume_goes_on_from_the_checkpoint_and_gives_the_same_model(own_pairs, tmp_path, capsys):
+    options = ["--data", str(own_pairs), "--max_bad_fraction", "0.3", "--save_strategy", "steps", "--save_steps", "1"]
+    command = ["brivl_tiny", *options, "--cached_views", "0", *SMOKE, "--output_dir", str(tmp_path / "out")]
+    folder = main(command)
+    whole = (folder / "model.safetensors").read_bytes()
+    shutil.rmtree(folder / "checkpoint-2")
+    (folder / "model.safetensors").unlink()
+    main([*command, "--resume"])
+    assert f"Continues from {folder}/checkpoint-1." in capsys.readouterr().out
+    assert (folder / "model.safetensors").read_bytes() == whole
+    assert list(folder.glob(".saving-*")) == []
+
+
+def test_resume_without_a_valid_checkpoint_is_refused(own_pairs, tmp_path):
+    (tmp_path / "out" / "checkpoint-7").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"checkpoint-7: it has no manifest\.json"):
+        main(["brivl_tiny", "--data", str(own_pairs), "--output_dir", str(tmp_path / "out"), "--resume"])
 
 
 def test_text_encoder_and_tokenizer_come_from_a_folder(tmp_path):
