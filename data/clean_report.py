@@ -8,24 +8,24 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# rule -> what it keeps at the default settings, in the order in which the rules are applied
+# rule -> what it does at the default settings, in the order in which the rules are applied
 RULES = {
-    "readable_row": "rows with a picture and a text that is valid, not endless and not empty",
-    "decode_text": "all; takes HTML, URLs, @names, #, control characters and repeated punctuation out of the text",
-    "simplified": "all; turns traditional into simplified characters",
-    "han_length": "texts of 4 to 200 Han characters",
-    "han_share": "texts that are Han characters by half, white space not counted",
-    "drop_words": "texts without the words of the lists given",
-    "boilerplate_text": "one pair of a text that stands beside more than 10 different images",
-    "boilerplate_image": "three texts of an image that stands beside more than 10 different texts",
-    "equal_pairs": "the first of several pairs of the same image and text",
-    "image_readable": "pictures that exist below the image root and can be decoded",
-    "image_side": "pictures of at least 100 pixels a side",
-    "image_aspect": "pictures at most 3 times as long as wide",
-    "image_bytes": "files of more than 5 KB (5,120 bytes)",
-    "image_colour": "pictures of more than one colour",
-    "exact_duplicates": "the first of several files with the same bytes (SHA-256)",
-    "near_duplicates": "the first of several pictures that look alike (64-bit difference hash, at most 3 bits apart)",
+    "readable_row": "Keeps rows with a picture and a text that is valid, not endless and not empty.",
+    "decode_text": "Takes HTML, URLs, @names, #, control characters and repeated punctuation out of texts.",
+    "simplified": "Turns traditional into simplified characters; needs OpenCC.",
+    "han_length": "Keeps texts of 4 to 200 Han characters.",
+    "han_share": "Keeps texts that are Han characters by half, white space not counted.",
+    "drop_words": "Keeps texts without the words of a UTF-8 file, one a line; may be given several times.",
+    "boilerplate_text": "Keeps one pair of a text that stands beside more than 10 different images.",
+    "boilerplate_image": "Keeps three texts of an image that stands beside more than 10 different texts.",
+    "equal_pairs": "Keeps the first of several pairs of the same image and text.",
+    "image_readable": "Keeps pictures that exist below the image root and can be decoded.",
+    "image_side": "Keeps pictures of at least 100 pixels a side.",
+    "image_aspect": "Keeps pictures at most 3 times as long as wide.",
+    "image_bytes": "Keeps picture files of more than 5 KB (5,120 bytes).",
+    "image_colour": "Keeps pictures of more than one colour.",
+    "exact_duplicates": "Keeps the first of several picture files with the same bytes (SHA-256).",
+    "near_duplicates": "Keeps the first of several pictures that look alike (64-bit difference hash, 3 bits apart).",
 }
 ALWAYS_ON = ("readable_row",)
 REWRITING = ("decode_text", "simplified")  # these two leave nothing out

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .cli_clean import clean
 from .short_errors import short_errors
 
 data_app = typer.Typer(help="Look at image-text pairs before training.", no_args_is_help=True)
@@ -19,5 +20,7 @@ def report(source: Annotated[Path, typer.Argument(help="A file or folder of pair
     with short_errors():
         typer.echo(read_pairs(source, max_bad_fraction=1.0, check_image=decode_image)[1])
 
+
+data_app.command()(clean)
 
 __all__ = ["data_app"]
