@@ -35,8 +35,9 @@ class PairReport:
         source: what was read.
         pairs: pairs counted.
         is_sample: there are more, which were not counted.
-        bad_rows: rows left out while reading, by cause; `bad_row_examples` has the first of each.
-        bad_fraction: their share of the rows read.
+        bad_rows: rows left out while reading, by cause; `repairs`: changes to rows that were kept, by cause.
+        examples: the first of each cause.
+        bad_fraction: share of the rows read that were left out.
         duplicate_pictures: pairs whose picture, byte for byte, an earlier pair has.
         duplicate_captions: pairs whose caption, apart from case and white space, an earlier pair has.
         commonest_captions: with the number of their pairs.
@@ -55,7 +56,8 @@ class PairReport:
     pairs: int = 0
     is_sample: bool = False
     bad_rows: dict[str, int] = field(default_factory=dict)
-    bad_row_examples: dict[str, str] = field(default_factory=dict)
+    repairs: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
     bad_fraction: float = 0.0
     duplicate_pictures: int = 0
     duplicate_captions: int = 0
@@ -74,8 +76,8 @@ class PairReport:
     def __str__(self) -> str:
         share = f" (the first {self.pairs:,}; there are more)" if self.is_sample else ""
         lines = [f"{self.source}: {self.pairs:,} pairs{share}"]
-        for cause, count in self.bad_rows.items():
-            lines.append(f"  left out: {count:,} x {cause}. First: {self.bad_row_examples.get(cause, '')}")
+        for title, counts in (("left out", self.bad_rows), ("repaired", self.repairs)):
+            lines += [f"  {title}: {n:,} x {cause}. First: {self.examples[cause]}" for cause, n in counts.items()]
         lines.append(f"  duplicates: {self.duplicate_captions:,} captions, {self.duplicate_pictures:,} pictures")
         commonest = ", ".join(f"{caption[:40]!r} {count:,} x" for caption, count in self.commonest_captions)
         lines += [f"  commonest captions: {commonest}"] if commonest else []
@@ -135,7 +137,8 @@ def report_pairs(
     bad_rows = bad_rows or getattr(pairs, "bad_rows", None)
     if bad_rows is not None:
         report.bad_rows = dict(bad_rows.counts.most_common())
-        report.bad_row_examples = {cause: bad_rows.examples[cause] for cause in bad_rows.counts}
+        report.repairs = dict(bad_rows.repairs.most_common())
+        report.examples = dict(bad_rows.examples)
         report.bad_fraction = bad_rows.bad_fraction
     counts.summarize(report, max_tokens)
     is_grouped = not counts.ungrouped

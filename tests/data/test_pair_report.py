@@ -108,10 +108,12 @@ def test_bad_rows_come_from_the_pairs_themselves():
     bad = BadRowReport("mine.jsonl", rows_read=20, rows_kept=18)
     bad.add_bad_row(BadRowError("truncated", "a.png"), 3)
     bad.add_bad_row(BadRowError("truncated", "b.png"), 4)
+    bad.add_repair("box dropped", 5, "[3, 3, 1, 1]")
     dataset = Dataset.from_dict({"image": ["a.png"], "text": ["一"]}).map(lambda row: {"image": png("red")})
     report = report_pairs(TrainingPairs(dataset, bad_rows=bad), source="mine")
     assert report.bad_rows == {"truncated": 2}
-    assert "2 x truncated. First: mine.jsonl, row 3" in str(report)
+    assert "left out: 2 x truncated. First: mine.jsonl, row 3" in str(report)
+    assert "repaired: 1 x box dropped. First: mine.jsonl, row 5" in str(report)
     assert warnings_about("left out, most of them for 'truncated'", report)
 
 
