@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_trainer import build_trainer
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 from wenlan.training_scripts.checkpoint_manifest import find_fault
@@ -66,7 +67,7 @@ def assert_equal(first, second):
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt"])
-def test_full_disk_costs_one_checkpoint_and_nothing_else(build_trainer, checkpoints, tmp_path, caplog, name):
+def test_full_disk_costs_one_checkpoint_and_nothing_else(checkpoints, tmp_path, caplog, name):
     """The optimizer's file is the largest, and written after the model's."""
     limit = (checkpoints / "checkpoint-2" / name).stat().st_size - 1000
     trainer = build_trainer(tmp_path / "run", FullDisk(4, limit), max_steps=6, save_total_limit=1)
@@ -78,27 +79,27 @@ def test_full_disk_costs_one_checkpoint_and_nothing_else(build_trainer, checkpoi
     assert find_fault(tmp_path / "run" / "checkpoint-6") is None
 
 
-def test_full_disk_leaves_the_older_checkpoint_whole_and_nothing_half_written(build_trainer, tmp_path):
+def test_full_disk_leaves_the_older_checkpoint_whole_and_nothing_half_written(tmp_path):
     trainer = build_trainer(tmp_path / "run", FullDisk(4, 100_000), save_total_limit=1)
     trainer.train()
     assert checkpoints_in(tmp_path / "run") == ["checkpoint-2"]
     assert find_fault(tmp_path / "run" / "checkpoint-2") is None
 
 
-def test_full_disk_does_not_change_what_is_trained(build_trainer, tmp_path):
+def test_full_disk_does_not_change_what_is_trained(tmp_path):
     for name, callbacks in (("full", [FullDisk(2, 100_000)]), ("free", [])):
         build_trainer(tmp_path / name, *callbacks).train()
     assert_equal(state_of(tmp_path / "full" / "checkpoint-4"), state_of(tmp_path / "free" / "checkpoint-4"))
 
 
-def test_older_checkpoint_goes_only_when_the_new_one_is_there(build_trainer, tmp_path):
+def test_older_checkpoint_goes_only_when_the_new_one_is_there(tmp_path):
     listing = Listing(tmp_path / "run")
     build_trainer(tmp_path / "run", listing, save_total_limit=1).train()
     assert listing.seen[-1] == [".saving-4", "checkpoint-2"]
     assert checkpoints_in(tmp_path / "run") == ["checkpoint-4"]
 
 
-def test_checkpoint_of_the_same_name_is_replaced(build_trainer, own_checkpoints):
+def test_checkpoint_of_the_same_name_is_replaced(own_checkpoints):
     (own_checkpoints / "checkpoint-4" / "from the earlier run").touch()
     build_trainer(own_checkpoints).train()
     assert find_fault(own_checkpoints / "checkpoint-4") is None
@@ -106,7 +107,7 @@ def test_checkpoint_of_the_same_name_is_replaced(build_trainer, own_checkpoints)
     assert checkpoints_in(own_checkpoints) == ["checkpoint-2", "checkpoint-4"]
 
 
-def test_best_checkpoint_is_known_by_its_final_name_and_kept(build_trainer, tmp_path):
+def test_best_checkpoint_is_known_by_its_final_name_and_kept(tmp_path):
     trainer = build_trainer(
         tmp_path / "run",
         FirstIsBest(),
@@ -127,7 +128,7 @@ def test_best_checkpoint_is_known_by_its_final_name_and_kept(build_trainer, tmp_
     assert_equal(trainer.model.state_dict(), load_file(f"{best}/model.safetensors"))
 
 
-def test_resume_from_the_last_step_trains_no_further(build_trainer, own_checkpoints):
+def test_resume_from_the_last_step_trains_no_further(own_checkpoints):
     """The Trainer alone makes one step more when the last step was in mid-epoch."""
     last = shutil.copytree(own_checkpoints / "checkpoint-4", own_checkpoints.parent / "last")
     trainer = build_trainer(own_checkpoints)
@@ -138,7 +139,7 @@ def test_resume_from_the_last_step_trains_no_further(build_trainer, own_checkpoi
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("accumulation", [1, 4])
-def test_run_resumed_in_mid_epoch_is_bit_equal_to_an_unbroken_one(build_trainer, tmp_path, workers, accumulation):
+def test_run_resumed_in_mid_epoch_is_bit_equal_to_an_unbroken_one(tmp_path, workers, accumulation):
     """Fourteen pairs in batches of two: an epoch has 7 or 2 optimizer steps; the break is in the second epoch."""
     step, last = {1: (10, 20), 4: (3, 6)}[accumulation]
     arguments = {

@@ -3,6 +3,7 @@ import copy
 import pytest
 import torch
 from tiny import pictures, texts
+from tiny_trainer import build_trainer
 from torch.utils.data import TensorDataset
 from transformers import TrainerCallback
 from wenlan.training_scripts.non_finite_guard import NonFiniteGuard
@@ -48,7 +49,7 @@ class Pairs(TensorDataset):
 
 
 @pytest.fixture
-def train(build_trainer, tmp_path):
+def train(tmp_path):
     """Trains six steps of two pairs each, in order; row 4 is in step 3. Returns the trainer, guard and snapshots."""
 
     def run(*callbacks, bad=(), value=float("nan"), guard=None, **arguments):
@@ -89,7 +90,7 @@ def test_bad_row_costs_one_step_and_nothing_becomes_non_finite(train, value):
     assert all(x.isfinite().all() for x in tensors_of(trainer.optimizer.state_dict()["state"]).values())
 
 
-def test_without_the_guard_the_same_row_ruins_weights_and_statistics(build_trainer, tmp_path):
+def test_without_the_guard_the_same_row_ruins_weights_and_statistics(tmp_path):
     trainer = build_trainer(tmp_path, dataset=Pairs(24, [4]), train_sampling_strategy="sequential", save_strategy="no")
     trainer.train()
     ruined = not_finite(trainer.model)
@@ -140,7 +141,7 @@ def test_run_of_finite_steps_reports_nothing(train, caplog):
     assert "not finite" not in caplog.text
 
 
-def test_guard_changes_nothing_in_a_finite_run(train, build_trainer, tmp_path):
+def test_guard_changes_nothing_in_a_finite_run(train, tmp_path):
     guarded, _, _ = train()
     arguments = {"per_device_train_batch_size": 2, "max_steps": 6, "save_strategy": "no"}
     plain = build_trainer(tmp_path, dataset=Pairs(24, []), train_sampling_strategy="sequential", **arguments)

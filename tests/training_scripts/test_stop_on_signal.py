@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
+from tiny_trainer import build_trainer
 from transformers import TrainerCallback
 from wenlan.training_scripts.checkpoint_manifest import find_fault
 from wenlan.training_scripts.find_checkpoint import newest_valid_checkpoint
@@ -38,9 +39,7 @@ def stopped(trainer, checkpoint=None):
 
 # SIGTERM comes twice from `timeout` and from torchrun
 @pytest.mark.parametrize(("number", "times", "code"), [(signal.SIGTERM, 2, 143), (signal.SIGINT, 1, 130)])
-def test_signal_ends_the_run_after_its_step_with_a_whole_checkpoint(
-    build_trainer, tmp_path, number, times, code, capsys
-):
+def test_signal_ends_the_run_after_its_step_with_a_whole_checkpoint(tmp_path, number, times, code, capsys):
     trainer = build_trainer(tmp_path / "run", Signal(number, 3, times), save_strategy="no")
     assert stopped(trainer) == code
     assert trainer.state.global_step == 3
@@ -48,7 +47,7 @@ def test_signal_ends_the_run_after_its_step_with_a_whole_checkpoint(
     assert "after step 3" in capsys.readouterr().out
 
 
-def test_stopped_run_goes_on_to_the_end_of_an_unbroken_one(build_trainer, tmp_path):
+def test_stopped_run_goes_on_to_the_end_of_an_unbroken_one(tmp_path):
     build_trainer(tmp_path / "whole", SetEpochCallback(), max_steps=9).train()
     assert stopped(build_trainer(tmp_path / "run", SetEpochCallback(), Signal(signal.SIGTERM, 6), max_steps=9)) == 143
     trainer = build_trainer(tmp_path / "run", SetEpochCallback(), max_steps=9)
@@ -57,13 +56,13 @@ def test_stopped_run_goes_on_to_the_end_of_an_unbroken_one(build_trainer, tmp_pa
     assert [name for name in whole if not whole[name].equal(broken[name])] == []
 
 
-def test_run_without_a_signal_returns(build_trainer, tmp_path):
+def test_run_without_a_signal_returns(tmp_path):
     trainer = build_trainer(tmp_path / "run", max_steps=1)
     train_until_signal(trainer, None)
     assert trainer.state.global_step == 1
 
 
-def test_second_interrupt_ends_the_run_at_once(build_trainer, tmp_path):
+def test_second_interrupt_ends_the_run_at_once(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train_until_signal(build_trainer(tmp_path / "run", Signal(signal.SIGINT, 2, times=2)), None)
 
@@ -83,7 +82,7 @@ def test_other_threads_train_without_handlers():
     assert entered[0].signal_number is None
 
 
-def test_evaluation_and_second_save_at_the_end_of_an_epoch_are_skipped(build_trainer, tmp_path):
+def test_evaluation_and_second_save_at_the_end_of_an_epoch_are_skipped(tmp_path):
     """The signal comes in the last step of an epoch, of which there are four."""
     strategies = {"save_strategy": "epoch", "eval_strategy": "epoch", "max_steps": 8}
     trainer = build_trainer(tmp_path / "run", Signal(signal.SIGTERM, 4), **strategies)
