@@ -112,6 +112,14 @@ def test_damaged_pictures_of_a_stream_are_left_out_and_counted(shards):
     assert report_data(pairs, args).bad_rows == {"truncated": 1, "not an image": 1}
 
 
+def test_decompression_bomb_costs_its_row_only(tmp_path):
+    buffer = io.BytesIO()
+    Image.new("1", (20_000, 20_000)).save(buffer, "PNG")  # 50 kB
+    write_shard(tmp_path / "0.tar", [*"一二三四"], [png("red"), buffer.getvalue(), png("red"), png("red")])
+    args = DataArguments(str(tmp_path), streaming=True, max_bad_fraction=0.3)
+    assert report_data(load_pairs(args, seed=0)[0], args).bad_rows == {"too large": 1}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
