@@ -4,10 +4,9 @@ import subprocess
 import sys
 import threading
 import time
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 
 import pytest
+from kill_resume import write_inputs
 from safetensors.torch import load_file
 from tiny_trainer import build_trainer
 from transformers import TrainerCallback
@@ -15,8 +14,6 @@ from wenlan.training_scripts.checkpoint_manifest import find_fault
 from wenlan.training_scripts.find_checkpoint import newest_valid_checkpoint
 from wenlan.training_scripts.set_epoch_callback import SetEpochCallback
 from wenlan.training_scripts.stop_on_signal import StopOnSignal, train_until_signal
-
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "kill_resume.py"
 
 
 class Signal(TrainerCallback):
@@ -94,10 +91,7 @@ def test_evaluation_and_second_save_at_the_end_of_an_epoch_are_skipped(tmp_path)
 @pytest.mark.slow
 def test_command_exits_with_143_when_its_whole_process_group_is_terminated(tmp_path):
     """As `timeout` does; the DataLoader workers would die of it, and with them the step at hand."""
-    spec = spec_from_file_location("kill_resume", BENCHMARK)
-    kill_resume = module_from_spec(spec)
-    spec.loader.exec_module(kill_resume)
-    recipe, output = kill_resume.write_inputs(tmp_path), tmp_path / "run"
+    recipe, output = write_inputs(tmp_path), tmp_path / "run"
     options = ["--output_dir", str(output), "--max_steps", "100000", "--dataloader_num_workers", "2"]
     command = [sys.executable, "-m", "wenlan.cli", "pretrain-brivl", str(recipe), *options]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
