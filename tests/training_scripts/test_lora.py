@@ -69,10 +69,10 @@ def tuned(base, tmp_path_factory):
 
 def test_trainer_lowers_the_loss_within_the_batch(base, tmp_path):
     model = lora_for_fine_tuning(AutoModel.from_pretrained(base), LoraArguments(lora_rank=4))
-    trainer = train(model, tmp_path, max_steps=30, per_device_eval_batch_size=8)
+    trainer = train(model, tmp_path, max_steps=30, learning_rate=3e-2, per_device_eval_batch_size=8)
     with torch.no_grad():
         start = AutoModel.from_pretrained(base).eval()(**collate(PAIRS)).loss
-    assert trainer.evaluate()["eval_loss"] < start.item() - 0.1
+    assert trainer.evaluate()["eval_loss"] < start.item() - 0.3  # measured 0.59 below
 
 
 def test_base_stays_as_it_was_to_the_bit(base, tuned):
