@@ -88,7 +88,7 @@ class PairCounter:
 
 def _smallest_of_the_crowded(keys: np.ndarray, values: np.ndarray, limit: int, kept: int) -> dict[int, frozenset[int]]:
     """For each key that has more than `limit` of the distinct values, the `kept` smallest ones."""
-    order = np.lexsort((values, keys))
+    order = np.argsort(keys, kind="stable")  # the pairs come sorted, so that a key's values stay in order
     keys, values = keys[order], values[order]
     starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))  # of the runs of equal keys
     crowded = starts[np.diff(starts, append=len(keys)) > limit]

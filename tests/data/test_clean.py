@@ -270,6 +270,17 @@ def test_pictures_are_not_needed_when_no_rule_looks_at_them(tmp_path):
     assert rows_of(report.output) == [{"image": "https://example.org/a.jpg", "text": "一只黑猫"}]
 
 
+def test_limits_themselves_pass(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(encode(draw(1, (100, 300))))
+    small = encode(draw(2), quality=60)
+    (tmp_path / "b.jpg").write_bytes(small.ljust(5 * 1024 + 1, b"\0"))
+    (tmp_path / "c.jpg").write_bytes(small.ljust(5 * 1024, b"\0"))
+    rows = [("a.jpg", "四个汉字abcd"), ("b.jpg", "长" * 200), ("c.jpg", "小于一点点")]
+    report = clean_rows(tmp_path, *({"image": path, "text": text} for path, text in rows), settings=CleanSettings())
+    assert report.rows_out == 2
+    assert report.dropped["image_bytes"].rows == 1
+
+
 def test_list_loses_only_its_bad_captions(tmp_path):
     captions = ["一只黑猫", "猫", "", "a cat on a 窗台上的", "一只黑猫", "窗台上的猫"]
     report = clean_rows(tmp_path, {"image": "a.jpg", "text": captions}, {"image": "b.jpg", "text": ["狗", 5]})
