@@ -200,6 +200,34 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         others = [similarity_logits(queries, other, temperature=temperature) for other in (batch_keys, queue)]
         return torch.cat([own, *others], dim=1)
 
+    def compare(
+        self, image_queries: Tensor, text_queries: Tensor, image_keys: Tensor, text_keys: Tensor, group_ids: Tensor
+    ) -> BriVLForPreTrainingOutput:
+        """Returns logits and loss of b pairs; in training mode their keys, and those of all processes, then wait.
+
+        Args:
+            image_queries, text_queries, image_keys, text_keys: (b, d) unit rows.
+            group_ids: (b,) int64, -1 = unknown.
+        """
+        pairs, first = (image_keys, text_keys, group_ids), 0
+        if self.training:
+            gathered = [gather_rows(rows) for rows in pairs]
+            pairs, first = tuple(rows for rows, _ in gathered), gathered[0][1]
+            self._keep_for_the_queue(pairs)
+        batch = pairs if self.config.in_batch_negatives else tuple(rows[:0] for rows in pairs)
+        positives, negatives = self._masks(image_keys, text_keys, group_ids, batch[2], first)
+        logits_per_image = self._logits(image_queries, text_keys, batch[1], self.queue.text_keys)
+        logits_per_text = self._logits(text_queries, image_keys, batch[0], self.queue.image_keys)
+        return BriVLForPreTrainingOutput(
+            loss=info_nce(logits_per_text, positives, negatives) + info_nce(logits_per_image, positives, negatives),
+            logits_per_image=logits_per_image,
+            logits_per_text=logits_per_text,
+            text_embeds=text_queries,
+            image_embeds=image_queries,
+            text_keys=text_keys,
+            image_keys=image_keys,
+        )
+
     @can_return_tuple
     def forward(
         self,
@@ -231,24 +259,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         image_queries, text_queries, image_keys, text_keys = embed(text_inputs, image_inputs)
         if group_ids is None:
             group_ids = torch.full((len(image_keys),), NO_GROUP, device=image_keys.device)
-        pairs, first = (image_keys, text_keys, group_ids), 0
-        if self.training:
-            gathered = [gather_rows(rows) for rows in pairs]
-            pairs, first = tuple(rows for rows, _ in gathered), gathered[0][1]
-            self._keep_for_the_queue(pairs)
-        batch = pairs if self.config.in_batch_negatives else tuple(rows[:0] for rows in pairs)
-        positives, negatives = self._masks(image_keys, text_keys, group_ids, batch[2], first)
-        logits_per_image = self._logits(image_queries, text_keys, batch[1], self.queue.text_keys)
-        logits_per_text = self._logits(text_queries, image_keys, batch[0], self.queue.image_keys)
-        return BriVLForPreTrainingOutput(
-            loss=info_nce(logits_per_text, positives, negatives) + info_nce(logits_per_image, positives, negatives),
-            logits_per_image=logits_per_image,
-            logits_per_text=logits_per_text,
-            text_embeds=text_queries,
-            image_embeds=image_queries,
-            text_keys=text_keys,
-            image_keys=image_keys,
-        )
+        return self.compare(image_queries, text_queries, image_keys, text_keys, group_ids)
 
 
 def _unit_features(tower: nn.Module, inputs: TowerInputs) -> Tensor:

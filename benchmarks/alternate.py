@@ -1,0 +1,27 @@
+"""Two ways of doing the same, timed in turn in one process, so that a drifting machine slows both alike."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+
+def alternate(ways: Mapping[str, Callable[[], object]], *, rounds: int, warm_up: int = 1) -> dict[str, list[float]]:
+    """Returns the seconds of every way in every round: the ways in turn, A B A B ..."""
+    seconds = {name: [] for name in ways}
+    for number in range(warm_up + rounds):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            way()
+            if number >= warm_up:
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def ratio(slow: list[float], fast: list[float]) -> str:
+    """Returns the median of the ratios round by round, their range, and the ratio of the fastest runs."""
+    ratios = sorted(a / b for a, b in zip(slow, fast, strict=True))
+    median, best = statistics.median(ratios), min(slow) / min(fast)
+    return f"{median:.2f}x median of {len(ratios)} rounds ({ratios[0]:.2f}-{ratios[-1]:.2f}); fastest runs {best:.2f}x"
+
+
+__all__ = ["alternate", "ratio"]
