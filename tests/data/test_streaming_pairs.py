@@ -336,6 +336,14 @@ def test_same_caption_is_one_group(tmp_path):
     assert min(groups.values()) >= 0
 
 
+def test_member_that_claims_too_many_bytes_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("wenlan.data.shards.MAX_PICTURE_BYTES", 1000)
+    write_tar(tmp_path / "a.tar", {"0": sample() | {"png": bytes(1001)}, "1": sample("kept")})
+    stream = StreamedPairs(tmp_path, max_bad_fraction=0.5)
+    assert texts(stream) == ["kept"]
+    assert stream.bad_rows.counts == {"too large": 1}
+
+
 def test_hidden_files_folders_and_other_members_are_passed_over(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         folder = tarfile.TarInfo("train")
