@@ -4,8 +4,8 @@
     python benchmarks/pretraining_step.py --image_size 380 --batch_size 2
 
 Random weights at full size (468 M parameters, 196 M of them trained), 37 boxes, captions of 16 tokens. A step is
-forward and backward, moving average and queue; no optimizer, which is the same in all ways. Times are of runs in turn in
-one process; peak memory is that of a fresh process each.
+forward and backward, moving average and queue; no optimizer, which is the same in all ways. Times are of runs in turn
+in one process; peak memory is that of a fresh process each.
 """
 
 import argparse

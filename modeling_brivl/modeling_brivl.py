@@ -22,6 +22,7 @@ from transformers.utils.output_capturing import capture_outputs
 from .configuration_brivl import BriVLConfig, BriVLTextConfig, BriVLVisionConfig
 from .contrastive_loss import info_nce, similarity_logits
 from .frozen_trunk import run_image_stages, run_text_stages, trains, trunk_depth
+from .momentum_queue import NO_GROUP
 from .pooled_encoder import BriVLEncoder
 from .region_pooling import grid_boxes, pool_regions
 
@@ -358,11 +359,17 @@ class BriVLModel(BriVLPreTrainedModel):
         boxes: Tensor | None = None,
         box_mask: Tensor | None = None,
         feature_map: Tensor | None = None,
+        group_ids: Tensor | None = None,
         return_loss: bool | None = None,
     ) -> BriVLOutput:
         """Embeds texts, pictures or both; with both, compares all with all.
 
-        The towers are independent: give only texts or only pictures to embed them. Arguments as in the towers.
+        The towers are independent: give only texts or only pictures to embed them.
+
+        Args:
+            group_ids: (b,) int64, with `return_loss`: pairs of the same group, such as pairs with the same caption, are
+                not each other's negatives; -1 = unknown. Other arguments as in the towers.
+            return_loss: True also computes the loss of the batch.
 
         Raises:
             ValueError: for neither texts nor pictures, or `return_loss` without pairs.
@@ -384,7 +391,10 @@ class BriVLModel(BriVLPreTrainedModel):
             if not (has_text and has_image) or len(text_embeds) != len(image_embeds):
                 raise ValueError("return_loss needs as many texts as pictures: pair i is text i and picture i.")
             positives = torch.eye(len(text_embeds), dtype=torch.bool, device=text_embeds.device)
-            loss = info_nce(logits_per_image, positives) + info_nce(logits_per_text, positives)
+            negatives = ~positives
+            if group_ids is not None:
+                negatives &= (group_ids[:, None] != group_ids) | (group_ids == NO_GROUP)[:, None]
+            loss = sum(info_nce(logits, positives, negatives) for logits in (logits_per_image, logits_per_text))
         return BriVLOutput(
             loss, logits_per_image, logits_per_text, text_embeds, image_embeds, text_output, vision_output
         )

@@ -204,6 +204,20 @@ def test_loss_is_the_cross_entropy_of_both_directions_summed(model):
 # --- wrong input
 
 
+def test_pairs_of_one_group_are_not_each_others_negatives(model):
+    batch = {"input_ids": texts(4), "pixel_values": pictures(4), "return_loss": True}
+    output = model(**batch, group_ids=torch.tensor([5, 6, 5, -1]))
+    logits = output.logits_per_image.clone()
+    logits[0, 2] = logits[2, 0] = -torch.inf
+    labels = torch.arange(4)
+    torch.testing.assert_close(output.loss, F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels))
+
+
+def test_pairs_of_unknown_groups_stay_each_others_negatives(model):
+    batch = {"input_ids": texts(4), "pixel_values": pictures(4), "return_loss": True}
+    assert torch.equal(model(**batch, group_ids=torch.full((4,), -1)).loss, model(**batch).loss)
+
+
 @pytest.mark.parametrize("shape", [(3, 4), (3, 5, 5), (2, 5, 4), (3, 5)])
 def test_boxes_of_the_wrong_shape_are_refused(model, shape):
     with pytest.raises(ValueError, match=r"boxes must be \(3, regions, 4\)"):
