@@ -1,6 +1,5 @@
 import json
 import resource
-import shutil
 
 import pytest
 import torch
@@ -128,12 +127,13 @@ def test_best_checkpoint_is_known_by_its_final_name_and_kept(tmp_path):
     assert_equal(trainer.model.state_dict(), load_file(f"{best}/model.safetensors"))
 
 
-def test_resume_from_the_last_step_trains_no_further(own_checkpoints):
-    """The Trainer alone makes one step more when the last step was in mid-epoch."""
-    last = shutil.copytree(own_checkpoints / "checkpoint-4", own_checkpoints.parent / "last")
-    trainer = build_trainer(own_checkpoints)
-    trainer.train(resume_from_checkpoint=str(own_checkpoints / "checkpoint-4"))
-    assert trainer.state.global_step == 4
+def test_resume_from_the_last_step_trains_no_further(tmp_path):
+    """The Trainer alone makes one step more when the last step was in mid-epoch: here the second of four."""
+    build_trainer(tmp_path / "run", max_steps=6).train()
+    last = tmp_path / "run" / "checkpoint-6"
+    trainer = build_trainer(tmp_path / "run", max_steps=6)
+    trainer.train(resume_from_checkpoint=str(last))
+    assert trainer.state.global_step == 6
     assert_equal(trainer.model.state_dict(), load_file(last / "model.safetensors"))
 
 
