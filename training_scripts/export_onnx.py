@@ -8,7 +8,10 @@ image_tower.onnx: pixel_values (b, 3, s, s) float32, with `boxes` also boxes (b,
 unit length. b, n and l vary freely up to `max_text_length`; a model that attends to padding has this one length only.
 """
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,9 +140,7 @@ def _text_batch(model: BriVLModel, count: int, length: int) -> dict[str, Tensor]
 
 
 def _export(tower: nn.Module, batches: list[dict[str, Tensor]], shapes: dict, path: Path) -> float:
-    with warnings.catch_warnings():
-        # Two inputs share one axis on purpose; the exporter says so for each.
-        warnings.filterwarnings("ignore", message=".*The axis name")
+    with _quiet_exporter():
         torch.onnx.export(
             tower,
             (),
@@ -158,6 +159,20 @@ def _export(tower: nn.Module, batches: list[dict[str, Tensor]], shapes: dict, pa
         path.unlink()
         raise ValueError(f"{path.name} differs from PyTorch by {difference:.1e}, more than {TOLERANCE}; not written.")
     return difference
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Hides two messages about what is meant or harmless: inputs that share an axis, constants that are not folded."""
+    folding = logging.getLogger("onnxscript.optimizer._constant_folding")
+    level = folding.level
+    folding.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*The axis name")
+            yield
+    finally:
+        folding.setLevel(level)
 
 
 @torch.inference_mode()
