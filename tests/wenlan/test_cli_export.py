@@ -24,6 +24,7 @@ def test_onnx_writes_both_towers_and_prints_their_differences(model_folder, tmp_
     assert (tmp_path / "onnx" / "text_tower.onnx").exists()
 
 
+@pytest.mark.slow
 def test_int8_measures_on_the_sentences_of_a_file(model_folder, tmp_path):
     (tmp_path / "texts.txt").write_text("\ufeff" + "\n\n".join(SENTENCES) + "\n", "utf-8")
     options = ["--sentences", str(tmp_path / "texts.txt")]
