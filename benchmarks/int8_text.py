@@ -3,19 +3,18 @@
     python benchmarks/int8_text.py                       # random weights of the released size
     python benchmarks/int8_text.py --model runs/quickstart
 
-Chinese names and keywords of emoji7 in batches of 32, one thread. The runtimes alternate within one process; a ratio is
-the median over the rounds.
+Chinese names and keywords of emoji7 in batches of 32, one thread; the runtimes alternate within one process.
 """
 
 import argparse
-import statistics
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import onnxruntime
 import torch
+from alternate import alternate, ratio
 from torch.nn import functional as F
 from transformers import AutoProcessor, PreTrainedModel
 from wenlan.data import training_texts
@@ -46,12 +45,9 @@ def onnx_runner(path: Path) -> Callable[[dict[str, torch.Tensor]], torch.Tensor]
     return lambda batch: torch.from_numpy(session.run(None, {k: v.numpy() for k, v in batch.items()})[0])
 
 
-def seconds(run: Callable, batches: Sequence[dict[str, torch.Tensor]]) -> float:
-    """Returns how long all batches take."""
-    start = time.perf_counter()
-    for batch in batches:
-        run(batch)
-    return time.perf_counter() - start
+def embed(run: Callable, batches: list[dict[str, torch.Tensor]]) -> torch.Tensor:
+    """Returns the embeddings of all batches."""
+    return torch.cat([run(batch) for batch in batches])
 
 
 @torch.inference_mode()
@@ -80,19 +76,15 @@ def main() -> None:
         quantize(float32, int8)
         sizes = [path.stat().st_size for path in (float32, int8)]
         runners = {"PyTorch": lambda batch: tower(**batch), "ONNX": onnx_runner(float32), "int8": onnx_runner(int8)}
-    expected = torch.cat([runners["PyTorch"](batch) for batch in batches])
-    cosines = F.cosine_similarity(torch.cat([runners["int8"](batch) for batch in batches]), expected)
-    rounds = [{name: seconds(run, batches) for name, run in runners.items()} for _ in range(args.rounds)]
+    ways = {name: partial(embed, run, batches) for name, run in runners.items()}
+    cosines = F.cosine_similarity(ways["int8"](), ways["PyTorch"]())
+    seconds = alternate(ways, rounds=args.rounds)
 
     print(f"text tower: {sum(p.numel() for p in tower.parameters()) / 1e6:.1f} M parameters, {len(texts)} sentences")
     print(f"file: float32 {sizes[0] / 1e6:.1f} MB, int8 {sizes[1] / 1e6:.1f} MB, ratio {sizes[0] / sizes[1]:.2f}")
     print(f"cosine between int8 and float32: mean {cosines.mean():.5f}, min {cosines.min():.5f}")
     for name in ("PyTorch", "ONNX"):
-        ratios = [times[name] / times["int8"] for times in rounds]
-        print(
-            f"int8 is {statistics.median(ratios):.2f}x as fast as {name} float32 "
-            f"({min(ratios):.2f}-{max(ratios):.2f} over {args.rounds} rounds)"
-        )
+        print(f"int8 is faster than {name} float32: {ratio(seconds[name], seconds['int8'])}")
 
 
 if __name__ == "__main__":
