@@ -5,28 +5,17 @@ normalisation (`image_embeds`, `text_embeds`). Shapes: b batch, n regions, l tok
 """
 
 from dataclasses import dataclass
-from os import PathLike
-from typing import Self
 
-import timm
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.utils import ModelOutput, can_return_tuple, logging
-from transformers.utils.generic import merge_with_config_defaults
-from transformers.utils.output_capturing import capture_outputs
+from transformers.utils import ModelOutput, can_return_tuple
 
-from .configuration_brivl import BriVLConfig, BriVLTextConfig, BriVLVisionConfig
+from .configuration_brivl import BriVLConfig
 from .contrastive_loss import info_nce, similarity_logits
-from .frozen_trunk import run_image_stages, run_text_stages, trains, trunk_depth
 from .momentum_queue import NO_GROUP
-from .pooled_encoder import BriVLEncoder
-from .region_pooling import grid_boxes, pool_regions
-
-logger = logging.get_logger(__name__)
+from .towers_brivl import BriVLPreTrainedModel, BriVLTextModel, BriVLVisionModel
 
 
 @dataclass
@@ -49,245 +38,6 @@ class BriVLOutput(ModelOutput):
     image_embeds: Tensor | None = None
     text_model_output: BaseModelOutputWithPooling | None = None
     vision_model_output: BaseModelOutputWithPooling | None = None
-
-
-class BriVLPreTrainedModel(PreTrainedModel):
-    """Loading, initialisation and freezing that all BriVL models share."""
-
-    config: BriVLConfig
-    base_model_prefix = "brivl"
-    supports_gradient_checkpointing = True
-    accepts_loss_kwargs = False  # the loss is a mean already; else the Trainer would not divide it by the accumulation
-    _supports_sdpa = True
-    _supports_flash_attn = True
-    _supports_flex_attn = True
-    _no_split_modules = ["TransformerEncoderLayer"]
-    # BriVLModel opens a pre-training checkpoint too and leaves its momentum half aside.
-    _keys_to_ignore_on_load_unexpected = [r"^momentum_", r"^queue\."]
-    _optional_weights: tuple[str, ...] = ()  # prefixes that a checkpoint may lack
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, *args: object, **kwargs: object) -> Self:
-        """Loads a checkpoint as transformers does, but refuses one that is damaged or incomplete.
-
-        Raises:
-            OSError: for a truncated or damaged weight file.
-            ValueError: when weights are missing, which would otherwise be random; the message names them.
-        """
-        with_info = kwargs.pop("output_loading_info", False)
-        try:
-            model, info = super().from_pretrained(
-                pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
-            )
-        except SafetensorError as error:
-            raise OSError(
-                f"The weights in {pretrained_model_name_or_path} are damaged ({error}): "
-                "the file was probably cut while it was saved or copied. Fetch it again."
-            ) from error
-        missing = sorted(key for key in info["missing_keys"] if not key.startswith(cls._optional_weights))
-        if missing:
-            names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-            raise ValueError(
-                f"{pretrained_model_name_or_path} lacks {len(missing)} weights of {cls.__name__}: {names}. "
-                "It holds another model, or config.json does not belong to it."
-            )
-        model.after_loading(info["missing_keys"])
-        return (model, info) if with_info else model
-
-    def after_loading(self, missing_keys: set[str]) -> None:
-        """Restores what loading does not keep: `requires_grad`."""
-        self.freeze()
-
-    def freeze(self) -> None:
-        """Sets `requires_grad` as the configuration says. Loading recreates parameters, so it runs again after it."""
-        for module in self.modules():
-            if isinstance(module, BriVLVisionModel | BriVLTextModel) and module.config.trainable_backbone is not None:
-                for name, parameter in module.backbone.named_parameters():
-                    parameter.requires_grad_(trains(name, module.config.trainable_backbone))
-
-    def _set_gradient_checkpointing(self, enable: bool = True, **kwargs) -> None:
-        super()._set_gradient_checkpointing(enable, **kwargs)
-        for module in self.modules():
-            if isinstance(module, BriVLVisionModel):
-                module.backbone.set_grad_checkpointing(enable)
-
-
-class BriVLVisionModel(BriVLPreTrainedModel):
-    """The image tower: picture to features. Source: BriVL 1.0 and BriVL-NMI image encoders."""
-
-    config: BriVLVisionConfig
-    base_model_prefix = "vision_model"
-    main_input_name = "pixel_values"
-    input_modalities = ("image",)
-    _can_record_outputs = {"hidden_states": nn.TransformerEncoderLayer}
-
-    def __init__(self, config: BriVLVisionConfig) -> None:
-        super().__init__(config)
-        self.backbone = timm.create_model(
-            config.backbone, pretrained=False, num_classes=0, **(config.backbone_kwargs or {})
-        )
-        for module in self.backbone.modules():
-            module._is_hf_initialized = True  # keep timm's own initialisation
-        self.trunk_depth = trunk_depth(self.backbone, config.trainable_backbone)
-        self.region_projection = nn.Linear(self.backbone.num_features, config.hidden_size)
-        self.encoder = BriVLEncoder(config)
-        self.post_init()
-        self.freeze()
-
-    def get_input_embeddings(self) -> nn.Module:
-        """Returns the first convolution."""
-        return self.backbone.conv_stem
-
-    def train(self, mode: bool = True) -> "BriVLVisionModel":
-        """Sets training mode; batch norms of the backbone stay in evaluation mode where the configuration says so."""
-        super().train(mode)
-        for name, module in self.backbone.named_modules():
-            if isinstance(module, nn.BatchNorm2d):
-                frozen = not trains(f"{name}.weight", self.config.trainable_backbone)
-                by_config = self.config.train_frozen_batch_norm if frozen else self.config.train_batch_norm
-                module.train(mode and by_config)
-        return self
-
-    def run_trunk(self, pixel_values: Tensor) -> Tensor | None:
-        """Returns the output of the backbone's frozen lower stages (b, c, h, w); None where all of it trains."""
-        if self.trunk_depth == 0:
-            return None
-        return run_image_stages(self.backbone, pixel_values, slice(0, self.trunk_depth))
-
-    @merge_with_config_defaults
-    @capture_outputs
-    def forward(
-        self,
-        pixel_values: Tensor | None = None,
-        boxes: Tensor | None = None,
-        box_mask: Tensor | None = None,
-        feature_map: Tensor | None = None,
-        trunk_states: Tensor | None = None,
-        **kwargs: object,
-    ) -> BaseModelOutputWithPooling:
-        """Returns region states `last_hidden_state` (b, n, c) and image features `pooler_output` (b, d).
-
-        Args:
-            pixel_values: (b, 3, s, s), normalised; square.
-            boxes: (b, n, 4) regions as x1, y1, x2, y2 in pixels of the s x s picture. None: the grid of the config.
-            box_mask: (b, n), 1 = real region. None: all are.
-            feature_map: (b, c, h, w) output of `backbone.forward_features`, instead of pixel_values: a frozen backbone
-                needs to run only once per picture.
-            trunk_states: output of `run_trunk` for these pixel_values, so that the trunk is not run again.
-
-        Raises:
-            ValueError: for no picture, a picture that is not square, or boxes of the wrong shape.
-        """
-        if (pixel_values is None) == (feature_map is None):
-            raise ValueError("Give either pixel_values or feature_map to the vision tower.")
-        image_size = self.config.image_size
-        if feature_map is None:
-            if pixel_values.ndim != 4 or pixel_values.shape[2] != pixel_values.shape[3]:
-                raise ValueError(f"pixel_values must be (batch, 3, size, size), got {tuple(pixel_values.shape)}.")
-            image_size = pixel_values.shape[-1]
-            if trunk_states is None:
-                feature_map = self.backbone.forward_features(pixel_values)
-            else:
-                feature_map = run_image_stages(self.backbone, trunk_states, slice(self.trunk_depth, None))
-        batch_size = feature_map.shape[0]
-        if boxes is None:
-            boxes = grid_boxes(image_size, self.config.grid_scales, device=feature_map.device)
-            boxes = boxes.expand(batch_size, -1, -1)
-        if boxes.ndim != 3 or boxes.shape[0] != batch_size or boxes.shape[2] != 4:
-            raise ValueError(f"boxes must be ({batch_size}, regions, 4), got {tuple(boxes.shape)}.")
-        if box_mask is None:
-            box_mask = boxes.new_ones(boxes.shape[:2])
-        if box_mask.shape != boxes.shape[:2]:
-            raise ValueError(f"box_mask must be {tuple(boxes.shape[:2])}, got {tuple(box_mask.shape)}.")
-        regions = pool_regions(
-            feature_map,
-            boxes,
-            image_size=image_size,
-            num_samples=self.config.region_samples,
-            stretch_boxes=self.config.stretch_boxes,
-        )
-        return self.encoder(self.region_projection(regions), box_mask)
-
-
-class BriVLTextModel(BriVLPreTrainedModel):
-    """The text tower: sentence to features. Source: BriVL 1.0 and BriVL-NMI text encoders."""
-
-    config: BriVLTextConfig
-    base_model_prefix = "text_model"
-    main_input_name = "input_ids"
-    input_modalities = ("text",)
-    _can_record_outputs = {"hidden_states": nn.TransformerEncoderLayer}
-
-    def __init__(self, config: BriVLTextConfig) -> None:
-        # Here, not above: while transformers loads its Auto classes it already needs this file.
-        from transformers import AutoModel
-
-        super().__init__(config)
-        self.backbone = AutoModel.from_config(config.encoder_config)
-        self.backbone.pooler = None  # unused by BriVL
-        self.trunk_depth = trunk_depth(self.backbone, config.trainable_backbone)
-        self.encoder = BriVLEncoder(config)
-        self.post_init()
-        self.freeze()
-
-    def get_input_embeddings(self) -> nn.Module:
-        """Returns the token embeddings of the text encoder."""
-        return self.backbone.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replaces the token embeddings of the text encoder."""
-        self.backbone.set_input_embeddings(value)
-
-    def run_trunk(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor | None:
-        """Returns the output of the encoder's frozen lower layers (b, l, e); None where all of it trains."""
-        if self.trunk_depth == 0:
-            return None
-        input_ids, attention_mask = self._cut(input_ids, attention_mask)
-        return run_text_stages(self.backbone, input_ids, self._attended(attention_mask), slice(0, self.trunk_depth))
-
-    def _cut(self, input_ids: Tensor, attention_mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        limit = self.config.max_text_length
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
-        if input_ids.shape[1] > limit:
-            logger.warning_once(f"A text of {input_ids.shape[1]} tokens is cut to max_text_length={limit}.")
-        return input_ids[:, :limit], attention_mask[:, :limit]
-
-    def _attended(self, attention_mask: Tensor) -> Tensor | None:
-        """Returns the mask that the encoder gets: none in the faithful mode."""
-        return None if self.config.attend_padding else attention_mask
-
-    @merge_with_config_defaults
-    @capture_outputs
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        trunk_states: Tensor | None = None,
-        **kwargs: object,
-    ) -> BaseModelOutputWithPooling:
-        """Returns token states `last_hidden_state` (b, l, e) and text features `pooler_output` (b, d).
-
-        Args:
-            input_ids: (b, l); cut to `max_text_length`.
-            attention_mask: (b, l), 1 = real token. None: all are.
-            token_type_ids: accepted because tokenizers give them; BriVL's texts are single segments of type 0.
-            trunk_states: output of `run_trunk` for these tokens, so that the trunk is not run again.
-        """
-        limit = self.config.max_text_length
-        input_ids, attention_mask = self._cut(input_ids, attention_mask)
-        if self.config.attend_padding and input_ids.shape[1] != limit:
-            logger.warning_once(
-                f"This model attends to padding, as the original BriVL does: pad every text to {limit} tokens "
-                f"(padding='max_length'), or the embedding changes with the length (now {input_ids.shape[1]})."
-            )
-        attended = self._attended(attention_mask)
-        if trunk_states is None:
-            states = self.backbone(input_ids=input_ids, attention_mask=attended).last_hidden_state
-        else:
-            states = run_text_stages(self.backbone, trunk_states, attended, slice(self.trunk_depth, None))
-        return self.encoder(states, attention_mask)
 
 
 class BriVLModel(BriVLPreTrainedModel):
@@ -400,4 +150,4 @@ class BriVLModel(BriVLPreTrainedModel):
         )
 
 
-__all__ = ["BriVLModel", "BriVLOutput", "BriVLPreTrainedModel", "BriVLTextModel", "BriVLVisionModel"]
+__all__ = ["BriVLModel", "BriVLOutput"]

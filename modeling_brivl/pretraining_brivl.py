@@ -12,8 +12,9 @@ from .configuration_brivl import BriVLConfig
 from .contrastive_loss import info_nce, similarity_logits
 from .frozen_trunk import drop_trunk
 from .gather_rows import gather_rows
-from .modeling_brivl import BriVLModel, BriVLPreTrainedModel, BriVLTextModel, BriVLVisionModel
+from .modeling_brivl import BriVLModel
 from .momentum_queue import NO_GROUP, NegativeQueue, update_momentum
+from .towers_brivl import BriVLPreTrainedModel, BriVLTextModel, BriVLVisionModel
 
 logger = logging.get_logger(__name__)
 

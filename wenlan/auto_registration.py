@@ -18,8 +18,9 @@ def _register_configs(module: ModuleType) -> None:
 
 def _register_models(module: ModuleType) -> None:
     from .modeling_brivl.configuration_brivl import BriVLConfig, BriVLTextConfig, BriVLVisionConfig
-    from .modeling_brivl.modeling_brivl import BriVLModel, BriVLTextModel, BriVLVisionModel
+    from .modeling_brivl.modeling_brivl import BriVLModel
     from .modeling_brivl.pretraining_brivl import BriVLForPreTraining
+    from .modeling_brivl.towers_brivl import BriVLTextModel, BriVLVisionModel
 
     module.AutoModel.register(BriVLConfig, BriVLModel, exist_ok=True)
     module.AutoModel.register(BriVLTextConfig, BriVLTextModel, exist_ok=True)
