@@ -182,7 +182,8 @@ def main() -> int:
             while found is None:  # the run may be over before the moment comes
                 attempt += 1
                 output = runs.folder / str(attempt)
-                found = runs.kill(output, draw, seconds, while_saving=number % 2 == 0)
+                while_saving = (number + number // len(SETTINGS)) % 2 == 0  # in turn within each setting too
+                found = runs.kill(output, draw, seconds, while_saving=while_saving)
             runs.finish(output, "--resume")
             different = [x for x in COMPARED if (output / x).read_bytes() != (reference / x).read_bytes()]
             equal += not different
