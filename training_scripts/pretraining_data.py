@@ -89,7 +89,6 @@ def load_pairs(
         max_bad_fraction=args.max_bad_fraction,
         check_image=decode_image,
     )
-    print(bad_rows)
     texts = [text for row in dataset["text"] for text in ([row] if isinstance(row, str) else row)]
     by_caption = args.duplicate_captions != "ignore"
     return TrainingPairs(dataset, group_by_caption=by_caption, seed=seed, bad_rows=bad_rows), texts

@@ -321,12 +321,39 @@ def test_bfloat16_embeddings_stay_near_those_of_float32(model):
     assert output.logits_per_image.dtype == torch.float32
 
 
+def test_channels_last_gives_the_same_output_and_gradient(model):
+    def gradient(model, pixel_values):
+        model.zero_grad()
+        features = model(pixel_values=pixel_values).image_embeds
+        features[:, 0].sum().backward()
+        return features, model.vision_model.backbone.conv_stem.weight.grad.clone()
+
+    expected = gradient(model, pictures(2))
+    channels_last = {"memory_format": torch.channels_last}
+    actual = gradient(model.to(**channels_last), pictures(2).to(**channels_last))
+    torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("tower", ["text_model", "vision_model"])
-def test_compiled_tower_gives_the_same_output(model, tower):
+def test_compiled_tower_gives_the_same_output_without_graph_breaks(model, tower):
     tower, batch = getattr(model, tower), texts(2) if tower == "text_model" else pictures(2)
     torch._dynamo.reset()
     with torch.no_grad():
         compiled = torch.compile(tower, backend="eager", fullgraph=True)(batch).pooler_output
+        torch.testing.assert_close(compiled, tower(batch).pooler_output, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("tower", ["text_model", "vision_model"])
+def test_trunk_and_branch_compile_without_graph_breaks(tower):
+    model = build_model({"trainable_backbone": ["blocks.3", "blocks.4"]}, {"trainable_backbone": ["layer.1"]})
+    tower, batch = getattr(model, tower), texts(2) if tower == "text_model" else pictures(2)
+
+    def split(batch):
+        return tower(batch, trunk_states=tower.run_trunk(batch)).pooler_output
+
+    torch._dynamo.reset()
+    with torch.no_grad():
+        compiled = torch.compile(split, backend="eager", fullgraph=True)(batch)
         torch.testing.assert_close(compiled, tower(batch).pooler_output, atol=1e-6, rtol=0)
 
 

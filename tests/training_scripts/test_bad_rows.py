@@ -2,7 +2,6 @@
 
 import json
 import random
-import re
 
 import pytest
 from kill_resume import RECIPE
@@ -10,7 +9,8 @@ from PIL import Image
 from transformers import Trainer
 from wenlan.modeling_brivl import BriVLForPreTraining, MomentumQueueCallback
 from wenlan.processing import Augmentation, ContrastiveCollator
-from wenlan.training_scripts.pretrain_brivl import ARGUMENTS, build_config, build_processor, load_tokenizer, main
+from wenlan.training_scripts.build_brivl import build_config, build_processor, load_tokenizer
+from wenlan.training_scripts.pretrain_brivl import ARGUMENTS, main
 from wenlan.training_scripts.pretraining_data import load_pairs
 from wenlan.training_scripts.recipe import parse_recipe
 
@@ -82,11 +82,11 @@ def recipe(corpus, tmp_path):
 def test_training_on_five_percent_bad_rows_of_every_kind_finishes_with_exact_counts(recipe, capsys):
     output = main([recipe])
     printed = capsys.readouterr().out
-    bad = sum(map(len, LEFT_OUT.values()))
-    assert f"kept {19 * bad} of {20 * bad} rows (5.0% bad)" in printed
-    for kind, expected in (("left out", LEFT_OUT), ("repaired", REPAIRED)):
-        counts = re.findall(rf"{kind} (\d+) x ([^.]+)\. First", printed)
-        assert {cause: int(count) for count, cause in counts} == {cause: len(rows) for cause, rows in expected.items()}
+    report = json.loads((output / "data_report.json").read_text("utf-8"))
+    assert report["pairs"] == 19 * sum(map(len, LEFT_OUT.values()))
+    assert report["bad_rows"] == {cause: len(rows) for cause, rows in LEFT_OUT.items()}
+    assert report["repairs"] == {cause: len(rows) for cause, rows in REPAIRED.items()}
+    assert f"left out: {len(LEFT_OUT['broken line'])} x broken line. First: " in printed
     state = json.loads((output / "trainer_state.json").read_text("utf-8"))
     assert state["global_step"] == 19
     assert "could not be read while training" not in printed
@@ -94,7 +94,7 @@ def test_training_on_five_percent_bad_rows_of_every_kind_finishes_with_exact_cou
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_pictures_that_go_bad_after_the_check_are_left_out_and_counted_by_cause(corpus, recipe, workers):
-    model_args, data_args, _, _, args = parse_recipe(ARGUMENTS, [recipe, "--dataloader_num_workers", str(workers)])
+    model_args, data_args, *_, args = parse_recipe(ARGUMENTS, [recipe, "--dataloader_num_workers", str(workers)])
     pairs, texts = load_pairs(data_args, seed=0)
     tokenizer = load_tokenizer(model_args, texts)
     model = BriVLForPreTraining(build_config(model_args, len(tokenizer)))

@@ -3,21 +3,24 @@ import shutil
 
 import pytest
 import torch
+from accelerate.utils import FullyShardedDataParallelPlugin
 from transformers import AutoModel, AutoProcessor, AutoTokenizer, BertConfig, BertModel
 from wenlan.data import load_emoji7
 from wenlan.processing import build_character_tokenizer
-from wenlan.training_scripts.pretrain_brivl import ARGUMENTS, ModelArguments, build_config, load_backbones, main
+from wenlan.training_scripts.build_brivl import ModelArguments, build_config, load_backbones
+from wenlan.training_scripts.pretrain_brivl import ARGUMENTS, main
 from wenlan.training_scripts.pretraining_data import DataArguments, load_pairs
 from wenlan.training_scripts.recipe import parse_recipe
 
 from wenlan import BriVLForPreTraining
 
-RECIPES = ["brivl_tiny", "brivl_small", "brivl_1.0", "brivl_nmi", "brivl_2.0"]
+RECIPES = ["brivl_tiny", "brivl_small", "brivl_1.0", "brivl_nmi", "brivl_2.0", "brivl_2.0_fsdp"]
 # (text tower, image tower): published millions, and what they count but never use: BERT's pooler, the CNN's classifier
 PUBLISHED = {
     "brivl_1.0": ((130.1, 143.7), (768 * 768 + 768, 2048 * 1000 + 1000)),
     "brivl_nmi": ((130.1, 143.7), (768 * 768 + 768, 2048 * 1000 + 1000)),
     "brivl_2.0": ((368.3, 232.9), (1024 * 1024 + 1024, 2560 * 1000 + 1000)),
+    "brivl_2.0_fsdp": ((368.3, 232.9), (1024 * 1024 + 1024, 2560 * 1000 + 1000)),
 }
 
 
@@ -133,3 +136,53 @@ def test_emoji7_pairs_know_their_concept(tmp_path):
     assert len(pairs) == 4209
     assert pairs[0]["group_id"] >= 0
     assert "猫" in texts
+
+
+def test_fsdp_recipe_shards_the_layers_of_both_encoders(tmp_path):
+    args = read_recipe("brivl_2.0_fsdp", tmp_path)[-1]
+    plugin = FullyShardedDataParallelPlugin(**args.fsdp_plugin_args)
+    assert plugin.fsdp_version == 2
+    with torch.device("meta"):
+        model = BriVLForPreTraining(build_config(read_recipe("brivl_2.0_fsdp", tmp_path)[0]))
+    plugin.set_auto_wrap_policy(model)
+    wrapped = plugin.auto_wrap_policy.keywords["transformer_layer_cls"]
+    assert {layer.__name__ for layer in wrapped} == {"BertLayer", "TransformerEncoderLayer"}
+
+
+def test_training_goes_on_from_a_folder_with_its_configuration_and_tokenizer(own_pairs, tmp_path):
+    options = ["--data", str(own_pairs), "--max_bad_fraction", "0.3", "--cached_views", "0", *SMOKE]
+    first = main(["brivl_tiny", *options, "--output_dir", str(tmp_path / "first")])
+    second = main(["brivl_small", *options, "--init_from", str(first), "--output_dir", str(tmp_path / "second")])
+    before, after = (AutoModel.from_pretrained(folder) for folder in (first, second))
+    assert {**after.config.to_dict(), "_name_or_path": None} == {**before.config.to_dict(), "_name_or_path": None}
+    assert AutoTokenizer.from_pretrained(second).get_vocab() == AutoTokenizer.from_pretrained(first).get_vocab()
+    name = "text_model.backbone.embeddings.word_embeddings.weight"
+    moved = (after.get_parameter(name) - before.get_parameter(name)).abs().max()
+    assert 0 < moved < 0.1
+
+
+def test_adapters_train_and_are_merged_into_plain_weights(own_pairs, tmp_path):
+    options = ["--data", str(own_pairs), "--max_bad_fraction", "0.3", "--cached_views", "0", *SMOKE]
+    first = main(["brivl_tiny", *options, "--output_dir", str(tmp_path / "first")])
+    options += ["--init_from", str(first), "--lora_rank", "4", "--warmup_steps", "0"]
+    second = main(["brivl_tiny", *options, "--output_dir", str(tmp_path / "second")])
+    before, after = (AutoModel.from_pretrained(folder).state_dict() for folder in (first, second))
+    assert set(after) == set(before)
+    moved = {name for name in before if "text_model.backbone" in name and not torch.equal(before[name], after[name])}
+    assert {name.split(".")[-2] for name in moved} == {"query", "value"}
+
+
+def test_equal_captions_become_positives_on_request(own_pairs, tmp_path):
+    options = ["--data", str(own_pairs), "--max_bad_fraction", "0.3", "--cached_views", "0", *SMOKE]
+    options += ["--duplicate_captions", "positive", "--output_dir", str(tmp_path / "out")]
+    assert AutoModel.from_pretrained(main(["brivl_tiny", *options])).config.group_positives
+
+
+def test_report_on_the_data_is_printed_and_kept(own_pairs, tmp_path, capsys):
+    options = ["--data", str(own_pairs), "--max_bad_fraction", "0.3", "--cached_views", "0", *SMOKE]
+    folder = main(["brivl_tiny", *options, "--output_dir", str(tmp_path / "out")])
+    report = json.loads((folder / "data_report.json").read_text("utf-8"))
+    assert report["pairs"] == 9
+    assert report["bad_rows"] == {"file missing": 1, "truncated": 1}
+    assert "The queue holds 192 keys and there are 9 pairs" in " ".join(report["warnings"])
+    assert "caption length in tokens" in capsys.readouterr().out
