@@ -91,6 +91,7 @@ def train(arguments: list[str], log: Path) -> None:
     import torch
     from wenlan.training_scripts.pretrain_brivl import main
 
+    multiprocessing.set_start_method(None, force=True)  # DataLoader workers start as they would in a user's run
     torch.set_num_threads(1)
     main(arguments)
 
