@@ -1,7 +1,7 @@
 """Kills pre-training with SIGKILL at random moments, resumes it, and compares it with an undisturbed run, bit for bit.
 
     python benchmarks/kill_resume.py                           # 20 kills, every process a new interpreter: 6 minutes
-    python benchmarks/kill_resume.py --kills 3 --method fork   # processes share their imports: a tenth of the time
+    python benchmarks/kill_resume.py --kills 3 --method fork   # forked from one that has imported all, as in the tests
 
 Every other kill waits for a checkpoint that is being saved. The runs have augmentation, dropout, batch norm, a queue,
 checkpoints in mid-epoch, 0 or 2 DataLoader workers and 1 or 4 batches a step.
