@@ -6,7 +6,7 @@
     torchrun --nproc_per_node 2 -m wenlan.training_scripts.pretrain_brivl brivl_small
     python -m wenlan.training_scripts.pretrain_brivl brivl_tiny --max_steps 20      # a smoke run in seconds
 
-The recipes are in `recipes/`; any field of them can be overridden on the command line.
+The recipes are in `recipes/`; any field of them but the dictionaries can be overridden on the command line.
 """
 
 import json
@@ -90,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> Path:
         if data_args.data == "emoji7":
             evaluate(output_dir, processor, data_args.language)
         print(f"\nThe model is in {output_dir}. Next: wenlan zero-shot {output_dir} PICTURE --labels 猫,狗")
+    trainer.accelerator.wait_for_everyone()  # a rank that leaves early takes the others down
+    trainer.accelerator.end_training()
     return output_dir
 
 

@@ -44,9 +44,12 @@ def main(shards, folder, workers, steps, with_callback):
     collator = lambda rows: {"numbers": torch.tensor([int(row["text"]) for row in rows])}  # noqa: E731
     callbacks = [callback] if with_callback == "yes" else []
     model = Listing()
-    Trainer(model, args, train_dataset=pairs, data_collator=collator, callbacks=callbacks).train()
+    trainer = Trainer(model, args, train_dataset=pairs, data_collator=collator, callbacks=callbacks)
+    trainer.train()
     result = {"world_size": args.world_size, "batches": model.seen}
     Path(folder, f"rank{args.process_index}.json").write_text(json.dumps(result), "utf-8")
+    trainer.accelerator.wait_for_everyone()  # a rank that leaves early takes the other one down
+    trainer.accelerator.end_training()
 
 
 if __name__ == "__main__":
