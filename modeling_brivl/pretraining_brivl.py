@@ -169,6 +169,8 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
     def _near_pairs(self, image_keys: Tensor, text_keys: Tensor) -> Tensor:
         """Returns (b, k) bool: the queue pairs that are among the nearest of a key in both queues."""
         near = torch.ones(len(image_keys), len(self.queue.group_ids), dtype=torch.bool, device=image_keys.device)
+        if self.config.multi_positive_top_k == 0:
+            return ~near
         for keys, queue in ((image_keys, self.queue.image_keys), (text_keys, self.queue.text_keys)):
             similarity = similarity_logits(keys, queue, temperature=1.0)
             nearest = similarity.topk(self.config.multi_positive_top_k, dim=1).indices
