@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 
 import torch
 from PIL import Image
+from torch.utils.data import get_worker_info
 
 from .augmentation import Augmentation
 from .image_decoding import CAUSES, ImageDecodingError, decode_image
 from .processing_brivl import BriVLProcessor
 
 logger = logging.getLogger(__name__)
+
+MAX_WORKERS = 255  # of a DataLoader that count apart
 
 
 @dataclass
@@ -34,9 +37,9 @@ class ContrastiveCollator:
 
     processor: BriVLProcessor
     augmentation: Augmentation | None = None
-    # In shared memory, since each DataLoader worker has a copy of the collator.
+    # In shared memory, since each DataLoader worker has a copy of the collator; a row each, since += is not atomic.
     _counts: torch.Tensor = field(
-        default_factory=lambda: torch.zeros(len(CAUSES), dtype=torch.int64).share_memory_(),
+        default_factory=lambda: torch.zeros(MAX_WORKERS + 1, len(CAUSES), dtype=torch.int64).share_memory_(),
         init=False,
         repr=False,
         compare=False,
@@ -46,7 +49,7 @@ class ContrastiveCollator:
     @property
     def bad_images(self) -> Counter[str]:
         """Number of rows left out so far by cause (see `image_decoding.CAUSES`), over all DataLoader workers."""
-        return Counter(dict(zip(CAUSES, self._counts.tolist(), strict=True))) + Counter()
+        return Counter(dict(zip(CAUSES, self._counts.sum(dim=0).tolist(), strict=True))) + Counter()
 
     def __call__(self, rows: Sequence[Mapping[str, object]]) -> dict[str, torch.Tensor]:
         """Return the batch of the B rows whose picture can be decoded.
@@ -88,7 +91,9 @@ class ContrastiveCollator:
         try:
             image = decode_image(row["image"])
         except ImageDecodingError as error:
-            self._counts[CAUSES.index(error.cause)] += 1
+            worker = get_worker_info()
+            row = 0 if worker is None else 1 + worker.id % MAX_WORKERS
+            self._counts[row, CAUSES.index(error.cause)] += 1
             if error.cause not in self._logged:
                 self._logged.add(error.cause)
                 logger.warning("Row left out, %s: %s Further ones of this cause are only counted.", error.cause, error)

@@ -8,7 +8,7 @@ import typer
 from .cli_clean import clean
 from .short_errors import short_errors
 
-data_app = typer.Typer(help="Look at image-text pairs before training.", no_args_is_help=True)
+data_app = typer.Typer(help="Report on image-text pairs before training, and clean them.", no_args_is_help=True)
 
 
 @data_app.command()

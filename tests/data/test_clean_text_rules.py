@@ -143,5 +143,4 @@ def test_missing_opencc_says_what_to_install(monkeypatch):
 
 
 def test_traditional_becomes_simplified():
-    pytest.importorskip("opencc")
     assert rewrite_text("漢字後面的皇后&amp;頭髮", [decode_text, traditional_to_simplified()]) == "汉字后面的皇后&头发"
