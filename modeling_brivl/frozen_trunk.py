@@ -5,7 +5,9 @@ stages without a parameter that trains, the *branch* the stages after it. A froz
 momentum tower, and so are the states that a trunk computes, as long as both would see the same batch statistics.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 
 import torch
 from timm.models import EfficientNet
@@ -50,13 +52,37 @@ def drop_trunk(backbone: nn.Module, depth: int) -> None:
 
 
 def run_image_stages(backbone: EfficientNet, states: Tensor, stages: slice) -> Tensor:
-    """Returns what some stages make of pixels (b, 3, s, s) or of a map (b, c, h, w)."""
+    """Returns what some stages make of pixels (b, 3, s, s) or of a map (b, c, h, w).
+
+    With `grad_checkpointing` each block is computed again in the backward pass; its batch norms count that once.
+    """
     for stage in list(backbone_stages(backbone).values())[stages]:
         if backbone.grad_checkpointing and torch.is_grad_enabled() and isinstance(stage, nn.Sequential):
-            states = checkpoint(stage, states, use_reentrant=False)
+            for block in stage:
+                contexts = partial(_first_and_second_pass, block)
+                states = checkpoint(block, states, use_reentrant=False, context_fn=contexts)
         else:
             states = stage(states)
     return states
+
+
+def _first_and_second_pass(block: nn.Module) -> tuple[AbstractContextManager, AbstractContextManager]:
+    return nullcontext(), _still_statistics(block)
+
+
+@contextmanager
+def _still_statistics(block: nn.Module) -> Iterator[None]:
+    """Lets batch norms in training mode normalise by the batch without moving their running statistics."""
+    norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d) and module.training]
+    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)
 
 
 def run_text_stages(backbone: nn.Module, states: Tensor, attention_mask: Tensor | None, stages: slice) -> Tensor:

@@ -14,7 +14,7 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_brivl import BriVLConfig, BriVLTextConfig, BriVLVisionConfig
-from .frozen_trunk import run_image_stages, run_text_stages, trains, trunk_depth
+from .frozen_trunk import backbone_stages, run_image_stages, run_text_stages, trains, trunk_depth
 from .pooled_encoder import BriVLEncoder
 from .region_pooling import grid_boxes, pool_regions
 
@@ -155,10 +155,12 @@ class BriVLVisionModel(BriVLPreTrainedModel):
             if pixel_values.ndim != 4 or pixel_values.shape[2] != pixel_values.shape[3]:
                 raise ValueError(f"pixel_values must be (batch, 3, size, size), got {tuple(pixel_values.shape)}.")
             image_size = pixel_values.shape[-1]
-            if trunk_states is None:
-                feature_map = self.backbone.forward_features(pixel_values)
-            else:
+            if trunk_states is not None:
                 feature_map = run_image_stages(self.backbone, trunk_states, slice(self.trunk_depth, None))
+            elif backbone_stages(self.backbone):
+                feature_map = run_image_stages(self.backbone, pixel_values, slice(None))
+            else:
+                feature_map = self.backbone.forward_features(pixel_values)
         batch_size = feature_map.shape[0]
         if boxes is None:
             boxes = grid_boxes(image_size, self.config.grid_scales, device=feature_map.device)

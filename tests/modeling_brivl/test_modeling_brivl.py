@@ -1,3 +1,4 @@
+import copy
 import subprocess
 import sys
 
@@ -300,6 +301,20 @@ def test_gradient_checkpointing_gives_the_same_gradients_in_both_towers():
     assert sorted(runs) == ["text", "text", "vision", "vision"]  # once more in the backward pass
     for name, gradient in expected.items():
         torch.testing.assert_close(actual[name], gradient, atol=1e-6, rtol=1e-5, msg=name)
+
+
+def test_gradient_checkpointing_counts_batch_statistics_once():
+    model, batch = build_model(), {"input_ids": texts(3), "pixel_values": pictures(3)}
+    other = copy.deepcopy(model)
+    expected = gradients(model, **batch)
+    other.activation_checkpointing_enable()
+    actual = gradients(other, **batch)
+    moved = [not torch.equal(b, build_model().get_buffer(name)) for name, b in model.named_buffers()]
+    assert any(moved)
+    for (name, buffer), (_, repeated) in zip(model.named_buffers(), other.named_buffers(), strict=True):
+        assert torch.equal(repeated, buffer), name
+    for name, gradient in expected.items():
+        torch.testing.assert_close(actual[name], gradient, atol=1e-5, rtol=1e-4, msg=name)
 
 
 def test_gradient_checkpointing_reaches_both_backbones_and_is_switched_off_again(model):
