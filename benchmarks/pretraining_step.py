@@ -25,7 +25,9 @@ WAYS = {
     "original": "plain port: two copies, frozen batch norms train, texts padded to 80",
     "two copies": "ours with share_frozen_trunk=false",
     "shared": "ours",
+    "recipe": "ours with activation checkpointing, as in recipe brivl_1.0",
 }
+PAIRS = (("shared", "original"), ("shared", "two copies"), ("recipe", "original"))
 
 
 def build_model(way: str, image_size: int, chunk_size: int = 0) -> BriVLForPreTraining:
@@ -39,10 +41,12 @@ def build_model(way: str, image_size: int, chunk_size: int = 0) -> BriVLForPreTr
             "train_frozen_batch_norm": original,
         },
         "text_config": {"trainable_backbone": [f"layer.{i}" for i in range(8, 12)], "attend_padding": original},
-        "share_frozen_trunk": way == "shared",
+        "share_frozen_trunk": way in ("shared", "recipe"),
         "contrastive_chunk_size": chunk_size,
     }
     model = BriVLForPreTraining(BriVLConfig.from_variant("1.0", overrides)).train()
+    if way == "recipe":
+        model.activation_checkpointing_enable()
     return model if original else model.to(memory_format=torch.channels_last)
 
 
@@ -177,14 +181,14 @@ def main() -> None:
     memory = {way: peak_memory(way, args.image_size, args.batch_size) for way in WAYS}
     for way, (at_rest, peak) in memory.items():
         print(f"memory of {way} ({WAYS[way]}): at rest {at_rest:.2f} GB, peak {peak:.2f} GB")
-    for way in ("original", "two copies"):
-        print(f"peak memory, shared / {way}: {memory['shared'][1] / memory[way][1]:.2f}")
+    for ours, way in PAIRS:
+        print(f"peak memory, {ours} / {way}: {memory[ours][1] / memory[way][1]:.2f}")
     models = {way: build_model(way, args.image_size) for way in WAYS}
     batches = {way: build_batch(way, args.batch_size, args.image_size) for way in WAYS}
     ways = {way: lambda way=way: run_way(way, models[way], batches[way]) for way in WAYS}
     seconds = alternate(ways, rounds=args.rounds)
-    for way in ("original", "two copies"):
-        print(f"step, {way} / shared: {ratio(seconds[way], seconds['shared'])}")
+    for ours, way in PAIRS:
+        print(f"step, {way} / {ours}: {ratio(seconds[way], seconds[ours])}")
     shares_of_a_step(models["shared"], batches["shared"], args.rounds)
     models.clear()
     accumulation(args.image_size, 2 * args.batch_size, args.batch_size, args.rounds)
