@@ -25,7 +25,7 @@ class Signal(TrainerCallback):
     def on_pre_optimizer_step(self, args, state, control, **kwargs):
         if state.global_step + 1 == self.step:
             for _ in range(self.times):
-                os.kill(os.getpid(), self.number)
+                signal.raise_signal(self.number)  # to this thread, at once: two of os.kill may become one
 
 
 def stopped(trainer, checkpoint=None):
