@@ -60,8 +60,12 @@ def test_run_without_a_signal_returns(tmp_path):
 
 
 def test_second_interrupt_ends_the_run_at_once(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        train_until_signal(build_trainer(tmp_path / "run", Signal(signal.SIGINT, 2, times=2)), None)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train_until_signal(build_trainer(tmp_path / "run", Signal(signal.SIGINT, 2, times=2)), None)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_handlers_are_those_of_before_also_after_an_error():
