@@ -1,0 +1,7 @@
+from .configuration_region_detector import RegionDetectorConfig
+from .region_output import RegionOutput
+
+__all__ = [
+    "RegionDetectorConfig",
+    "RegionOutput",
+]

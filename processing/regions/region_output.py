@@ -1,0 +1,38 @@
+"""What a `RegionFeatureExtractor` gives, whichever detector is behind it."""
+
+from dataclasses import dataclass
+
+import torch
+from transformers.utils import ModelOutput
+
+
+@dataclass
+class RegionOutput(ModelOutput):
+    """Regions of B pictures, N = the most regions of a picture; rows beyond a picture's own are zeros.
+
+    Args:
+        features: (B, N, D) float32.
+        boxes: (B, N, 4) float32, x1 y1 x2 y2 in pixels of the original picture.
+        attention_mask: (B, N) int64, 1 = real region.
+        class_probs: (B, N, K + 1) float32, background included; the soft labels of masked region classification.
+        background_index: column of the background in `class_probs`: 0 or K.
+        object_ids: (B, N) int64, the best class without background, from 0.
+        object_scores: (B, N) float32, its probability (for detections: that of the detected class).
+        attribute_ids: (B, N) int64, the best attribute without "no attribute", from 0; None without attribute head.
+        attribute_scores: (B, N) float32, its probability.
+        image_sizes: (B, 2) int64, height and width of the original pictures.
+    """
+
+    features: torch.FloatTensor | None = None
+    boxes: torch.FloatTensor | None = None
+    attention_mask: torch.LongTensor | None = None
+    class_probs: torch.FloatTensor | None = None
+    background_index: int | None = None
+    object_ids: torch.LongTensor | None = None
+    object_scores: torch.FloatTensor | None = None
+    attribute_ids: torch.LongTensor | None = None
+    attribute_scores: torch.FloatTensor | None = None
+    image_sizes: torch.LongTensor | None = None
+
+
+__all__ = ["RegionOutput"]
