@@ -2,18 +2,25 @@ from .atomic_files import atomic_file, atomic_files
 from .bad_rows import BadRowReport, TooManyBadRowsError
 from .clean import clean_pairs
 from .clean_report import CleanReport, CleanSettings
+from .coco_detection import DetectionData, read_coco_detection
 from .emoji7 import GROUP_NAMES, LANGUAGES, draw_text, load_emoji7, training_texts
+from .emoji_scenes import generate_scene, generate_scenes, load_emoji_scenes, scene_seed, text_seed
 from .pair_report import PairReport, report_pairs
 from .pairs import read_pairs
+from .scene_words import ATTRIBUTE_NAMES, CLASS_NAMES, COLOUR_NAMES
 from .streaming_pairs import StreamedPairs
 from .training_pairs import TrainingPairs
 
 __all__ = [
+    "ATTRIBUTE_NAMES",
+    "CLASS_NAMES",
+    "COLOUR_NAMES",
     "GROUP_NAMES",
     "LANGUAGES",
     "BadRowReport",
     "CleanReport",
     "CleanSettings",
+    "DetectionData",
     "PairReport",
     "StreamedPairs",
     "TooManyBadRowsError",
@@ -22,8 +29,14 @@ __all__ = [
     "atomic_files",
     "clean_pairs",
     "draw_text",
+    "generate_scene",
+    "generate_scenes",
     "load_emoji7",
+    "load_emoji_scenes",
+    "read_coco_detection",
     "read_pairs",
     "report_pairs",
+    "scene_seed",
+    "text_seed",
     "training_texts",
 ]
