@@ -23,6 +23,15 @@ REMEDIES = {
     "box dropped": "write [x1, y1, x2, y2] in pixels with x1 < x2 and y1 < y2",
     "text cut": "shorten the text or raise `max_text_length`",
     "caption dropped": "the row's other captions were kept",
+    "duplicate picture": "give every picture one entry and an id of its own",
+    "size differs": "write width and height of the upright picture, and boxes in its pixels",
+    "empty box": "write bbox as [x, y, width, height] in pixels, finite and inside the picture",
+    "box clipped": "the part outside of the picture was cut off",
+    "duplicate box": "the same class has the same box twice; one was kept",
+    "unknown category": "list the category, with its id, in `categories`",
+    "unknown attribute": "list the attribute, with its id, in `attributes`",
+    "crowd skipped": "boxes around groups (iscrowd) teach nothing about one object",
+    "unknown picture": "list the picture in `images`; its boxes were left out",
 }
 
 

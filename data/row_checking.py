@@ -79,7 +79,7 @@ class RowChecker:
         if isinstance(value, dict):
             value = value.get("bytes") if value.get("bytes") is not None else value.get("path")
         if isinstance(value, str):
-            stored["path"] = self._path_below_root(value)
+            stored["path"] = path_below_root(value, self.root)
         elif isinstance(value, bytes):
             stored["bytes"] = value
         else:
@@ -93,18 +93,6 @@ class RowChecker:
                 raise BadRowError(getattr(error, "cause", None) or "bad image", str(error)) from error
         return stored
 
-    def _path_below_root(self, value: str) -> str:
-        check_unicode(value)
-        if "://" in value:
-            raise BadRowError("image is a URL", value)
-        # Lexical, so that a link which the user put inside the folder may lead out of it.
-        path = Path(os.path.abspath(self.root / value))
-        if not path.is_relative_to(self.root):
-            raise BadRowError("path leaves image root", f"{value!r} is not below {self.root}")
-        if not os.path.isfile(path):  # False, where Path.is_file raises: a name too long
-            raise BadRowError("file missing", repr(str(path)))
-        return str(path)
-
     def _boxes(self, value: object, row: int | str) -> list[list[float]]:
         good = []
         for box in value if isinstance(value, list) else [value]:
@@ -115,6 +103,28 @@ class RowChecker:
         return good
 
 
+def path_below_root(value: str, root: Path) -> str:
+    """Returns the absolute path of a picture.
+
+    Args:
+        value: as the user wrote it, relative to the root or absolute.
+        root: the absolute folder that it must not leave.
+
+    Raises:
+        BadRowError: it is a URL, leaves the root, or does not exist.
+    """
+    check_unicode(value)
+    if "://" in value:
+        raise BadRowError("image is a URL", value)
+    # Lexical, so that a link which the user put inside the folder may lead out of it.
+    path = Path(os.path.abspath(root / value))
+    if not path.is_relative_to(root):
+        raise BadRowError("path leaves image root", f"{value!r} is not below {root}")
+    if not os.path.isfile(path):  # False, where Path.is_file raises: a name too long
+        raise BadRowError("file missing", repr(str(path)))
+    return str(path)
+
+
 def _is_box(box: object) -> bool:
     if not isinstance(box, list) or len(box) != 4 or not all(isinstance(edge, int | float) for edge in box):
         return False
@@ -122,4 +132,4 @@ def _is_box(box: object) -> bool:
     return all(abs(edge) < MAX_EDGE for edge in box) and x1 < x2 and y1 < y2  # also false for NaN
 
 
-__all__ = ["RepairCounter", "RowChecker"]
+__all__ = ["RepairCounter", "RowChecker", "path_below_root"]

@@ -1,0 +1,170 @@
+import json
+import math
+
+import pytest
+from PIL import Image
+from wenlan.data import TooManyBadRowsError, read_coco_detection
+
+CATEGORIES = [{"id": 90, "name": "dog"}, {"id": 7, "name": "cat"}]
+ATTRIBUTES = [{"id": 3, "name": "big"}, {"id": 5, "name": "red"}]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (40, 30)).save(tmp_path / name)
+    return tmp_path
+
+
+def picture(image_id, file_name, width=40, height=30, **fields):
+    return {"id": image_id, "file_name": file_name, "width": width, "height": height, **fields}
+
+
+def annotation(bbox, image_id=1, category_id=7, **fields):
+    return {"image_id": image_id, "category_id": category_id, "bbox": bbox, **fields}
+
+
+def write(folder, annotations=(), images=None, **content):
+    images = [picture(1, "a.png"), picture(2, "b.png")] if images is None else images
+    content = {"images": images, "annotations": list(annotations), "categories": CATEGORIES} | content
+    (folder / "instances.json").write_text(json.dumps(content), "utf-8")
+    return folder / "instances.json"
+
+
+def objects_of(data, row=0):
+    return data.dataset[row]["objects"]
+
+
+def test_pictures_boxes_and_names_come_out_with_classes_in_the_order_of_their_ids(folder):
+    data = read_coco_detection(write(folder, [annotation([1, 2, 10, 20]), annotation([0, 0, 5, 5], 2, 90)]))
+    assert data.class_names == ["cat", "dog"]
+    assert data.attribute_names == []
+    assert objects_of(data) == [{"bbox": [1, 2, 10, 20], "category_id": 0, "attribute_ids": []}]
+    assert objects_of(data, 1) == [{"bbox": [0, 0, 5, 5], "category_id": 1, "attribute_ids": []}]
+    row = data.dataset[1]
+    assert (row["image_id"], row["width"], row["height"], row["image"].size) == (2, 40, 30, (40, 30))
+    assert str(data.report).endswith("kept 2 of 2 rows (0.0% bad)")
+
+
+def test_picture_without_boxes_is_kept(folder):
+    assert objects_of(read_coco_detection(write(folder))) == []
+
+
+def test_attributes_are_numbered_in_the_order_of_their_ids(folder):
+    boxes = [annotation([1, 2, 10, 20], attribute_ids=[5, 3, 5])]
+    data = read_coco_detection(write(folder, boxes, attributes=ATTRIBUTES))
+    assert data.attribute_names == ["big", "red"]
+    assert objects_of(data)[0]["attribute_ids"] == [1, 0]
+
+
+def test_second_file_is_read_with_the_numbers_of_the_first(folder):
+    file = write(folder, [annotation([1, 2, 10, 20], 1, 90)])
+    data = read_coco_detection(file, class_names=["bird", "dog"])
+    assert data.class_names == ["bird", "dog"]
+    assert objects_of(data)[0]["category_id"] == 1
+
+
+@pytest.mark.parametrize(
+    ("cause", "box"),
+    [
+        ("empty box", annotation([1, 2, 0, 5])),
+        ("empty box", annotation([1, 2, -3, 5])),
+        ("empty box", annotation([50, 2, 5, 5])),
+        ("empty box", annotation([1, 2, math.nan, 5])),
+        ("empty box", annotation([1, 2, math.inf, 5])),
+        ("empty box", annotation([1, 2, 3])),
+        ("empty box", annotation("1 2 3 4")),
+        ("empty box", annotation(None)),
+        ("unknown category", annotation([1, 2, 3, 4], 1, 8)),
+        ("unknown category", annotation([1, 2, 3, 4], 1, None)),
+        ("unknown category", annotation([1, 2, 3, 4], 1, [7])),
+        ("crowd skipped", annotation([1, 2, 3, 4], iscrowd=1)),
+        ("duplicate box", annotation([5, 5, 9, 9])),
+        ("unknown picture", annotation([1, 2, 3, 4], 99)),
+        ("unknown picture", annotation([1, 2, 3, 4], [1])),
+        ("unknown picture", "no annotation"),
+    ],
+)
+def test_unusable_box_is_left_out_and_counted(folder, cause, box):
+    data = read_coco_detection(write(folder, [annotation([5, 5, 9, 9]), box]))
+    assert [item["bbox"] for item in objects_of(data)] == [[5, 5, 9, 9]]
+    assert dict(data.report.repairs) == {cause: 1}
+    assert "annotation 1" in data.report.examples[cause]
+
+
+def test_box_beyond_the_picture_is_clipped_and_counted(folder):
+    data = read_coco_detection(write(folder, [annotation([-4, 20, 10, 20])]))
+    assert objects_of(data)[0]["bbox"] == [0, 20, 6, 10]
+    assert data.report.repairs == {"box clipped": 1}
+
+
+def test_box_that_ends_a_rounding_beyond_the_picture_is_clipped_in_silence(folder):
+    data = read_coco_detection(write(folder, [annotation([30, 20, 10.5, 10])]))
+    assert objects_of(data)[0]["bbox"] == [30, 20, 10, 10]
+    assert not data.report.repairs
+
+
+def test_unknown_attribute_is_left_out_and_counted(folder):
+    data = read_coco_detection(write(folder, [annotation([1, 2, 3, 4], attribute_ids=[3, 4])], attributes=ATTRIBUTES))
+    assert objects_of(data)[0]["attribute_ids"] == [0]
+    assert data.report.repairs == {"unknown attribute": 1}
+
+
+@pytest.mark.parametrize(
+    ("cause", "wrong"),
+    [
+        ("file missing", picture(3, "none.png")),
+        ("path leaves image root", picture(3, "../a.png")),
+        ("image is a URL", picture(3, "https://example.org/a.png")),
+        ("missing field", picture(3, None)),
+        ("missing field", picture("3", "a.png")),
+        ("missing field", picture(3, "a.png", width=0)),
+        ("missing field", "a.png"),
+        ("duplicate picture", picture(1, "b.png")),
+        ("size differs", picture(3, "a.png", width=30, height=40)),
+        ("bad image", picture(3, "broken.png")),
+    ],
+)
+def test_unusable_picture_is_left_out_and_counted(folder, cause, wrong):
+    (folder / "broken.png").write_bytes(b"no picture")
+    images = [picture(1, "a.png"), picture(2, "b.png"), wrong]
+    file = write(folder, [annotation([1, 2, 3, 4], 3)] * (wrong in images[2:] and cause == "file missing"), images)
+    data = read_coco_detection(file, max_bad_fraction=0.5, check_image=open_image)
+    assert data.dataset["image_id"][:] == [1, 2]
+    assert dict(data.report.counts) == {cause: 1}
+    assert "image 2" in data.report.examples[cause]
+
+
+def open_image(path):
+    try:
+        return Image.open(path)
+    except OSError as error:
+        raise ValueError(str(error)) from error
+
+
+def test_too_many_bad_pictures_raise_with_the_account(folder):
+    file = write(folder, images=[picture(1, "a.png"), picture(2, "none.png")])
+    with pytest.raises(TooManyBadRowsError, match="1 x file missing"):
+        read_coco_detection(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"categories": None}, "no list 'categories'"),
+        ({"images": {}}, "no list 'images'"),
+        ({"categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]}, "the same id or name"),
+        ({"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}, "the same id or name"),
+        ({"categories": [{"id": 1}]}, "'name'"),
+        ({"categories": [{"id": 1, "name": "a"}, {"id": "2", "name": "b"}]}, "Each of the categories"),
+    ],
+)
+def test_file_of_another_form_is_refused(folder, content, message):
+    with pytest.raises(ValueError, match=message):
+        read_coco_detection(write(folder, **content))
+
+
+def test_file_that_is_no_json_is_refused(folder):
+    (folder / "x.json").write_text("{", "utf-8")
+    with pytest.raises(ValueError, match=r"x\.json is no JSON"):
+        read_coco_detection(folder / "x.json")
