@@ -1,7 +1,10 @@
 from .configuration_region_detector import RegionDetectorConfig
+from .modeling_region_detector import RegionDetector, RegionDetectorOutput
 from .region_output import RegionOutput
 
 __all__ = [
+    "RegionDetector",
     "RegionDetectorConfig",
+    "RegionDetectorOutput",
     "RegionOutput",
 ]

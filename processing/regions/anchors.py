@@ -28,7 +28,7 @@ def caffe_cell_anchors(scales: Sequence[float], ratios: Sequence[float]) -> Tens
 
 
 def detectron2_cell_anchors(sizes: Sequence[float], ratios: Sequence[float]) -> Tensor:
-    """Returns the (A, 4) anchors of size x size px area, sizes outside, ratios (height / width) inside, about (0, 0)."""
+    """Returns the (A, 4) anchors of size x size px, sizes outside, ratios (height / width) inside, about (0, 0)."""
     anchors = []
     for size in sizes:
         for ratio in ratios:

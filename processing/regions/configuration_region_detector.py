@@ -72,8 +72,8 @@ class RegionDetectorConfig(PreTrainedConfig):
         caffe_stem_pool: max-pool of the stem without padding, in ceil mode; else padding 1.
         stride_in_1x1: the stride of a block is in its first 1x1 convolution (MSRA weights); else in its 3x3.
         timm_out_indices: which feature maps of the timm model are used, fine to coarse. Without a pyramid the last one.
-        freeze_at: stages of the backbone that never train: 1 the stem, 2 also res2 (timm: the stem and that many - 1
-            stages), 0 none.
+        frozen_backbone: beginnings of the names of the backbone's weights that never train, such as ["stem", "res2"] or
+            ["conv_stem", "bn1", "blocks.0"].
         fpn_channels: width of the feature pyramid; None takes the last feature map alone (C4).
         head: "res5" (the last ResNet stage on every pooled box) or "fc" (fully connected layers).
         res5_stride, res5_dilation: of the res5 head.
@@ -90,6 +90,7 @@ class RegionDetectorConfig(PreTrainedConfig):
         pre_nms_top_n, post_nms_top_n, pre_nms_top_n_train, post_nms_top_n_train: proposals, a level and a picture.
         rpn_nms_threshold: overlap from which the worse of two proposals goes.
         pooler, pooler_size: "roi_pool" or "roi_align" (aligned), to so many cells a side.
+        canonical_box_size: side in pixels of a box that a pyramid pools from its level of stride 16.
         box_weights: multipliers of the box regression of the head (dx, dy, dw, dh).
         background_first: background is class 0 of the head, and "no attribute" is attribute 0; else both are last.
             Boxes are regressed for the background too if it is first.
@@ -128,7 +129,7 @@ class RegionDetectorConfig(PreTrainedConfig):
     caffe_stem_pool: bool = True
     stride_in_1x1: bool = True
     timm_out_indices: list[int] | tuple[int, ...] | None = None
-    freeze_at: int = 2
+    frozen_backbone: list[str] | tuple[str, ...] = ("stem", "res2")
     fpn_channels: int | None = None
     head: str = "res5"
     res5_stride: int = 1
@@ -151,6 +152,7 @@ class RegionDetectorConfig(PreTrainedConfig):
     rpn_nms_threshold: float = 0.7
     pooler: str = "roi_pool"
     pooler_size: int = 14
+    canonical_box_size: float = 224.0
     box_weights: list | tuple = (1.0, 1.0, 1.0, 1.0)
     background_first: bool = True
     num_objects: int = 1600
