@@ -1,0 +1,82 @@
+"""Pictures at the size the detectors were trained for, by the two roads of their authors.
+
+*OpenCV's road* (caffe, bottom-up attention): bilinear on float32 without smoothing, one scale for both axes, also where
+the rounded size is not exactly that much larger. *Pillow's road* (detectron2): bilinear on uint8 with smoothing.
+"""
+
+import math
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Returns the picture in mode RGB, upright by its EXIF tag, transparency on white, 16 and 32 bits as 8.
+
+    Floats count as 0..1, 0..255 or 0..65535, whichever is the smallest range that holds them.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F" or image.mode.startswith("I"):
+        values = np.nan_to_num(np.asarray(image, dtype=np.float32))
+        top = 65535.0 if image.mode != "F" else next((top for top in (1.0, 255.0) if values.max() <= top), 65535.0)
+        image = Image.fromarray((values.clip(0, top) * (255 / top)).round().astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def resize_like_opencv(image: torch.Tensor, shortest: int, longest: int) -> tuple[torch.Tensor, tuple[float, float]]:
+    """Returns the picture with its shorter side `shortest`, or less if its longer side would pass `longest`.
+
+    Args:
+        image: (C, h, w) float32.
+        shortest, longest: pixels.
+
+    Returns:
+        The picture (C, H, W), at least 1 pixel a side; the scales of y and x, the same unless a side would vanish.
+
+    Source: spec of the region features, section 2; equal to OpenCV with fx = fy = scale within 2e-5.
+    """
+    height, width = image.shape[-2:]
+    scale = shortest / min(height, width)
+    if round(scale * max(height, width)) > longest:
+        scale = longest / max(height, width)
+    # Python rounds half to even, as OpenCV does. A side that rounds to nothing keeps one pixel and its own scale.
+    sides = [max(round(side * scale), 1) for side in (height, width)]
+    scales = [scale if round(side * scale) else 1 / side for side in (height, width)]
+    # Only this operator takes the scale as given: the functions above it derive another one from the rounded size.
+    # In float32 its sampling positions would be off by 1e-5 of a pixel, and the values by up to 1e-3.
+    resized = torch.ops.aten.upsample_bilinear2d(image[None].double(), sides, False, *scales)[0]
+    return resized.to(image.dtype), tuple(scales)
+
+
+def resize_like_pillow(
+    image: torch.Tensor, shortest: int, longest: int, *, resample: int
+) -> tuple[torch.Tensor, tuple[float, float]]:
+    """Returns the picture with its shorter side `shortest`, or less if its longer side would pass `longest`.
+
+    Args:
+        image: (3, h, w) uint8.
+        shortest, longest: pixels.
+        resample: Pillow's filter.
+
+    Returns:
+        The picture (3, H, W) uint8, at least 1 pixel a side; the scales H / h and W / w.
+
+    Source: spec of the region features, section 2; the same bits as detectron2's.
+    """
+    height, width = image.shape[-2:]
+    scale = shortest / min(height, width)
+    # In this order, also where it could be shortened: the rounding of the floats decides about a pixel.
+    sides = [float(shortest) if side == min(height, width) else scale * side for side in (height, width)]
+    if max(sides) > longest:
+        sides = [side * (longest / max(sides)) for side in sides]
+    new_height, new_width = (max(math.floor(side + 0.5), 1) for side in sides)
+    picture = Image.fromarray(image.permute(1, 2, 0).cpu().numpy()).resize((new_width, new_height), resample)
+    resized = torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous().to(image.device)
+    return resized, (new_height / height, new_width / width)
+
+
+__all__ = ["resize_like_opencv", "resize_like_pillow", "to_rgb"]
