@@ -1,4 +1,5 @@
 from .configuration_region_detector import RegionDetectorConfig
+from .image_processing_regions import RegionImageProcessor
 from .modeling_region_detector import RegionDetector, RegionDetectorOutput
 from .region_output import RegionOutput
 
@@ -6,5 +7,6 @@ __all__ = [
     "RegionDetector",
     "RegionDetectorConfig",
     "RegionDetectorOutput",
+    "RegionImageProcessor",
     "RegionOutput",
 ]
