@@ -15,7 +15,7 @@ from transformers.image_utils import ChannelDimension, ImageInput, PILImageResam
 from transformers.processing_utils import ImagesKwargs, Unpack
 from transformers.utils import ModelOutput
 
-from .box_coding import nms
+from .box_selection import detect
 from .detection_annotations import to_labels
 from .picture_resize import resize_like_opencv, resize_like_pillow, to_rgb
 
@@ -191,14 +191,14 @@ class RegionImageProcessor(TorchvisionBackend):
     ) -> list[dict[str, Tensor]]:
         """Returns the detections of each picture, best first.
 
-        Every pair of a box and an object class whose probability reaches the threshold counts; then non-maximum
+        Every pair of a box and an object class that is more probable than the threshold counts; then non-maximum
         suppression within each class, at `nms_threshold`.
 
         Args:
             outputs: of `RegionDetector`. Its boxes are in pixels of the original pictures.
-            threshold: probability.
+            threshold: detections score more.
             target_sizes: (height, width) a picture; boxes are clipped to it. Nothing is scaled.
-            top_k: at most so many detections a picture.
+            top_k: at most so many detections a picture. Those of which nothing is inside the picture are left out.
 
         Returns:
             scores (n,), labels (n,) from 0 without the background, boxes (n, 4) x1 y1 x2 y2.
@@ -213,18 +213,23 @@ class RegionImageProcessor(TorchvisionBackend):
             probabilities = probabilities[..., :-1]
         if target_sizes is not None and len(target_sizes) != len(boxes):
             raise ValueError(f"{len(target_sizes)} target sizes for {len(boxes)} pictures; give one a picture.")
-        good = (probabilities >= threshold) & outputs.proposal_mask.bool()[..., None]
         detections = []
-        for index, picture_boxes in enumerate(boxes):
-            rows, labels = good[index].nonzero(as_tuple=True)
-            scores, candidates = probabilities[index, rows, labels], picture_boxes[rows, labels]
-            kept = nms(candidates, scores, self.nms_threshold, groups=labels, plus_one=self.plus_one)[:top_k]
-            found = {"scores": scores[kept], "labels": labels[kept], "boxes": candidates[kept]}
+        for index, mask in enumerate(outputs.proposal_mask.bool()):
+            candidates, scores = boxes[index, mask], probabilities[index, mask]
+            box_ids, labels, scores = detect(
+                candidates,
+                scores,
+                threshold=threshold,
+                max_boxes=top_k,
+                nms_threshold=self.nms_threshold,
+                plus_one=self.plus_one,
+            )
+            found = candidates[box_ids, labels]
             if target_sizes is not None:
                 height, width = (float(side) for side in target_sizes[index])
-                limits = candidates.new_tensor([width, height, width, height])
-                found["boxes"] = found["boxes"].clamp(min=0).minimum(limits)
-            detections.append(found)
+                found = found.clamp(min=0).minimum(found.new_tensor([width, height, width, height]))
+            shown = (found[:, 2:] > found[:, :2]).all(dim=1)
+            detections.append({"scores": scores[shown], "labels": labels[shown], "boxes": found[shown]})
         return detections
 
     def _standardize_kwargs(self, **kwargs: object) -> dict:

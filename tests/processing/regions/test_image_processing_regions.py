@@ -3,7 +3,9 @@ import pytest
 import torch
 from golden_regions import read_config, read_tensors
 from PIL import Image
+from transformers import pipeline
 from transformers.utils import ModelOutput
+from wenlan.processing.regions import RegionDetector, RegionDetectorConfig
 from wenlan.processing.regions.image_processing_regions import RegionImageProcessor
 
 D2_SIZES = {"d2_c4": (160, 213), "d2_fpn": (128, 171)}
@@ -268,3 +270,36 @@ def test_detections_equal_detectron2(case, variant, index):
     assert torch.equal(found["labels"], golden[f"det_classes.{index}"])
     torch.testing.assert_close(found["scores"], golden[f"det_scores.{index}"], atol=2e-6, rtol=0)
     torch.testing.assert_close(found["boxes"], golden[f"det_boxes_resized.{index}"], atol=5e-4, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def tiny_detector():
+    torch.manual_seed(0)
+    tiny = {"depth": 50, "stem_channels": 4, "bottleneck_channels": 4, "res2_channels": 16, "post_nms_top_n": 20}
+    tiny |= {"id2label": {0: "cat", 1: "dog", 2: "kite"}, "num_objects": 3}
+    return RegionDetector(RegionDetectorConfig.from_variant("d2-c4", tiny)).eval()
+
+
+def test_object_detection_pipeline_gives_named_boxes(tiny_detector):
+    detect = pipeline("object-detection", model=tiny_detector, image_processor=small("d2-c4"))
+    found = detect(noise(40, 30), threshold=0.2)
+    assert found
+    assert {each["label"] for each in found} <= {"cat", "dog", "kite"}
+    assert all(0 <= each["box"]["xmin"] <= each["box"]["xmax"] <= 40 for each in found)
+    assert all(0 <= each["box"]["ymin"] <= each["box"]["ymax"] <= 30 for each in found)
+
+
+def test_boxes_of_which_nothing_is_inside_are_left_out():
+    outputs = outputs_of([[0.9, 0.1], [0.8, 0.2]], [[[70, 2, 90, 50]], [LEFT]])
+    found = small("d2-c4").post_process_object_detection(outputs, target_sizes=[(40, 60)])[0]
+    assert found["boxes"].tolist() == [LEFT]
+    assert found["scores"].tolist() == pytest.approx([0.8])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (10_000, 40), (40, 10_000)])
+def test_detector_reads_extreme_shapes(tiny_detector, size):
+    processor = small("d2-c4")
+    outputs = tiny_detector(**processor(noise(*size), return_tensors="pt"))
+    assert outputs.image_sizes.tolist() == [[pytest.approx(size[1]), pytest.approx(size[0])]]
+    found = processor.post_process_object_detection(outputs, threshold=0.0)[0]
+    assert found["boxes"].isfinite().all()
