@@ -281,8 +281,9 @@ def tiny_detector():
 
 
 def test_object_detection_pipeline_gives_named_boxes(tiny_detector):
-    detect = pipeline("object-detection", model=tiny_detector, image_processor=small("d2-c4"))
-    found = detect(noise(40, 30), threshold=0.2)
+    processor = small("d2-c4", size={"shortest_edge": 120, "longest_edge": 200})
+    detect = pipeline("object-detection", model=tiny_detector, image_processor=processor)
+    found = detect(noise(40, 30), threshold=0.1)
     assert found
     assert {each["label"] for each in found} <= {"cat", "dog", "kite"}
     assert all(0 <= each["box"]["xmin"] <= each["box"]["xmax"] <= 40 for each in found)
