@@ -215,7 +215,7 @@ class RegionDetector(PreTrainedModel):
         return head_losses(class_logits, deltas, samples, self.config, attribute_logits=attribute_logits)
 
     def _features(self, maps: list[Tensor], boxes: list[Tensor]) -> Tensor:
-        return self.roi_heads.features(self.roi_heads.pool(maps[: len(self.roi_heads.strides)], boxes))
+        return self.roi_heads(maps[: len(self.roi_heads.strides)], boxes)
 
     def _predict(
         self,

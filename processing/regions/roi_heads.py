@@ -12,6 +12,7 @@ from .configuration_region_detector import RegionDetectorConfig
 from .resnet_backbone import build_stage
 
 CANONICAL_LEVEL = 4  # the level of stride 16
+BOXES_AT_A_TIME = 64
 
 
 class FullyConnectedHead(nn.Module):
@@ -88,23 +89,32 @@ class RoiHeads(nn.Module):
         level = torch.floor(CANONICAL_LEVEL + torch.log2(sizes / self.config.canonical_box_size + 1e-8))
         return level.clamp(finest, finest + len(self.strides) - 1).long() - finest
 
-    def pool(self, maps: list[Tensor], boxes: list[Tensor]) -> Tensor:
-        """Returns (S, C, P, P): the cells of all boxes of all pictures, in order.
+    def forward(self, maps: list[Tensor], boxes: list[Tensor]) -> Tensor:
+        """Returns the features (S, D) of all boxes of all pictures, in order.
 
         Args:
             maps: one (B, C, H / stride, W / stride) for each of `strides`.
             boxes: one (n, 4) a picture, in pixels of `pixel_values`.
         """
-        image_ids = torch.cat([torch.full((len(b), 1), float(i), device=b.device) for i, b in enumerate(boxes)])
-        rois = torch.cat([image_ids, torch.cat(boxes)], dim=1).to(maps[0].dtype)
+        image_ids = torch.cat([b.new_full((len(b), 1), float(index)) for index, b in enumerate(boxes)])
+        rois = torch.cat([image_ids, torch.cat(boxes)], dim=1).float()
+        # In float32 also in a bfloat16 model, whose numbers are 4 px apart at 1000 px.
+        maps = [x.float() for x in maps]
+        if torch.is_grad_enabled():
+            return self.features(self.pool(maps, rois))
+        # 300 boxes of 14 x 14 cells take gigabytes in res5: so a part at a time
+        return torch.cat([self.features(self.pool(maps, part)) for part in rois.split(BOXES_AT_A_TIME)])
+
+    def pool(self, maps: list[Tensor], rois: Tensor) -> Tensor:
+        """Returns the cells (S, C, P, P) of the boxes `rois` (S, 5): number of the picture, x1, y1, x2, y2."""
         if len(maps) == 1:
             return self._pool_level(maps[0], rois, self.strides[0])
         size = self.config.pooler_size
         pooled = maps[0].new_zeros(len(rois), maps[0].shape[1], size, size)
-        level_ids = self.level_of(torch.cat(boxes))
+        level_ids = self.level_of(rois[:, 1:])
         for level, (x, stride) in enumerate(zip(maps, self.strides, strict=True)):
             (chosen,) = torch.where(level_ids == level)
-            pooled.index_put_((chosen,), self._pool_level(x, rois[chosen], stride))
+            pooled = pooled.index_put((chosen,), self._pool_level(x, rois[chosen], stride))
         return pooled
 
     def _pool_level(self, x: Tensor, rois: Tensor, stride: int) -> Tensor:
@@ -115,6 +125,7 @@ class RoiHeads(nn.Module):
 
     def features(self, pooled: Tensor) -> Tensor:
         """Returns the features (S, D) of pooled boxes (S, C, P, P)."""
+        pooled = pooled.to(self.box_predictor.cls_score.weight.dtype)
         if self.config.head == "fc":
             return self.box_head(pooled)
         return self.res5(pooled).mean(dim=(2, 3))
