@@ -1,4 +1,5 @@
 from .configuration_region_detector import RegionDetectorConfig
+from .drawing import draw_regions, name_regions
 from .image_processing_regions import RegionImageProcessor
 from .modeling_region_detector import RegionDetector, RegionDetectorOutput
 from .region_feature_extractor import RegionFeatureExtractor
@@ -8,7 +9,9 @@ __all__ = [
     "RegionDetector",
     "RegionDetectorConfig",
     "RegionDetectorOutput",
-    "RegionImageProcessor",
     "RegionFeatureExtractor",
+    "RegionImageProcessor",
     "RegionOutput",
+    "draw_regions",
+    "name_regions",
 ]
