@@ -3,10 +3,17 @@ from .bad_rows import BadRowReport, TooManyBadRowsError
 from .clean import clean_pairs
 from .clean_report import CleanReport, CleanSettings
 from .coco_detection import DetectionData, read_coco_detection
+from .detection_rows import DetectionRows
 from .emoji7 import GROUP_NAMES, LANGUAGES, draw_text, load_emoji7, training_texts
 from .emoji_scenes import generate_scene, generate_scenes, load_emoji_scenes, scene_seed, text_seed
 from .pair_report import PairReport, report_pairs
 from .pairs import read_pairs
+from .picture_lists import list_pictures
+from .region_files import write_bua_npz
+from .region_import import import_regions
+from .region_reading import RegionShardError, read_region_info, read_regions
+from .scene_files import write_emoji_scenes
+from .scene_questions import answer_vocabulary, ask_questions
 from .scene_words import ATTRIBUTE_NAMES, CLASS_NAMES, COLOUR_NAMES
 from .streaming_pairs import StreamedPairs
 from .training_pairs import TrainingPairs
@@ -21,22 +28,32 @@ __all__ = [
     "CleanReport",
     "CleanSettings",
     "DetectionData",
+    "DetectionRows",
     "PairReport",
+    "RegionShardError",
     "StreamedPairs",
     "TooManyBadRowsError",
     "TrainingPairs",
+    "answer_vocabulary",
+    "ask_questions",
     "atomic_file",
     "atomic_files",
     "clean_pairs",
     "draw_text",
     "generate_scene",
     "generate_scenes",
+    "import_regions",
+    "list_pictures",
     "load_emoji7",
     "load_emoji_scenes",
     "read_coco_detection",
     "read_pairs",
+    "read_region_info",
+    "read_regions",
     "report_pairs",
     "scene_seed",
     "text_seed",
     "training_texts",
+    "write_bua_npz",
+    "write_emoji_scenes",
 ]

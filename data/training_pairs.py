@@ -82,7 +82,7 @@ class TrainingPairs:
         rng = random.Random(f"{self.seed}-{self._epoch.item()}-{index}")
         draw_seed = rng.getrandbits(63)
         row = self.dataset[int(index)]
-        image = _stored_image(row.pop("image"))
+        image = stored_image(row.pop("image"))
         text = self.draw_text(row, rng) if self.draw_text else _one_of(row[self.text_column], rng)
         pair = {
             "image": image,
@@ -102,7 +102,8 @@ class TrainingPairs:
         self._epoch.fill_(epoch)
 
 
-def _stored_image(image: dict[str, bytes | str | None] | str | Image.Image) -> bytes | str | Image.Image:
+def stored_image(image: dict[str, bytes | str | None] | str | Image.Image) -> bytes | str | Image.Image:
+    """Returns the bytes of an undecoded `datasets.Image`, or its path; anything else as it is."""
     if isinstance(image, dict):
         return image["bytes"] if image["bytes"] is not None else image["path"]
     return image
@@ -112,4 +113,4 @@ def _one_of(text: str | list[str], rng: random.Random) -> str:
     return text if isinstance(text, str) else rng.choice(text)
 
 
-__all__ = ["UNKNOWN_GROUP", "TrainingPairs"]
+__all__ = ["UNKNOWN_GROUP", "TrainingPairs", "stored_image"]

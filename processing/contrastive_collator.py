@@ -1,21 +1,15 @@
 """Rows of pictures and texts to one batch for contrastive training."""
 
-import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from PIL import Image
-from torch.utils.data import get_worker_info
 
 from .augmentation import Augmentation
-from .image_decoding import CAUSES, ImageDecodingError, decode_image
+from .counting_decoder import CountingDecoder
 from .processing_brivl import BriVLProcessor
-
-logger = logging.getLogger(__name__)
-
-MAX_WORKERS = 255  # of a DataLoader that count apart
 
 
 @dataclass
@@ -37,19 +31,12 @@ class ContrastiveCollator:
 
     processor: BriVLProcessor
     augmentation: Augmentation | None = None
-    # In shared memory, since each DataLoader worker has a copy of the collator; a row each, since += is not atomic.
-    _counts: torch.Tensor = field(
-        default_factory=lambda: torch.zeros(MAX_WORKERS + 1, len(CAUSES), dtype=torch.int64).share_memory_(),
-        init=False,
-        repr=False,
-        compare=False,
-    )
-    _logged: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    _decoder: CountingDecoder = field(default_factory=CountingDecoder, init=False, repr=False, compare=False)
 
     @property
     def bad_images(self) -> Counter[str]:
         """Number of rows left out so far by cause (see `image_decoding.CAUSES`), over all DataLoader workers."""
-        return Counter(dict(zip(CAUSES, self._counts.sum(dim=0).tolist(), strict=True))) + Counter()
+        return self._decoder.bad_images
 
     def __call__(self, rows: Sequence[Mapping[str, object]]) -> dict[str, torch.Tensor]:
         """Return the batch of the B rows whose picture can be decoded.
@@ -88,17 +75,8 @@ class ContrastiveCollator:
         return {"feature_map": torch.stack([torch.as_tensor(row["feature_map"], dtype=torch.float32) for row in rows])}
 
     def _decode(self, row: Mapping[str, object]) -> Image.Image | None:
-        try:
-            image = decode_image(row["image"])
-        except ImageDecodingError as error:
-            worker = get_worker_info()
-            row = 0 if worker is None else 1 + worker.id % MAX_WORKERS
-            self._counts[row, CAUSES.index(error.cause)] += 1
-            if error.cause not in self._logged:
-                self._logged.add(error.cause)
-                logger.warning("Row left out, %s: %s Further ones of this cause are only counted.", error.cause, error)
-            return None
-        if self.augmentation is None:
+        image = self._decoder(row["image"])
+        if image is None or self.augmentation is None:
             return image
         if "boxes" in row and self.augmentation.is_geometric:
             raise ValueError("Rows have boxes, which a moved picture invalidates: use an Augmentation of colours only.")

@@ -64,7 +64,7 @@ def sample_proposals(
     """Returns one dictionary a picture of the S boxes that the head learns from, ground truth among them.
 
     `boxes` (S, 4); `class_labels` (S,) columns of the class logits, background included; `gt_boxes` (S, 4), meaningless
-    for background; and, if the labels have them, `attributes` (S, M) from 0, -1 = none, and all -1 for background.
+    for background; and, if labels and detector have them, `attributes` (S, M) from 0, -1 = none, background has none.
 
     Args:
         proposals: (n, 4) a picture, in the pixels of the labels.
@@ -76,7 +76,8 @@ def sample_proposals(
     """
     samples = []
     for boxes, label in zip(proposals, labels, strict=True):
-        gt_boxes, classes, attributes = label["boxes"].float(), label["class_labels"], label.get("attributes")
+        gt_boxes, classes = label["boxes"].float(), label["class_labels"]
+        attributes = label.get("attributes") if config.num_attributes else None
         _check_range("class_labels", classes, 0, config.num_objects)
         boxes = torch.cat([boxes.float(), gt_boxes])
         overlap = config.roi_iou_threshold
