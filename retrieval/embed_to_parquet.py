@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from transformers import AutoModel, AutoProcessor
 
 from ..data import atomic_file
 from ..processing import ImageDecodingError, decode_image, embed_images, embed_texts
+from ..processing.regions import RegionFeatureExtractor
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +36,9 @@ class EmbedReport:
         return f"{self.rows} embeddings in {self.output}" + (f"; skipped: {skipped}" if skipped else "")
 
 
-def embed_to_parquet(model: str, source: Path, output: Path, *, batch_size: int = 32) -> EmbedReport:
+def embed_to_parquet(
+    model: str, source: Path, output: Path, *, detector: str | None = None, batch_size: int = 32
+) -> EmbedReport:
     """Writes `id` (path below the folder, or the sentence) and `embedding` (d float32, unit length) row by row.
 
     What cannot be embedded is skipped, logged once a cause and counted. The file appears only when it is complete.
@@ -43,18 +47,23 @@ def embed_to_parquet(model: str, source: Path, output: Path, *, batch_size: int 
         model: folder or hub id of a BriVL model.
         source: a folder of pictures (searched recursively), or a UTF-8 text file with one sentence a line.
         output: the Parquet file.
+        detector: folder or hub id of the region detector whose boxes the model looks at (BriVL 1.0), for pictures.
         batch_size: pictures or sentences at a time.
 
     Raises:
         FileNotFoundError: no such source.
-        ValueError: nothing in it can be embedded; nothing is written.
+        ValueError: nothing in it can be embedded, or a detector was given for sentences; nothing is written.
     """
     if not source.exists():
         raise FileNotFoundError(f"There is no {source}: give a folder of pictures or a text file.")
+    if detector is not None and not source.is_dir():
+        raise ValueError(f"A detector finds boxes in pictures, but {source} is a file of sentences; leave it out.")
     encoder, processor = AutoModel.from_pretrained(model).eval(), AutoProcessor.from_pretrained(model)
     report = EmbedReport(output)
     rows = _images(source, report) if source.is_dir() else _sentences(source, report)
     embed = embed_images if source.is_dir() else embed_texts
+    if detector is not None:
+        embed = partial(embed_images, detector=RegionFeatureExtractor.from_pretrained(detector))
     dim = encoder.config.projection_dim
     schema = pa.schema({"id": pa.string(), "embedding": pa.list_(pa.float32(), dim)})
     with atomic_file(output) as unfinished:

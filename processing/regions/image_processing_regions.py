@@ -32,6 +32,8 @@ PREPARATIONS: dict[str, dict[str, Any]] = {
 PREPARATIONS["d2-c4"] = PREPARATIONS["lxmert"] | {"image_mean": [103.53, 116.28, 123.675]}
 PREPARATIONS["d2-fpn"] = PREPARATIONS["d2-c4"] | {"size_divisibility": 32}
 
+MIN_SIDE = 3  # caffe's stem makes nothing of less; a sliver is padded to it
+
 
 class RegionImageProcessorKwargs(ImagesKwargs, total=False):
     """What `RegionImageProcessor` knows beyond transformers' `ImagesKwargs`.
@@ -308,7 +310,7 @@ def _padded_size(
     if pad_size is not None:
         return pad_size
     step = max(size_divisibility, 1)
-    height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
+    height, width = (max(MIN_SIDE, *(image.shape[axis] for image in images)) for axis in (1, 2))
     return SizeDict(height=-(-height // step) * step, width=-(-width // step) * step)
 
 

@@ -97,10 +97,11 @@ def test_picture_does_not_depend_on_its_batch(variant):
 @pytest.mark.parametrize(
     ("size", "expected"), [((1, 1), (32, 32)), ((10_000, 40), (1, 64)), ((40, 10_000), (64, 1)), ((10_000, 1), (1, 64))]
 )
-def test_extreme_shapes_keep_a_pixel_a_side(variant, size, expected):
+def test_extreme_shapes_keep_a_pixel_a_side_and_are_padded_to_three(variant, size, expected):
     batch = small(variant, size_divisibility=0)(noise(*size), return_tensors="pt")
-    assert batch["pixel_values"].shape == (1, 3, *expected)
+    assert batch["pixel_values"].shape == (1, 3, max(expected[0], 3), max(expected[1], 3))
     assert batch["pixel_values"].isfinite().all()
+    assert batch["pixel_mask"].sum() == expected[0] * expected[1]
     assert batch["image_scales"].gt(0).all()
 
 
@@ -272,17 +273,16 @@ def test_detections_equal_detectron2(case, variant, index):
     torch.testing.assert_close(found["boxes"], golden[f"det_boxes_resized.{index}"], atol=5e-4, rtol=0)
 
 
-@pytest.fixture(scope="module")
-def tiny_detector():
+def tiny_detector(variant):
     torch.manual_seed(0)
     tiny = {"depth": 50, "stem_channels": 4, "bottleneck_channels": 4, "res2_channels": 16, "post_nms_top_n": 20}
     tiny |= {"id2label": {0: "cat", 1: "dog", 2: "kite"}, "num_objects": 3}
-    return RegionDetector(RegionDetectorConfig.from_variant("d2-c4", tiny)).eval()
+    return RegionDetector(RegionDetectorConfig.from_variant(variant, tiny)).eval()
 
 
-def test_object_detection_pipeline_gives_named_boxes(tiny_detector):
+def test_object_detection_pipeline_gives_named_boxes():
     processor = small("d2-c4", size={"shortest_edge": 120, "longest_edge": 200})
-    detect = pipeline("object-detection", model=tiny_detector, image_processor=processor)
+    detect = pipeline("object-detection", model=tiny_detector("d2-c4"), image_processor=processor)
     found = detect(noise(40, 30), threshold=0.1)
     assert found
     assert {each["label"] for each in found} <= {"cat", "dog", "kite"}
@@ -297,10 +297,11 @@ def test_boxes_of_which_nothing_is_inside_are_left_out():
     assert found["scores"].tolist() == pytest.approx([0.8])
 
 
-@pytest.mark.parametrize("size", [(1, 1), (10_000, 40), (40, 10_000)])
-def test_detector_reads_extreme_shapes(tiny_detector, size):
-    processor = small("d2-c4")
-    outputs = tiny_detector(**processor(noise(*size), return_tensors="pt"))
+@pytest.mark.parametrize("variant", ["bua", "d2-c4", "d2-fpn", "lxmert"])
+@pytest.mark.parametrize("size", [(1, 1), (10_000, 40), (40, 10_000), (10_000, 1)])
+def test_detector_reads_extreme_shapes(variant, size):
+    processor = small(variant)
+    outputs = tiny_detector(variant)(**processor(noise(*size), return_tensors="pt"))
     assert outputs.image_sizes.tolist() == [[pytest.approx(size[1]), pytest.approx(size[0])]]
     found = processor.post_process_object_detection(outputs, threshold=0.0)[0]
     assert found["boxes"].isfinite().all()
