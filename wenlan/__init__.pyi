@@ -10,6 +10,13 @@ from .modeling_brivl import (
     MomentumQueueCallback,
 )
 from .processing import BriVLImageProcessor, BriVLProcessor, ContrastiveCollator
+from .processing.regions import (
+    RegionDetector,
+    RegionDetectorConfig,
+    RegionFeatureExtractor,
+    RegionImageProcessor,
+    RegionOutput,
+)
 
 __version__: str
 
@@ -25,6 +32,11 @@ __all__ = [
     "BriVLVisionModel",
     "ContrastiveCollator",
     "MomentumQueueCallback",
+    "RegionDetector",
+    "RegionDetectorConfig",
+    "RegionFeatureExtractor",
+    "RegionImageProcessor",
+    "RegionOutput",
     "__version__",
     "load_emoji7",
     "read_pairs",

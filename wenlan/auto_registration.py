@@ -1,4 +1,4 @@
-"""Makes transformers' Auto classes and pipelines know BriVL.
+"""Makes transformers' Auto classes and pipelines know BriVL and the region detector.
 
 The registrations run when transformers first loads its Auto modules, not when wenlan is imported: loading them, torch's
 compiler and the model classes takes seconds that a program without models need not spend.
@@ -11,8 +11,9 @@ from wrapt import register_post_import_hook
 
 def _register_configs(module: ModuleType) -> None:
     from .modeling_brivl.configuration_brivl import BriVLConfig, BriVLTextConfig, BriVLVisionConfig
+    from .processing.regions.configuration_region_detector import RegionDetectorConfig
 
-    for config in (BriVLConfig, BriVLTextConfig, BriVLVisionConfig):
+    for config in (BriVLConfig, BriVLTextConfig, BriVLVisionConfig, RegionDetectorConfig):
         module.AutoConfig.register(config.model_type, config, exist_ok=True)
 
 
@@ -21,20 +22,27 @@ def _register_models(module: ModuleType) -> None:
     from .modeling_brivl.modeling_brivl import BriVLModel
     from .modeling_brivl.pretraining_brivl import BriVLForPreTraining
     from .modeling_brivl.towers_brivl import BriVLTextModel, BriVLVisionModel
+    from .processing.regions.configuration_region_detector import RegionDetectorConfig
+    from .processing.regions.modeling_region_detector import RegionDetector
 
     module.AutoModel.register(BriVLConfig, BriVLModel, exist_ok=True)
     module.AutoModel.register(BriVLTextConfig, BriVLTextModel, exist_ok=True)
     module.AutoModel.register(BriVLVisionConfig, BriVLVisionModel, exist_ok=True)
     module.AutoModelForPreTraining.register(BriVLConfig, BriVLForPreTraining, exist_ok=True)
     module.AutoModelForZeroShotImageClassification.register(BriVLConfig, BriVLModel, exist_ok=True)
+    module.AutoModel.register(RegionDetectorConfig, RegionDetector, exist_ok=True)
+    module.AutoModelForObjectDetection.register(RegionDetectorConfig, RegionDetector, exist_ok=True)
 
 
 def _register_image_processor(module: ModuleType) -> None:
     from .modeling_brivl.configuration_brivl import BriVLConfig
     from .processing.image_processing_brivl import BriVLImageProcessor
+    from .processing.regions.configuration_region_detector import RegionDetectorConfig
+    from .processing.regions.image_processing_regions import RegionImageProcessor
 
-    processors = {"torchvision": BriVLImageProcessor}
-    module.AutoImageProcessor.register(BriVLConfig, image_processor_classes=processors, exist_ok=True)
+    for config, processor in ((BriVLConfig, BriVLImageProcessor), (RegionDetectorConfig, RegionImageProcessor)):
+        processors = {"torchvision": processor}
+        module.AutoImageProcessor.register(config, image_processor_classes=processors, exist_ok=True)
 
 
 def _register_processor(module: ModuleType) -> None:
@@ -53,7 +61,7 @@ def _register_tokenizer(module: ModuleType) -> None:
 
 
 def register_on_import() -> None:
-    """Registers BriVL with each Auto module as soon as transformers has loaded it."""
+    """Registers BriVL and the region detector with each Auto module as soon as transformers has loaded it."""
     for name, hook in {
         "configuration_auto": _register_configs,
         "modeling_auto": _register_models,

@@ -72,7 +72,7 @@ class RegionDetectorConfig(PreTrainedConfig):
         caffe_stem_pool: max-pool of the stem without padding, in ceil mode; else padding 1.
         stride_in_1x1: the stride of a block is in its first 1x1 convolution (MSRA weights); else in its 3x3.
         timm_out_indices: which feature maps of the timm model are used, fine to coarse. Without a pyramid the last one.
-        frozen_backbone: beginnings of the names of the backbone's weights that never train, such as ["stem", "res2"] or
+        frozen_backbone: modules of the backbone that never train, such as ["stem", "res2"] or, of a timm model,
             ["conv_stem", "bn1", "blocks.0"].
         fpn_channels: width of the feature pyramid; None takes the last feature map alone (C4).
         head: "res5" (the last ResNet stage on every pooled box) or "fc" (fully connected layers).

@@ -113,9 +113,9 @@ class RegionDetector(PreTrainedModel):
         return (model, info) if with_info else model
 
     def _freeze(self) -> None:
-        beginnings = tuple(self.config.frozen_backbone)
+        parts = tuple(f"{part}." for part in self.config.frozen_backbone)
         for name, parameter in self.backbone.named_parameters():
-            if beginnings and name.removeprefix("bottom_up.").removeprefix("body.").startswith(beginnings):
+            if name.removeprefix("bottom_up.").removeprefix("body.").startswith(parts):
                 parameter.requires_grad_(False)
 
     @torch.no_grad()

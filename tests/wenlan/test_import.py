@@ -22,7 +22,7 @@ print(time.perf_counter() - start)
 
 CHECK = """
 from transformers import AutoConfig, AutoModel, AutoModelForPreTraining, AutoModelForZeroShotImageClassification
-from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
+from transformers import AutoImageProcessor, AutoModelForObjectDetection, AutoProcessor, AutoTokenizer
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
@@ -37,6 +37,10 @@ assert AutoModel._model_mapping[CONFIG_MAPPING["brivl_vision_model"]].__name__ =
 assert PROCESSOR_MAPPING[config].__name__ == "BriVLProcessor"
 assert IMAGE_PROCESSOR_MAPPING[config]["torchvision"].__name__ == "BriVLImageProcessor"
 assert TOKENIZER_MAPPING[config].__name__ == "BertTokenizer"
+detector = CONFIG_MAPPING["wenlan_region_detector"]
+assert AutoModelForObjectDetection._model_mapping[detector].__name__ == "RegionDetector"
+assert AutoModel._model_mapping[detector].__name__ == "RegionDetector"
+assert IMAGE_PROCESSOR_MAPPING[detector]["torchvision"].__name__ == "RegionImageProcessor"
 """
 ENTRY_POINTS = (
     "BertModel",
@@ -54,8 +58,8 @@ TRANSFORMERS_FIRST = ["\n".join([*reversed(pair), CHECK]) for pair in IMPORTS]
 AFTER_WENLAN = f"import wenlan\n{CHECK}"
 FIRST_IMPORTS = [
     f"import wenlan.{room}.{path.stem}"
-    for room in ("modeling_brivl", "processing")
-    for path in sorted((ROOT / room).glob("[!_]*.py"))
+    for room in ("modeling_brivl", "processing", "processing.regions")
+    for path in sorted((ROOT / room.replace(".", "/")).glob("[!_]*.py"))
 ]
 MISSING = "import wenlan.no_such_module"
 ALL_NAMES = f"""
