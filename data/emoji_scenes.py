@@ -211,7 +211,7 @@ def _encoded_rows(**options: int | str) -> Iterator[dict]:
 
 
 @cache
-def _hash_of_sources() -> str:
+def hash_of_sources() -> str:
     """Changes with whatever may change a picture or a text, so that no old row comes out of the cache."""
     import numpy as np
     import PIL
@@ -225,7 +225,7 @@ def _hash_of_sources() -> str:
 
 
 def _fingerprint(options: dict[str, int | str]) -> str:
-    return hashlib.sha256(f"{sorted(options.items())} {_hash_of_sources()}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{sorted(options.items())} {hash_of_sources()}".encode()).hexdigest()[:16]
 
 
 def _check_split(split: str) -> None:
@@ -239,6 +239,7 @@ __all__ = [
     "SPLIT_SIZES",
     "generate_scene",
     "generate_scenes",
+    "hash_of_sources",
     "load_emoji_scenes",
     "scene_features",
     "scene_seed",

@@ -47,7 +47,7 @@ def draw_object(category_id: int, style: str, *, side: int, flipped: bool, angle
     Args:
         category_id: the class.
         style: one of `styles_of_class(category_id)`.
-        side: its longest side in pixels.
+        side: its longest side in pixels. (The last cut may take a faint row off, so that it has one less: rarely.)
         flipped: mirrored, left to right.
         angle: degrees counter-clockwise.
     """

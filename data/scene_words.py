@@ -1,6 +1,7 @@
 """The words of EmojiScenes in the paper's seven languages: 128 classes, ten background colours, four attributes.
 
-A class is a detector concept of emoji7; its id is its position among them, sorted by code point.
+A class is a detector concept of emoji7; its id is its position among them, sorted as the strings of code points that
+name them there.
 """
 
 from dataclasses import dataclass
