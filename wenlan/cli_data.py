@@ -1,4 +1,4 @@
-"""The commands of `wenlan data`: look at image-text pairs before a model is trained on them."""
+"""The commands of `wenlan data`: look at image-text pairs before a model is trained on them, or draw some."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,9 +6,12 @@ from typing import Annotated
 import typer
 
 from .cli_clean import clean
+from .cli_scenes import scenes
 from .short_errors import short_errors
 
-data_app = typer.Typer(help="Report on image-text pairs before training, and clean them.", no_args_is_help=True)
+data_app = typer.Typer(
+    help="Report on image-text pairs before training, clean them, or draw some.", no_args_is_help=True
+)
 
 
 @data_app.command()
@@ -47,5 +50,6 @@ def report(
 
 
 data_app.command()(clean)
+data_app.command()(scenes)
 
 __all__ = ["data_app"]
