@@ -1,4 +1,5 @@
 from .augmentation import Augmentation
+from .brivl_boxes import find_brivl_boxes
 from .character_vocabulary import build_character_tokenizer
 from .contrastive_collator import ContrastiveCollator
 from .detection_augmentation import DetectionAugmentation
@@ -22,4 +23,5 @@ __all__ = [
     "decode_image",
     "embed_images",
     "embed_texts",
+    "find_brivl_boxes",
 ]
