@@ -67,6 +67,7 @@ def load_emoji_scenes(
 
     >>> scenes = load_emoji_scenes("test", 2)
     >>> scenes[0]["captions"]["en"][0]
+    'Picture of racing car and key ×3, yellow background.'
     """
     from datasets import Dataset, NamedSplit
 

@@ -37,7 +37,7 @@ def _art(category_id: int, style: str) -> "Image":
     from PIL import Image
 
     image = Image.open(io.BytesIO(_encoded_art(style)[SCENE_CLASSES[category_id].concept])).convert("RGBA")
-    # Premultiplied, so that turning and scaling mix no colour of transparent pixels in.
+    # Premultiplied by its alpha here, once, and not again each time that it is turned and scaled.
     return image.crop(image.getchannel("A").getbbox()).convert("RGBa")
 
 

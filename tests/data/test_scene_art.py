@@ -53,7 +53,7 @@ def test_angle_turns_the_object_counter_clockwise():
 
 
 def test_edges_hold_no_dark_fringe():
-    """Colour of transparent pixels must not leak in: a white envelope stays light where it fades."""
+    """No colour of transparent pixels leaks in: an egg stays as light where it fades."""
     image = np.asarray(draw_object(CLASS_NAMES["en"].index("egg"), "noto", side=30, flipped=False, angle=10.0)).astype(
         int
     )
