@@ -88,10 +88,8 @@ def _to_array(fields: dict[Any, Any]) -> Any:
     fields = {key.decode() if isinstance(key, bytes) else key: item for key, item in fields.items()}
     if fields.get("nd") is not True:
         return fields
-    if fields.get("kind", b"") not in (b"", ""):
-        raise ValueError("an array of objects or of records")
-    kind = fields["type"].decode() if isinstance(fields["type"], bytes) else fields["type"]
-    dtype = np.dtype(kind)
+    kind = fields["type"]
+    dtype = np.dtype(kind.decode() if isinstance(kind, bytes) else kind)
     if dtype.hasobject:
         raise ValueError("an array of objects")
     return np.frombuffer(fields["data"], dtype).reshape(fields["shape"])

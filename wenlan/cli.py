@@ -8,6 +8,7 @@ import typer
 from .cli_convert import convert_app
 from .cli_data import data_app
 from .cli_export import export_app
+from .cli_regions import extract_regions, import_regions
 from .short_errors import short_errors
 
 app = typer.Typer(
@@ -19,6 +20,8 @@ app = typer.Typer(
 app.add_typer(convert_app, name="convert")
 app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")
+app.command()(extract_regions)
+app.command()(import_regions)
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 ModelFolder = Annotated[str, typer.Argument(help="Folder or hub id of a BriVL model.")]
