@@ -1,0 +1,165 @@
+"""Weights of detectors from files of others, of which nothing is ever run: .pth, .safetensors, and detectron2's .pkl.
+
+The model zoo of detectron2 pickles numpy arrays. They are rebuilt here by classes of ours that take a type code, a
+shape and bytes; no function of numpy, and none of anything else, can be reached from such a file.
+"""
+
+import io
+import pickle
+import re
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+MAX_BYTES = 4 * 2**30  # the largest detectors have about 1 GB
+WRAPPERS = ("model", "state_dict", "model_state", "blobs")
+NUMBER = re.compile(r"[fiub][1248]")
+
+
+class _DataType:
+    """A numpy dtype of plain numbers."""
+
+    def __init__(self, code: str | bytes, align: bool = False, copy: bool = False) -> None:
+        self.code = code.decode("ascii") if isinstance(code, bytes) else code
+        self.order = "="
+        if not NUMBER.fullmatch(self.code):
+            raise pickle.UnpicklingError(f"it holds an array of {self.code!r}, not of numbers")
+
+    def __setstate__(self, state: tuple) -> None:
+        self.order = "=" if state[1] == "|" else state[1]
+
+    def read(self, raw: bytes | str, shape: tuple[int, ...], order: str) -> np.ndarray:
+        raw = raw.encode("latin1") if isinstance(raw, str) else raw  # as Python 2 wrote it
+        values = np.frombuffer(raw, np.dtype(self.order + self.code)).reshape(shape, order=order)
+        return values.astype(self.code)  # in the order of this machine, writable
+
+
+class _Array:
+    """A numpy array, filled by the pickle's BUILD."""
+
+    values: np.ndarray | None = None
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, dtype, is_fortran, raw = state
+        self.values = dtype.read(raw, shape, "F" if is_fortran else "C")
+
+
+def _reconstruct(kind: type, shape: tuple[int, ...], code: bytes) -> _Array:
+    return _Array()
+
+
+def _from_buffer(buffer: bytes, dtype: _DataType, shape: tuple[int, ...], order: str) -> _Array:
+    array = _Array()
+    array.values = dtype.read(bytes(buffer), shape, order)
+    return array
+
+
+def _scalar(dtype: _DataType, raw: bytes | str) -> float | int | bool:
+    return dtype.read(raw, (), "C").item()
+
+
+def _encode(text: str, encoding: str = "latin1") -> bytes:
+    return text.encode("latin1")
+
+
+def _no_bytes() -> bytes:
+    return b""
+
+
+ADMITTED = {
+    ("__builtin__", "bytes"): _no_bytes,  # how protocol 2 writes those of an empty array
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _DataType,
+    ("_codecs", "encode"): _encode,
+    ("collections", "OrderedDict"): OrderedDict,
+}
+for _package in ("numpy.core", "numpy._core"):  # before and since numpy 2
+    ADMITTED[f"{_package}.multiarray", "_reconstruct"] = _reconstruct
+    ADMITTED[f"{_package}.multiarray", "scalar"] = _scalar
+    ADMITTED[f"{_package}.numeric", "_frombuffer"] = _from_buffer
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) not in ADMITTED:
+            raise pickle.UnpicklingError(f"it refers to {module}.{name}, which could run code")
+        return ADMITTED[module, name]
+
+
+def read_array_pickle(path: Path) -> object:
+    """Returns what a pickle of numpy arrays and plain containers holds, the arrays as tensors.
+
+    Raises:
+        ValueError: for a pickle that refers to anything else, of which nothing is run, and for a damaged file.
+    """
+    try:
+        content = _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a damaged pickle raises anything
+        raise ValueError(f"{path} is no pickle of numpy arrays; nothing of it was run: {error}") from error
+    return _tensors(content)
+
+
+def _tensors(value: object) -> object:
+    if isinstance(value, _Array):
+        return torch.from_numpy(value.values)
+    if isinstance(value, Mapping):
+        return {key: _tensors(item) for key, item in value.items()}
+    return value
+
+
+def read_detector_weights(path: Path) -> dict[str, Tensor]:
+    """Returns the state dict in a file, without the wrapper that trainers put around it; other entries are left out.
+
+    Args:
+        path: .safetensors; .pkl as in the model zoo of detectron2; anything else as `torch.save` writes it.
+
+    Raises:
+        FileNotFoundError: for no such file.
+        ValueError: for a file that could run code, is damaged, too large, or holds no tensors by name.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"No such file of weights: {path}")
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path} has {path.stat().st_size:,} bytes; a detector has at most {MAX_BYTES:,}.")
+    if path.suffix == ".safetensors":
+        content = _load(path, lambda: load_file(path))
+    elif path.suffix == ".pkl":
+        content = read_array_pickle(path)
+    else:
+        options = {"map_location": "cpu", "weights_only": True, "mmap": zipfile.is_zipfile(path)}
+        content = _load(path, lambda: torch.load(path, **options))
+    for wrapper in WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path} holds a {type(content).__name__}, not the state dict of a detector.")
+    weights = {str(key).removeprefix("module."): item for key, item in content.items() if isinstance(item, Tensor)}
+    if not weights:
+        raise ValueError(f"{path} holds no tensors by name; its first keys: {', '.join(map(str, [*content][:5]))}.")
+    return weights
+
+
+def _load(path: Path, load: Callable[[], object]) -> object:
+    try:
+        return load()
+    except (PermissionError, MemoryError):
+        raise
+    except Exception as error:  # bytes that are no checkpoint raise anything
+        code = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason = f"it refers to {code[1]}, which could run code" if code else type(error).__name__
+        raise ValueError(
+            f"{path} is no readable checkpoint, nothing of it was run: {reason}. "
+            "Save the state dict alone, best as .safetensors; if it may be cut, compare its "
+            f"{path.stat().st_size:,} bytes with the original."
+        ) from error
+
+
+__all__ = ["read_array_pickle", "read_detector_weights"]
