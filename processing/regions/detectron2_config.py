@@ -117,7 +117,13 @@ def detector_fields(preset: str, cfg: Mapping[str, Any]) -> dict[str, Any]:
             "The preset lxmert needs --config: how pictures are resized and normalised, and the weights of the box "
             "regression, are only in the config.yaml beside the checkpoint."
         )
-    cfg = _sections_in_model(cfg)
+    try:
+        return _read_fields(preset, _sections_in_model(cfg))
+    except (TypeError, AttributeError, LookupError) as error:
+        raise ValueError(f"a setting of the configuration has another form than in detectron2: {error!r}") from error
+
+
+def _read_fields(preset: str, cfg: Mapping[str, Any]) -> dict[str, Any]:
     _refuse_what_is_not_here(preset, cfg)
     fields = {
         name: value

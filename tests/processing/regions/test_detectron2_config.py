@@ -147,6 +147,21 @@ def test_setting_that_would_change_the_result_is_refused_by_name(preset, path, v
         detector_fields(preset, setting(path, value))
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("MODEL", [1]),
+        ("MODEL.RPN.CONV_DIMS", 3),
+        ("MODEL.BUA.EXTRACTOR.MODE", 7),
+        ("MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS", []),
+        ("MODEL.BACKBONE.FREEZE_AT", "two"),
+    ],
+)
+def test_setting_of_another_form_is_a_short_error(path, value):
+    with pytest.raises(ValueError, match="has another form than in detectron2"):
+        detector_fields("bua", setting(path, value))
+
+
 def test_all_reasons_are_in_one_message():
     cfg = {"MODEL": {"RESNETS": {"NUM_GROUPS": 32, "NORM": "GN"}}}
     with pytest.raises(ValueError, match=r"NUM_GROUPS is 32, not 1\n.*NORM is 'GN', not 'BN' or"):
