@@ -38,4 +38,30 @@ def brivl(
         )
 
 
+@convert_app.command()
+def regions(
+    checkpoint: Annotated[Path, typer.Option(help="The detector's file: .pth, .bin, .safetensors, or .pkl.")],
+    output: Annotated[Path, typer.Option(help="Folder to write; it must not exist yet.")],
+    preset: Annotated[str, typer.Option(help="What it is: bua, d2-c4, d2-fpn or lxmert.")],
+    config: Annotated[
+        Path | None,
+        typer.Option(help="The YAML it was trained with; needed where pixel scale or stride are not the usual."),
+    ] = None,
+    class_names: Annotated[Path | None, typer.Option(help="Text file with the name of a class a line.")] = None,
+    attribute_names: Annotated[Path | None, typer.Option(help="Text file with that of an attribute a line.")] = None,
+) -> None:
+    """Converts a Faster R-CNN of bottom-up attention, detectron2 or LXMERT, and checks the result."""
+    from .training_scripts.convert_regions import convert_regions
+
+    with short_errors():
+        convert_regions(
+            checkpoint,
+            output,
+            preset=preset,
+            config_file=config,
+            class_names=class_names,
+            attribute_names=attribute_names,
+        )
+
+
 __all__ = ["convert_app"]
