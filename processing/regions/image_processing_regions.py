@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ class RegionImageProcessorKwargs(ImagesKwargs, total=False):
 
     Attributes:
         do_flip_channel_order: blue first. `image_mean` and `image_std` are then in that order too.
-        resize_style: "opencv" (normalised float32, no smoothing, one exact scale) or "pillow" (uint8, then normalised).
+        resize_style: "opencv" (floats, no smoothing, one exact scale) or "pillow" (uint8, smoothed).
         size_divisibility: the padded height and width are multiples of it; 0 or 1 pads to the largest picture only.
         max_attributes: attributes of a box that are kept.
         nms_threshold: overlap from which the worse of two detections of a class goes.
@@ -69,8 +70,8 @@ class RegionBatch(BatchFeature):
 class RegionImageProcessor(TorchvisionBackend):
     """Resized, normalised and padded `pixel_values` with their mask and scales, and `labels` when boxes are given.
 
-    The defaults are those of bottom-up attention (BUA): blue first, the mean subtracted before the resize, the shorter
-    side 600 pixels unless the longer one would pass 1000. `from_variant` has those of the other detectors. A timm
+    The defaults are those of bottom-up attention (BUA): blue first, resized as OpenCV does, the shorter side 600 pixels
+    unless the longer one would pass 1000. `from_variant` has those of the other detectors. A timm
     backbone reads red first and values of 0..1:
 
     ```python
@@ -288,20 +289,32 @@ class RegionImageProcessor(TorchvisionBackend):
         self, image: Tensor, *, do_flip_channel_order: bool, do_resize: bool, resize_style: str, **kwargs: object
     ) -> tuple[Tensor, tuple[float, float]]:
         # One at a time: a picture's numbers never depend on its batch.
-        size, scales = kwargs["size"], (1.0, 1.0)
+        edges = (kwargs["size"].shortest_edge, kwargs["size"].longest_edge)
+        normalize = partial(self._normalize, **kwargs)
         if do_flip_channel_order:
             image = image.flip(0)
-        if do_resize and resize_style == "pillow":
-            edges = (size.shortest_edge, size.longest_edge)
-            image, scales = resize_like_pillow(image, *edges, resample=kwargs["resample"])
+        if not do_resize:
+            return normalize(image), (1.0, 1.0)
+        if resize_style == "opencv":
+            return resize_like_opencv(image, *edges, to_floats=normalize)
+        image, scales = resize_like_pillow(image, *edges, resample=kwargs["resample"])
+        return normalize(image), scales
+
+    def _normalize(
+        self,
+        image: Tensor,
+        *,
+        do_rescale: bool,
+        rescale_factor: float,
+        do_normalize: bool,
+        image_mean: Sequence[float],
+        image_std: Sequence[float],
+        **kwargs: object,
+    ) -> Tensor:
         image = image.to(torch.float32)
-        if kwargs["do_rescale"]:
-            image = self.rescale(image, kwargs["rescale_factor"])
-        if kwargs["do_normalize"]:
-            image = self.normalize(image, kwargs["image_mean"], kwargs["image_std"])
-        if do_resize and resize_style == "opencv":
-            image, scales = resize_like_opencv(image, size.shortest_edge, size.longest_edge)
-        return image, scales
+        if do_rescale:
+            image = self.rescale(image, rescale_factor)
+        return self.normalize(image, image_mean, image_std) if do_normalize else image
 
 
 def _padded_size(

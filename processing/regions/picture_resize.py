@@ -1,14 +1,16 @@
 """Pictures at the size the detectors were trained for, by the two roads of their authors.
 
-*OpenCV's road* (caffe, bottom-up attention): bilinear on float32 without smoothing, one scale for both axes, also where
+*OpenCV's road* (caffe, bottom-up attention): bilinear on floats without smoothing, one scale for both axes, also where
 the rounded size is not exactly that much larger. *Pillow's road* (detectron2): bilinear on uint8 with smoothing.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from torch import Tensor
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -27,12 +29,15 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def resize_like_opencv(image: torch.Tensor, shortest: int, longest: int) -> tuple[torch.Tensor, tuple[float, float]]:
+def resize_like_opencv(
+    image: Tensor, shortest: int, longest: int, *, to_floats: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, tuple[float, float]]:
     """Returns the picture with its shorter side `shortest`, or less if its longer side would pass `longest`.
 
     Args:
-        image: (C, h, w) float32.
+        image: (C, h, w) of any type.
         shortest, longest: pixels.
+        to_floats: what is done to the pixels before they are interpolated: the original subtracts the mean there.
 
     Returns:
         The picture (C, H, W), at least 1 pixel a side; the scales of y and x, the same unless a side would vanish.
@@ -43,18 +48,32 @@ def resize_like_opencv(image: torch.Tensor, shortest: int, longest: int) -> tupl
     scale = shortest / min(height, width)
     if round(scale * max(height, width)) > longest:
         scale = longest / max(height, width)
-    # Python rounds half to even, as OpenCV does. A side that rounds to nothing keeps one pixel and its own scale.
-    sides = [max(round(side * scale), 1) for side in (height, width)]
-    scales = [scale if round(side * scale) else 1 / side for side in (height, width)]
-    # Only this operator takes the scale as given: the functions above it derive another one from the rounded size.
-    # In float32 its sampling positions would be off by 1e-5 of a pixel, and the values by up to 1e-3.
-    resized = torch.ops.aten.upsample_bilinear2d(image[None].double(), sides, False, *scales)[0]
-    return resized.to(image.dtype), tuple(scales)
+    # A side that rounds to nothing keeps one pixel and its own scale.
+    scales = tuple(scale if round(side * scale) else 1 / side for side in (height, width))
+    top, bottom, down = _neighbours(height, scales[0], image.device)
+    left, right, across = _neighbours(width, scales[1], image.device)
+    # Four pictures of the new size: a large one is never copied as floats.
+    corners = [
+        image.index_select(1, rows).index_select(2, columns) for rows in (top, bottom) for columns in (left, right)
+    ]
+    upper_left, upper_right, lower_left, lower_right = map(to_floats, corners)
+    upper, lower = upper_left.lerp(upper_right, across), lower_left.lerp(lower_right, across)
+    return upper.lerp(lower, down[:, None]), scales
+
+
+def _neighbours(side: int, scale: float, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns, for each pixel of the resized side, the two pixels it lies between and its share of the second."""
+    count = round(side * scale)  # half to even, as OpenCV rounds
+    # A step is 1 / scale, not side / count; float32 would be off by 1e-5 of a pixel, and the colours by up to 1e-3.
+    positions = (torch.arange(count, dtype=torch.float64, device=device) + 0.5) / scale - 0.5
+    positions = positions.clamp(0, side - 1)
+    near = positions.floor().long()
+    return near, (near + 1).clamp(max=side - 1), (positions - near).float()
 
 
 def resize_like_pillow(
-    image: torch.Tensor, shortest: int, longest: int, *, resample: int
-) -> tuple[torch.Tensor, tuple[float, float]]:
+    image: Tensor, shortest: int, longest: int, *, resample: int
+) -> tuple[Tensor, tuple[float, float]]:
     """Returns the picture with its shorter side `shortest`, or less if its longer side would pass `longest`.
 
     Args:

@@ -3,7 +3,7 @@ import pytest
 import torch
 from golden_regions import read_config, read_tensors
 from PIL import Image
-from transformers import pipeline
+from transformers import AutoImageProcessor, pipeline
 from transformers.utils import ModelOutput
 from wenlan.processing.regions import RegionDetector, RegionDetectorConfig
 from wenlan.processing.regions.image_processing_regions import RegionImageProcessor
@@ -161,6 +161,15 @@ def test_saved_and_loaded_gives_the_same_bits(tmp_path):
         assert torch.equal(before[key], after[key])
 
 
+def test_auto_class_opens_the_folder_of_a_detector(tmp_path):
+    tiny_detector("d2-fpn").save_pretrained(tmp_path)
+    processor = small("d2-fpn")
+    processor.save_pretrained(tmp_path)
+    loaded = AutoImageProcessor.from_pretrained(tmp_path)
+    assert type(loaded) is RegionImageProcessor
+    assert loaded.to_dict() == processor.to_dict()
+
+
 def test_half_precision_leaves_scales_and_boxes_alone():
     annotation = {"image_id": 1, "annotations": [{"bbox": [0.1, 0.1, 5.3, 5.7], "category_id": 1}]}
     batch = small()(noise(40, 30), annotation, return_tensors="pt").to(torch.bfloat16)
@@ -280,9 +289,10 @@ def tiny_detector(variant):
     return RegionDetector(RegionDetectorConfig.from_variant(variant, tiny)).eval()
 
 
-def test_object_detection_pipeline_gives_named_boxes():
-    processor = small("d2-c4", size={"shortest_edge": 120, "longest_edge": 200})
-    detect = pipeline("object-detection", model=tiny_detector("d2-c4"), image_processor=processor)
+def test_object_detection_pipeline_gives_named_boxes(tmp_path):
+    tiny_detector("d2-c4").save_pretrained(tmp_path)
+    small("d2-c4", size={"shortest_edge": 120, "longest_edge": 200}).save_pretrained(tmp_path)
+    detect = pipeline("object-detection", model=str(tmp_path))
     found = detect(noise(40, 30), threshold=0.1)
     assert found
     assert {each["label"] for each in found} <= {"cat", "dog", "kite"}
