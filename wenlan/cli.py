@@ -7,6 +7,7 @@ import typer
 
 from .cli_convert import convert_app
 from .cli_data import data_app
+from .cli_draw import draw_regions
 from .cli_export import export_app
 from .cli_regions import extract_regions, import_regions
 from .short_errors import short_errors
@@ -20,6 +21,7 @@ app = typer.Typer(
 app.add_typer(convert_app, name="convert")
 app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")
+app.command()(draw_regions)
 app.command()(extract_regions)
 app.command()(import_regions)
 
@@ -48,6 +50,17 @@ def pretrain_brivl(
 ) -> None:
     """Pre-trains BriVL from a recipe; further options such as --learning_rate 1e-4 override its fields."""
     from .training_scripts.pretrain_brivl import main
+
+    with short_errors():
+        main([recipe, *context.args])
+
+
+@app.command("train-detector", context_settings=PASS_ON)
+def train_detector(
+    context: typer.Context, recipe: Annotated[str, typer.Argument(help="Recipe file or name, e.g. detector_tiny.")]
+) -> None:
+    """Trains a region detector from a recipe; further options such as --max_steps 100 override its fields."""
+    from .training_scripts.train_detector import main
 
     with short_errors():
         main([recipe, *context.args])
@@ -88,13 +101,16 @@ def embed(
     model: ModelFolder,
     source: Annotated[Path, typer.Argument(help="A folder of pictures, or a text file with one sentence a line.")],
     output: Annotated[Path, typer.Option(help="The Parquet file to write.")],
+    detector: Annotated[
+        str | None, typer.Option(help="Folder or hub id of a region detector: BriVL 1.0 looks at its boxes.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Pictures or sentences at a time.")] = 32,
 ) -> None:
     """Writes the embeddings of pictures or sentences to a Parquet file with the columns `id` and `embedding`."""
     from .retrieval import embed_to_parquet
 
     with short_errors():
-        typer.echo(embed_to_parquet(model, source, output, batch_size=batch_size))
+        typer.echo(embed_to_parquet(model, source, output, detector=detector, batch_size=batch_size))
 
 
 __all__ = ["app"]
