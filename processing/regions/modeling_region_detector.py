@@ -11,7 +11,6 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import FrozenBatchNorm2d
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
@@ -21,7 +20,7 @@ from .configuration_region_detector import RegionDetectorConfig
 from .detection_losses import head_losses, rpn_losses, sample_proposals
 from .feature_pyramid import TimmBackbone, build_backbone
 from .region_proposals import RegionProposalNetwork
-from .resnet_backbone import Bottleneck, ConvNorm
+from .resnet_backbone import ConvNorm
 from .roi_heads import RoiHeads
 
 
@@ -132,14 +131,6 @@ class RegionDetector(PreTrainedModel):
                 init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             init.normal_(module.weight, std=std)
-        elif isinstance(module, FrozenBatchNorm2d):
-            init.ones_(module.weight)
-            init.zeros_(module.bias)
-            init.zeros_(module.running_mean)
-            init.ones_(module.running_var)
-        elif isinstance(module, Bottleneck):
-            # Unnormalised residuals would double the activations in each of 16 to 33 blocks.
-            init.constant_(module.conv3.norm.weight, 0.2)
 
     def _outputs(self) -> tuple[nn.Module, ...]:
         head, predictor = self.proposal_generator.rpn_head, self.roi_heads.box_predictor

@@ -72,6 +72,8 @@ class Bottleneck(nn.Module):
             bottleneck_channels, bottleneck_channels, 3, eps, stride=stride_3x3, padding=dilation, dilation=dilation
         )
         self.conv3 = ConvNorm(bottleneck_channels, out_channels, 1, eps)
+        # Where no weights are loaded: unnormalised residuals would double the activations in each of 16 to 33 blocks.
+        nn.init.constant_(self.conv3.norm.weight, 0.2)
         changes_width = in_channels != out_channels
         self.shortcut = ConvNorm(in_channels, out_channels, 1, eps, stride=stride) if changes_width else None
 
@@ -80,7 +82,7 @@ class Bottleneck(nn.Module):
         shortcut = x if self.shortcut is None else self.shortcut(x)
         x = F.relu_(self.conv1(x))
         x = F.relu_(self.conv2(x))
-        return F.relu_(self.conv3(x) + shortcut)
+        return F.relu_(self.conv3(x).add_(shortcut))
 
 
 def build_stage(config: RegionDetectorConfig, stage: int) -> nn.Sequential:
