@@ -16,22 +16,24 @@ NAME = "pb1-detectron2-0.6"
 SHA256 = "5d2e9e51e523ec72f6a31cca04b0a515492e9514b773a3d134cedc0677170b29"
 
 
-def fetch(folder):
-    """Returns the archive, in a folder that keeps it; downloaded if it is not there."""
+def fetch(folder, *options, sha256=SHA256):
+    """Returns the archive, in a folder that keeps it; downloaded by pip, with further options, if it is not there.
+
+    Raises:
+        OSError: when it cannot be had.
+        ValueError: when it is another one than was checked, which is no reason to skip.
+    """
     archive = folder / f"{NAME}.tar.gz"
     if not archive.is_file():
-        (folder / "requirements.txt").write_text(f"pb1-detectron2==0.6 --hash=sha256:{SHA256}\n")
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--require-hashes",
-        ]
-        command += ["--no-deps", "--no-build-isolation", "--no-binary", ":all:", "--retries", "1", "--timeout", "30"]
-        subprocess.run([*command, "-r", "requirements.txt"], cwd=folder, check=True, timeout=300, capture_output=True)
+        (folder / "requirements.txt").write_text(f"pb1-detectron2==0.6 --hash=sha256:{sha256}\n")
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command += ["--require-hashes", "--no-build-isolation", "--no-binary", ":all:", "--retries", "1", *options]
+        command += ["-r", "requirements.txt"]
+        result = subprocess.run(command, cwd=folder, timeout=300, capture_output=True, text=True)
+        if "DO NOT MATCH THE HASHES" in result.stderr:
+            raise ValueError(result.stderr)
+        if result.returncode:
+            raise OSError(result.stderr)
     return archive
 
 

@@ -23,7 +23,7 @@ CASES = ("d2_c4", "d2_fpn")
 def archive(request):
     try:
         return fetch(request.config.cache.mkdir("detectron2"))
-    except (subprocess.SubprocessError, OSError) as error:
+    except (subprocess.TimeoutExpired, OSError) as error:
         give_up(f"detectron2 could not be fetched from the package index: {error}")
 
 
@@ -258,6 +258,26 @@ def test_archive_with_another_hash_is_refused(archive, tmp_path):
     with pytest.raises(ValueError, match="not what was checked"):
         unpack(other, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [other.name]
+
+
+def test_download_with_another_hash_is_refused(archive, tmp_path):
+    with pytest.raises(ValueError, match="DO NOT MATCH THE HASHES"):
+        fetch(tmp_path, "--no-index", "--find-links", str(archive.parent), sha256="0" * 64)
+    assert [path.name for path in tmp_path.iterdir()] == ["requirements.txt"]
+
+
+@pytest.mark.parametrize("name", ["CI", "WENLAN_CI"])
+def test_where_the_tests_decide_a_missing_detectron2_is_a_failure(name, monkeypatch):
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(pytest.fail.Exception, match="no network"):
+        give_up("no network")
+
+
+def test_elsewhere_a_missing_detectron2_is_skipped(monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.delenv("WENLAN_CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="no network"):
+        give_up("no network")
 
 
 def look_at_import(folder, files):
