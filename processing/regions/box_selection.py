@@ -72,7 +72,7 @@ def detect(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns detections, best first: indices of the proposals (n,), classes (n,) and scores (n,).
 
-    A proposal can be found as several classes.
+    A proposal can be found as several classes. Boxes without an area are left out at last, as detectron2 does.
 
     Args:
         boxes: (N, K, 4), refined for each class.
@@ -90,6 +90,8 @@ def detect(
         kept = nms(boxes[box_ids, classes], scores, nms_threshold, groups=classes, plus_one=plus_one)[:max_boxes]
         if len(kept) >= min(min_boxes, max_boxes):
             break
+    found = boxes[box_ids[kept], classes[kept]]
+    kept = kept[(found[:, 2:] > found[:, :2]).all(dim=1)]
     return box_ids[kept], classes[kept], scores[kept]
 
 
