@@ -176,7 +176,7 @@ class _Extraction:
             ahead: deque = deque()
             for position in order:
                 ahead.append((position, pool.submit(_decode, pictures[position][1])))
-                if len(ahead) > 4 * self.num_workers:
+                if len(ahead) > 2 * self.num_workers:
                     first, image = ahead.popleft()
                     yield first, image.result()
             for position, image in ahead:

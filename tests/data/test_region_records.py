@@ -34,6 +34,10 @@ def test_best_classes_keep_their_place_and_the_rest_is_spread_evenly():
     assert back["class_probs"].sum() == pytest.approx(1, abs=1e-6)
 
 
+def test_picture_without_regions_has_no_best_classes():
+    assert there_and_back(random_row("a", count=0), dataclasses.replace(INFO, top_k=2))["class_probs"].shape == (0, 5)
+
+
 def test_all_classes_as_the_best_ones_are_the_whole_distribution():
     row = random_row("a")
     full, best = (there_and_back(row, dataclasses.replace(INFO, top_k=top_k)) for top_k in (None, 5))
@@ -56,6 +60,8 @@ def test_more_best_classes_than_classes_are_refused():
         ({"features": np.full((3, 6), np.nan)}, "not finite"),
         ({"features": np.full((3, 6), 1e5)}, "not finite"),
         ({"boxes": np.full((3, 4), np.inf)}, "not finite"),
+        ({"features": [["a"] * 6] * 3}, "no numbers"),
+        ({"boxes": [[0, 0, 1], [0, 0, 1, 1]]}, "no numbers"),
         ({"attribute_ids": None}, "array missing"),
     ],
 )
