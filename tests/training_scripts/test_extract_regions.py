@@ -10,7 +10,7 @@ from region_pictures import save_detector, save_pictures, spoil
 from safetensors.torch import load_file, save_file
 from wenlan.data import TooManyBadRowsError, read_region_info, read_regions
 from wenlan.processing import decode_image
-from wenlan.processing.regions import RegionFeatureExtractor
+from wenlan.processing.regions import RegionDetector, RegionFeatureExtractor
 from wenlan.training_scripts import extract_regions as script
 from wenlan.training_scripts.extract_regions import RegionChoice, extract_regions
 
@@ -227,6 +227,21 @@ def test_argument_out_of_range_is_an_error_before_the_first_picture(detector, ph
     with pytest.raises(ValueError, match=message):
         extract_regions(photos, tmp_path / "out", model=detector, **arguments)
     assert not (tmp_path / "out").exists()
+
+
+def test_pictures_of_one_shape_fill_the_batches_whatever_their_order(detector, tmp_path, monkeypatch):
+    batches = []
+    real = RegionDetector.forward
+
+    def forward(self, pixel_values, **arguments):
+        batches.append(len(pixel_values))
+        return real(self, pixel_values, **arguments)
+
+    monkeypatch.setattr(RegionDetector, "forward", forward)
+    monkeypatch.setattr(script, "WINDOW_BATCHES", 1)
+    save_pictures(tmp_path / "photos", 16)  # of four shapes in turn
+    extract_regions(tmp_path / "photos", tmp_path / "out", model=detector, choice=CHOICE, batch_size=4)
+    assert batches == [1, 4, 4, 4, 4]  # the first one checks the settings
 
 
 def test_large_pictures_are_not_held_together():
