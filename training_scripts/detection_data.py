@@ -23,6 +23,7 @@ class DetectionDataArguments:
     test_image_root: str | None = field(default=None, metadata={"help": "folder of its pictures"})
     attributes: bool = field(default=True, metadata={"help": "also learn the attributes of the boxes"})
     scenes: str = field(default="cpu", metadata={"help": "size of EmojiScenes: tests, cpu, gpu, or a number"})
+    scene_options: dict = field(default_factory=dict, metadata={"help": "num_classes and canvas of EmojiScenes"})
     shuffle_labels: bool = field(default=False, metadata={"help": "a control: boxes keep their place, not their class"})
     max_bad_fraction: float = field(default=0.1, metadata={"help": "stop if a greater share of the pictures is bad"})
     check_images: bool = field(default=True, metadata={"help": "decode every picture before training"})
@@ -51,7 +52,8 @@ def load_test_data(args: DetectionDataArguments, training: DetectionData) -> dic
 
 
 def _load(args: DetectionDataArguments, split: str) -> DetectionData:
-    scenes = load_emoji_scenes(split, int(args.scenes) if args.scenes.isdigit() else args.scenes)
+    size = int(args.scenes) if args.scenes.isdigit() else args.scenes
+    scenes = load_emoji_scenes(split, size, **args.scene_options)
     objects = scenes.features["objects"].feature
     dataset = scenes.map(_to_coco, remove_columns=[c for c in scenes.column_names if c not in ("image", "image_id")])
     names = objects["category_id"].names, objects["attributes"].feature.names

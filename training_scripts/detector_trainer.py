@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 from transformers import EvalPrediction
 
 from ..evaluation import detection_map
@@ -37,11 +38,20 @@ class DetectorTrainer(AtomicCheckpointTrainer):
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As the parent, with the mean of each part of the loss since the last log, of this process."""
+        """As the parent, with the mean of each part of this process's loss since the last log, but no AP of a class."""
+        logs = {name: value for name, value in logs.items() if "AP/" not in name}
         if "loss" in logs:
             logs |= {name: round(torch.stack(parts).mean().item(), 4) for name, parts in self._losses.items()}
             self._losses.clear()
         super().log(logs, start_time)
+
+    def get_eval_dataloader(self, eval_dataset: Dataset | str | None = None) -> DataLoader:
+        """As the parent, but with the last batch: `dataloader_drop_last` is for training alone."""
+        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.args.dataloader_drop_last = drop_last
 
     @torch.no_grad()
     def prediction_step(

@@ -18,6 +18,7 @@ from ..data import DetectionRows, atomic_file, atomic_files
 from ..processing import DetectionAugmentation, DetectionCollator
 from .build_detector import DetectorArguments, build_detector
 from .detection_data import DetectionDataArguments, load_test_data, load_training_data
+from .detection_pictures import draw_detections
 from .detector_trainer import DetectorTrainer
 from .find_checkpoint import ResumeArguments, choose_checkpoint
 from .non_finite_guard import NonFiniteArguments, NonFiniteGuard
@@ -81,7 +82,7 @@ def save(trainer: DetectorTrainer, output_dir: Path) -> None:
 
 
 def evaluate(trainer: DetectorTrainer, tests: dict[str, DetectionRows], output_dir: Path) -> None:
-    """Prints mAP on each of the tests and writes all figures to `metrics.json`."""
+    """Prints mAP on each of the tests, writes all figures to `metrics.json` and a sheet to `detections.png`."""
     trainer.data_collator = DetectionCollator(trainer.processing_class)
     results = {name: trainer.evaluate(rows, metric_key_prefix=name) for name, rows in tests.items()}
     if results and trainer.is_world_process_zero():
@@ -89,6 +90,7 @@ def evaluate(trainer: DetectorTrainer, tests: dict[str, DetectionRows], output_d
             unfinished.write_text(json.dumps(results, indent=1, ensure_ascii=False), "utf-8")
         for name, figures in results.items():
             print(f"{name}: mAP50 {figures[f'{name}_mAP50']:.1%}, mAP {figures[f'{name}_mAP']:.1%}")
+        draw_detections(output_dir, tests, output_dir / "detections.png")
 
 
 __all__ = ["ARGUMENTS", "evaluate", "main", "save"]

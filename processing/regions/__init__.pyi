@@ -1,6 +1,7 @@
 from .configuration_region_detector import RegionDetectorConfig
 from .drawing import draw_regions, name_regions
 from .image_processing_regions import RegionImageProcessor
+from .imagenet_resnet import load_imagenet_resnet
 from .modeling_region_detector import RegionDetector, RegionDetectorOutput
 from .region_feature_extractor import RegionFeatureExtractor
 from .region_output import RegionOutput
@@ -13,5 +14,6 @@ __all__ = [
     "RegionImageProcessor",
     "RegionOutput",
     "draw_regions",
+    "load_imagenet_resnet",
     "name_regions",
 ]
