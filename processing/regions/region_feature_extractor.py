@@ -70,12 +70,14 @@ class RegionFeatureExtractor:
             device: where the model runs.
 
         Raises:
-            ValueError: for an unknown backend.
+            ValueError: for an unknown backend, or another dtype than float32 for the detectron2 backend.
             OSError: there is no such model.
         """
         if backend not in BACKENDS:
             raise ValueError(f"Unknown backend {backend!r}; there are {' and '.join(BACKENDS)}.")
         if backend == "detectron2":
+            if dtype != torch.float32:
+                raise ValueError(f"The detectron2 backend runs in float32, not in {dtype}; leave dtype out.")
             from .detectron2_backend import Detectron2FeatureExtractor
 
             return Detectron2FeatureExtractor.from_pretrained(pretrained_model_name_or_path, device=device)
