@@ -1,1 +1,5 @@
-"""MLMM: one tower over Faster R-CNN regions and text in seven languages. Empty until its own issue."""
+"""MLMM in transformers: configuration, tower and heads. The names are listed in `__init__.pyi`."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

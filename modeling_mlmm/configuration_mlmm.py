@@ -1,0 +1,129 @@
+"""Configuration of MLMM: one transformer over the word pieces of a text and the regions of a picture."""
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(f"MLMMConfig: {message}")
+
+
+@strict
+class MLMMConfig(PreTrainedConfig):
+    r"""MLMM: the encoder of XLM-R base over text and Faster R-CNN regions, and its pre-training objectives.
+
+    MLMM's own sizes were never published; the defaults are those of UC2 with the two layer norm epsilons of XLM-R.
+
+    Args:
+        max_position_embeddings: rows of the position table; a text may have `max_text_length` tokens.
+        position_offset: position of the first token. XLM-R and UC2 start at 2 (padding id + 1), UNITER at 0.
+        layer_norm_eps: epsilon of the embeddings, of the MLM head and of the VQA head.
+        encoder_layer_norm_eps: epsilon of the encoder layers, of the MRFR head and of the MRC head. UC2 has 1e-12 here
+            and 1e-5 above, UNITER 1e-12 in both.
+        region_feature_dim: width of a region's feature.
+        region_box_dim: numbers that place a region: x1, y1, x2, y2, width, height, area, all relative to the picture.
+        num_region_classes: classes of the detector, background included.
+        region_background_index: which of them is the background; it never counts as a right answer of MRC.
+        freeze_word_embeddings: True leaves the word embeddings out of training: 192 of about 280 million parameters.
+        compact_batches: True moves the padding between text and regions to the end and cuts it off before the encoder:
+            the same outputs, less work. Not done where hidden states or attentions are asked for.
+        itm_loss_weight, mlm_loss_weight, mrfr_loss_weight, mrc_loss_weight: factors of the pre-training losses.
+        mrc_reduction: "elementwise" takes the mean over regions and classes, as UC2 and UNITER do, which makes the loss
+            smaller by the number of classes; "batchmean" is the usual Kullback-Leibler divergence per region.
+        retrieval_loss: "margin" ranks groups of pairs by the rank head; "itm" classifies pairs by the matching head.
+        rank_margin: margin between the sigmoids of a matching and a wrong pair.
+        num_answers: answers of visual question answering; `id2label` names them.
+
+    Example:
+
+    ```python
+    >>> from wenlan import MLMMConfig
+    >>> MLMMConfig(id2label={0: "yes", 1: "no", 2: "二"}).num_answers
+    3
+
+    ```
+
+    Source: UC2 (zmykevin/UC2), UNITER (ChenRocks/UNITER), and the second section of the WuDao-WenLan paper.
+    """
+
+    model_type = "mlmm"
+    attribute_map = {"num_answers": "num_labels"}
+    keys_to_ignore_at_inference = [
+        "losses",
+        "accuracies",
+        "mlm_logits",
+        "mrfr_predictions",
+        "mrc_logits",
+        "text_states",
+        "region_states",
+        "hidden_states",
+        "attentions",
+    ]
+    # what transformers' XLM-R layers ask of their configuration beside the fields
+    is_decoder = False
+    add_cross_attention = False
+
+    vocab_size: int = 250002
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float | int = 0.1
+    attention_probs_dropout_prob: float | int = 0.1
+    max_position_embeddings: int = 514
+    position_offset: int = 2
+    layer_norm_eps: float = 1e-5
+    encoder_layer_norm_eps: float = 1e-5
+    initializer_range: float = 0.02
+    pad_token_id: int | None = 1
+    bos_token_id: int | None = 0
+    eos_token_id: int | list[int] | None = 2
+    tie_word_embeddings: bool = True
+    region_feature_dim: int = 2048
+    region_box_dim: int = 7
+    num_region_classes: int = 1601
+    region_background_index: int = 0
+    freeze_word_embeddings: bool = False
+    compact_batches: bool = True
+    itm_loss_weight: float | int = 1.0
+    mlm_loss_weight: float | int = 1.0
+    mrfr_loss_weight: float | int = 1.0
+    mrc_loss_weight: float | int = 1.0
+    mrc_reduction: str = "elementwise"
+    retrieval_loss: str = "margin"
+    rank_margin: float | int = 0.2
+
+    @property
+    def max_text_length(self) -> int:
+        """Tokens that a text may have, specials included."""
+        return self.max_position_embeddings - self.position_offset
+
+    def validate_sizes(self) -> None:
+        """Raises ValueError for sizes that cannot work."""
+        _require(
+            self.hidden_size % self.num_attention_heads == 0,
+            f"hidden_size={self.hidden_size} is not a multiple of num_attention_heads={self.num_attention_heads}.",
+        )
+        _require(
+            0 <= self.position_offset < self.max_position_embeddings,
+            f"position_offset={self.position_offset} is not in 0..{self.max_position_embeddings - 1}, the positions.",
+        )
+        _require(
+            0 <= self.region_background_index < self.num_region_classes,
+            f"region_background_index={self.region_background_index} is not among the {self.num_region_classes} "
+            "classes of num_region_classes.",
+        )
+
+    def validate_objectives(self) -> None:
+        """Raises ValueError for objectives that do not exist."""
+        for name, known in {
+            "mrc_reduction": ("elementwise", "batchmean"),
+            "retrieval_loss": ("margin", "itm"),
+        }.items():
+            value = getattr(self, name)
+            _require(value in known, f"{name} must be {' or '.join(map(repr, known))}, got {value!r}.")
+
+
+__all__ = ["MLMMConfig"]

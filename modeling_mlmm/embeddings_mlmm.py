@@ -1,0 +1,59 @@
+"""Word pieces and regions as rows of one sequence: the two embeddings of MLMM."""
+
+import torch
+from torch import Tensor, nn
+
+from .configuration_mlmm import MLMMConfig
+
+
+class MLMMTextEmbeddings(nn.Module):
+    """Word, position and type embeddings of word pieces. Source: XLM-R; type row 0 is text, row 1 region (UC2)."""
+
+    def __init__(self, config: MLMMConfig) -> None:
+        super().__init__()
+        self.pad_token_id, self.position_offset = config.pad_token_id, config.position_offset
+        self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.token_type_embeddings = nn.Embedding(2, config.hidden_size)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, input_ids: Tensor, position_ids: Tensor | None = None) -> Tensor:
+        """Returns (b, l, h) for (b, l) token ids; positions count the tokens that are no padding."""
+        if position_ids is None:
+            is_token = input_ids != self.pad_token_id
+            position_ids = (is_token.cumsum(dim=1) - 1 + self.position_offset).clamp(min=0)
+        states = self.word_embeddings(input_ids) + self.token_type_embeddings.weight[0]
+        return self.dropout(self.norm(states + self.position_embeddings(position_ids)))
+
+
+class MLMMRegionEmbeddings(nn.Module):
+    """Feature and place of regions; they have no order, so the model treats them as a set. Source: UNITER, UC2.
+
+    A masked region's feature is replaced by `mask_feature`; where it lies stays visible.
+    """
+
+    def __init__(self, config: MLMMConfig) -> None:
+        super().__init__()
+        hidden_size, eps = config.hidden_size, config.layer_norm_eps
+        self.feature_projection = nn.Linear(config.region_feature_dim, hidden_size)
+        self.feature_norm = nn.LayerNorm(hidden_size, eps=eps)
+        self.box_projection = nn.Linear(config.region_box_dim, hidden_size)
+        self.box_norm = nn.LayerNorm(hidden_size, eps=eps)
+        self.mask_feature = nn.Parameter(torch.zeros(config.region_feature_dim))
+        self.norm = nn.LayerNorm(hidden_size, eps=eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(
+        self, region_features: Tensor, region_boxes: Tensor, masked_regions: Tensor | None, type_embedding: Tensor
+    ) -> Tensor:
+        """Returns (b, n, h) for (b, n, d) features, (b, n, 7) boxes, (b, n) bool masks and the (h,) type of regions."""
+        dtype = self.feature_projection.weight.dtype
+        features, boxes = region_features.to(dtype), region_boxes.to(dtype)
+        if masked_regions is not None:
+            features = torch.where(masked_regions[..., None], self.mask_feature, features)
+        states = self.feature_norm(self.feature_projection(features)) + self.box_norm(self.box_projection(boxes))
+        return self.dropout(self.norm(states + type_embedding))
+
+
+__all__ = ["MLMMRegionEmbeddings", "MLMMTextEmbeddings"]

@@ -1,0 +1,61 @@
+"""What MLMM refuses to read, with what was given, what fits and what to do."""
+
+import torch
+from torch import Tensor
+
+from .configuration_mlmm import MLMMConfig
+
+
+def check_text(config: MLMMConfig, input_ids: Tensor, attention_mask: Tensor | None) -> None:
+    """Raises ValueError for token ids that are no (b, l), a mask of another shape, and a text without positions."""
+    if input_ids.ndim != 2:
+        raise ValueError(f"input_ids must be (batch, tokens), got {tuple(input_ids.shape)}.")
+    if input_ids.shape[1] > config.max_text_length:
+        raise ValueError(
+            f"The texts have {input_ids.shape[1]} tokens, padding included, and the model has positions for "
+            f"{config.max_text_length}: cut them, e.g. tokenizer(..., truncation=True, max_length=60)."
+        )
+    _check_mask("attention_mask", attention_mask, input_ids.shape)
+
+
+def check_regions(
+    config: MLMMConfig,
+    region_features: Tensor | None,
+    region_boxes: Tensor | None,
+    region_attention_mask: Tensor | None,
+    masked_regions: Tensor | None,
+) -> None:
+    """Raises ValueError for regions of another width, number or shape than the model's, and for NaN and infinity."""
+    if region_features is None:
+        raise ValueError("region_features are missing: boxes and masks of regions alone say nothing.")
+    if region_boxes is None:
+        raise ValueError(f"region_boxes are missing: {config.region_box_dim} numbers for every region.")
+    if region_features.ndim != 3 or region_features.shape[2] != config.region_feature_dim:
+        raise ValueError(
+            f"region_features are {tuple(region_features.shape)}, the model reads (batch, regions, "
+            f"{config.region_feature_dim}): a feature has {region_features.shape[-1]} numbers, region_feature_dim is "
+            f"{config.region_feature_dim}. Extract the regions with the detector the model was trained on."
+        )
+    expected = (*region_features.shape[:2], config.region_box_dim)
+    if region_boxes.shape != expected:
+        raise ValueError(f"region_boxes must be {tuple(expected)}, got {tuple(region_boxes.shape)}.")
+    _check_mask("region_attention_mask", region_attention_mask, region_features.shape[:2])
+    _check_mask("masked_regions", masked_regions, region_features.shape[:2])
+    if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):  # values are not known while tracing
+        _check_finite("region_features", region_features)
+        _check_finite("region_boxes", region_boxes)
+
+
+def _check_mask(name: str, mask: Tensor | None, shape: torch.Size) -> None:
+    if mask is not None and mask.shape != shape:
+        raise ValueError(f"{name} must be {tuple(shape)}, got {tuple(mask.shape)}.")
+
+
+def _check_finite(name: str, values: Tensor) -> None:
+    finite = values.isfinite().all(dim=-1)
+    if not finite.all():
+        places = ", ".join(f"row {row} region {region}" for row, region in (~finite).nonzero().tolist()[:5])
+        raise ValueError(f"{name} hold NaN or infinity in {int((~finite).sum())} regions: {places}.")
+
+
+__all__ = ["check_regions", "check_text"]

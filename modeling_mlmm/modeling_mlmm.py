@@ -1,0 +1,231 @@
+"""The tower of MLMM: text and regions to fused states. What all MLMM models share stands first.
+
+Words used here: *region* = a box that a detector found, with its feature; *joint sequence* = the tokens of a text, then
+the regions of a picture; *masks* have 1 (or True) for what is real, except `masked_regions`, True for what is hidden.
+"""
+
+from dataclasses import dataclass
+from os import PathLike
+from typing import Self
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.models.xlm_roberta.modeling_xlm_roberta import (
+    XLMRobertaEncoder,
+    XLMRobertaLayer,
+    XLMRobertaPooler,
+    XLMRobertaSelfAttention,
+)
+from transformers.utils import ModelOutput
+from transformers.utils.generic import merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from .configuration_mlmm import MLMMConfig
+from .embeddings_mlmm import MLMMRegionEmbeddings, MLMMTextEmbeddings
+from .heads_mlmm import MLMMRegionFeatureHead
+from .input_checks_mlmm import check_regions, check_text
+from .sequence_compaction import compact_rows, restore_rows
+
+HEADS = ("mlm_head.", "mrfr_head.", "mrc_head.", "itm_head.", "rank_head.", "vqa_head.")
+
+
+@dataclass
+class MLMMModelOutput(ModelOutput):
+    """Output of `MLMMModel`. States of padding have no meaning.
+
+    Attributes:
+        last_hidden_state: (b, l + n, h) joint sequence: the tokens, then the regions.
+        pooler_output: (b, h) of the first token; without a text it is that of the first region and has no meaning.
+        text_states: (b, l, h), its part of the tokens. None without a text.
+        region_states: (b, n, h), its part of the regions. None without regions.
+        hidden_states: embeddings and output of every layer, (b, l + n, h) each.
+        attentions: of every layer (b, heads, l + n, l + n); rows attend to columns.
+    """
+
+    last_hidden_state: Tensor | None = None
+    pooler_output: Tensor | None = None
+    text_states: Tensor | None = None
+    region_states: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+class MLMMPreTrainedModel(PreTrainedModel):
+    """Loading, initialisation and freezing that all MLMM models share."""
+
+    config: MLMMConfig
+    base_model_prefix = "mlmm"
+    main_input_name = "input_ids"
+    input_modalities = ("image", "text")
+    supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # the loss is a mean already; else the Trainer would not divide it by the accumulation
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _no_split_modules = ["MLMMTextEmbeddings", "MLMMRegionEmbeddings", "XLMRobertaLayer"]
+    # Every model opens the checkpoint of every other one and leaves the heads aside that it does not have.
+    _keys_to_ignore_on_load_unexpected = [rf"^{head[:-1]}\." for head in HEADS]
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, MLMMRegionEmbeddings):
+            init.normal_(module.mask_feature, mean=0.0, std=self.config.initializer_range)
+        elif isinstance(module, MLMMRegionFeatureHead):
+            init.zeros_(module.bias)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Returns the word embeddings."""
+        return self.base_model.text_embeddings.word_embeddings
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replaces the word embeddings."""
+        self.base_model.text_embeddings.word_embeddings = value
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, *args: object, **kwargs: object) -> Self:
+        """Loads a checkpoint as transformers does, but refuses one that is damaged or lacks a part of the tower.
+
+        A head that the checkpoint does not have starts new, and transformers names it.
+
+        Raises:
+            OSError: for a truncated or damaged weight file.
+            ValueError: when weights of the tower are missing, which would otherwise be random; the message names them.
+        """
+        with_info = kwargs.pop("output_loading_info", False)
+        try:
+            model, info = super().from_pretrained(
+                pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
+            )
+        except SafetensorError as error:
+            raise OSError(
+                f"The weights in {pretrained_model_name_or_path} are damaged ({error}): "
+                "the file was probably cut while it was saved or copied. Fetch it again."
+            ) from error
+        missing = sorted(key for key in info["missing_keys"] if not key.startswith(HEADS))
+        if missing:
+            names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+            raise ValueError(
+                f"{pretrained_model_name_or_path} lacks {len(missing)} weights of {cls.__name__}: {names}. "
+                "It holds another model, or config.json does not belong to it."
+            )
+        model.after_loading(info["missing_keys"])
+        return (model, info) if with_info else model
+
+    def after_loading(self, missing_keys: set[str]) -> None:
+        """Restores what loading does not keep: `requires_grad`."""
+        self.freeze()
+
+    def freeze(self) -> None:
+        """Sets `requires_grad` as the configuration says. Loading recreates parameters, so it runs again after it."""
+        if self.config.freeze_word_embeddings:
+            self.get_input_embeddings().requires_grad_(False)
+
+
+class MLMMModel(MLMMPreTrainedModel):
+    """One transformer over the tokens of a text and the regions of a picture; either may be absent.
+
+    The layers are those of transformers' XLM-R: without regions, and with its weights, the model is XLM-R.
+    Regions have no order: any permutation of them permutes their states and changes nothing else.
+    """
+
+    _can_record_outputs = {"hidden_states": XLMRobertaLayer, "attentions": XLMRobertaSelfAttention}
+
+    def __init__(self, config: MLMMConfig) -> None:
+        super().__init__(config)
+        self.text_embeddings = MLMMTextEmbeddings(config)
+        self.region_embeddings = MLMMRegionEmbeddings(config)
+        self.encoder = XLMRobertaEncoder(config)
+        for module in self.encoder.modules():
+            if isinstance(module, nn.LayerNorm):  # XLM-R has one epsilon for embeddings and layers
+                module.eps = config.encoder_layer_norm_eps
+        self.pooler = XLMRobertaPooler(config)
+        self.post_init()
+        self.freeze()
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        region_features: Tensor | None = None,
+        region_boxes: Tensor | None = None,
+        region_attention_mask: Tensor | None = None,
+        masked_regions: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        **kwargs: object,
+    ) -> MLMMModelOutput:
+        """Returns the states of tokens and regions, each of which has seen all the others.
+
+        Args:
+            input_ids: (b, l) tokens. None: pictures alone.
+            attention_mask: (b, l), 1 = real token. None: all are.
+            region_features: (b, n, d) features of the detector; n may be 0. None: texts alone.
+            region_boxes: (b, n, 7) x1, y1, x2, y2, width, height, area, relative to the picture.
+            region_attention_mask: (b, n), 1 = real region; a row of zeros is a picture without regions. None: all are.
+            masked_regions: (b, n) bool, True = hide this region's feature. None: none is.
+            position_ids: (b, l) positions of the tokens. None: counted from `position_offset`, padding left out.
+
+        Raises:
+            ValueError: for neither text nor regions, texts over `max_text_length` (padding included), features of
+                another width or with NaN, shapes that do not belong together, and attentions of a fused attention.
+        """
+        wants_attentions = kwargs.get("output_attentions", self.config.output_attentions)
+        attention = self.config._attn_implementation
+        if wants_attentions and attention != "eager":
+            raise ValueError(
+                f"Attention weights exist only with attn_implementation='eager', not {attention!r}: "
+                "give it to from_pretrained, or call model.set_attn_implementation('eager')."
+            )
+        regions = (region_features, region_boxes, region_attention_mask, masked_regions)
+        states, mask = self._embed(input_ids, attention_mask, position_ids, regions)
+        keeps_layout = wants_attentions or kwargs.get("output_hidden_states", self.config.output_hidden_states)
+        if self.config.compact_batches and not (keeps_layout or torch.compiler.is_compiling()):
+            compacted, compacted_mask, source = compact_rows(states, mask)
+            states = restore_rows(self._encode(compacted, compacted_mask, **kwargs), source, states.shape[1])
+        else:
+            states = self._encode(states, mask, **kwargs)
+        first = mask.int().argmax(dim=1)  # of the tokens, wherever the padding is
+        text_length = 0 if input_ids is None else input_ids.shape[1]
+        return MLMMModelOutput(
+            last_hidden_state=states,
+            pooler_output=self.pooler(states[torch.arange(len(states), device=states.device), first][:, None]),
+            text_states=None if input_ids is None else states[:, :text_length],
+            region_states=None if region_features is None else states[:, text_length:],
+        )
+
+    def _embed(
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor | None,
+        position_ids: Tensor | None,
+        regions: tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None],
+    ) -> tuple[Tensor, Tensor]:
+        """Returns the joint sequence (b, l + n, h) and what is real of it (b, l + n) bool."""
+        parts, masks = [], []
+        if input_ids is not None:
+            check_text(self.config, input_ids, attention_mask)
+            parts.append(self.text_embeddings(input_ids, position_ids))
+            masks.append(torch.ones_like(input_ids) if attention_mask is None else attention_mask)
+        if any(part is not None for part in regions):
+            check_regions(self.config, *regions)
+            features, boxes, mask, masked = regions
+            type_embedding = self.text_embeddings.token_type_embeddings.weight[1]
+            parts.append(self.region_embeddings(features, boxes, masked, type_embedding))
+            masks.append(features.new_ones(features.shape[:2]) if mask is None else mask)
+        if sum(part.shape[1] for part in parts) == 0:
+            raise ValueError("MLMM needs input_ids or at least one region: there is neither.")
+        if len({len(part) for part in parts}) > 1:
+            raise ValueError(f"There are {len(parts[0])} texts for {len(parts[1])} pictures: pair them up.")
+        return torch.cat(parts, dim=1), torch.cat([mask.bool() for mask in masks], dim=1)
+
+    def _encode(self, states: Tensor, mask: Tensor, **kwargs: object) -> Tensor:
+        attention = create_bidirectional_mask(config=self.config, inputs_embeds=states, attention_mask=mask)
+        return self.encoder(states, attention_mask=attention, **kwargs).last_hidden_state
+
+
+__all__ = ["HEADS", "MLMMModel", "MLMMModelOutput", "MLMMPreTrainedModel"]

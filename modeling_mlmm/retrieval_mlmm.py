@@ -1,0 +1,136 @@
+"""MLMM for image-text retrieval: one score for a text and a picture."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers.utils import ModelOutput, can_return_tuple
+
+from .configuration_mlmm import MLMMConfig
+from .modeling_mlmm import MLMMModel, MLMMPreTrainedModel
+from .pretraining_mlmm import cross_entropy
+
+
+@dataclass
+class MLMMForImageTextRetrievalOutput(ModelOutput):
+    """Output of `MLMMForImageTextRetrieval`.
+
+    Attributes:
+        loss: (), if labels were given.
+        scores: (b,), higher = they match better. Raw: the rank head's output, or the log odds of a match where the
+            configuration says `retrieval_loss="itm"`.
+        accuracy: (), share of wrong pairs below their matching pair; with "itm" share of pairs classified rightly.
+        hidden_states, attentions: as in `MLMMModelOutput`.
+    """
+
+    loss: Tensor | None = None
+    scores: Tensor | None = None
+    accuracy: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+
+
+class MLMMForImageTextRetrieval(MLMMPreTrainedModel):
+    """MLMM with a rank head. From a pre-training checkpoint the head starts as the matching row of the ITM head.
+
+    Source: retrieval models of UC2 and UNITER.
+    """
+
+    def __init__(self, config: MLMMConfig) -> None:
+        super().__init__(config)
+        self.mlmm = MLMMModel(config)
+        self.itm_head = nn.Linear(config.hidden_size, 2)
+        self.rank_head = nn.Linear(config.hidden_size, 1)
+        self.post_init()
+        self.freeze()
+
+    @torch.no_grad()
+    def start_rank_head(self) -> None:
+        """Makes the rank head the matching row of the ITM head."""
+        self.rank_head.weight.copy_(self.itm_head.weight[1:])
+        self.rank_head.bias.copy_(self.itm_head.bias[1:])
+
+    def freeze(self) -> None:
+        """Freezes what the configuration says, and the head that its loss does not use."""
+        super().freeze()
+        self.itm_head.requires_grad_(self.config.retrieval_loss == "itm")
+        self.rank_head.requires_grad_(self.config.retrieval_loss == "margin")
+
+    def after_loading(self, missing_keys: set[str]) -> None:
+        """Starts the rank head from the ITM head where the checkpoint has only that."""
+        if "rank_head.weight" in missing_keys and "itm_head.weight" not in missing_keys:
+            self.start_rank_head()
+        super().after_loading(missing_keys)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        region_features: Tensor | None = None,
+        region_boxes: Tensor | None = None,
+        region_attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        **kwargs: object,
+    ) -> MLMMForImageTextRetrievalOutput:
+        """Returns the scores of b pairs, row i of the texts with row i of the pictures.
+
+        Args:
+            labels: (b,) 1 = they match, 0 = not. For the margin loss every 1 opens a group: the zeros after it are
+                its wrong pairs, wrong pictures for its text and wrong texts for its picture.
+            The rest: as in `MLMMModel`.
+
+        Raises:
+            ValueError: for labels of another shape, or margin labels that do not begin with 1.
+        """
+        states = self.mlmm(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            region_features=region_features,
+            region_boxes=region_boxes,
+            region_attention_mask=region_attention_mask,
+            position_ids=position_ids,
+            **kwargs,
+        )
+        if self.config.retrieval_loss == "itm":
+            logits = self.itm_head(states.pooler_output)
+            scores = logits[:, 1] - logits[:, 0]
+        else:
+            scores = self.rank_head(states.pooler_output).squeeze(-1)
+        loss = accuracy = None
+        if labels is not None:
+            if labels.shape != scores.shape:
+                raise ValueError(f"labels must be {tuple(scores.shape)}, one for each pair, got {tuple(labels.shape)}.")
+            if self.config.retrieval_loss == "itm":
+                loss, accuracy = cross_entropy(logits, labels)
+            else:
+                loss, accuracy = margin_ranking_loss(scores, labels, margin=self.config.rank_margin)
+        return MLMMForImageTextRetrievalOutput(
+            loss=loss,
+            scores=scores,
+            accuracy=accuracy,
+            hidden_states=states.hidden_states,
+            attentions=states.attentions,
+        )
+
+
+def margin_ranking_loss(scores: Tensor, labels: Tensor, *, margin: float) -> tuple[Tensor, Tensor]:
+    """Returns the mean of max(0, margin + sigmoid(wrong) - sigmoid(right)) over wrong pairs, and the share ranked well.
+
+    (b,) scores and labels; a label 1 is the right pair of all zeros that follow it.
+
+    Raises:
+        ValueError: where the first pair is no right one.
+    """
+    is_right = labels == 1
+    if len(labels) == 0 or not is_right[0]:
+        raise ValueError("The first pair must be a matching one (label 1); the wrong pairs of its group follow.")
+    probability = scores.float().sigmoid()
+    group = is_right.cumsum(dim=0) - 1
+    wrong, right = probability[~is_right], probability[is_right][group[~is_right]]
+    count = max(len(wrong), 1)
+    return (margin + wrong - right).relu().sum() / count, (wrong < right).sum() / count
+
+
+__all__ = ["MLMMForImageTextRetrieval", "MLMMForImageTextRetrievalOutput", "margin_ranking_loss"]
