@@ -11,7 +11,7 @@ run = CliRunner().invoke
 def test_help_lists_the_commands():
     result = run(app, ["--help"])
     assert result.exit_code == 0
-    for command in ("quickstart", "pretrain-brivl", "zero-shot", "embed"):
+    for command in ("quickstart", "pretrain-brivl", "train-detector", "zero-shot", "embed"):
         assert command in result.output
 
 
@@ -45,10 +45,11 @@ def test_embed_writes_parquet(quickstart_folder, tmp_path):
     assert pq.read_table(output).num_rows == 2
 
 
-def test_mistake_is_one_line_and_exit_code_one(tmp_path):
-    result = run(app, ["pretrain-brivl", "brivl_huge"])
+@pytest.mark.parametrize(("command", "known"), [("pretrain-brivl", "brivl_tiny"), ("train-detector", "detector_tiny")])
+def test_mistake_is_one_line_and_exit_code_one(command, known):
+    result = run(app, [command, "brivl_huge"])
     assert result.exit_code == 1
-    assert "brivl_tiny" in result.output
+    assert known in result.output
     assert "Traceback" not in result.output
 
 
