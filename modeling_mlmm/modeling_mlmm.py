@@ -14,12 +14,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.masking_utils import create_bidirectional_mask
-from transformers.models.xlm_roberta.modeling_xlm_roberta import (
-    XLMRobertaEncoder,
-    XLMRobertaLayer,
-    XLMRobertaPooler,
-    XLMRobertaSelfAttention,
-)
 from transformers.utils import ModelOutput
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
@@ -132,9 +126,10 @@ class MLMMModel(MLMMPreTrainedModel):
     Regions have no order: any permutation of them permutes their states and changes nothing else.
     """
 
-    _can_record_outputs = {"hidden_states": XLMRobertaLayer, "attentions": XLMRobertaSelfAttention}
-
     def __init__(self, config: MLMMConfig) -> None:
+        # Here, not above: while transformers loads its Auto classes it already needs this file.
+        from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaEncoder, XLMRobertaPooler
+
         super().__init__(config)
         self.text_embeddings = MLMMTextEmbeddings(config)
         self.region_embeddings = MLMMRegionEmbeddings(config)
@@ -145,6 +140,12 @@ class MLMMModel(MLMMPreTrainedModel):
         self.pooler = XLMRobertaPooler(config)
         self.post_init()
         self.freeze()
+
+    @property
+    def _can_record_outputs(self) -> dict[str, type[nn.Module]]:
+        from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLayer, XLMRobertaSelfAttention
+
+        return {"hidden_states": XLMRobertaLayer, "attentions": XLMRobertaSelfAttention}
 
     @merge_with_config_defaults
     @capture_outputs

@@ -105,7 +105,7 @@ def test_imports_inside_the_package_are_relative():
     assert absolute == []
 
 
-@pytest.mark.parametrize("room", ["modeling_brivl", "processing", "processing/regions"])
+@pytest.mark.parametrize("room", ["modeling_brivl", "modeling_mlmm", "processing", "processing/regions"])
 def test_room_of_published_classes_does_not_import_upwards(room):
     """The Hub's collector of remote code follows only `from .module import name`."""
     wrong = [

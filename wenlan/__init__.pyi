@@ -9,6 +9,14 @@ from .modeling_brivl import (
     BriVLVisionModel,
     MomentumQueueCallback,
 )
+from .modeling_mlmm import (
+    MLMMConfig,
+    MLMMForImageTextRetrieval,
+    MLMMForMaskedLM,
+    MLMMForPreTraining,
+    MLMMForVisualQuestionAnswering,
+    MLMMModel,
+)
 from .processing import BriVLImageProcessor, BriVLProcessor, ContrastiveCollator
 from .processing.regions import (
     RegionDetector,
@@ -31,6 +39,12 @@ __all__ = [
     "BriVLVisionConfig",
     "BriVLVisionModel",
     "ContrastiveCollator",
+    "MLMMConfig",
+    "MLMMForImageTextRetrieval",
+    "MLMMForMaskedLM",
+    "MLMMForPreTraining",
+    "MLMMForVisualQuestionAnswering",
+    "MLMMModel",
     "MomentumQueueCallback",
     "RegionDetector",
     "RegionDetectorConfig",

@@ -1,4 +1,4 @@
-"""Makes transformers' Auto classes and pipelines know BriVL and the region detector.
+"""Makes transformers' Auto classes and pipelines know BriVL, MLMM and the region detector.
 
 The registrations run when transformers first loads its Auto modules, not when wenlan is imported: loading them, torch's
 compiler and the model classes takes seconds that a program without models need not spend.
@@ -11,9 +11,10 @@ from wrapt import register_post_import_hook
 
 def _register_configs(module: ModuleType) -> None:
     from .modeling_brivl.configuration_brivl import BriVLConfig, BriVLTextConfig, BriVLVisionConfig
+    from .modeling_mlmm.configuration_mlmm import MLMMConfig
     from .processing.regions.configuration_region_detector import RegionDetectorConfig
 
-    for config in (BriVLConfig, BriVLTextConfig, BriVLVisionConfig, RegionDetectorConfig):
+    for config in (BriVLConfig, BriVLTextConfig, BriVLVisionConfig, MLMMConfig, RegionDetectorConfig):
         module.AutoConfig.register(config.model_type, config, exist_ok=True)
 
 
@@ -22,6 +23,11 @@ def _register_models(module: ModuleType) -> None:
     from .modeling_brivl.modeling_brivl import BriVLModel
     from .modeling_brivl.pretraining_brivl import BriVLForPreTraining
     from .modeling_brivl.towers_brivl import BriVLTextModel, BriVLVisionModel
+    from .modeling_mlmm.configuration_mlmm import MLMMConfig
+    from .modeling_mlmm.masked_lm_mlmm import MLMMForMaskedLM
+    from .modeling_mlmm.modeling_mlmm import MLMMModel
+    from .modeling_mlmm.pretraining_mlmm import MLMMForPreTraining
+    from .modeling_mlmm.vqa_mlmm import MLMMForVisualQuestionAnswering
     from .processing.regions.configuration_region_detector import RegionDetectorConfig
     from .processing.regions.modeling_region_detector import RegionDetector
 
@@ -30,6 +36,10 @@ def _register_models(module: ModuleType) -> None:
     module.AutoModel.register(BriVLVisionConfig, BriVLVisionModel, exist_ok=True)
     module.AutoModelForPreTraining.register(BriVLConfig, BriVLForPreTraining, exist_ok=True)
     module.AutoModelForZeroShotImageClassification.register(BriVLConfig, BriVLModel, exist_ok=True)
+    module.AutoModel.register(MLMMConfig, MLMMModel, exist_ok=True)
+    module.AutoModelForPreTraining.register(MLMMConfig, MLMMForPreTraining, exist_ok=True)
+    module.AutoModelForMaskedLM.register(MLMMConfig, MLMMForMaskedLM, exist_ok=True)
+    module.AutoModelForVisualQuestionAnswering.register(MLMMConfig, MLMMForVisualQuestionAnswering, exist_ok=True)
     module.AutoModel.register(RegionDetectorConfig, RegionDetector, exist_ok=True)
     module.AutoModelForObjectDetection.register(RegionDetectorConfig, RegionDetector, exist_ok=True)
 
@@ -61,7 +71,7 @@ def _register_tokenizer(module: ModuleType) -> None:
 
 
 def register_on_import() -> None:
-    """Registers BriVL and the region detector with each Auto module as soon as transformers has loaded it."""
+    """Registers BriVL, MLMM and the region detector with each Auto module as soon as transformers has loaded it."""
     for name, hook in {
         "configuration_auto": _register_configs,
         "modeling_auto": _register_models,

@@ -24,6 +24,7 @@ print(time.perf_counter() - start)
 CHECK = """
 from transformers import AutoConfig, AutoModel, AutoModelForPreTraining, AutoModelForZeroShotImageClassification
 from transformers import AutoImageProcessor, AutoModelForObjectDetection, AutoProcessor, AutoTokenizer
+from transformers import AutoModelForMaskedLM, AutoModelForVisualQuestionAnswering
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
@@ -38,6 +39,11 @@ assert AutoModel._model_mapping[CONFIG_MAPPING["brivl_vision_model"]].__name__ =
 assert PROCESSOR_MAPPING[config].__name__ == "BriVLProcessor"
 assert IMAGE_PROCESSOR_MAPPING[config]["torchvision"].__name__ == "BriVLImageProcessor"
 assert TOKENIZER_MAPPING[config].__name__ == "BertTokenizer"
+mlmm = CONFIG_MAPPING["mlmm"]
+assert AutoModel._model_mapping[mlmm].__name__ == "MLMMModel"
+assert AutoModelForPreTraining._model_mapping[mlmm].__name__ == "MLMMForPreTraining"
+assert AutoModelForMaskedLM._model_mapping[mlmm].__name__ == "MLMMForMaskedLM"
+assert AutoModelForVisualQuestionAnswering._model_mapping[mlmm].__name__ == "MLMMForVisualQuestionAnswering"
 detector = CONFIG_MAPPING["wenlan_region_detector"]
 assert AutoModelForObjectDetection._model_mapping[detector].__name__ == "RegionDetector"
 assert AutoModel._model_mapping[detector].__name__ == "RegionDetector"
@@ -59,7 +65,7 @@ TRANSFORMERS_FIRST = ["\n".join([*reversed(pair), CHECK]) for pair in IMPORTS]
 AFTER_WENLAN = f"import wenlan\n{CHECK}"
 FIRST_IMPORTS = [
     f"import wenlan.{room}.{path.stem}"
-    for room in ("modeling_brivl", "processing", "processing.regions")
+    for room in ("modeling_brivl", "modeling_mlmm", "processing", "processing.regions")
     for path in sorted((ROOT / room.replace(".", "/")).glob("[!_]*.py"))
 ]
 MISSING = "import wenlan.no_such_module"
