@@ -42,6 +42,8 @@ def _register_models(module: ModuleType) -> None:
     module.AutoModelForVisualQuestionAnswering.register(MLMMConfig, MLMMForVisualQuestionAnswering, exist_ok=True)
     module.AutoModel.register(RegionDetectorConfig, RegionDetector, exist_ok=True)
     module.AutoModelForObjectDetection.register(RegionDetectorConfig, RegionDetector, exist_ok=True)
+    # The pipeline of object detection looks only at these names, and logs an error for a model that is not among them.
+    module.MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES[RegionDetectorConfig.model_type] = RegionDetector.__name__
 
 
 def _register_image_processor(module: ModuleType) -> None:
