@@ -41,9 +41,21 @@ def check_regions(
         raise ValueError(f"region_boxes must be {tuple(expected)}, got {tuple(region_boxes.shape)}.")
     _check_mask("region_attention_mask", region_attention_mask, region_features.shape[:2])
     _check_mask("masked_regions", masked_regions, region_features.shape[:2])
-    if not (torch.compiler.is_compiling() or torch.jit.is_tracing()):  # values are not known while tracing
+    if _knows_values():
         _check_finite("region_features", region_features)
         _check_finite("region_boxes", region_boxes)
+
+
+def check_rows(mask: Tensor) -> None:
+    """Raises ValueError where a row of the joint mask has neither a token nor a region."""
+    if mask.shape[1] == 0 or (_knows_values() and not mask.any(dim=1).all()):
+        rows = (~mask.any(dim=1)).nonzero().flatten().tolist()
+        raise ValueError(f"Neither text nor regions in {len(rows)} rows of the batch: {', '.join(map(str, rows[:5]))}.")
+
+
+def _knows_values() -> bool:
+    """False while a compiler or exporter traces: tensors have no values then."""
+    return not (torch.compiler.is_compiling() or torch.jit.is_tracing())
 
 
 def _check_mask(name: str, mask: Tensor | None, shape: torch.Size) -> None:
@@ -58,4 +70,4 @@ def _check_finite(name: str, values: Tensor) -> None:
         raise ValueError(f"{name} hold NaN or infinity in {int((~finite).sum())} regions: {places}.")
 
 
-__all__ = ["check_regions", "check_text"]
+__all__ = ["check_regions", "check_rows", "check_text"]

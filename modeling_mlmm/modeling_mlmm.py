@@ -21,7 +21,7 @@ from transformers.utils.output_capturing import capture_outputs
 from .configuration_mlmm import MLMMConfig
 from .embeddings_mlmm import MLMMRegionEmbeddings, MLMMTextEmbeddings
 from .heads_mlmm import MLMMRegionFeatureHead
-from .input_checks_mlmm import check_regions, check_text
+from .input_checks_mlmm import check_regions, check_rows, check_text
 from .sequence_compaction import compact_rows, restore_rows
 
 HEADS = ("mlm_head.", "mrfr_head.", "mrc_head.", "itm_head.", "rank_head.", "vqa_head.")
@@ -218,11 +218,13 @@ class MLMMModel(MLMMPreTrainedModel):
             type_embedding = self.text_embeddings.token_type_embeddings.weight[1]
             parts.append(self.region_embeddings(features, boxes, masked, type_embedding))
             masks.append(features.new_ones(features.shape[:2]) if mask is None else mask)
-        if sum(part.shape[1] for part in parts) == 0:
-            raise ValueError("MLMM needs input_ids or at least one region: there is neither.")
+        if not parts:
+            raise ValueError("MLMM needs input_ids or region_features: there is neither.")
         if len({len(part) for part in parts}) > 1:
             raise ValueError(f"There are {len(parts[0])} texts for {len(parts[1])} pictures: pair them up.")
-        return torch.cat(parts, dim=1), torch.cat([mask.bool() for mask in masks], dim=1)
+        mask = torch.cat([mask.bool() for mask in masks], dim=1)
+        check_rows(mask)
+        return torch.cat(parts, dim=1), mask
 
     def _encode(self, states: Tensor, mask: Tensor, **kwargs: object) -> Tensor:
         attention = create_bidirectional_mask(config=self.config, inputs_embeds=states, attention_mask=mask)

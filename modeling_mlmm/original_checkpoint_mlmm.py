@@ -93,7 +93,7 @@ def config_of_original(checkpoint: Mapping[str, object], **overrides: object) ->
     The number of attention heads is in no shape: 64 numbers a head, as in the published sizes, unless `overrides` say.
     """
     family = original_family(checkpoint)
-    state, _, _ = _rename(checkpoint)
+    state = _rename(checkpoint)[0]
     shape = {name: tuple(tensor.shape) for name, tensor in state.items()}
     hidden_size = shape["text_embeddings.word_embeddings.weight"][1]
     layers = {int(name.split(".")[2]) for name in shape if name.startswith("encoder.layer.")}
@@ -134,39 +134,42 @@ def load_original_checkpoint(model: MLMMPreTrainedModel, checkpoint: Mapping[str
             message with a line for each.
     """
     family = original_family(checkpoint)
-    state, unknown, problems = _rename(checkpoint)
-    prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
-    state = {f"{prefix}{name}" if name.startswith(TRUNK) else name: tensor for name, tensor in state.items()}
     expected = model.state_dict()
-    if not prefix:
-        unused = [name for name in state if not name.startswith(TRUNK)]
-    else:
-        unused = [name for name in state if name not in expected and not name.startswith(prefix)]
+    prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
+    renamed, keys, unknown, problems = _rename(checkpoint)
+    unused = [keys[name] for name in renamed if not name.startswith(TRUNK) and name not in expected]
+    state = {
+        f"{prefix}{name}" if name.startswith(TRUNK) else name: tensor
+        for name, tensor in renamed.items()
+        if keys[name] not in unused
+    }
     tied = set(getattr(model, "all_tied_weights_keys", {}))
     new = [name for name in expected if name not in state and name not in tied]
-    may_lack = (f"{prefix}region_embeddings.", f"{prefix}pooler.") if family == "xlm-r" else ()
-    problems += [
-        f"missing: {name}"
-        for name in new
-        if name.removeprefix(prefix).startswith(TRUNK) and name.startswith(prefix) and not name.startswith(may_lack)
-    ]
-    for name in set(state) - set(unused):
+    may_lack = ("region_embeddings.", "pooler.") if family == "xlm-r" else ()
+    for name in new:
+        inner = name.removeprefix(prefix)
+        if inner.startswith(TRUNK) and not inner.startswith(may_lack):
+            problems.append(f"missing: {name}")
+    for name, tensor in state.items():
         if name not in expected:
-            problems.append(f"not in the model: {name} {tuple(state[name].shape)}")
-        elif state[name].shape != expected[name].shape:
-            problems.append(f"shape: {name} is {tuple(state[name].shape)}, the model has {tuple(expected[name].shape)}")
+            problems.append(f"not in the model: {name} {tuple(tensor.shape)}")
+        elif tensor.shape != expected[name].shape:
+            problems.append(f"shape: {name} is {tuple(tensor.shape)}, the model has {tuple(expected[name].shape)}")
     if problems:
         raise ValueError("\n  ".join(["the checkpoint does not fit the model:", *sorted(problems)]))
-    model.load_state_dict({name: tensor for name, tensor in state.items() if name not in unused}, strict=False)
+    model.load_state_dict(state, strict=False)
     if "rank_head.weight" in new and "itm_head.weight" in state:
         model.start_rank_head()
         new = [name for name in new if not name.startswith("rank_head.")]
     return LoadedOriginal(family, new, unused, unknown)
 
 
-def _rename(checkpoint: Mapping[str, object]) -> tuple[dict[str, Tensor], list[str], list[str]]:
-    """Returns the weights under our names without tied copies, the keys that have none, and what is wrong."""
+def _rename(
+    checkpoint: Mapping[str, object],
+) -> tuple[dict[str, Tensor], dict[str, str], list[str], list[str]]:
+    """Returns the weights under our names without tied copies, their keys, the unknown keys, and what is wrong."""
     state: dict[str, Tensor] = {}
+    keys: dict[str, str] = {}
     copies: dict[str, Tensor] = {}
     unknown, problems = [], []
     for key, tensor in checkpoint.items():
@@ -182,15 +185,16 @@ def _rename(checkpoint: Mapping[str, object]) -> tuple[dict[str, Tensor], list[s
             copies[name] = tensor
         elif not name.startswith((*TRUNK, *HEADS)):
             unknown.append(key)
-        elif name in state and not torch.equal(state[name], tensor):
-            problems.append(f"twice, and not equal: {key}")
+        elif name in state:
+            if not torch.equal(state[name], tensor):
+                problems.append(f"twice, and not equal: {keys[name]} and {key}")
         else:
-            state[name] = _convert(name, tensor)
+            state[name], keys[name] = _convert(name, tensor), key
     for name, copy in copies.items():
         source = state.get(TIED[name])
         if source is None or source.shape != copy.shape or not torch.equal(source, copy):
             problems.append(f"not tied: {name} differs from {TIED[name]}")
-    return state, unknown, problems
+    return state, keys, unknown, problems
 
 
 def _convert(name: str, tensor: Tensor) -> Tensor:

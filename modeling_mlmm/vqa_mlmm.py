@@ -107,9 +107,8 @@ def answer_targets(labels: Tensor, num_questions: int, num_answers: int) -> Tens
         )
     outside = (labels != -100) & ((labels < 0) | (labels >= num_answers))
     if outside.any():
-        raise ValueError(
-            f"Answer {labels[outside][0].item()} is not in the pool: ids are 0..{num_answers - 1} or -100."
-        )
+        wrong = labels[outside][0].item()
+        raise ValueError(f"Answer id {wrong} is not in the pool: ids are 0..{num_answers - 1}, or -100 for none.")
     one_hot = F.one_hot(labels.clamp(min=0), num_answers).float()
     return torch.where((labels == -100)[:, None], 0.0, one_hot)
 
