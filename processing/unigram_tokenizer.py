@@ -1,0 +1,103 @@
+"""An XLM-R style tokenizer for small models: word pieces of a Unigram model, trained on the texts at hand.
+
+The ids are laid out as XLM-R's: <s> 0, <pad> 1, </s> 2, <unk> 3, the pieces, and <mask> last.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
+MASK_TOKEN = "<mask>"
+SMALL_TOKENIZER = Path(__file__).parent / "mlmm_tokenizer"
+LOWEST_SCORE = -20.0  # where there are characters only
+
+
+def build_unigram_tokenizer(
+    texts: Iterable[str], *, vocab_size: int = 6000, alphabet: Iterable[str] = (), max_length: int = 512
+) -> PreTrainedTokenizerFast:
+    """Returns a tokenizer whose pieces were learnt from texts; the same texts in the same order give the same one.
+
+    Texts are normalised as XLM-R's are, to NFKC: full-width letters and half-width kana become the usual ones.
+
+    Args:
+        texts: the training texts.
+        vocab_size: tokens in all, special ones included.
+        alphabet: characters that must not become <unk>, beside those of the texts.
+        max_length: `model_max_length`.
+
+    Raises:
+        ValueError: there is no text, or the vocabulary has no room for its characters.
+    """
+    normalizer = normalizers.NFKC()
+    texts = [normalized for text in texts if (normalized := normalizer.normalize_str(text).strip())]
+    if not texts:
+        raise ValueError("There is no text to learn word pieces from.")
+    characters = {normalizer.normalize_str(character) for character in alphabet}
+    needed = {character for text in (*texts, *characters) for character in text if not character.isspace()}
+    fewest = len(SPECIAL_TOKENS) + len(needed) + 2  # <mask> and the mark of a word's beginning
+    if vocab_size < fewest:
+        raise ValueError(
+            f"vocab_size={vocab_size} has no room for the {len(needed)} characters of the texts; give {fewest} or more."
+        )
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")]
+    )
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
+    trainer = trainers.UnigramTrainer(
+        vocab_size=vocab_size - 1,
+        special_tokens=list(SPECIAL_TOKENS),
+        unk_token="<unk>",
+        initial_alphabet=sorted(needed),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    vocab = [*((token, 0.0) for token in SPECIAL_TOKENS), *_trained_pieces(tokenizer), (MASK_TOKEN, 0.0)]
+    tokenizer.model = models.Unigram(vocab, unk_id=SPECIAL_TOKENS.index("<unk>"))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    # Not an XLMRobertaTokenizer: that one drops the normaliser when it is loaded, unless it is sentencepiece's own.
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        sep_token="</s>",
+        cls_token="<s>",
+        unk_token="<unk>",
+        pad_token="<pad>",
+        mask_token=MASK_TOKEN,
+        model_max_length=max_length,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+def load_small_tokenizer(max_length: int = 512) -> PreTrainedTokenizerFast:
+    """Returns the tokenizer that travels with the package: 8000 tokens, learnt from emoji7's names and keywords and
+    from captions and questions of EmojiScenes, in seven languages.
+
+    For models as small as these data. A model of real size starts from XLM-R, with XLM-R's own tokenizer.
+
+    >>> load_small_tokenizer().tokenize("racing car and key")
+    """
+    return PreTrainedTokenizerFast.from_pretrained(SMALL_TOKENIZER, model_max_length=max_length)
+
+
+def _trained_pieces(tokenizer: Tokenizer) -> list[tuple[str, float]]:
+    """The pieces of a trained model, best first, alike from run to run: the trainer's sums and ties are not.
+
+    Characters too rare for a score of their own get one by the trainer's hash order: here the lowest there is.
+    """
+    scores = dict(json.loads(tokenizer.to_str())["model"]["vocab"])
+    learnt = [(piece, score) for piece, score in scores.items() if piece not in SPECIAL_TOKENS]
+    lowest = min((score for piece, score in learnt if len(piece) > 1), default=LOWEST_SCORE)
+    rounded = [(piece, round(max(score, lowest), 3)) for piece, score in learnt]
+    return sorted(rounded, key=lambda pair: (-pair[1], pair[0]))
+
+
+__all__ = ["MASK_TOKEN", "SPECIAL_TOKENS", "build_unigram_tokenizer", "load_small_tokenizer"]
