@@ -25,3 +25,21 @@ def make_picture():
         return row | {"features": features, "class_probs": probs, "background_index": 0} | changes
 
     return make
+
+
+@pytest.fixture
+def make_corpus(make_picture, small_tokenizer):
+    """Makes a corpus of pictures with 2 to 9 regions, each with a caption in every language given."""
+    from wenlan.processing import MLMMCorpus
+
+    words = ("cat", "dog", "key", "red", "tiger and hammer", "two drums")
+
+    def make(size: int = 20, languages: tuple[str, ...] = ("en", "de"), **options) -> MLMMCorpus:
+        rows = [make_picture(number, count=2 + number % 8) for number in range(size)]
+        captions = {
+            language: (range(size), [f"{language} {number}: {words[number % 6]}" for number in range(size)])
+            for language in languages
+        }
+        return MLMMCorpus(rows, captions, small_tokenizer, **options)
+
+    return make

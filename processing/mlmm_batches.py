@@ -1,0 +1,143 @@
+"""The batches of MLMM's pre-training: one task a step, examples of like length, the same again from the same seed."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from .mlmm_corpus import TASKS, MLMMCorpus
+from .mlmm_examples import Draw, make_draws
+from .token_batches import fill_batches
+
+# first number of a seed sequence: what is drawn
+STEP, POOL, ORDER = range(3)
+
+
+class MLMMBatches(Sampler[list[Draw]]):
+    """A `batch_sampler` for `MLMMExamples`: all batches of a training, as lists of draws.
+
+    For each optimizer step a corpus and one of its tasks are drawn by their weights; all micro-batches of the step, on
+    all ranks, have this task. A batch mixes the languages of its corpus. The captions of a corpus are seen in random
+    order, pass after pass, by each task on its own.
+
+    Everything follows from `seed` and the number of the step, so a resumed run, which skips the batches it has seen,
+    goes on exactly; the whole training is one epoch. accelerate hands consecutive batches to consecutive ranks.
+
+    Args:
+        corpora: with their tasks and weights.
+        num_steps: optimizer steps.
+        batches_per_step: micro-batches of a step: gradient accumulation steps x ranks.
+        token_budget: most word pieces and regions of a batch, padding included.
+        bucket_size: examples that are sorted by length together; fewer vary the batches more and pad more.
+        multiple: of which the number of examples of a batch is one.
+        language_temperature: a language is drawn in proportion to (its captions) ** (1 / temperature): 1 takes every
+            caption equally often, infinity every language.
+        seed: of all draws.
+
+    Raises:
+        ValueError: no corpus, numbers out of range, or a budget too small for the longest examples.
+    """
+
+    def __init__(
+        self,
+        corpora: Sequence[MLMMCorpus],
+        *,
+        num_steps: int,
+        batches_per_step: int = 1,
+        token_budget: int = 10240,
+        bucket_size: int = 8192,
+        multiple: int = 8,
+        language_temperature: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        numbers = {"num_steps": num_steps, "batches_per_step": batches_per_step, "multiple": multiple}
+        numbers |= {"token_budget": token_budget, "bucket_size": bucket_size}
+        if bad := {name: value for name, value in numbers.items() if value < 1}:
+            raise ValueError(f"These must be 1 or more: {bad}.")
+        if not corpora:
+            raise ValueError("There is no corpus to draw batches from.")
+        if not language_temperature > 0:
+            raise ValueError(f"language_temperature is {language_temperature}; it must be above 0.")
+        for corpus in corpora:
+            if corpus.longest * multiple > token_budget:
+                raise ValueError(
+                    f"token_budget={token_budget} does not hold {multiple} examples of {corpus.longest} tokens and "
+                    f"regions, the longest of {corpus.name}; give {corpus.longest * multiple} or more."
+                )
+        self.corpora = list(corpora)
+        self.num_steps = num_steps
+        self.batches_per_step = batches_per_step
+        self.token_budget = token_budget
+        self.bucket_size = bucket_size
+        self.multiple = multiple
+        self.language_temperature = language_temperature
+        self.seed = seed
+        weights = {
+            (number, task): weight
+            for number, corpus in enumerate(self.corpora)
+            for task, weight in corpus.tasks.items()
+        }
+        self._choices = list(weights)
+        self._shares = np.array(list(weights.values())) / sum(weights.values())
+
+    def __len__(self) -> int:
+        """Number of batches, of all steps and ranks."""
+        return self.num_steps * self.batches_per_step
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        streams: dict[tuple[int, str], Iterator[list[Draw]]] = {}
+        for step in range(self.num_steps):
+            choice = self.draw_task(step)
+            if choice not in streams:
+                streams[choice] = self._stream(*choice)
+            for _ in range(self.batches_per_step):
+                yield next(streams[choice])
+
+    def draw_task(self, step: int) -> tuple[int, str]:
+        """Returns the number of the corpus and the task of an optimizer step."""
+        rng = np.random.default_rng([self.seed, STEP, step])
+        return self._choices[rng.choice(len(self._choices), p=self._shares)]
+
+    def _stream(self, number: int, task: str) -> Iterator[list[Draw]]:
+        """Yields the batches of one task on one corpus, without end."""
+        corpus, place = self.corpora[number], [number, TASKS.index(task)]
+        captions = {
+            language: _Shuffled(len(table), [self.seed, ORDER, *place, index])
+            for index, (language, table) in enumerate(corpus.captions.items())
+        }
+        sizes = np.array([len(table) for table in corpus.captions.values()], dtype=float)
+        shares = sizes ** (1 / self.language_temperature)
+        pool_size, pool = min(self.bucket_size, len(corpus)), 0
+        while True:
+            rng = np.random.default_rng([self.seed, POOL, *place, pool])
+            counts = rng.multinomial(pool_size, shares / shares.sum())
+            taken = [(language, captions[language].take(n)) for language, n in zip(captions, counts, strict=True)]
+            draws = make_draws(self.corpora, number, task, taken, rng)
+            order = rng.permutation(len(draws))  # else equal lengths would lie by language
+            lengths = np.array([draws[index].length for index in order])
+            batches = fill_batches(lengths, token_budget=self.token_budget, multiple=self.multiple)
+            for index in rng.permutation(len(batches)):
+                yield [draws[order[at]] for at in batches[index]]
+            pool += 1
+
+
+class _Shuffled:
+    """The numbers below `size` in random order, pass after pass."""
+
+    def __init__(self, size: int, seed: Sequence[int]) -> None:
+        self.size, self.seed, self.passes = size, seed, 0
+        self.rest = np.zeros(0, np.uint32)
+
+    def take(self, count: int) -> np.ndarray:
+        """Returns the next so many."""
+        taken = [self.rest[:count]]
+        self.rest = self.rest[count:]
+        while (missing := count - sum(map(len, taken))) > 0:
+            order = np.random.default_rng([*self.seed, self.passes]).permutation(self.size).astype(np.uint32)
+            self.passes += 1
+            taken.append(order[:missing])
+            self.rest = order[missing:]
+        return np.concatenate(taken)
+
+
+__all__ = ["MLMMBatches"]

@@ -1,0 +1,272 @@
+"""Pictures, or their regions, and sentences to the tensors that MLMM reads."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from importlib import import_module
+from os import PathLike
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from PIL import Image
+from transformers import BatchFeature, PreTrainedTokenizerBase
+from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, Unpack
+from transformers.utils import logging
+
+from .image_decoding import decode_image
+from .region_rows import Regions, list_regions, pad_regions, read_regions_of
+
+logger = logging.get_logger(__name__)
+
+LANGUAGES = ("zh", "en", "de", "fr", "cs", "ja", "ko")
+OWN_FOLDER = "./"
+Picture = str | PathLike | bytes | Image.Image
+
+
+class FindsRegions(Protocol):
+    """What the processor asks of a `RegionFeatureExtractor`."""
+
+    def extract(self, images: Sequence[Image.Image], **settings: Any) -> Regions:
+        """Returns the regions of pictures."""
+
+
+class MLMMProcessor(ProcessorMixin):
+    """A tokenizer and a region detector in one, with MLMM's rules for the length of a text and the number of regions.
+
+    The detector is a model of its own: it is named here, and opened when the first picture comes.
+
+    Args:
+        tokenizer: turns texts into `input_ids`, `attention_mask`.
+        max_text_length: word pieces of a text without <s> and </s>; the rest is cut. 60 as in UC2 and UNITER.
+        region_feature_dim: numbers in a region's feature; None: whatever comes.
+        detector: folder or hub id of a `RegionDetector`; what begins with "./" is in the processor's own folder.
+        min_boxes, max_boxes, conf_threshold: which boxes are regions, as in `RegionFeatureExtractor.extract`.
+
+    Raises:
+        ValueError: a text may have no word piece.
+    """
+
+    # Not keyword-only: transformers restores only what it finds among the positional parameters.
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        max_text_length: int = 60,
+        region_feature_dim: int | None = None,
+        detector: str | None = None,
+        min_boxes: int = 10,
+        max_boxes: int = 100,
+        conf_threshold: float = 0.2,
+    ):
+        if max_text_length < 1:
+            raise ValueError(f"max_text_length is {max_text_length}; a text needs at least one word piece.")
+        self.max_text_length = max_text_length
+        self.region_feature_dim = region_feature_dim
+        self.detector = None if detector is None else str(detector)
+        self.min_boxes = min_boxes
+        self.max_boxes = max_boxes
+        self.conf_threshold = conf_threshold
+        self._source: str | None = None  # where this processor was loaded from
+        self._extractor: FindsRegions | None = None
+        super().__init__(tokenizer)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, *args: Any, **kwargs: Any) -> Self:
+        """Loads a saved processor; its detector is opened later."""
+        processor = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        processor._source = os.fspath(pretrained_model_name_or_path)
+        return processor
+
+    def save_pretrained(self, save_directory: str | PathLike, *, copy_detector: bool = False, **kwargs: Any) -> list:
+        """Writes the processor; with `copy_detector` the detector too, so that the folder needs no other.
+
+        A detector in the processor's own folder is copied in any case.
+
+        Raises:
+            ValueError: there is no detector to copy.
+        """
+        named, folder = self.detector, Path(save_directory)
+        is_own = named is not None and named.startswith(OWN_FOLDER)
+        try:
+            if copy_detector or (is_own and self._source is not None):
+                self.detector = named if is_own else f"{OWN_FOLDER}detector"
+                source, target = self._detector_folder(named), folder / self.detector
+                if source.resolve() != target.resolve():
+                    _copy_model(source, target)
+            return super().save_pretrained(save_directory, **kwargs)
+        finally:
+            self.detector = named
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what is saved: everything but the opened detector."""
+        extractor, self._extractor = self._extractor, None
+        try:
+            return super().to_dict()
+        finally:
+            self._extractor = extractor
+
+    @property
+    def region_extractor(self) -> FindsRegions:
+        """The detector, opened at the first use. It can be set, to one on a GPU for instance.
+
+        Raises:
+            ValueError: no detector is named.
+            OSError: there is no such detector.
+        """
+        if self._extractor is None:
+            # By name: the Hub's collector of remote code follows no import out of this folder.
+            regions = import_module(".regions", __package__)
+            named = self.detector
+            path = self._detector_folder(named) if named is None or named.startswith(OWN_FOLDER) else named
+            self._extractor = regions.RegionFeatureExtractor.from_pretrained(path)
+        return self._extractor
+
+    @region_extractor.setter
+    def region_extractor(self, extractor: FindsRegions | None) -> None:
+        self._extractor = extractor
+
+    @property
+    def model_input_names(self) -> list[str]:
+        """What the model gets."""
+        return [*self.tokenizer.model_input_names, "region_features", "region_boxes", "region_attention_mask"]
+
+    @property
+    def text_kwargs(self) -> dict[str, object]:
+        """Defaults of the tokenizer call; arguments of a call go before them."""
+        specials = self.tokenizer.num_special_tokens_to_add()
+        return {
+            "padding": True,
+            "truncation": True,
+            "max_length": self.max_text_length + specials,
+            "return_token_type_ids": False,
+            "return_tensors": "pt",
+        }
+
+    def __call__(
+        self,
+        images: Picture | Sequence[Picture] | None = None,
+        text: str | Sequence[str] | None = None,
+        regions: Regions | None = None,
+        language: str | Sequence[str] | None = None,
+        return_class_probs: bool = False,
+        **kwargs: Unpack[ProcessingKwargs],
+    ) -> BatchFeature:
+        """Returns the tensors of the pictures, of the texts, or of both: text i belongs to picture i.
+
+        Args:
+            images: pictures (PIL, paths or bytes), whose regions the detector finds.
+            text: one text or several.
+            regions: in place of pictures: what `RegionFeatureExtractor.extract` gave, or rows of
+                `wenlan.data.read_regions`. Without a picture's size its boxes are shares of it.
+            language: of the texts, one of `LANGUAGES` or one a text: only checked, the model sees no language.
+            return_class_probs: also the class distributions, the soft labels of masked region classification.
+            **kwargs: `return_tensors` ("pt"), and what the tokenizer takes.
+
+        Returns:
+            input_ids, attention_mask: (B, L) int64, 1 = real token, with text.
+            region_features (B, N, d) and region_boxes (B, N, 7) float32, x1, y1, x2, y2, width, height, area relative
+            to the picture; region_attention_mask (B, N) int64, 1 = real region.
+            region_class_probs: (B, N, c) float32, if asked for.
+
+        Raises:
+            ImageDecodingError: a picture cannot be decoded.
+            RegionError: a picture has no regions, features of another width or with NaN, or boxes that do not fit.
+            ValueError: nothing to process, pictures and regions at once, a blank text, something that is not a text,
+                an unknown language, or a picture without a detector.
+        """
+        self.validate_inputs(images=images, text=text, regions=regions)
+        check_languages(language)
+        kwargs = self._merge_kwargs(tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
+        data = {}
+        if text is not None:
+            encoding = self.tokenizer([text] if isinstance(text, str) else list(text), **kwargs["text_kwargs"])
+            if any(row.overflowing for row in encoding.encodings):
+                logger.warning_once(
+                    f"A text has more than {self.max_text_length} word pieces and was cut. Shorten it, or raise "
+                    "`max_text_length` if the model has the positions for it."
+                )
+            data |= encoding
+        if images is not None:
+            regions = self._find_regions([images] if isinstance(images, Picture) else images)
+        if regions is not None:
+            pictures = [
+                read_regions_of(
+                    row,
+                    f"Picture {row.get('image_id', index)}",
+                    feature_dim=self.region_feature_dim,
+                    with_class_probs=return_class_probs,
+                )
+                for index, row in enumerate(list_regions(regions))
+            ]
+            if not pictures:
+                raise ValueError("There are no pictures: `images` or `regions` is empty.")
+            data |= pad_regions(pictures)
+        return BatchFeature(data)
+
+    def validate_inputs(
+        self,
+        images: object = None,
+        text: str | Sequence[str] | None = None,
+        regions: object = None,
+        **kwargs: object,
+    ) -> None:
+        """Raises ValueError if there is nothing to process, or a text is blank or not a string."""
+        if images is None and text is None and regions is None:
+            raise ValueError("MLMMProcessor needs `images` or `regions`, `text`, or both.")
+        if images is not None and regions is not None:
+            raise ValueError("Pictures and regions were both given; pass `images`, or the `regions` found in them.")
+        texts = [text] if isinstance(text, str) else [] if text is None else text
+        for index, sentence in enumerate(texts):
+            if not isinstance(sentence, str):
+                raise ValueError(f"Text {index} is a {type(sentence).__name__}; expected a string.")
+            if is_blank(sentence):
+                raise ValueError(f"Text {index} is blank ({sentence!r}); leave its row out.")
+
+    def _find_regions(self, images: Sequence[Picture]) -> Regions:
+        return self.region_extractor.extract(
+            [decode_image(image) for image in images],
+            min_boxes=self.min_boxes,
+            max_boxes=self.max_boxes,
+            conf_threshold=self.conf_threshold,
+        )
+
+    def _detector_folder(self, named: str | None) -> Path:
+        """Returns the local folder of the detector, from the Hub if it must be."""
+        if named is None:
+            raise ValueError(
+                "This processor names no detector, so it cannot look at pictures: pass `regions`, or set "
+                "processor.detector to the folder of one."
+            )
+        repository, pattern, folder = named, None, ""
+        if named.startswith(OWN_FOLDER):
+            if self._source is None:
+                raise ValueError(f"The detector {named!r} is in the processor's own folder, and it was not loaded yet.")
+            repository, folder = self._source, named
+            pattern = f"{named.removeprefix(OWN_FOLDER)}/*"
+        if Path(repository).is_dir():
+            return Path(repository) / folder
+        from huggingface_hub import snapshot_download
+
+        return Path(snapshot_download(repository, allow_patterns=pattern)) / folder
+
+
+def check_languages(language: str | Sequence[str] | None) -> None:
+    """Raises ValueError for a language that MLMM was not made for; None passes."""
+    given = [] if language is None else [language] if isinstance(language, str) else language
+    if unknown := sorted({str(one) for one in given if one not in LANGUAGES}):
+        raise ValueError(f"Unknown language {', '.join(map(repr, unknown))}; MLMM has {', '.join(LANGUAGES)}.")
+
+
+def is_blank(text: str) -> bool:
+    """True where nothing can be seen: white space, zero-width and control characters."""
+    return not any(character.isprintable() and not character.isspace() for character in text)
+
+
+def _copy_model(source: Path, target: Path) -> None:
+    """Copies the configuration and the weights that lie in a folder, and no checkpoint below it."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in source.iterdir():
+        if path.is_file() and path.suffix in (".json", ".safetensors", ".yaml"):
+            shutil.copyfile(path, target / path.name)
+
+
+__all__ = ["LANGUAGES", "FindsRegions", "MLMMProcessor", "check_languages", "is_blank"]
