@@ -1,0 +1,230 @@
+"""What a pre-trained MLMM is judged on with unseen pictures: matching, names of things, and classes of hidden regions.
+
+Each figure stands beside a control: the same model on the same examples, less what it ought to use.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ..processing import MLMMCorpus, MLMMExamples, MLMMPretrainingCollator, MLMMProcessor, draw_evaluation
+
+BATCH_SIZE = 64
+SPACELESS = ("zh", "ja")  # a name may stand between other letters
+Figures = dict[str, dict[str, dict[str, float]]]
+
+
+@torch.no_grad()
+def evaluate_mlmm_pretraining(
+    model: PreTrainedModel,
+    processor: MLMMProcessor,
+    corpus: MLMMCorpus,
+    *,
+    object_names: Mapping[str, Sequence[str]] | None = None,
+    max_examples: int | None = 700,
+    seed: int = 0,
+) -> Figures:
+    """Evaluates an `MLMMForPreTraining` on pictures that it was not trained on; shares between 0 and 1.
+
+    Args:
+        model: the model; it is left as it was, in training or not.
+        processor: its processor.
+        corpus: unseen pictures with their captions.
+        object_names: language -> names of things. One of those in a caption is hidden, wherever it stands, and all of
+            its pieces must be found again.
+        max_examples: captions of each figure, drawn from all; None: all of them.
+        seed: of pairs and masks; the same figures come at every call.
+
+    Returns:
+        figure -> "all" and each language -> numbers:
+        "itm": `accuracy`, balanced over matching and wrong pairs, and `without_regions`, where all regions are zeros.
+        "object_words": `accuracy` of whole names, `piece_accuracy`, and the same `without_regions`; with object_names.
+        "mrc": `accuracy` of the hidden regions' best class, background left out, `with_other_words`, where each
+        picture has another one's caption, and `commonest`, the share of the commonest class.
+        Each also has `count`, of pairs, names or regions.
+    """
+    was_training = model.training
+    model.eval()
+    judge = _Judge(model, processor, corpus, max_examples, seed)
+    figures = {"itm": judge.matching()}
+    if object_names is not None:
+        figures["object_words"] = judge.object_words(object_names)
+    if "class_probs" in corpus.read_pictures([int(corpus.pictures[0])], with_labels=True)[0]:
+        figures["mrc"] = judge.region_classes()
+    model.train(was_training)
+    return figures
+
+
+class _Judge:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        processor: MLMMProcessor,
+        corpus: MLMMCorpus,
+        max_examples: int | None,
+        seed: int,
+    ) -> None:
+        self.model, self.corpus = model, corpus
+        self.tokenizer = processor.tokenizer
+        self.collator = MLMMPretrainingCollator(processor)
+        self.max_examples, self.seed = max_examples, seed
+
+    def matching(self) -> dict[str, dict[str, float]]:
+        """Share of right pairs, the mean of matching and wrong ones."""
+        right = _Counts()
+        for batch, languages in self._batches("itm"):
+            labels = batch["itm_labels"]
+            for name, inputs in (("accuracy", batch), ("without_regions", _without_regions(batch))):
+                hits = self.model(**inputs).itm_logits.argmax(dim=1) == labels
+                for language, label, hit in zip(languages, labels.tolist(), hits.tolist(), strict=True):
+                    right.add(language, f"{name} {label}", hit)
+        figures = {}
+        for language, shares in right.shares().items():
+            balanced = {
+                name: float(np.mean([shares[f"{name} {label}"] for label in (0, 1) if f"{name} {label}" in shares]))
+                for name in ("accuracy", "without_regions")
+            }
+            figures[language] = balanced | {"count": right.count(language, "accuracy 0", "accuracy 1")}
+        return figures
+
+    def object_words(self, names: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
+        """Share of hidden names that are found, as wholes and by pieces, with and without regions."""
+        patterns = {language: _pattern(words, language) for language, words in names.items() if words}
+        right = _Counts()
+        for batch, languages in self._batches("mlm", patterns):
+            labels = batch["mlm_labels"]
+            row_of, _ = (labels != -100).nonzero(as_tuple=True)
+            for suffix, inputs in (("", batch), (" without_regions", _without_regions(batch))):
+                hits = self.model(**inputs).mlm_logits.argmax(dim=1) == labels[labels != -100]
+                for row, language in enumerate(languages):
+                    pieces = hits[row_of == row].tolist()
+                    right.add(language, f"accuracy{suffix}", all(pieces))
+                    for piece in pieces:
+                        right.add(language, f"piece_accuracy{suffix}", piece)
+        figures = {}
+        for language, shares in right.shares().items():
+            figures[language] = {
+                "accuracy": shares["accuracy"],
+                "without_regions": shares["accuracy without_regions"],
+                "piece_accuracy": shares["piece_accuracy"],
+                "piece_accuracy_without_regions": shares["piece_accuracy without_regions"],
+                "count": right.count(language, "accuracy"),
+            }
+        return figures
+
+    def region_classes(self) -> dict[str, dict[str, float]]:
+        """Share of hidden regions whose best class is found, with their own and with other words."""
+        right, classes = _Counts(), defaultdict(list)
+        background = self.model.config.region_background_index
+        for batch, languages in self._batches("mrc"):
+            wanted = _best_class(batch["mrc_labels"], background)
+            row_of, _ = batch["masked_regions"].nonzero(as_tuple=True)
+            others = {name: batch[name].roll(1, dims=0) for name in ("input_ids", "attention_mask")}
+            for name, inputs in (("accuracy", batch), ("with_other_words", batch | others)):
+                hits = _best_class(self.model(**inputs).mrc_logits, background) == wanted
+                for row, hit in zip(row_of.tolist(), hits.tolist(), strict=True):
+                    right.add(languages[row], name, hit)
+            for row, label in zip(row_of.tolist(), wanted.tolist(), strict=True):
+                classes[languages[row]].append(label)
+                classes["all"].append(label)
+        return {
+            language: shares
+            | {"commonest": float(np.bincount(classes[language]).max() / len(classes[language]))}
+            | {"count": right.count(language, "accuracy")}
+            for language, shares in right.shares().items()
+        }
+
+    def _batches(
+        self, task: str, patterns: Mapping[str, re.Pattern] | None = None
+    ) -> Iterator[tuple[dict[str, Tensor | str], list[str]]]:
+        """Yields batches and the language of each row; rows with bad regions, or without a name, are left out."""
+        draws = draw_evaluation([self.corpus], task, max_examples=self.max_examples, seed=self.seed)
+        examples = MLMMExamples([self.corpus], draws)
+        # captions of one picture are equally long: they must not meet, since words change places between rows
+        order = np.random.default_rng(self.seed).permutation(len(draws)).tolist()
+        device = self.model.device
+        for start in range(0, len(order), BATCH_SIZE):
+            rows = examples.__getitems__(order[start : start + BATCH_SIZE])
+            if patterns is not None:
+                rows = [row for row in rows if row["language"] in patterns]
+                spans = [_draw_name(row, patterns[row["language"]]) for row in rows]
+                rows = [row for row, span in zip(rows, spans, strict=True) if span]
+                spans = [span for span in spans if span]
+                if not rows:
+                    continue
+            kept, _ = self.collator.read_pictures(rows, with_class_probs=task == "mrc")
+            batch = self.collator(kept)
+            if patterns is not None:
+                kept_spans = [span for row, span in zip(rows, spans, strict=True) if any(row is one for one in kept)]
+                batch |= self._hide(kept, kept_spans)
+            tensors = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
+            yield tensors, [row["language"] for row in kept]
+
+    def _hide(self, rows: Sequence[Mapping[str, object]], spans: Sequence[list[tuple[int, int]]]) -> dict[str, Tensor]:
+        """The texts with all pieces masked that touch the spans of a row, and the labels."""
+        encoded = self.collator.processor(text=[row["text"] for row in rows], return_offsets_mapping=True)
+        ids, offsets = encoded["input_ids"].clone(), torch.as_tensor(encoded["offset_mapping"])
+        hidden = torch.zeros_like(ids, dtype=torch.bool)
+        for row, places in enumerate(spans):
+            for start, end in places:
+                hidden[row] |= (offsets[row, :, 0] < end) & (offsets[row, :, 1] > start)
+        labels = ids.masked_fill(~hidden, -100)
+        return {"input_ids": ids.masked_fill(hidden, self.tokenizer.mask_token_id), "mlm_labels": labels}
+
+
+class _Counts:
+    """Hits by language and name; "all" counts too."""
+
+    def __init__(self) -> None:
+        self.hits: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+
+    def add(self, language: str, name: str, hit: bool) -> None:
+        """Counts one."""
+        for key in ("all", language):
+            self.hits[key][name].append(hit)
+
+    def count(self, language: str, *names: str) -> int:
+        """How many were counted."""
+        return sum(len(self.hits[language][name]) for name in names)
+
+    def shares(self) -> dict[str, dict[str, float]]:
+        """The share of hits."""
+        return {
+            language: {name: float(np.mean(hits)) for name, hits in by_name.items()}
+            for language, by_name in self.hits.items()
+        }
+
+
+def _without_regions(batch: Mapping[str, Tensor | str]) -> dict[str, Tensor | str]:
+    zeros = {name: torch.zeros_like(batch[name]) for name in ("region_features", "region_boxes")}
+    return {**batch, **zeros}
+
+
+def _best_class(values: Tensor, background: int) -> Tensor:
+    values = values.clone()
+    values[:, background] = float("-inf")
+    return values.argmax(dim=1)
+
+
+def _pattern(names: Sequence[str], language: str) -> re.Pattern:
+    """Finds names, the longest first."""
+    longest_first = "|".join(map(re.escape, sorted(set(names), key=len, reverse=True)))
+    return re.compile(longest_first if language in SPACELESS else rf"(?<!\w)(?:{longest_first})(?!\w)")
+
+
+def _draw_name(row: Mapping[str, object], pattern: re.Pattern) -> list[tuple[int, int]]:
+    """The places of one of the names in a caption, drawn by the row's seed; none if there is no name."""
+    places = defaultdict(list)
+    for match in pattern.finditer(row["text"]):
+        places[match.group()].append(match.span())
+    if not places:
+        return []
+    return places[sorted(places)[np.random.default_rng(row["seed"]).integers(len(places))]]
+
+
+__all__ = ["evaluate_mlmm_pretraining"]

@@ -1,0 +1,120 @@
+"""An MLMM to pre-train and its processor: from a recipe, from an XLM-R, or from a folder of an MLMM."""
+
+import difflib
+from dataclasses import dataclass, field, fields
+
+import torch
+from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerBase
+
+from ..data.region_records import RegionInfo
+from ..modeling_mlmm import MLMMConfig, MLMMForPreTraining, load_original_checkpoint
+from ..processing import MLMMProcessor, load_small_tokenizer
+
+# what MLMM takes over from the configuration of an XLM-R
+XLM_R_FIELDS = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "max_position_embeddings",
+    "layer_norm_eps",
+)
+
+
+@dataclass
+class MLMMArguments:
+    """What is trained, and what it starts from."""
+
+    model_config: dict = field(
+        default_factory=dict, metadata={"help": "differences from XLM-R base, fields of config.json"}
+    )
+    text_weights: str | None = field(
+        default=None, metadata={"help": "folder or hub id of an XLM-R, which also gives sizes and tokenizer"}
+    )
+    init_from: str | None = field(
+        default=None,
+        metadata={"help": "folder or hub id of an MLMM, whose configuration and processor replace all the above"},
+    )
+    max_text_length: int = field(default=60, metadata={"help": "word pieces; longer captions are left out"})
+    detector: str | None = field(
+        default=None, metadata={"help": "folder or hub id of the regions' detector, for pictures later on"}
+    )
+
+
+def load_processor(args: MLMMArguments, info: RegionInfo) -> MLMMProcessor:
+    """Returns the processor for regions of this kind; without weights it has the small tokenizer of the package.
+
+    Raises:
+        ValueError: `init_from` reads regions of another width.
+    """
+    if args.init_from:
+        processor = MLMMProcessor.from_pretrained(args.init_from)
+        if processor.region_feature_dim not in (None, info.feature_dim):
+            raise ValueError(
+                f"The regions have features of {info.feature_dim} numbers, and the model in {args.init_from} reads "
+                f"{processor.region_feature_dim}: extract the regions with the detector it was trained on."
+            )
+        return processor
+    tokenizer = AutoTokenizer.from_pretrained(args.text_weights) if args.text_weights else load_small_tokenizer()
+    choice = {
+        name: info.settings[name] for name in ("min_boxes", "max_boxes", "conf_threshold") if name in info.settings
+    }
+    return MLMMProcessor(tokenizer, args.max_text_length, info.feature_dim, args.detector, **choice)
+
+
+def build_config(args: MLMMArguments, tokenizer: PreTrainedTokenizerBase, info: RegionInfo) -> MLMMConfig:
+    """Returns the recipe's configuration with the sizes of tokenizer and regions, and those of an XLM-R if it is given.
+
+    Raises:
+        ValueError: the recipe has a field that the configuration has not; the nearest one is named.
+    """
+    known = [one.name for one in fields(MLMMConfig)]
+    if unknown := sorted(args.model_config.keys() - set(known)):
+        nearest = [(name, difflib.get_close_matches(name, known, n=1)) for name in unknown]
+        problems = [name + (f" (did you mean {near[0]}?)" if near else "") for name, near in nearest]
+        raise ValueError(f"Unknown keys in model_config: {', '.join(problems)}.")
+    values = {
+        "vocab_size": len(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "region_feature_dim": info.feature_dim,
+    }
+    if info.num_classes:
+        values |= {"num_region_classes": info.num_classes, "region_background_index": info.background_index}
+    if args.text_weights:
+        text = AutoConfig.from_pretrained(args.text_weights)
+        values |= {name: getattr(text, name) for name in XLM_R_FIELDS}
+        values["encoder_layer_norm_eps"] = text.layer_norm_eps
+    return MLMMConfig(**{**values, **args.model_config})
+
+
+def build_model(args: MLMMArguments, processor: MLMMProcessor, info: RegionInfo) -> MLMMForPreTraining:
+    """Returns the model to pre-train.
+
+    Raises:
+        ValueError: `init_from` reads regions of another width or other classes, or `text_weights` do not fit.
+    """
+    if not args.init_from:
+        model = MLMMForPreTraining(build_config(args, processor.tokenizer, info))
+        if args.text_weights:
+            weights = AutoModelForMaskedLM.from_pretrained(args.text_weights, dtype=torch.float32)
+            load_original_checkpoint(model, weights.state_dict())
+        return model
+    model = MLMMForPreTraining.from_pretrained(args.init_from, dtype=torch.float32)
+    if args.model_config:
+        raise ValueError("init_from brings its own configuration: leave model_config out.")
+    found = {"features": info.feature_dim, "classes": info.num_classes or model.config.num_region_classes}
+    wanted = {"features": model.config.region_feature_dim, "classes": model.config.num_region_classes}
+    for what in found:
+        if found[what] != wanted[what]:
+            raise ValueError(
+                f"The regions have {found[what]} {what}, and the model in {args.init_from} reads {wanted[what]}: "
+                "extract the regions with the detector it was trained on."
+            )
+    return model
+
+
+__all__ = ["MLMMArguments", "build_config", "build_model", "load_processor"]

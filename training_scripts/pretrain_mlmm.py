@@ -1,0 +1,156 @@
+"""Pre-trains MLMM from a recipe: a folder that `AutoModelForPreTraining.from_pretrained` opens.
+
+    wenlan data scenes runs/scenes --split pretrain --split test
+    wenlan extract-regions runs/scenes/pretrain/images --output runs/scene_regions/pretrain --model runs/detector_tiny
+    wenlan extract-regions runs/scenes/test/images --output runs/scene_regions/test --model runs/detector_tiny
+    wenlan pretrain-mlmm mlmm_tiny
+    wenlan pretrain-mlmm mlmm_tiny --resume                                         # goes on after an interruption
+    torchrun --nproc_per_node 2 -m wenlan.training_scripts.pretrain_mlmm mlmm_base
+
+The recipes are in `recipes/`; any field of them but dictionaries and lists can be overridden on the command line.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from transformers import TrainingArguments, set_seed
+
+from ..data import CLASS_NAMES, LANGUAGES, atomic_file, atomic_files
+from ..evaluation import evaluate_mlmm_pretraining
+from ..modeling_mlmm import MLMMForPreTraining
+from ..processing import MLMMBatches, MLMMCorpus, MLMMExamples, MLMMPretrainingCollator, MLMMProcessor
+from .build_mlmm import MLMMArguments, build_model, load_processor
+from .find_checkpoint import ResumeArguments, choose_checkpoint
+from .mlmm_corpora import CorpusArguments, load_corpus, read_info
+from .mlmm_trainer import MLMMTrainer
+from .non_finite_guard import NonFiniteArguments, NonFiniteGuard
+from .recipe import parse_recipe
+from .stop_on_signal import train_until_signal
+
+
+@dataclass
+class BatchArguments:
+    """How batches are filled: by tokens, with examples of like length."""
+
+    token_budget: int = field(default=10240, metadata={"help": "word pieces and regions of a batch, with padding"})
+    bucket_size: int = field(default=8192, metadata={"help": "examples sorted by length together"})
+    batch_multiple: int = field(default=8, metadata={"help": "of which a batch's number of examples is one"})
+    language_temperature: float = field(
+        default=1.0, metadata={"help": "1: languages by their captions; the higher, the more equal"}
+    )
+
+
+ARGUMENTS = (MLMMArguments, CorpusArguments, BatchArguments, ResumeArguments, NonFiniteArguments, TrainingArguments)
+
+
+def main(argv: Sequence[str] | None = None) -> Path:
+    """Trains, saves and evaluates; returns the folder.
+
+    Raises:
+        SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
+        ValueError: the data, the recipe, or the checkpoint to continue from is bad.
+    """
+    model_args, corpus_args, batch_args, resume_args, guard_args, args = parse_recipe(ARGUMENTS, argv)
+    if args.max_steps < 1:
+        raise ValueError("Give max_steps: how long to train is counted in steps, not in epochs.")
+    set_seed(args.seed)
+    checkpoint = choose_checkpoint(args, resume=resume_args.resume)
+    listed, test = corpus_args.listed(), corpus_args.test()
+    info = read_info(listed if test is None else [*listed, test])
+    processor = load_processor(model_args, info)
+    corpora = load_corpora(listed, corpus_args, processor, args)
+    model = build_model(model_args, processor, info)
+    collator = MLMMPretrainingCollator(processor)
+    batches = MLMMBatches(
+        corpora,
+        num_steps=args.max_steps,
+        batches_per_step=args.gradient_accumulation_steps * args.world_size,
+        token_budget=batch_args.token_budget,
+        bucket_size=batch_args.bucket_size,
+        multiple=batch_args.batch_multiple,
+        language_temperature=batch_args.language_temperature,
+        seed=args.seed,
+    )
+    trainer = MLMMTrainer(
+        model,
+        args,
+        batches=batches,
+        train_dataset=MLMMExamples(corpora),
+        data_collator=collator,
+        callbacks=[NonFiniteGuard(**vars(guard_args))],
+    )
+    try:
+        train_until_signal(trainer, checkpoint)
+    finally:
+        if trainer.failed_saves:
+            print(f"Checkpoints that could not be saved: {trainer.failed_saves}")
+        if collator.bad_regions:
+            print(f"Pictures whose regions could not be used while training: {dict(collator.bad_regions)}")
+    output_dir = Path(args.output_dir)
+    save(trainer, processor, output_dir)
+    if trainer.is_world_process_zero():
+        if test is not None:
+            corpus, report = load_corpus(
+                test,
+                replace(corpus_args, shuffle_pairs=False),
+                processor.tokenizer,
+                max_text_length=processor.max_text_length,
+            )
+            print(report)
+            evaluate(model, processor, corpus, corpus_args, output_dir)
+        print(f"\nThe model is in {output_dir}. Next: fine-tune it for retrieval or for questions.")
+    trainer.accelerator.wait_for_everyone()  # a rank that leaves early takes the others down
+    trainer.accelerator.end_training()
+    return output_dir
+
+
+def load_corpora(
+    listed: Sequence[dict], corpus_args: CorpusArguments, processor: MLMMProcessor, args: TrainingArguments
+) -> list[MLMMCorpus]:
+    """Returns the corpora; rank 0 prints what is in them and writes it to `data_report.json`."""
+    loaded = [
+        load_corpus(corpus, corpus_args, processor.tokenizer, max_text_length=processor.max_text_length)
+        for corpus in listed
+    ]
+    if args.process_index == 0:
+        print("\n".join(str(report) for _, report in loaded))
+        folder = Path(args.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(folder / "data_report.json") as unfinished:
+            reports = [report.to_dict() for _, report in loaded]
+            unfinished.write_text(json.dumps(reports, indent=1, ensure_ascii=False), "utf-8")
+    return [corpus for corpus, _ in loaded]
+
+
+def save(trainer: MLMMTrainer, processor: MLMMProcessor, output_dir: Path) -> None:
+    """Writes the model with its four heads, the processor and the course of training into the output folder."""
+    state = trainer.accelerator.get_state_dict(trainer.model)  # on every rank: the model may be sharded
+    if trainer.is_world_process_zero():
+        with atomic_files(output_dir) as folder:
+            trainer.accelerator.unwrap_model(trainer.model).save_pretrained(folder, state_dict=state)
+            processor.save_pretrained(folder)
+            trainer.state.save_to_json(str(folder / "trainer_state.json"))
+
+
+def evaluate(
+    model: MLMMForPreTraining,
+    processor: MLMMProcessor,
+    corpus: MLMMCorpus,
+    args: CorpusArguments,
+    output_dir: Path,
+) -> None:
+    """Prints the figures on unseen pictures, each beside its control, and writes them to `metrics.json`."""
+    names = {language: CLASS_NAMES[language] for language in LANGUAGES} if args.test_objects else None
+    figures = evaluate_mlmm_pretraining(model, processor, corpus, object_names=names, max_examples=args.test_examples)
+    with atomic_file(output_dir / "metrics.json") as unfinished:
+        unfinished.write_text(json.dumps(figures, indent=1, ensure_ascii=False), "utf-8")
+    for task, rows in figures.items():
+        print(f"{task}: " + ", ".join(f"{name} {value:.3g}" for name, value in rows["all"].items()))
+
+
+__all__ = ["ARGUMENTS", "BatchArguments", "evaluate", "load_corpora", "main", "save"]
+
+if __name__ == "__main__":
+    main()
