@@ -30,6 +30,8 @@ REMEDIES = {
     "duplicate box": "the same class has the same box twice; one was kept",
     "unknown category": "list the category, with its id, in `categories`",
     "unknown attribute": "list the attribute, with its id, in `attributes`",
+    "another script": "give the language that the captions are in",
+    "picture has no name": "name a column with a path or an id of the picture as the image column",
     "crowd skipped": "boxes around groups (iscrowd) teach nothing about one object",
     "unknown picture": "list the picture in `images`; its boxes were left out",
 }

@@ -22,11 +22,11 @@ SCRIPTS = {
 }
 
 
-def main_script(text: str) -> str:
-    """The script of most letters of a text; ties go to the first in the order above.
+def count_scripts(text: str) -> Counter[str]:
+    """The number of letters in each script but "none", in the order above.
 
-    >>> main_script("一只cat"), main_script("これは猫です"), main_script("кот"), main_script("2026!")
-    ('Latin', 'Kana', 'other', 'none')
+    >>> count_scripts("一只cat!")
+    Counter({'Latin': 3, 'Han': 2, 'other': 0})
     """
     letters = Counter()
     for script, pattern in _RUNS.items():
@@ -34,8 +34,17 @@ def main_script(text: str) -> str:
             letters[script] = sum(map(len, runs))
             text = pattern.sub("", text)
     letters["other"] = sum(map(len, _OTHER.findall(text)))
-    script, count = letters.most_common(1)[0]
+    return letters
+
+
+def main_script(text: str) -> str:
+    """The script of most letters of a text; ties go to the first in the order above.
+
+    >>> main_script("一只cat"), main_script("これは猫です"), main_script("кот"), main_script("2026!")
+    ('Latin', 'Kana', 'other', 'none')
+    """
+    script, count = count_scripts(text).most_common(1)[0]
     return script if count else "none"
 
 
-__all__ = ["SCRIPTS", "main_script"]
+__all__ = ["SCRIPTS", "count_scripts", "main_script"]

@@ -1,5 +1,5 @@
 import pytest
-from wenlan.data.caption_scripts import SCRIPTS, main_script
+from wenlan.data.caption_scripts import SCRIPTS, count_scripts, main_script
 from wenlan.data.emoji7 import LANGUAGES, training_texts
 
 
@@ -24,6 +24,11 @@ from wenlan.data.emoji7 import LANGUAGES, training_texts
 )
 def test_main_script_is_that_of_most_letters(text, script):
     assert main_script(text) == script
+
+
+def test_letters_are_counted_by_script():
+    found = count_scripts("这是 a T-shirt、シャツ、셔츠, кот 2026")
+    assert found == {"Han": 2, "Kana": 3, "Hangul": 2, "Latin": 7, "other": 3}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
