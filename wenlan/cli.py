@@ -10,6 +10,7 @@ from .cli_data import data_app
 from .cli_draw import draw_regions
 from .cli_export import export_app
 from .cli_regions import extract_regions, import_regions
+from .cli_translate import translate_captions
 from .short_errors import short_errors
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app.add_typer(export_app, name="export")
 app.command()(draw_regions)
 app.command()(extract_regions)
 app.command()(import_regions)
+app.command()(translate_captions)
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 ModelFolder = Annotated[str, typer.Argument(help="Folder or hub id of a BriVL model.")]
@@ -50,6 +52,17 @@ def pretrain_brivl(
 ) -> None:
     """Pre-trains BriVL from a recipe; further options such as --learning_rate 1e-4 override its fields."""
     from .training_scripts.pretrain_brivl import main
+
+    with short_errors():
+        main([recipe, *context.args])
+
+
+@app.command("pretrain-mlmm", context_settings=PASS_ON)
+def pretrain_mlmm(
+    context: typer.Context, recipe: Annotated[str, typer.Argument(help="Recipe file or name, e.g. mlmm_tiny.")]
+) -> None:
+    """Pre-trains MLMM from a recipe; further options such as --learning_rate 1e-4 override its fields."""
+    from .training_scripts.pretrain_mlmm import main
 
     with short_errors():
         main([recipe, *context.args])

@@ -1,15 +1,12 @@
 """`wenlan extract-regions` and `wenlan import-regions`: pictures, or feature files of others, to shards of regions."""
 
-import shlex
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from .short_errors import short_errors
+from .stopped_runs import told_how_to_go_on
 
 OutputFolder = Annotated[Path, typer.Option(help="Folder for the shards and the report; a stopped run goes on there.")]
 TopK = Annotated[int | None, typer.Option(help="Classes kept of each region's distribution; all without it.")]
@@ -38,7 +35,7 @@ def extract_regions(
     max_bad_fraction: MaxBad = 0.1,
 ) -> None:
     """Writes boxes, features and classes of the regions of all pictures; bad pictures are left out and listed."""
-    with short_errors(), _told_how_to_go_on(output):
+    with short_errors(), told_how_to_go_on(output):
         from .training_scripts.extract_regions import RegionChoice
         from .training_scripts.extract_regions import extract_regions as extract
 
@@ -76,7 +73,7 @@ def import_regions(
     max_bad_fraction: MaxBad = 0.1,
 ) -> None:
     """Turns feature files of bottom-up-attention, UNITER or UC2 into the shards that wenlan extract-regions writes."""
-    with short_errors(), _told_how_to_go_on(output):
+    with short_errors(), told_how_to_go_on(output):
         from .data.region_import import import_regions as import_features
 
         report = import_features(
@@ -91,17 +88,6 @@ def import_regions(
         )
         typer.echo(report)
         typer.echo(f"Read them: wenlan.data.read_regions({str(output)!r}). What was left out: {output}/report.json")
-
-
-@contextmanager
-def _told_how_to_go_on(output: Path) -> Iterator[None]:
-    """Turns Ctrl-C into a message and exit code 130."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        command = shlex.join(["wenlan", *sys.argv[1:]])
-        typer.echo(f"Stopped; the complete shards are in {output}. To go on: {command}", err=True)
-        raise typer.Exit(130) from error
 
 
 __all__ = ["extract_regions", "import_regions"]
