@@ -113,8 +113,8 @@ class MLMMProcessor(ProcessorMixin):
             OSError: there is no such detector.
         """
         if self._extractor is None:
-            # By name: the Hub's collector of remote code follows no import out of this folder.
-            regions = import_module(".regions", __package__)
+            # By name: this file may be remote code, which holds no detector and imports nothing from other folders.
+            regions = import_module("wenlan.processing.regions")
             named = self.detector
             path = self._detector_folder(named) if named is None or named.startswith(OWN_FOLDER) else named
             self._extractor = regions.RegionFeatureExtractor.from_pretrained(path)

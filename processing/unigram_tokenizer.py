@@ -83,7 +83,8 @@ def load_small_tokenizer(max_length: int = 512) -> PreTrainedTokenizerFast:
 
     For models as small as these data. A model of real size starts from XLM-R, with XLM-R's own tokenizer.
 
-    >>> load_small_tokenizer().tokenize("racing car and key")
+    >>> load_small_tokenizer().tokenize("a red key")
+    ['▁a', '▁red', '▁key']
     """
     return PreTrainedTokenizerFast.from_pretrained(SMALL_TOKENIZER, model_max_length=max_length)
 
