@@ -123,7 +123,7 @@ class CaptionSource:
 
     def _clean(self, caption: object) -> str:
         cleaned = clean_caption(caption)
-        if is_in_wrong_script(cleaned, self.language):
+        if is_in_wrong_script(cleaned, self.language, strict=False):
             raise BadRowError("another script", f"{cleaned[:80]!r} is not in the script of {self.language!r}")
         return cleaned
 

@@ -132,8 +132,14 @@ _CHECKS: dict[str, Callable[[TranslationFilter, str, str], bool]] = {
 }
 
 
-def is_in_wrong_script(text: str, language: str) -> bool:
+def is_in_wrong_script(text: str, language: str, *, strict: bool = True) -> bool:
     """Whether a text with letters is mostly in scripts that its language is not written in.
+
+    Args:
+        text: with or without letters.
+        language: one of `SCRIPTS`.
+        strict: also where Chinese has kana, Korean Han characters alone, or Japanese `HAN_ONLY` and no kana, which a
+            translation hardly ever has and a list of nouns may have.
 
     >>> is_in_wrong_script("iPhone手机", "zh"), is_in_wrong_script("これは猫です", "zh")
     (False, True)
@@ -141,13 +147,14 @@ def is_in_wrong_script(text: str, language: str) -> bool:
     letters = count_scripts(text)
     own = sum(letters[script] for script in SCRIPTS[language])
     foreign = letters.total() - own
-    if language == "zh":
-        return letters["Kana"] > 0 or foreign > LATIN_LETTERS * own
-    if language == "ja":
-        return foreign > LATIN_LETTERS * own or (letters["Kana"] == 0 and letters["Han"] >= HAN_ONLY)
-    if language == "ko":
-        return foreign > LATIN_LETTERS * own or (letters["Hangul"] == 0 and own > 0)
-    return foreign > own
+    if SCRIPTS[language] == {"Latin"}:
+        return foreign > own
+    suspicious = {
+        "zh": letters["Kana"] > 0,
+        "ja": letters["Kana"] == 0 and letters["Han"] >= HAN_ONLY,
+        "ko": letters["Hangul"] == 0 and own > 0,
+    }
+    return foreign > LATIN_LETTERS * own or (strict and suspicious[language])
 
 
 def check_language(language: str) -> None:

@@ -1,8 +1,11 @@
+import itertools
 import json
 
 import pytest
 from wenlan.data.bad_rows import TooManyBadRowsError
 from wenlan.data.caption_source import CaptionRow, CaptionSource
+from wenlan.data.emoji7 import LANGUAGES
+from wenlan.data.emoji_scenes import generate_scenes
 
 ROWS = [{"image": f"{index}.png", "text": f"a dog number {index}"} for index in range(7)]
 
@@ -70,6 +73,14 @@ def test_bad_caption_of_a_list_costs_itself(tmp_path):
 def test_captions_in_another_language_than_said_are_an_error(file):
     with pytest.raises(TooManyBadRowsError, match=r"(?s)More than 10%.*7 x another script.*give the language"):
         CaptionSource(file, "zh", 3)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_caption_of_emoji_scenes_is_in_another_script(tmp_path, language):
+    scenes = itertools.islice(generate_scenes("pretrain", 60), 60)
+    rows = [{"image": str(scene["image_id"]), "text": scene["captions"][language]} for scene in scenes]
+    source = CaptionSource(write(tmp_path / "pairs.jsonl", rows), language, 100)
+    assert (source.report.counts, source.report.repairs) == ({}, {})
 
 
 def test_file_without_rows_is_an_error(tmp_path):

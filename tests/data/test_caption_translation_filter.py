@@ -91,6 +91,14 @@ def test_scripts_of_a_language(text, language, is_wrong):
     assert is_in_wrong_script(text, language) is is_wrong
 
 
+@pytest.mark.parametrize(
+    ("text", "language"), [("左：牝牛。右：牝牛。背景：黄色。", "ja"), ("開の一字", "zh"), ("高麗靑磁", "ko")]
+)
+def test_scripts_that_only_a_translation_should_not_have_are_allowed_elsewhere(text, language):
+    assert is_in_wrong_script(text, language)
+    assert not is_in_wrong_script(text, language, strict=False)
+
+
 def test_translation_without_letters_is_in_the_wrong_script_unless_the_caption_has_none():
     good = TranslationFilter("en", "zh")
     assert name_of(good.fault("a dog", "!!!")) == "wrong script"
