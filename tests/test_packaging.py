@@ -49,7 +49,12 @@ def test_wheel_says_that_it_is_typed(wheel):
 
 @pytest.mark.parametrize(
     ("folder", "pattern"),
-    [("data/emoji7", "*.parquet"), ("data/emoji7", "*.md"), ("training_scripts/recipes", "*.yaml")],
+    [
+        ("data/emoji7", "*.parquet"),
+        ("data/emoji7", "*.md"),
+        ("processing/mlmm_tokenizer", "*.json"),
+        ("training_scripts/recipes", "*.yaml"),
+    ],
 )
 def test_wheel_holds_the_data_files_unchanged(wheel, folder, pattern):
     for path in (ROOT / folder).glob(pattern):

@@ -17,7 +17,7 @@ from .modeling_mlmm import (
     MLMMForVisualQuestionAnswering,
     MLMMModel,
 )
-from .processing import BriVLImageProcessor, BriVLProcessor, ContrastiveCollator
+from .processing import BriVLImageProcessor, BriVLProcessor, ContrastiveCollator, MLMMProcessor
 from .processing.regions import (
     RegionDetector,
     RegionDetectorConfig,
@@ -45,6 +45,7 @@ __all__ = [
     "MLMMForPreTraining",
     "MLMMForVisualQuestionAnswering",
     "MLMMModel",
+    "MLMMProcessor",
     "MomentumQueueCallback",
     "RegionDetector",
     "RegionDetectorConfig",

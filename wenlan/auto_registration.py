@@ -59,9 +59,12 @@ def _register_image_processor(module: ModuleType) -> None:
 
 def _register_processor(module: ModuleType) -> None:
     from .modeling_brivl.configuration_brivl import BriVLConfig
+    from .modeling_mlmm.configuration_mlmm import MLMMConfig
     from .processing.processing_brivl import BriVLProcessor
+    from .processing.processing_mlmm import MLMMProcessor
 
     module.AutoProcessor.register(BriVLConfig, BriVLProcessor, exist_ok=True)
+    module.AutoProcessor.register(MLMMConfig, MLMMProcessor, exist_ok=True)
 
 
 def _register_tokenizer(module: ModuleType) -> None:

@@ -41,6 +41,7 @@ assert IMAGE_PROCESSOR_MAPPING[config]["torchvision"].__name__ == "BriVLImagePro
 assert TOKENIZER_MAPPING[config].__name__ == "BertTokenizer"
 mlmm = CONFIG_MAPPING["mlmm"]
 assert AutoModel._model_mapping[mlmm].__name__ == "MLMMModel"
+assert PROCESSOR_MAPPING[mlmm].__name__ == "MLMMProcessor"
 assert AutoModelForPreTraining._model_mapping[mlmm].__name__ == "MLMMForPreTraining"
 assert AutoModelForMaskedLM._model_mapping[mlmm].__name__ == "MLMMForMaskedLM"
 assert AutoModelForVisualQuestionAnswering._model_mapping[mlmm].__name__ == "MLMMForVisualQuestionAnswering"
