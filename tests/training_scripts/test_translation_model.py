@@ -91,6 +91,15 @@ def test_batches_are_sorted_by_length_and_within_the_budget(model, german, monke
     assert sorted(done) == list(range(30))
 
 
+def test_captions_are_read_in_the_source_language_whatever_the_tokenizer_was_set_to(model, monkeypatch):
+    batches = []
+    real = model._generate
+    monkeypatch.setattr(model, "_generate", lambda batch, *rest: batches.append(batch) or real(batch, *rest))
+    model.tokenizer.src_lang = "fra_Latn"
+    model.translate(["two cats"], find_direction(model.tokenizer, "cs", "de"), GREEDY)
+    assert model.tokenizer.convert_ids_to_tokens(batches[0][0][0]) == "ces_Latn"
+
+
 def test_caption_over_the_limit_is_not_translated(model, german):
     found = model.translate(["a ship", "a ship " * 20], german, DecodingSettings(1, max_source_tokens=20))
     assert found[0] == Translation("ein Schiff")
