@@ -75,8 +75,21 @@ def _register_tokenizer(module: ModuleType) -> None:
     module.AutoTokenizer.register(BriVLConfig, tokenizer_class=BertTokenizer, exist_ok=True)
 
 
+def _register_pipeline(module: ModuleType) -> None:
+    from transformers import AutoModelForVisualQuestionAnswering
+
+    # By name, as transformers has its own, not by `register_pipeline`: that would need the class, which may just be
+    # loading, and would make every `save_pretrained` write code.
+    module.PIPELINE_REGISTRY.supported_tasks["wenlan-vqa"] = {
+        "impl": f"{__package__}.vqa_pipeline.MLMMVisualQuestionAnsweringPipeline",
+        "pt": (AutoModelForVisualQuestionAnswering,),
+        "type": "multimodal",
+    }
+
+
 def register_on_import() -> None:
     """Registers BriVL, MLMM and the region detector with each Auto module as soon as transformers has loaded it."""
+    register_post_import_hook(_register_pipeline, "transformers.pipelines")
     for name, hook in {
         "configuration_auto": _register_configs,
         "modeling_auto": _register_models,

@@ -69,6 +69,14 @@ FIRST_IMPORTS = [
     for room in ("modeling_brivl", "modeling_mlmm", "processing", "processing.regions")
     for path in sorted((ROOT / room.replace(".", "/")).glob("[!_]*.py"))
 ]
+PIPELINE_FIRST = [
+    f"""
+{first}
+from transformers.pipelines import PIPELINE_REGISTRY
+assert "wenlan-vqa" in PIPELINE_REGISTRY.supported_tasks
+"""
+    for first in ("import wenlan", "from transformers import pipeline\nimport wenlan", "import wenlan.vqa_pipeline")
+]
 MISSING = "import wenlan.no_such_module"
 ALL_NAMES = f"""
 import sys, wenlan
@@ -104,7 +112,8 @@ print(json.dumps(errors))
 @pytest.fixture(scope="module")
 def forked_errors():
     """The errors of all scripts below, by script; empty = none."""
-    scripts = [ALL_NAMES, MISSING, AFTER_WENLAN, *FIRST_IMPORTS, *WENLAN_FIRST, *TRANSFORMERS_FIRST]
+    scripts = [ALL_NAMES, MISSING, AFTER_WENLAN, *FIRST_IMPORTS, *PIPELINE_FIRST]
+    scripts += [*WENLAN_FIRST, *TRANSFORMERS_FIRST]
     result = subprocess.run(
         [sys.executable, "-c", FORKS], input=json.dumps(scripts), capture_output=True, text=True, check=True
     )
@@ -145,6 +154,10 @@ else:
 def test_every_module_of_the_ground_floor_can_be_the_first_import(forked_errors):
     assert len(FIRST_IMPORTS) > 15
     assert {script: forked_errors[script] for script in FIRST_IMPORTS if forked_errors[script]} == {}
+
+
+def test_pipelines_know_ours_whatever_is_imported_first(forked_errors):
+    assert {script: forked_errors[script] for script in PIPELINE_FIRST if forked_errors[script]} == {}
 
 
 def test_failure_in_a_fork_is_seen(forked_errors):
