@@ -52,6 +52,7 @@ class MLMMConfig(PreTrainedConfig):
     keys_to_ignore_at_inference = [
         "losses",
         "accuracies",
+        "accuracy",
         "mlm_logits",
         "mrfr_predictions",
         "mrc_logits",

@@ -4,7 +4,6 @@ import pytest
 import torch
 from mlmm_tiny import perturb, tiny_batch, tiny_config
 from torch.nn import functional as F
-from transformers import Trainer, TrainingArguments
 from wenlan.modeling_mlmm import MLMMForPreTraining
 from wenlan.modeling_mlmm.pretraining_mlmm import class_loss, cross_entropy, feature_loss
 
@@ -173,30 +172,6 @@ def test_perfect_classes_with_impossible_ones_have_loss_zero():
     targets = torch.tensor([[1.0, 0.0, 0.0]])
     loss, _ = class_loss(torch.tensor([[50.0, -50.0, -50.0]]), targets, reduction="batchmean", background_index=1)
     assert loss.item() == pytest.approx(0, abs=1e-6)
-
-
-def test_trainer_divides_the_loss_by_the_accumulation(tmp_path):
-    model = perturb(MLMMForPreTraining(tiny_config()))
-    batch = only("itm")
-    rows = [{name: value[i % 3] for name, value in batch.items()} for i in range(6)]
-    logs = []
-    for accumulation in (1, 2):
-        arguments = TrainingArguments(
-            output_dir=tmp_path,
-            per_device_train_batch_size=6 // accumulation,
-            gradient_accumulation_steps=accumulation,
-            max_steps=1,
-            logging_steps=1,
-            learning_rate=0.0,
-            use_cpu=True,
-            disable_tqdm=True,
-            label_names=["itm_labels"],
-            train_sampling_strategy="sequential",
-        )
-        trainer = Trainer(model, arguments, train_dataset=rows)
-        trainer.train()
-        logs.append(trainer.state.log_history[0]["loss"])
-    assert logs[1] == pytest.approx(logs[0], rel=1e-3)
 
 
 def test_training_on_one_batch_brings_every_loss_down():

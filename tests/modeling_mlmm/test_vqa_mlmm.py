@@ -4,6 +4,7 @@ import pytest
 import torch
 from mlmm_tiny import perturb, tiny_batch, tiny_config
 from torch.nn import functional as F
+from transformers import Trainer, TrainingArguments
 from wenlan.modeling_mlmm import MLMMForVisualQuestionAnswering
 from wenlan.modeling_mlmm.vqa_mlmm import answer_targets
 
@@ -57,6 +58,38 @@ def test_scores_outside_zero_to_one_are_refused(model, score):
     targets[1, 2] = score
     with pytest.raises(ValueError, match=r"must be in 0\.\.1"):
         model(**tiny_batch(), labels=targets)
+
+
+def test_trainer_predicts_one_row_of_logits_a_question(model, tmp_path):
+    batch = {**tiny_batch(), "labels": torch.rand(3, 7)}
+    rows = [{name: value[i] for name, value in batch.items()} for i in range(3)]
+    arguments = TrainingArguments(tmp_path, per_device_eval_batch_size=2, use_cpu=True, disable_tqdm=True)
+    prediction = Trainer(model, arguments).predict(rows)
+    logits = run(model, **tiny_batch()).logits
+    torch.testing.assert_close(torch.tensor(prediction.predictions), logits, atol=1e-5, rtol=0)
+    assert prediction.metrics["test_loss"] > 0
+
+
+def test_trainer_divides_the_loss_by_the_accumulation(tmp_path):
+    model = perturb(MLMMForVisualQuestionAnswering(tiny_config()))
+    batch = {**tiny_batch(), "labels": torch.rand(3, 7)}
+    rows = [{name: value[i % 3] for name, value in batch.items()} for i in range(6)]
+    losses = []
+    for accumulation in (1, 2):
+        arguments = TrainingArguments(
+            tmp_path,
+            per_device_train_batch_size=6 // accumulation,
+            gradient_accumulation_steps=accumulation,
+            max_steps=1,
+            logging_steps=1,
+            learning_rate=0.0,
+            use_cpu=True,
+            disable_tqdm=True,
+        )
+        trainer = Trainer(model, arguments, train_dataset=rows)
+        trainer.train()
+        losses.append(trainer.state.log_history[0]["loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
 def test_question_without_a_picture_is_answered(model):
