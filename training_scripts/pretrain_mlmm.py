@@ -17,7 +17,7 @@ from pathlib import Path
 
 from transformers import TrainingArguments, set_seed
 
-from ..data import CLASS_NAMES, LANGUAGES, atomic_file, atomic_files
+from ..data import CLASS_NAMES, COLOUR_NAMES, LANGUAGES, atomic_file, atomic_files
 from ..evaluation import evaluate_mlmm_pretraining
 from ..modeling_mlmm import MLMMForPreTraining
 from ..processing import MLMMBatches, MLMMCorpus, MLMMExamples, MLMMPretrainingCollator, MLMMProcessor
@@ -142,7 +142,12 @@ def evaluate(
     output_dir: Path,
 ) -> None:
     """Prints the figures on unseen pictures, each beside its control, and writes them to `metrics.json`."""
-    names = {language: CLASS_NAMES[language] for language in LANGUAGES} if args.test_objects else None
+    names = None
+    if args.test_objects:  # a name that is a colour's as well, such as "rose", may be that of the background
+        names = {
+            language: [name for name in CLASS_NAMES[language] if name not in COLOUR_NAMES[language]]
+            for language in LANGUAGES
+        }
     figures = evaluate_mlmm_pretraining(model, processor, corpus, object_names=names, max_examples=args.test_examples)
     with atomic_file(output_dir / "metrics.json") as unfinished:
         unfinished.write_text(json.dumps(figures, indent=1, ensure_ascii=False), "utf-8")

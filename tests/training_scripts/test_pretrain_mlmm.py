@@ -1,0 +1,125 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+import yaml
+from mlmm_corpus_files import draw_classes, write_captions, write_corpus, write_regions
+from safetensors.torch import load_file
+from transformers import AutoModelForPreTraining
+from wenlan.modeling_mlmm import MLMMForPreTraining
+from wenlan.processing import MLMMProcessor
+from wenlan.training_scripts.pretrain_mlmm import main
+from wenlan.training_scripts.recipe import find_recipe
+
+SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40}
+SMOKE = ["--logging_steps", "8", "--use_cpu", "true", "--disable_tqdm", "true", "--bf16", "false"]
+SMOKE += ["--token_budget", "256", "--dataloader_num_workers", "0"]
+
+
+def write_recipe(path, name="mlmm_tiny", **changes):
+    """A shipped recipe at tiny widths; what is None is left out."""
+    recipe = yaml.safe_load(find_recipe(name).read_text("utf-8"))
+    recipe["model_config"] |= SMALL
+    recipe = {key: value for key, value in (recipe | changes).items() if value is not None}
+    path.write_text(yaml.safe_dump(recipe, allow_unicode=True), "utf-8")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    """The tiny recipe with 24 made-up pictures, judged on six more, with dropout."""
+    folder = tmp_path_factory.mktemp("corpus")
+    train, test = write_corpus(folder / "train", 24), write_corpus(folder / "test", 6, first=100)
+    paths = dict(zip(("regions", "captions", "test_regions", "test_captions"), (*train, *test), strict=True))
+    return write_recipe(folder / "small.yaml", **paths, detector=None)
+
+
+@pytest.fixture(scope="module")
+def trained(recipe, tmp_path_factory):
+    """The folder after eight steps."""
+    torch.set_num_threads(1)
+    return main([recipe, *SMOKE, "--max_steps", "8", "--output_dir", str(tmp_path_factory.mktemp("runs") / "out")])
+
+
+def test_recipe_trains_and_the_folder_opens(trained):
+    model, processor = AutoModelForPreTraining.from_pretrained(trained), MLMMProcessor.from_pretrained(trained)
+    assert isinstance(model, MLMMForPreTraining)
+    assert model(**processor(text=["a lion"])).itm_logits.shape == (1, 2)
+    report = json.loads((trained / "data_report.json").read_text("utf-8"))
+    assert report[0]["captions"] == {"en": 48, "zh": 48}
+    assert report[0]["tasks"] == yaml.safe_load(find_recipe("mlmm_tiny").read_text("utf-8"))["tasks"]
+
+
+def test_losses_and_accuracies_of_each_task_are_logged(trained):
+    logs = json.loads((trained / "trainer_state.json").read_text("utf-8"))["log_history"]
+    names = {name for name in logs[0] if name.endswith(("_loss", "_accuracy"))} - {"train_loss"}
+    assert {"itm_loss", "itm_accuracy", "mlm_loss", "mlm_accuracy"} <= names
+    assert names <= {f"{task}_{kind}" for task in ("itm", "mlm", "mrfr", "mrc") for kind in ("loss", "accuracy")}
+
+
+def test_figures_on_unseen_pictures_stand_beside_their_controls(trained):
+    figures = json.loads((trained / "metrics.json").read_text("utf-8"))
+    assert set(figures) == {"itm", "object_words", "mrc"}
+    assert set(figures["itm"]) == {"all", "en", "zh"}
+    assert {"accuracy", "without_regions"} <= set(figures["object_words"]["zh"])
+    assert {"accuracy", "with_other_words", "commonest"} <= set(figures["mrc"]["all"])
+
+
+def test_resumed_run_gives_the_same_bits(recipe, tmp_path):
+    options = [recipe, *SMOKE, "--max_steps", "6", "--save_strategy", "steps", "--save_steps", "3"]
+    options += ["--gradient_accumulation_steps", "2", "--output_dir", str(tmp_path), "--test_examples", "2"]
+    whole = load_file(main(options) / "model.safetensors")
+    for path in (tmp_path / "checkpoint-6").iterdir():
+        path.unlink()
+    (tmp_path / "checkpoint-6").rmdir()
+    resumed = load_file(main([*options, "--resume"]) / "model.safetensors")
+    assert whole.keys() == resumed.keys()
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
+
+
+def test_two_ranks_train_as_one_does(recipe, tmp_path):
+    options = [recipe, *SMOKE, "--max_steps", "5", "--test_examples", "2"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command += ["-m", "wenlan.training_scripts.pretrain_mlmm", *options]
+    command += ["--ddp_backend", "gloo", "--output_dir", str(tmp_path / "two")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run(command, check=True, env=environment, timeout=240, stdout=subprocess.DEVNULL)
+    one = main([*options, "--gradient_accumulation_steps", "2", "--output_dir", str(tmp_path / "one")])
+    one, two = (load_file(folder / "model.safetensors") for folder in (one, tmp_path / "two"))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, atol=2e-6, rtol=1e-4)
+
+
+def test_regions_of_nan_are_left_out_and_counted(tmp_path, capsys):
+    pictures = {f"{number}.png": draw_classes(number) for number in range(24)}
+    write_regions(tmp_path / "regions", pictures, broken=["3.png"])
+    write_captions(tmp_path / "captions", pictures)
+    paths = {"regions": str(tmp_path / "regions"), "captions": str(tmp_path / "captions")}
+    recipe = write_recipe(tmp_path / "r.yaml", **paths, test_regions=None, test_captions=None, detector=None)
+    folder = main([recipe, *SMOKE, "--max_steps", "4", "--token_budget", "1024", "--output_dir", str(tmp_path / "out")])
+    assert "Pictures whose regions could not be used while training: {'not finite': " in capsys.readouterr().out
+    assert all(value.isfinite().all() for value in load_file(folder / "model.safetensors").values())
+
+
+def test_base_recipe_trains_on_two_corpora_at_tiny_width(tmp_path):
+    strong = dict(zip(("regions", "captions"), write_corpus(tmp_path / "strong", 12), strict=True))
+    regions, captions = write_corpus(tmp_path / "weak", 12, first=50, languages=["zh"])
+    corpora = yaml.safe_load(find_recipe("mlmm_base").read_text("utf-8"))["corpora"]
+    corpora = [
+        corpora[0] | strong,
+        corpora[1] | {"regions": regions, "captions": {"zh": f"{captions}/captions_zh.jsonl"}},
+    ]
+    recipe = write_recipe(tmp_path / "base.yaml", "mlmm_base", corpora=corpora, text_weights=None)
+    folder = main([recipe, *SMOKE, "--max_steps", "2", "--output_dir", str(tmp_path / "out")])
+    report = json.loads((folder / "data_report.json").read_text("utf-8"))
+    assert [corpus["tasks"] for corpus in report] == [{"itm": 9, "mlm": 12, "mrfr": 6, "mrc": 6}, {"itm": 9}]
+    assert [corpus["captions"] for corpus in report] == [{"en": 24, "zh": 24}, {"zh": 24}]
+
+
+def test_training_that_is_counted_in_epochs_is_refused(recipe, tmp_path):
+    with pytest.raises(ValueError, match="Give max_steps"):
+        main([recipe, *SMOKE, "--max_steps", "-1", "--output_dir", str(tmp_path)])
