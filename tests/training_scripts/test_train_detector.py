@@ -172,8 +172,7 @@ def test_resume_without_a_valid_checkpoint_is_refused(small_recipe, tmp_path):
 
 @pytest.mark.slow
 def test_detector_learns_the_classes_and_nothing_of_shuffled_ones(small_recipe, tmp_path):
-    torch.set_num_threads(2)
-    options = ["--scenes", "300", *SMOKE, "--max_steps", "150", "--per_device_train_batch_size", "8"]
+    options = ["--scenes", "150", *SMOKE, "--max_steps", "80", "--per_device_train_batch_size", "8"]
     figures = {}
     for shuffled in ("false", "true"):
         folder = main([small_recipe, *options, "--shuffle_labels", shuffled, "--output_dir", str(tmp_path / shuffled)])
