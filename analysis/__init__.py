@@ -1,0 +1,5 @@
+"""A trained model to pictures and figures. The names are listed in `__init__.pyi`."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

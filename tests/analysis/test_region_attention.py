@@ -1,0 +1,203 @@
+"""Attention from words to regions, as numbers."""
+
+import numpy as np
+import pytest
+import torch
+from mlmm_folder import noise_picture, write_detector
+from mlmm_tiny import perturb, tiny_config
+from tiny_detector import tiny_detector
+from wenlan.analysis import text_to_region_attention
+from wenlan.analysis.region_attention import find_word
+from wenlan.modeling_mlmm import MLMMForPreTraining, MLMMForVisualQuestionAnswering, MLMMModel
+from wenlan.processing import MLMMProcessor, load_small_tokenizer
+
+WIDTH, COUNT = 10, 5
+
+
+@pytest.fixture(scope="module")
+def processor():
+    return MLMMProcessor(load_small_tokenizer())
+
+
+def build(model_class=MLMMModel, **overrides):
+    sizes = {"vocab_size": 8000, "max_position_embeddings": 64, "region_feature_dim": WIDTH} | overrides
+    return perturb(model_class(tiny_config(**sizes)))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build()
+
+
+@pytest.fixture
+def regions():
+    """The row of a picture of 200 x 100 pixels."""
+    rng = np.random.default_rng(0)
+    corner = rng.uniform(0, 50, (COUNT, 2))
+    boxes = np.concatenate([corner, corner + rng.uniform(1, 50, (COUNT, 2))], axis=1).astype(np.float32)
+    features = rng.random((COUNT, WIDTH)).astype(np.float32)
+    return {"image_height": 100, "image_width": 200, "boxes": boxes, "features": features}
+
+
+@torch.no_grad()
+def own_attentions(model, processor, text, regions):
+    """What the model itself gives, (layers, heads, pieces, regions)."""
+    inputs = processor(text=text, regions=regions)
+    model.set_attn_implementation("eager")
+    attentions = model(**inputs, output_attentions=True).attentions
+    model.set_attn_implementation("sdpa")
+    length = inputs["input_ids"].shape[1]
+    return torch.stack(attentions)[:, 0, :, 1 : length - 1, length:]
+
+
+def test_weights_are_shares_of_the_mean_of_the_heads_in_the_last_layer(model, processor, regions):
+    found = text_to_region_attention(model, processor, "a red key", regions=regions)
+    expected = own_attentions(model, processor, "a red key", regions)[-1].mean(dim=0)
+    torch.testing.assert_close(found.region_share, expected.sum(dim=1))
+    torch.testing.assert_close(found.weights, expected / expected.sum(dim=1, keepdim=True))
+    torch.testing.assert_close(found.weights.sum(dim=1), torch.ones(len(found.tokens)))
+    assert found.weights.std() > 1e-3
+
+
+@pytest.mark.parametrize(("heads", "join"), [("max", lambda all_: all_.amax(dim=0)), (2, lambda all_: all_[2])])
+def test_another_layer_and_other_heads_can_be_chosen(model, processor, regions, heads, join):
+    found = text_to_region_attention(model, processor, "a red key", regions=regions, layer=0, heads=heads)
+    expected = join(own_attentions(model, processor, "a red key", regions)[0])
+    torch.testing.assert_close(found.weights, expected / expected.sum(dim=1, keepdim=True))
+
+
+def test_permuted_regions_permute_the_weights(model, processor, regions):
+    order = [3, 0, 4, 1, 2]
+    permuted = regions | {"boxes": regions["boxes"][order], "features": regions["features"][order]}
+    first = text_to_region_attention(model, processor, "a red key", regions=regions)
+    second = text_to_region_attention(model, processor, "a red key", regions=permuted)
+    torch.testing.assert_close(second.weights, first.weights[:, order])
+    assert torch.equal(second.boxes, first.boxes[order])
+
+
+def test_tokens_are_the_parts_of_the_text_without_specials(model, processor, regions):
+    text = "Picture of racing car and key ×3."
+    found = text_to_region_attention(model, processor, text, regions=regions)
+    assert [text[first:last] for first, last in found.spans] == found.tokens
+    assert "".join(found.tokens) == text.replace(" ", "")
+    assert len(found.tokens) == len(processor.tokenizer.tokenize(text)) == len(found.weights)
+
+
+def test_several_texts_share_the_regions_of_one_picture(model, processor, regions):
+    texts = ["a red key", "红色的钥匙"]
+    together = text_to_region_attention(model, processor, texts, regions=regions)
+    for found, text in zip(together, texts, strict=True):
+        assert torch.equal(found.weights, text_to_region_attention(model, processor, text, regions=regions).weights)
+
+
+def test_boxes_are_in_pixels_of_the_picture(model, processor, regions):
+    found = text_to_region_attention(model, processor, "a red key", regions=regions)
+    np.testing.assert_allclose(found.boxes.numpy(), regions["boxes"], atol=1e-4)
+    shares = regions | {"boxes": regions["boxes"] / np.array([200, 100, 200, 100], dtype=np.float32)}
+    shares |= {"image_height": None, "image_width": None}
+    found = text_to_region_attention(model, processor, "a red key", regions=shares)
+    np.testing.assert_allclose(found.boxes.numpy(), shares["boxes"], atol=1e-6)
+
+
+def test_picture_and_the_regions_found_in_it_give_the_same(tmp_path):
+    detector, width = write_detector(tmp_path / "detector"), tiny_detector().config.feature_dim
+    processor = MLMMProcessor(load_small_tokenizer(), 60, width, str(detector), 3, 6)
+    model, picture = build(region_feature_dim=width), noise_picture()
+    found = text_to_region_attention(model, processor, "a red key", image=picture)
+    regions = processor.region_extractor.extract([picture], min_boxes=3, max_boxes=6)
+    expected = text_to_region_attention(model, processor, "a red key", regions=regions)
+    assert torch.equal(found.weights, expected.weights)
+    torch.testing.assert_close(found.boxes, regions.boxes[0])
+
+
+@pytest.mark.parametrize("model_class", [MLMMForPreTraining, MLMMForVisualQuestionAnswering])
+def test_models_with_heads_attend_like_their_tower(model_class, processor, regions):
+    model = build(model_class)
+    found = text_to_region_attention(model, processor, "a red key", regions=regions)
+    expected = text_to_region_attention(model.mlmm, processor, "a red key", regions=regions)
+    assert torch.equal(found.weights, expected.weights)
+
+
+def test_half_precision_model_gives_weights_that_add_up(processor, regions):
+    found = text_to_region_attention(build().to(torch.bfloat16), processor, "a red key", regions=regions)
+    torch.testing.assert_close(found.weights.sum(dim=1), torch.ones(len(found.tokens)))
+
+
+def test_model_is_left_as_it_was(processor, regions):
+    model = build().train()
+    model.set_attn_implementation("sdpa")
+    text_to_region_attention(model, processor, "a red key", regions=regions)
+    with pytest.raises(ValueError, match="heads is 9"):
+        text_to_region_attention(model, processor, "a red key", regions=regions, heads=9)
+    assert model.config._attn_implementation == model.encoder.config._attn_implementation == "sdpa"
+    assert model.training
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "pieces"),
+    [
+        ("图中有赛车和钥匙×3。", "赛车", ["赛", "车"]),
+        ("A monkey and a key.", "key", ["key"]),
+        ("그림: 열쇠가 있다.", "열쇠", None),
+    ],
+)
+def test_word_has_the_mean_weights_of_its_pieces(model, processor, regions, text, word, pieces):
+    found = text_to_region_attention(model, processor, text, regions=regions)
+    first, last = find_word(text, word)[0]
+    rows = [row for row, (start, end) in enumerate(found.spans) if start < last and first < end]
+    assert pieces is None or [found.tokens[row] for row in rows] == pieces
+    torch.testing.assert_close(found.of(word), found.weights[rows].mean(dim=0))
+    torch.testing.assert_close(found.of(word).sum(), torch.tensor(1.0))
+
+
+def test_several_words_count_by_their_pieces(model, processor, regions):
+    found = text_to_region_attention(model, processor, "cat dog", regions=regions)
+    assert found.tokens == ["cat", "dog"]
+    torch.testing.assert_close(found.of(["dog", "cat"]), found.weights.mean(dim=0))
+
+
+def test_word_is_found_as_a_word_before_it_is_found_as_a_part():
+    assert find_word("monkey, key, keys", "key") == [(8, 11)]
+    assert find_word("monkeys", "key") == [(3, 6)]
+    assert find_word("左边：钥匙；右边：钥匙×2。", "钥匙") == [(3, 5), (9, 11)]
+    assert find_word("a.b", ".") == [(1, 2)]
+    assert find_word("a b", " ") == []
+
+
+@pytest.mark.parametrize("words", ["dog", ["cat", "dog"]])
+def test_word_that_is_not_in_the_text_is_named(model, processor, regions, words):
+    found = text_to_region_attention(model, processor, "a cat", regions=regions)
+    with pytest.raises(ValueError, match="'dog' is not in the text 'a cat'"):
+        found.of(words)
+
+
+def test_word_that_was_cut_off_is_named(model, regions):
+    found = text_to_region_attention(model, MLMMProcessor(load_small_tokenizer(), 2), "cat dog key", regions=regions)
+    with pytest.raises(ValueError, match="'key' was cut off"):
+        found.of("key")
+
+
+def test_no_words_are_refused(model, processor, regions):
+    with pytest.raises(ValueError, match="There is no word"):
+        text_to_region_attention(model, processor, "a cat", regions=regions).of([])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layer": 2}, "no layer 2: the model has 2"),
+        ({"layer": -3}, "no layer -3"),
+        ({"heads": 3}, r"heads is 3; .* 0\.\.2"),
+        ({"heads": "median"}, "heads is 'median'"),
+        ({"image": noise_picture()}, "either the picture"),
+        ({"regions": None}, "either the picture"),
+    ],
+)
+def test_mistake_says_what_is_wrong(model, processor, regions, options, message):
+    with pytest.raises(ValueError, match=message):
+        text_to_region_attention(model, processor, "a red key", **({"regions": regions} | options))
+
+
+def test_regions_of_two_pictures_are_refused(model, processor, regions):
+    with pytest.raises(ValueError, match="There are 2 pictures"):
+        text_to_region_attention(model, processor, "a red key", regions=[regions, regions])
