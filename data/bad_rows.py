@@ -33,6 +33,7 @@ REMEDIES = {
     "another script": "give the language that the captions are in",
     "picture has no name": "name a column with a path or an id of the picture as the image column",
     "crowd skipped": "boxes around groups (iscrowd) teach nothing about one object",
+    "no regions": "extract the regions of all pictures, under the names that the captions have",
     "unknown picture": "list the picture in `images`; its boxes were left out",
 }
 

@@ -11,7 +11,7 @@ run = CliRunner().invoke
 def test_help_lists_the_commands():
     result = run(app, ["--help"])
     assert result.exit_code == 0
-    for command in ("quickstart", "pretrain-brivl", "train-detector", "zero-shot", "embed"):
+    for command in ("quickstart", "pretrain-brivl", "pretrain-mlmm", "train-detector", "zero-shot", "embed"):
         assert command in result.output
 
 
@@ -45,7 +45,10 @@ def test_embed_writes_parquet(quickstart_folder, tmp_path):
     assert pq.read_table(output).num_rows == 2
 
 
-@pytest.mark.parametrize(("command", "known"), [("pretrain-brivl", "brivl_tiny"), ("train-detector", "detector_tiny")])
+@pytest.mark.parametrize(
+    ("command", "known"),
+    [("pretrain-brivl", "brivl_tiny"), ("pretrain-mlmm", "mlmm_tiny"), ("train-detector", "detector_tiny")],
+)
 def test_mistake_is_one_line_and_exit_code_one(command, known):
     result = run(app, [command, "brivl_huge"])
     assert result.exit_code == 1
