@@ -74,7 +74,7 @@ def read_checkpoint(path: Path) -> Mapping[str, object]:
             f"It may be cut: compare its {path.stat().st_size:,} bytes with the original. ({type(error).__name__})"
         ) from error
     if not isinstance(checkpoint, Mapping):
-        raise ValueError(f"{path} holds a {type(checkpoint).__name__}, not the state dict of a BriVL.")
+        raise ValueError(f"{path} holds a {type(checkpoint).__name__}, not a state dict.")
     return checkpoint
 
 

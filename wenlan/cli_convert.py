@@ -64,4 +64,41 @@ def regions(
         )
 
 
+@convert_app.command()
+def mlmm(
+    checkpoint: Annotated[Path, typer.Option(help="The original's file, .pt, .bin or .safetensors.")],
+    output: Annotated[Path, typer.Option(help="Folder to write; it must not exist yet.")],
+    layout: Annotated[
+        str | None, typer.Option(help="What it must be: uc2, uniter or xlm-r; else its keys say it.")
+    ] = None,
+    head: Annotated[
+        str | None, typer.Option(help="pretraining, vqa, retrieval or none; else the one it was trained for last.")
+    ] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="Folder or hub id of its tokenizer; else the hub's.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="JSON with fields of our config.json that its shapes do not say.")
+    ] = None,
+    answers: Annotated[
+        Path | None, typer.Option(help="Answers of a vqa checkpoint: ans2label.json, a JSON list, or one a line.")
+    ] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="Folder or hub id of a region detector to put in, for pictures.")
+    ] = None,
+) -> None:
+    """Converts a checkpoint of UC2, UNITER or XLM-R into an MLMM with processor, and checks the result."""
+    from .training_scripts.convert_mlmm import convert_mlmm
+
+    with short_errors():
+        convert_mlmm(
+            checkpoint,
+            output,
+            layout=layout,
+            head=head,
+            tokenizer=tokenizer,
+            config_file=config,
+            answers_file=answers,
+            detector=detector,
+        )
+
+
 __all__ = ["convert_app"]
