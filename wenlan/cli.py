@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .cli_answer import answer
 from .cli_convert import convert_app
 from .cli_data import data_app
 from .cli_draw import draw_regions
@@ -22,6 +23,7 @@ app = typer.Typer(
 app.add_typer(convert_app, name="convert")
 app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")
+app.command()(answer)
 app.command()(draw_regions)
 app.command()(extract_regions)
 app.command()(import_regions)
