@@ -65,7 +65,8 @@ def main(argv: Sequence[str] | None = None) -> Path:
     save(trainer, output_dir)
     evaluate(trainer, tests, output_dir)
     if trainer.is_world_process_zero():
-        print(f"\nThe detector is in {output_dir}. Next: wenlan extract-regions PICTURES --output DIR --model {output_dir}")
+        print(f"\nThe detector is in {output_dir}.")
+        print(f"Next: wenlan extract-regions PICTURES --output DIR --model {output_dir}")
     trainer.accelerator.wait_for_everyone()  # a rank that leaves early takes the others down
     trainer.accelerator.end_training()
     return output_dir
