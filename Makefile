@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: setup demo test lint data clean
+.PHONY: setup demo demo-mlmm test lint data clean
 
 setup: $(INSTALLED)
 
@@ -15,6 +15,10 @@ $(INSTALLED): setup.cfg pyproject.toml
 
 demo: $(INSTALLED)
 	$(VENV)/bin/wenlan quickstart
+
+# MLMM from the detector to questions, under an hour on 2 cores.
+demo-mlmm: $(INSTALLED)
+	$(VENV)/bin/wenlan demo-mlmm
 
 test: $(INSTALLED)
 	$(VENV)/bin/ruff check .

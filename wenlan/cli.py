@@ -48,6 +48,21 @@ def quickstart(
         run_quickstart(output_dir, recipe, {name: value for name, value in overrides.items() if value is not None})
 
 
+@app.command("demo-mlmm")
+def demo_mlmm(
+    output_dir: Annotated[Path, typer.Option(help="Where everything goes; a stopped run goes on there.")] = Path(
+        "runs/demo_mlmm"
+    ),
+    scenes: Annotated[str, typer.Option(help="Size of EmojiScenes: tests, cpu, gpu, or a number.")] = "cpu",
+    detector: Annotated[str | None, typer.Option(help="Folder of a trained detector, instead of training it.")] = None,
+) -> None:
+    """Trains a small MLMM end to end: detector, regions, pre-training; then retrieval, questions, attention."""
+    from .demo_mlmm import run_demo_mlmm
+
+    with short_errors():
+        run_demo_mlmm(output_dir, scenes=int(scenes) if scenes.isdigit() else scenes, detector=detector)
+
+
 @app.command("pretrain-brivl", context_settings=PASS_ON)
 def pretrain_brivl(
     context: typer.Context, recipe: Annotated[str, typer.Argument(help="Recipe file or name, e.g. brivl_small.")]

@@ -1,0 +1,229 @@
+"""The demo of MLMM: detector, regions and pre-training; then retrieval in seven languages, questions in English and
+Japanese, and what the words of one sentence look at in each language."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import Trainer, TrainingArguments, set_seed
+
+from .analysis import draw_attention_panels, text_to_region_attention
+from .data import CLASS_NAMES, LANGUAGES, atomic_file, generate_scenes, read_regions, write_emoji_scenes
+from .data.scene_records import vqa_file_names
+from .evaluation import recall_at_k
+from .evaluation.mlmm_pair_scores import score_pairs
+from .modeling_mlmm import MLMMForImageTextRetrieval, MLMMForPreTraining, MLMMForVisualQuestionAnswering
+from .processing import MLMMProcessor, MLMMQuestionCollator
+from .training_scripts.extract_regions import RegionChoice, extract_regions
+from .training_scripts.pretrain_mlmm import main as pretrain
+from .training_scripts.train_detector import main as train_detector
+
+SPLITS = ("pretrain", "finetune", "test")
+QUESTION_LANGUAGES = ("en", "ja")
+CHOICE = RegionChoice(min_boxes=2, max_boxes=10, conf_threshold=0.3)
+CANDIDATES = 100  # pictures, and captions of each language, of the retrieval
+
+
+def run_demo_mlmm(
+    output_dir: Path,
+    *,
+    scenes: int | str = "cpu",
+    detector: str | None = None,
+    detector_options: Sequence[str] = (),
+    pretraining_options: Sequence[str] = (),
+    question_steps: int = 1500,
+    candidates: int = CANDIDATES,
+) -> Path:
+    """Runs the whole demo and returns its folder, which holds all figures in `demo.json`.
+
+    What is there from a run that was stopped is used again: scenes, detector, regions.
+
+    Args:
+        output_dir: gets `scenes`, `detector`, `regions`, `mlmm`, `vqa`, `attention.png` and `demo.json`.
+        scenes: size of EmojiScenes.
+        detector: folder of a trained one, instead of training it.
+        detector_options, pretraining_options: of the two recipes, such as ["--max_steps", "5"].
+        question_steps: of fine-tuning to questions.
+        candidates: pictures, and captions of each language, of the retrieval.
+    """
+    minutes: dict[str, float] = {}
+    with _timed("scenes", minutes):
+        for split in SPLITS:
+            write_emoji_scenes(output_dir / "scenes", split, scenes)
+    if detector is None:
+        detector = str(output_dir / "detector")
+        if not (output_dir / "detector" / "config.json").exists():
+            with _timed("detector", minutes):
+                train_detector(["detector_tiny", "--output_dir", detector, *detector_options])
+    with _timed("regions", minutes):
+        for split in SPLITS:
+            print(
+                extract_regions(
+                    output_dir / "scenes" / split / "images",
+                    output_dir / "regions" / split,
+                    model=detector,
+                    choice=CHOICE,
+                )
+            )
+    with _timed("pre-training", minutes):
+        options = ["--output_dir", str(output_dir / "mlmm"), "--detector", detector]
+        options += [*_paths(output_dir, "pretrain", ""), *_paths(output_dir, "test", "test_")]
+        folder = pretrain(["mlmm_tiny", *options, *pretraining_options])
+    processor = MLMMProcessor.from_pretrained(folder)
+    results = {"pre-training": json.loads((folder / "metrics.json").read_text("utf-8"))}
+    with _timed("retrieval", minutes):
+        results["retrieval"] = retrieve(folder, processor, output_dir, candidates)
+    with _timed("questions", minutes):
+        results["questions"] = answer_questions(folder, processor, output_dir, question_steps)
+    picture = draw_attention(folder, processor, output_dir)
+    picture.save(output_dir / "attention.png")
+    results["minutes"] = {name: round(value, 1) for name, value in minutes.items()}
+    with atomic_file(output_dir / "demo.json") as unfinished:
+        unfinished.write_text(json.dumps(results, indent=1, ensure_ascii=False), "utf-8")
+    _print(results, output_dir)
+    return output_dir
+
+
+def retrieve(folder: Path, processor: MLMMProcessor, output_dir: Path, candidates: int) -> dict[str, dict[str, float]]:
+    """Returns the recalls of each language on unseen scenes, by the matching head, without any fine-tuning."""
+    model = MLMMForImageTextRetrieval.from_pretrained(folder)
+    regions = read_regions(output_dir / "regions" / "test")
+    rows = {row["image_id"]: row for row in regions.select(range(min(candidates, len(regions))))}
+    figures = {}
+    for language in LANGUAGES:
+        lines = (output_dir / "scenes" / "test" / f"captions_{language}.jsonl").read_text("utf-8").splitlines()
+        captions = {Path(row["image"]).name: row["text"][0] for row in map(json.loads, lines)}
+        names = [name for name in rows if name in captions]
+        scores = score_pairs(model, processor, [captions[name] for name in names], [rows[name] for name in names])
+        right = np.eye(len(names), dtype=bool)
+        recalls = {f"t2i_{name}": value for name, value in recall_at_k(scores.numpy(), right).items()}
+        recalls |= {f"i2t_{name}": value for name, value in recall_at_k(scores.numpy().T, right).items()}
+        mean = float(np.mean([value for name, value in recalls.items() if "chance" not in name]))
+        figures[language] = {"mean_recall": mean, **recalls}
+    return figures
+
+
+def answer_questions(
+    folder: Path, processor: MLMMProcessor, output_dir: Path, max_steps: int
+) -> dict[str, dict[str, float]]:
+    """Fine-tunes the model to questions in English and Japanese; returns its accuracy on unseen scenes, by language."""
+    answers = {
+        language: json.loads((output_dir / "scenes" / "finetune" / f"answers_{language}.json").read_text("utf-8"))
+        for language in QUESTION_LANGUAGES
+    }
+    pool = list(dict.fromkeys(answer for language in QUESTION_LANGUAGES for answer in answers[language]))
+    ids = {answer: index for index, answer in enumerate(pool)}
+    train = [row for language in QUESTION_LANGUAGES for row in _questions(output_dir, "finetune", language, ids)]
+    names = {"id2label": dict(enumerate(pool)), "label2id": ids}
+    model = MLMMForVisualQuestionAnswering.from_pretrained(folder, **names)
+    collator = MLMMQuestionCollator(processor, num_answers=len(pool))
+    args = TrainingArguments(
+        str(output_dir / "vqa"),
+        max_steps=max_steps,
+        per_device_train_batch_size=64,
+        learning_rate=5e-4,
+        warmup_steps=0.1,
+        logging_steps=100,
+        save_strategy="no",
+        report_to="none",
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        seed=0,
+    )
+    set_seed(0)
+    Trainer(model, args, train_dataset=train, data_collator=collator).train()
+    model.eval().save_pretrained(output_dir / "vqa")
+    processor.save_pretrained(output_dir / "vqa")
+    figures = {}
+    for language in QUESTION_LANGUAGES:
+        test = _questions(output_dir, "test", language, ids)
+        shares = {"accuracy": _share_right(model, collator, test)}
+        shares["without_regions"] = _share_right(model, collator, test, without_regions=True)
+        figures[language] = shares | {"count": len(test)}
+    return figures
+
+
+def draw_attention(folder: Path, processor: MLMMProcessor, output_dir: Path) -> Image.Image:
+    """Draws what the name of one thing looks at, in one sentence in seven languages."""
+    model = MLMMForPreTraining.from_pretrained(folder).eval()
+    scene = next(
+        one for one in generate_scenes("test", 50) if len({item["category_id"] for item in one["objects"]}) > 3
+    )
+    rows = read_regions(output_dir / "regions" / "test")
+    place = rows.with_format(None)["image_id"].index(f"{scene['image_id']:012d}.png")
+    largest = max(scene["objects"], key=lambda item: _area(item["bbox"]))["category_id"]
+    texts = [scene["captions"][language][0] for language in LANGUAGES]
+    found = text_to_region_attention(model, processor, texts, regions=rows[place])
+    words = {language: CLASS_NAMES[language][largest] for language in LANGUAGES}
+    return draw_attention_panels(scene["image"], dict(zip(LANGUAGES, found, strict=True)), words, scale=1.4)
+
+
+def _questions(output_dir: Path, split: str, language: str, ids: dict[str, int]) -> list[dict[str, object]]:
+    """The questions of a split whose pictures have regions, as `MLMMQuestionCollator` takes them."""
+    folder = output_dir / "scenes" / split
+    files = [json.loads((folder / name).read_text("utf-8")) for name in vqa_file_names(split, language)]
+    answers = {one["question_id"]: one["multiple_choice_answer"] for one in files[1]["annotations"]}
+    regions = {row["image_id"]: row for row in read_regions(output_dir / "regions" / split)}
+    return [
+        {
+            "text": one["question"],
+            "regions": regions[name],
+            "answers": {ids[answers[one["question_id"]]]: 1.0},
+        }
+        for one in files[0]["questions"]
+        if (name := f"{one['image_id']:012d}.png") in regions
+    ]
+
+
+@torch.inference_mode()
+def _share_right(
+    model: MLMMForVisualQuestionAnswering,
+    collator: MLMMQuestionCollator,
+    rows: Sequence[dict[str, object]],
+    *,
+    without_regions: bool = False,
+) -> float:
+    right = 0.0
+    for start in range(0, len(rows), 128):
+        batch = {name: value.to(model.device) for name, value in collator(rows[start : start + 128]).items()}
+        if without_regions:
+            batch |= {name: torch.zeros_like(batch[name]) for name in ("region_features", "region_boxes")}
+        best = model(**batch).logits.argmax(dim=1, keepdim=True)
+        right += float(batch["labels"].gather(1, best).sum())
+    return right / len(rows)
+
+
+def _paths(output_dir: Path, split: str, prefix: str) -> list[str]:
+    paths = {"regions": output_dir / "regions" / split, "captions": output_dir / "scenes" / split}
+    return [part for name, path in paths.items() for part in (f"--{prefix}{name}", str(path))]
+
+
+def _area(box: Sequence[float]) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+@contextmanager
+def _timed(name: str, minutes: dict[str, float]) -> Iterator[None]:
+    print(f"\n{name} ...", flush=True)
+    started = time.monotonic()
+    yield
+    minutes[name] = (time.monotonic() - started) / 60
+    print(f"{name}: {minutes[name]:.1f} minutes", flush=True)
+
+
+def _print(results: dict, output_dir: Path) -> None:
+    print("\nRetrieval on unseen scenes, mean recall (chance R@1 of both directions is 1 in the number of candidates):")
+    print("  " + ", ".join(f"{language} {row['mean_recall']:.1f}" for language, row in results["retrieval"].items()))
+    print("Questions on unseen scenes, share of right answers (with regions of zeros):")
+    rows = results["questions"].items()
+    print("  " + ", ".join(f"{name} {row['accuracy']:.1%} ({row['without_regions']:.1%})" for name, row in rows))
+    print(f"What words look at: {output_dir / 'attention.png'}. All figures: {output_dir / 'demo.json'}")
+    print(f"\nNext: wenlan answer {output_dir / 'vqa'} PICTURE --question QUESTION")
+
+
+__all__ = ["answer_questions", "draw_attention", "retrieve", "run_demo_mlmm"]
