@@ -295,7 +295,7 @@ def _summary(report: LoadedOriginal, model: MLMMPreTrainedModel, head: str, outp
             lines.append(f"{what}: {', '.join(names)}.")
     following = {
         "vqa": f"wenlan answer {output_dir} PICTURE --question QUESTION",
-        "pretraining": f"wenlan pretrain-mlmm mlmm_base --init_from {output_dir}",
+        "pretraining": f"wenlan pretrain-mlmm RECIPE, with init_from: {output_dir} in it.",
     }
     lines.append(f"The model is in {output_dir}." + (f" Next: {following[head]}" if head in following else ""))
     return "\n".join(lines)

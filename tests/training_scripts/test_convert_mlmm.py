@@ -118,7 +118,7 @@ def test_summary_names_what_is_new_and_what_was_left_out(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "Starts new, not in the checkpoint: itm_head.weight, itm_head.bias." in printed
     assert "Left out, of no part of MLMM: strange.weight." in printed
-    assert f"--init_from {tmp_path / 'out'}" in printed
+    assert f"init_from: {tmp_path / 'out'}" in printed
     convert_mlmm(tmp_path / "a.pt", tmp_path / "tower", head="none", **options)
     printed = capsys.readouterr().out
     assert "feat_regress.bias" in printed.split("heads that this model has not: ")[1]
