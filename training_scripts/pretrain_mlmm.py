@@ -32,7 +32,7 @@ from .stop_on_signal import train_until_signal
 
 @dataclass
 class BatchArguments:
-    """How batches are filled: by tokens, with examples of like length."""
+    """How batches are filled, by tokens with examples of like length, and what is hidden in them."""
 
     token_budget: int = field(default=10240, metadata={"help": "word pieces and regions of a batch, with padding"})
     bucket_size: int = field(default=8192, metadata={"help": "examples sorted by length together"})
@@ -40,6 +40,7 @@ class BatchArguments:
     language_temperature: float = field(
         default=1.0, metadata={"help": "1: languages by their captions; the higher, the more equal"}
     )
+    masked_share: float = field(default=0.15, metadata={"help": "of words and of regions"})
 
 
 ARGUMENTS = (MLMMArguments, CorpusArguments, BatchArguments, ResumeArguments, NonFiniteArguments, TrainingArguments)
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     processor = load_processor(model_args, info)
     corpora = load_corpora(listed, corpus_args, processor, args)
     model = build_model(model_args, processor, info)
-    collator = MLMMPretrainingCollator(processor)
+    collator = MLMMPretrainingCollator(processor, masked_share=batch_args.masked_share)
     batches = MLMMBatches(
         corpora,
         num_steps=args.max_steps,

@@ -238,6 +238,8 @@ class RegionDetectorConfig(PreTrainedConfig):
             raise ValueError("A feature pyramid has res5 in its backbone: use head='fc' with fpn_channels.")
         if self.fpn_channels is None and self.num_levels != 1:
             raise ValueError(f"anchor_sizes has {self.num_levels} levels, but without fpn_channels there is one.")
+        if len({len(level) for level in self.cell_anchors or self.anchor_sizes}) != 1:
+            raise ValueError(f"All levels need equally many anchors; anchor_sizes is {list(self.anchor_sizes)}.")
         if len(self.id2label) != self.num_objects:
             raise ValueError(f"id2label has {len(self.id2label)} names for num_objects={self.num_objects}.")
         names = self.attribute_names

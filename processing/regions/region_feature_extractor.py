@@ -137,7 +137,8 @@ class RegionFeatureExtractor:
                 if given is not None:
                     regions[index] = self._all(output, row)
                 else:
-                    regions[index] = self._choose(output, row, region_boxes, min_boxes, max_boxes, conf_threshold)
+                    found = self._choose(output, row, region_boxes, min_boxes, max_boxes, conf_threshold)
+                    regions[index] = found._replace(boxes=_inside(found.boxes, images[index]))
         return self._pad(regions, images)
 
     def _all(self, output: RegionDetectorOutput, row: int) -> _Regions:
@@ -227,6 +228,11 @@ def _equally_large(prepared: Sequence[BatchFeature], batch_size: int) -> Iterato
         groups[(*mask.shape, int(mask[:, 0].sum()), int(mask[0].sum()))].append(index)
     for group in groups.values():
         yield from (group[start : start + batch_size] for start in range(0, len(group), batch_size))
+
+
+def _inside(boxes: Tensor, image: Image.Image) -> Tensor:
+    # The detector clips to the resized picture; its rounded sides can be part of a pixel more than the original's.
+    return boxes.minimum(boxes.new_tensor([image.width, image.height] * 2))
 
 
 def _without_background(probs: Tensor, config: RegionDetectorConfig) -> Tensor:

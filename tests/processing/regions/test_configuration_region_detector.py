@@ -45,6 +45,7 @@ def test_background_is_first_or_last():
         ({"backbone": "tf_efficientnet_lite0", "head": "fc"}, "timm_out_indices"),
         ({"fpn_channels": 8}, "use head='fc'"),
         ({"anchor_sizes": [[4], [8]]}, "without fpn_channels there is one"),
+        ({"fpn_channels": 8, "head": "fc", "anchor_sizes": [[4, 8], [16]]}, "equally many anchors"),
         ({"id2label": {0: "cat"}}, "1 names for num_objects=1600"),
         ({"attribute_names": ["red"]}, "1 names for num_attributes=400"),
         ({"depth": "deep"}, "depth"),
