@@ -2,6 +2,7 @@ import pytest
 import torch
 from golden_regions import golden_detector, read_tensors, relative_difference
 from PIL import Image
+from tiny_detector import tiny_detector
 from wenlan.processing.regions import RegionFeatureExtractor, RegionImageProcessor
 
 SIZES = {"bua": (160, 267), "d2_c4": (160, 267), "d2_fpn": (128, 171)}
@@ -114,6 +115,12 @@ def test_extreme_sizes_give_regions_inside_the_picture(extractor, size):
     assert regions.features.isfinite().all()
     assert (regions.boxes[0, :, [0, 2]] <= size[0]).all()
     assert (regions.boxes[0, :, [1, 3]] <= size[1]).all()
+
+
+def test_regions_end_with_the_picture_although_its_resized_side_is_rounded_up():
+    processor = RegionImageProcessor(size={"shortest_edge": 64, "longest_edge": 100}, plus_one=False)
+    regions = RegionFeatureExtractor(tiny_detector("timm"), processor).extract([Image.new("RGB", (161, 51), "red")])
+    assert regions.boxes[..., 3].max() == 51
 
 
 def test_class_probabilities_hold_the_background(extractor):
