@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from golden import our_config, read_golden
+from mlmm_documents import write_mlmm_files
 from PIL import Image
 from region_documents import write_region_files
 from wenlan.data import load_emoji7
@@ -21,7 +22,7 @@ from wenlan.training_scripts.recipe import find_recipe
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ["README.md", "README.zh.md", "MODEL_CARD.md", "data/emoji7/README.md"]
-DOCUMENTS += [f"docs/{name}.md" for name in ("data", "regions", "training", "weights")]
+DOCUMENTS += [f"docs/{name}.md" for name in ("data", "mlmm", "regions", "training", "weights")]
 BLOCK = re.compile(r"```(python|bash)\n(.*?)```", re.DOTALL)
 # A training command runs for one step here.
 SMOKE = "--max_steps 1 --cached_views 0 --per_device_train_batch_size 2 --disable_tqdm true --use_cpu true"
@@ -47,6 +48,7 @@ def users_folder(quickstart_folder, tmp_path, monkeypatch):
     write_shards(tmp_path / "shards")
     write_original_checkpoint(tmp_path)
     write_region_files(tmp_path)
+    write_mlmm_files(tmp_path)
     recipe = yaml.safe_load(find_recipe("brivl_small").read_text("utf-8"))
     recipe["model_config"]["contrastive_chunk_size"] = 1
     (tmp_path / "my_recipe.yaml").write_text(yaml.safe_dump(recipe), "utf-8")
@@ -107,7 +109,7 @@ def run_command(line):
     if words[0] == "make":  # the two set-up commands: this very run is one of them, so only what they call
         subprocess.run(["make", "--dry-run", "--always-make", "-C", ROOT, *words[1:]], check=True)
         return
-    if "pretrain" in line:
+    if "pretrain-brivl" in line or "training_scripts.pretrain_brivl" in line:
         line += f" {SMOKE}"
     if "train-detector" in line:
         line += f" {SMOKE_DETECTOR}"
