@@ -182,9 +182,7 @@ def _translate_with(
     codes = {} if "{target}" in choice.name else choice.codes  # there they complete the name
     shards = {}
     for language in languages:
-        direction = find_direction(
-            model.tokenizer, captions.language, language, codes=codes, prefix=choice.prefix
-        )
+        direction = find_direction(model.tokenizer, captions.language, language, codes=codes, prefix=choice.prefix)
         if not direction.is_named and len(languages) > 1:
             raise ValueError(
                 f"{name} has one target language and cannot translate into {', '.join(languages)}; give one language, "
