@@ -25,7 +25,7 @@ from .training_scripts.train_detector import main as train_detector
 
 SPLITS = ("pretrain", "finetune", "test")
 QUESTION_LANGUAGES = ("en", "ja")
-CHOICE = RegionChoice(min_boxes=2, max_boxes=10, conf_threshold=0.3)
+CHOICE = RegionChoice(min_boxes=2, max_boxes=10, conf_threshold=0.4)
 CANDIDATES = 100  # pictures, and captions of each language, of the retrieval
 
 
