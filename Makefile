@@ -16,7 +16,7 @@ $(INSTALLED): setup.cfg pyproject.toml
 demo: $(INSTALLED)
 	$(VENV)/bin/wenlan quickstart
 
-# MLMM from the detector to questions, under an hour on 2 cores.
+# MLMM from the detector to questions; its model does not learn to look at the pictures yet (docs/mlmm.md).
 demo-mlmm: $(INSTALLED)
 	$(VENV)/bin/wenlan demo-mlmm
 

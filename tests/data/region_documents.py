@@ -22,7 +22,7 @@ def write_region_files(folder):
         write_bua_npz(folder / "bua_npz" / f"{row['image_id']}.npz", row)
     write_lmdb(folder / "coco_lmdb", rows)
     sizes = [{"id": row["image_id"], "file_name": f"{row['image_id']}.jpg", "height": 48, "width": 64} for row in rows]
-    (folder / "sizes.json").write_text(json.dumps({"images": sizes}), "utf-8")
+    (folder / "coco_sizes.json").write_text(json.dumps({"images": sizes}), "utf-8")
     write_emoji_scenes(folder / "coco", "detect", 4)
     scenes = folder / "coco" / "detect"
     (folder / "pictures").mkdir(exist_ok=True)
