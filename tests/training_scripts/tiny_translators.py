@@ -157,8 +157,11 @@ def _train_sentencepiece(folder):
     return [processor.id_to_piece(index) for index in range(3, len(processor))]
 
 
-def _learn(folder, model, tokenizer, languages, captions=LEARNT, steps=200):
-    """Trains a model on captions and saves it; `languages` gives the caption's prefix and the translation's token."""
+def _learn(folder, model, tokenizer, languages, captions=LEARNT, steps=600):
+    """Trains a model until it knows the captions, and saves it.
+
+    `languages` gives the caption's prefix and the translation's token.
+    """
     sources, labels = [], []
     for english, translations in captions.items():
         for language, (prefix, token) in languages.items():
@@ -169,8 +172,11 @@ def _learn(folder, model, tokenizer, languages, captions=LEARNT, steps=200):
     inputs = tokenizer(sources, padding=True, return_tensors="pt")
     labels = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
-    for _ in range(steps):
-        model(**inputs, labels=labels).loss.backward()
+    for step in range(steps):
+        loss = model(**inputs, labels=labels).loss
+        if step >= 200 and loss < 0.01:  # 200 steps alone did not always do
+            break
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
     model.eval().save_pretrained(folder)
