@@ -7,7 +7,7 @@ of; a run that wants something else is refused.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from .atomic_files import UNFINISHED, atomic_file
 from .bad_rows import BadRowError, BadRowReport
 from .region_records import RegionInfo
 from .region_shards import SkippedInput, read_header, write_shard
+from .run_manifest import MANIFEST, agree_with_manifest
 
-MANIFEST = "manifest.json"
 REPORT = "report.json"
 
 
@@ -51,23 +51,7 @@ class RegionFolder:
             "shard_size": self.shard_size,
             "info": json.loads(self.info.to_json()),
         }
-        file = self.folder / MANIFEST
-        try:
-            found = json.loads(file.read_bytes())
-        except FileNotFoundError:
-            if any(self.folder.glob("regions-*.parquet")):
-                raise ValueError(f"{self.folder} holds shards but no {MANIFEST}; give another folder.") from None
-            with atomic_file(file) as unfinished:
-                unfinished.write_text(json.dumps(wanted, indent=1) + "\n", "utf-8")
-            return
-        except ValueError as error:
-            raise ValueError(f"{file} cannot be read ({error}); give another folder.") from error
-        if found != wanted:
-            changes = ", ".join(_differences(found, wanted))
-            raise ValueError(
-                f"{self.folder} was begun otherwise: {changes}. Give the same inputs and settings to go on, or another "
-                "output folder to begin anew."
-            )
+        agree_with_manifest(self.folder, wanted, shards="regions-*.parquet")
 
     def path(self, shard: int) -> Path:
         """Where a shard is or will be."""
@@ -122,15 +106,6 @@ class RegionFolder:
 
 def _digest(names: Iterable[str]) -> str:
     return hashlib.sha256("\0".join(names).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def _differences(found: object, wanted: object, name: str = "") -> Iterator[str]:
-    """Yields "name is FOUND and not WANTED" for every leaf that differs."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        for key in sorted(found.keys() | wanted.keys()):
-            yield from _differences(found.get(key), wanted.get(key), f"{name}.{key}" if name else key)
-    elif found != wanted:
-        yield f"{name} is {found!r} there and {wanted!r} now"
 
 
 __all__ = ["MANIFEST", "REPORT", "RegionFolder"]
