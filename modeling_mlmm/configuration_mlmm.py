@@ -22,6 +22,9 @@ class MLMMConfig(PreTrainedConfig):
         encoder_layer_norm_eps: epsilon of the encoder layers, of the MRFR head and of the MRC head. UC2 has 1e-12 here
             and 1e-5 above, UNITER 1e-12 in both.
         region_feature_dim: width of a region's feature.
+        normalize_region_features: True brings every feature to mean 0 and variance 1 before its projection, and as the
+            target of MRFR. A detector's features may have norms near 100, with which the projection of a model that
+            starts from nothing does not learn.
         region_box_dim: numbers that place a region: x1, y1, x2, y2, width, height, area, all relative to the picture.
         num_region_classes: classes of the detector, background included.
         region_background_index: which of them is the background; it never counts as a right answer of MRC.
@@ -83,6 +86,7 @@ class MLMMConfig(PreTrainedConfig):
     eos_token_id: int | list[int] | None = 2
     tie_word_embeddings: bool = True
     region_feature_dim: int = 2048
+    normalize_region_features: bool = False
     region_box_dim: int = 7
     num_region_classes: int = 1601
     region_background_index: int = 0

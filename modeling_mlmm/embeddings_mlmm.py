@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .configuration_mlmm import MLMMConfig
 
@@ -36,6 +37,7 @@ class MLMMRegionEmbeddings(nn.Module):
     def __init__(self, config: MLMMConfig) -> None:
         super().__init__()
         hidden_size, eps = config.hidden_size, config.layer_norm_eps
+        self.normalizes = config.normalize_region_features
         self.feature_projection = nn.Linear(config.region_feature_dim, hidden_size)
         self.feature_norm = nn.LayerNorm(hidden_size, eps=eps)
         self.box_projection = nn.Linear(config.region_box_dim, hidden_size)
@@ -44,12 +46,16 @@ class MLMMRegionEmbeddings(nn.Module):
         self.norm = nn.LayerNorm(hidden_size, eps=eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
+    def normalize(self, features: Tensor) -> Tensor:
+        """Returns (..., d) features as the projection reads them: of mean 0 and variance 1, if the config says so."""
+        return F.layer_norm(features, features.shape[-1:]) if self.normalizes else features
+
     def forward(
         self, region_features: Tensor, region_boxes: Tensor, masked_regions: Tensor | None, type_embedding: Tensor
     ) -> Tensor:
         """Returns (b, n, h) for (b, n, d) features, (b, n, 7) boxes, (b, n) bool masks and the (h,) type of regions."""
         dtype = self.feature_projection.weight.dtype
-        features, boxes = region_features.to(dtype), region_boxes.to(dtype)
+        features, boxes = self.normalize(region_features).to(dtype), region_boxes.to(dtype)
         if masked_regions is not None:
             features = torch.where(masked_regions[..., None], self.mask_feature, features)
         states = self.feature_norm(self.feature_projection(features)) + self.box_norm(self.box_projection(boxes))

@@ -24,7 +24,7 @@ class MLMMForPreTrainingOutput(ModelOutput):
         accuracies: task -> (), share of right pairs (itm), words (mlm) and, background left out, classes (mrc).
         itm_logits: (b, 2), column 1 = they match. Also without labels.
         mlm_logits: (m, v) of the tokens with a label.
-        mrfr_predictions: (m, d) features of the masked regions.
+        mrfr_predictions: (m, d) features of the masked regions, normalized if the config says so.
         mrc_logits: (m, c) of the masked regions.
         text_states, region_states, hidden_states, attentions: as in `MLMMModelOutput`.
     """
@@ -133,9 +133,11 @@ class MLMMForPreTraining(MLMMPreTrainedModel):
             output.mlm_logits = self.mlm_head(states.text_states[is_masked])
             losses["mlm"], accuracies["mlm"] = cross_entropy(output.mlm_logits, mlm_labels[is_masked])
         if "mrfr" in labels:
-            weight = self.mlmm.region_embeddings.feature_projection.weight
+            embeddings = self.mlmm.region_embeddings
+            weight = embeddings.feature_projection.weight
             output.mrfr_predictions = self.mrfr_head(states.region_states[masked_regions], weight)
-            losses["mrfr"] = feature_loss(output.mrfr_predictions, _of_masked("mrfr", mrfr_labels, masked_regions))
+            wanted = embeddings.normalize(_of_masked("mrfr", mrfr_labels, masked_regions))
+            losses["mrfr"] = feature_loss(output.mrfr_predictions, wanted)
         if "mrc" in labels:
             output.mrc_logits = self.mrc_head(states.region_states[masked_regions])
             losses["mrc"], accuracies["mrc"] = class_loss(

@@ -1,16 +1,55 @@
 """The batches of MLMM's pre-training: one task a step, examples of like length, the same again from the same seed."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from torch.utils.data import Sampler
 
 from .mlmm_corpus import TASKS, MLMMCorpus
 from .mlmm_examples import Draw, make_draws
+from .processing_mlmm import check_languages
 from .token_batches import fill_batches
 
 # first number of a seed sequence: what is drawn
 STEP, POOL, ORDER = range(3)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Steps that leave out tasks or languages, so that a small model sees what words have to do with pictures before
+    more comes between.
+
+    Args:
+        steps: optimizer steps.
+        tasks: those that there are; None: all.
+        languages: those that there are; None: all.
+
+    Raises:
+        ValueError: no step, or an unknown task or language.
+    """
+
+    steps: int
+    tasks: tuple[str, ...] | None = None
+    languages: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "languages"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, tuple(value))
+        if not isinstance(self.steps, int) or self.steps < 1:
+            raise ValueError(f"A stage of the curriculum has {self.steps!r} steps; give 1 or more.")
+        if unknown := [task for task in self.tasks or () if task not in TASKS]:
+            raise ValueError(f"A stage of the curriculum has unknown tasks {unknown}; there are {', '.join(TASKS)}.")
+        check_languages(self.languages)
+
+    def allows(self, task: str) -> bool:
+        """True if the stage has this task."""
+        return self.tasks is None or task in self.tasks
+
+    def speaks(self, language: str) -> bool:
+        """True if the stage has this language."""
+        return self.languages is None or language in self.languages
 
 
 class MLMMBatches(Sampler[list[Draw]]):
@@ -32,10 +71,12 @@ class MLMMBatches(Sampler[list[Draw]]):
         multiple: of which the number of examples of a batch is one.
         language_temperature: a language is drawn in proportion to (its captions) ** (1 / temperature): 1 takes every
             caption equally often, infinity every language.
+        curriculum: stages that come first, one after the other; then come all tasks and languages.
         seed: of all draws.
 
     Raises:
-        ValueError: no corpus, numbers out of range, or a budget too small for the longest examples.
+        ValueError: no corpus, none with the tasks and languages of a stage, numbers out of range, or a budget too
+            small for the longest examples.
     """
 
     def __init__(
@@ -48,6 +89,7 @@ class MLMMBatches(Sampler[list[Draw]]):
         bucket_size: int = 8192,
         multiple: int = 8,
         language_temperature: float = 1.0,
+        curriculum: Sequence[Stage] = (),
         seed: int = 0,
     ) -> None:
         numbers = {"num_steps": num_steps, "batches_per_step": batches_per_step, "multiple": multiple}
@@ -72,22 +114,20 @@ class MLMMBatches(Sampler[list[Draw]]):
         self.multiple = multiple
         self.language_temperature = language_temperature
         self.seed = seed
-        weights = {
-            (number, task): weight
-            for number, corpus in enumerate(self.corpora)
-            for task, weight in corpus.tasks.items()
-        }
-        self._choices = list(weights)
-        self._shares = np.array(list(weights.values())) / sum(weights.values())
+        self.curriculum = list(curriculum)
+        self._ends = np.cumsum([stage.steps for stage in self.curriculum])
+        self._weights = [self._weigh(stage) for stage in (*self.curriculum, Stage(num_steps))]
 
     def __len__(self) -> int:
         """Number of batches, of all steps and ranks."""
         return self.num_steps * self.batches_per_step
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        streams: dict[tuple[int, str], Iterator[list[Draw]]] = {}
+        streams: dict[tuple[int, str, Sequence[str] | None], Iterator[list[Draw]]] = {}
         for step in range(self.num_steps):
-            choice = self.draw_task(step)
+            stage = self._stage(step)
+            languages = self.curriculum[stage].languages if stage < len(self.curriculum) else None
+            choice = *self.draw_task(step), languages
             if choice not in streams:
                 streams[choice] = self._stream(*choice)
             for _ in range(self.batches_per_step):
@@ -95,19 +135,36 @@ class MLMMBatches(Sampler[list[Draw]]):
 
     def draw_task(self, step: int) -> tuple[int, str]:
         """Returns the number of the corpus and the task of an optimizer step."""
+        weights = self._weights[self._stage(step)]
         rng = np.random.default_rng([self.seed, STEP, step])
-        return self._choices[rng.choice(len(self._choices), p=self._shares)]
+        return list(weights)[rng.choice(len(weights), p=np.array(list(weights.values())) / sum(weights.values()))]
 
-    def _stream(self, number: int, task: str) -> Iterator[list[Draw]]:
-        """Yields the batches of one task on one corpus, without end."""
+    def _stage(self, step: int) -> int:
+        return int(np.searchsorted(self._ends, step, side="right"))
+
+    def _weigh(self, stage: Stage) -> dict[tuple[int, str], int]:
+        """Returns the weights of the corpora's tasks in a stage."""
+        weights = {
+            (number, task): weight
+            for number, corpus in enumerate(self.corpora)
+            for task, weight in corpus.tasks.items()
+            if stage.allows(task) and any(map(stage.speaks, corpus.captions))
+        }
+        if not weights:
+            raise ValueError(f"No corpus has the tasks and languages of this stage of the curriculum: {stage}.")
+        return weights
+
+    def _stream(self, number: int, task: str, only: Sequence[str] | None) -> Iterator[list[Draw]]:
+        """Yields the batches of one task on one corpus, in some languages or all, without end."""
         corpus, place = self.corpora[number], [number, TASKS.index(task)]
         captions = {
             language: _Shuffled(len(table), [self.seed, ORDER, *place, index])
             for index, (language, table) in enumerate(corpus.captions.items())
+            if only is None or language in only
         }
-        sizes = np.array([len(table) for table in corpus.captions.values()], dtype=float)
+        sizes = np.array([len(corpus.captions[language]) for language in captions], dtype=float)
         shares = sizes ** (1 / self.language_temperature)
-        pool_size, pool = min(self.bucket_size, len(corpus)), 0
+        pool_size, pool = min(self.bucket_size, int(sizes.sum())), 0
         while True:
             rng = np.random.default_rng([self.seed, POOL, *place, pool])
             counts = rng.multinomial(pool_size, shares / shares.sum())
@@ -140,4 +197,4 @@ class _Shuffled:
         return np.concatenate(taken)
 
 
-__all__ = ["MLMMBatches"]
+__all__ = ["MLMMBatches", "Stage"]

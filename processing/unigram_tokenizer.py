@@ -12,12 +12,19 @@ from transformers import PreTrainedTokenizerFast
 
 SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>")
 MASK_TOKEN = "<mask>"
+WORD_START = "▁"
 SMALL_TOKENIZER = Path(__file__).parent / "mlmm_tokenizer"
 LOWEST_SCORE = -20.0  # where there are characters only
+WORD_SCORE = -7.0  # of the words that are never cut: as if every thousandth piece were this one
 
 
 def build_unigram_tokenizer(
-    texts: Iterable[str], *, vocab_size: int = 6000, alphabet: Iterable[str] = (), max_length: int = 512
+    texts: Iterable[str],
+    *,
+    vocab_size: int = 6000,
+    alphabet: Iterable[str] = (),
+    whole_words: Iterable[str] = (),
+    max_length: int = 512,
 ) -> PreTrainedTokenizerFast:
     """Returns a tokenizer whose pieces were learnt from texts; the same texts in the same order give the same one.
 
@@ -27,21 +34,26 @@ def build_unigram_tokenizer(
         texts: the training texts.
         vocab_size: tokens in all, special ones included.
         alphabet: characters that must not become <unk>, beside those of the texts.
+        whole_words: pieces that there must be, however rare; "▁cat" begins a word, "猫" also stands within one.
         max_length: `model_max_length`.
 
     Raises:
-        ValueError: there is no text, or the vocabulary has no room for its characters.
+        ValueError: there is no text, or the vocabulary has no room for its characters and the whole words.
     """
     normalizer = normalizers.NFKC()
     texts = [normalized for text in texts if (normalized := normalizer.normalize_str(text).strip())]
     if not texts:
         raise ValueError("There is no text to learn word pieces from.")
     characters = {normalizer.normalize_str(character) for character in alphabet}
-    needed = {character for text in (*texts, *characters) for character in text if not character.isspace()}
-    fewest = len(SPECIAL_TOKENS) + len(needed) + 2  # <mask> and the mark of a word's beginning
+    words = {normalizer.normalize_str(word) for word in whole_words}
+    needed = {character for text in (*texts, *characters, *words) for character in text if not character.isspace()}
+    needed.discard(WORD_START)
+    kept = {*words, *needed, WORD_START}
+    fewest = len(SPECIAL_TOKENS) + len(kept) + 1  # <mask>
     if vocab_size < fewest:
         raise ValueError(
-            f"vocab_size={vocab_size} has no room for the {len(needed)} characters of the texts; give {fewest} or more."
+            f"vocab_size={vocab_size} has no room for the {len(needed)} characters of the texts and "
+            f"{len(words)} whole words; give {fewest} or more."
         )
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizer
@@ -57,7 +69,8 @@ def build_unigram_tokenizer(
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    vocab = [*((token, 0.0) for token in SPECIAL_TOKENS), *_trained_pieces(tokenizer), (MASK_TOKEN, 0.0)]
+    pieces = _trained_pieces(tokenizer, words, kept)[: vocab_size - len(SPECIAL_TOKENS) - 1]
+    vocab = [*((token, 0.0) for token in SPECIAL_TOKENS), *_best_first(pieces), (MASK_TOKEN, 0.0)]
     tokenizer.model = models.Unigram(vocab, unk_id=SPECIAL_TOKENS.index("<unk>"))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
@@ -89,16 +102,22 @@ def load_small_tokenizer(max_length: int = 512) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast.from_pretrained(SMALL_TOKENIZER, model_max_length=max_length)
 
 
-def _trained_pieces(tokenizer: Tokenizer) -> list[tuple[str, float]]:
-    """The pieces of a trained model, best first, alike from run to run: the trainer's sums and ties are not.
+def _trained_pieces(tokenizer: Tokenizer, words: set[str], kept: set[str]) -> list[tuple[str, float]]:
+    """The pieces of a trained model and the whole words, first what must be kept, then the best, alike from run to run:
+    the trainer's sums and ties are not.
 
     Characters too rare for a score of their own get one by the trainer's hash order: here the lowest there is.
     """
     scores = dict(json.loads(tokenizer.to_str())["model"]["vocab"])
-    learnt = [(piece, score) for piece, score in scores.items() if piece not in SPECIAL_TOKENS]
-    lowest = min((score for piece, score in learnt if len(piece) > 1), default=LOWEST_SCORE)
-    rounded = [(piece, round(max(score, lowest), 3)) for piece, score in learnt]
-    return sorted(rounded, key=lambda pair: (-pair[1], pair[0]))
+    learnt = {piece: score for piece, score in scores.items() if piece not in SPECIAL_TOKENS}
+    lowest = min((score for piece, score in learnt.items() if len(piece) > 1), default=LOWEST_SCORE)
+    rounded = {piece: round(max(score, lowest), 3) for piece, score in learnt.items()}
+    rounded |= {word: max(WORD_SCORE, rounded.get(word, WORD_SCORE)) for word in words}
+    return sorted(_best_first(rounded.items()), key=lambda pair: pair[0] not in kept)
+
+
+def _best_first(pieces: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
+    return sorted(pieces, key=lambda pair: (-pair[1], pair[0]))
 
 
 __all__ = ["MASK_TOKEN", "SPECIAL_TOKENS", "build_unigram_tokenizer", "load_small_tokenizer"]

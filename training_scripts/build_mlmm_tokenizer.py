@@ -25,10 +25,11 @@ from ..data import (
     text_seed,
 )
 from ..data import training_texts as emoji7_texts
-from ..processing.unigram_tokenizer import SMALL_TOKENIZER, build_unigram_tokenizer
+from ..processing.unigram_tokenizer import SMALL_TOKENIZER, WORD_START, build_unigram_tokenizer
 
 VOCAB_SIZE = 8000
 SCENES = 300  # every template occurs
+SPACELESS = ("zh", "ja")  # a name may stand within what the spaces cut
 REPETITIONS = 10  # of the names that captions are made of
 KANA = [chr(code) for code in (*range(0x3041, 0x3097), *range(0x30A1, 0x30FB), 0x30FC)]
 LATIN = [chr(code) for code in (*range(0xC0, 0x180), 0xD7) if chr(code).isalpha() or code == 0xD7]
@@ -41,7 +42,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=SMALL_TOKENIZER, help="folder to write to")
     parser.add_argument("--vocab_size", type=int, default=VOCAB_SIZE)
     args = parser.parse_args()
-    tokenizer = build_unigram_tokenizer(list(read_texts()), vocab_size=args.vocab_size, alphabet=read_alphabet())
+    tokenizer = build_unigram_tokenizer(
+        list(read_texts()), vocab_size=args.vocab_size, alphabet=read_alphabet(), whole_words=read_whole_words()
+    )
     with atomic_files(args.output) as folder:
         tokenizer.save_pretrained(folder)
     size = (args.output / "tokenizer.json").stat().st_size
@@ -67,6 +70,19 @@ def read_texts() -> Iterator[str]:
                 yield from cut_at_names(question.text(language), language)
 
 
+def read_whole_words() -> list[str]:
+    """Returns the words of things and colours, each of which becomes one piece.
+
+    In pieces, a hidden part of a name would be told by the rest of it, and MLM would have no need of the picture.
+    """
+    words = []
+    for language in LANGUAGES:
+        parts = [part for name in (*CLASS_NAMES[language], *COLOUR_NAMES[language]) for part in name.split()]
+        words += [WORD_START + part for part in parts]
+        words += parts if language in SPACELESS else []
+    return words
+
+
 def cut_at_names(text: str, language: str) -> list[str]:
     """Returns what stands between the names of things and colours in a text."""
     names = sorted([*CLASS_NAMES[language], *COLOUR_NAMES[language]], key=len, reverse=True)
@@ -85,7 +101,7 @@ def read_alphabet() -> set[str]:
     return {*"".join(names), *string.printable.strip(), *LATIN, *KANA, *PUNCTUATION}
 
 
-__all__ = ["main", "read_alphabet", "read_texts"]
+__all__ = ["main", "read_alphabet", "read_texts", "read_whole_words"]
 
 if __name__ == "__main__":
     main()

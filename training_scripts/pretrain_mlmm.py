@@ -21,6 +21,7 @@ from ..data import CLASS_NAMES, COLOUR_NAMES, LANGUAGES, atomic_file, atomic_fil
 from ..evaluation import evaluate_mlmm_pretraining
 from ..modeling_mlmm import MLMMForPreTraining
 from ..processing import MLMMBatches, MLMMCorpus, MLMMExamples, MLMMPretrainingCollator, MLMMProcessor
+from ..processing.mlmm_batches import Stage
 from .build_mlmm import MLMMArguments, build_model, load_processor
 from .find_checkpoint import ResumeArguments, choose_checkpoint
 from .mlmm_corpora import CorpusArguments, load_corpus, read_info
@@ -41,6 +42,23 @@ class BatchArguments:
         default=1.0, metadata={"help": "1: languages by their captions; the higher, the more equal"}
     )
     masked_share: float = field(default=0.15, metadata={"help": "of words and of regions"})
+    curriculum: list[dict] = field(
+        default_factory=list,
+        metadata={
+            "help": "what comes first: mappings with steps, and perhaps tasks and languages, the only ones there"
+        },
+    )
+
+    def stages(self) -> list[Stage]:
+        """Returns the curriculum.
+
+        Raises:
+            ValueError: a stage has a wrong key or value.
+        """
+        try:
+            return [Stage(**stage) for stage in self.curriculum]
+        except TypeError as error:
+            raise ValueError(f"curriculum: {error}; a stage has steps, tasks and languages.") from error
 
 
 ARGUMENTS = (MLMMArguments, CorpusArguments, BatchArguments, ResumeArguments, NonFiniteArguments, TrainingArguments)
@@ -72,6 +90,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         bucket_size=batch_args.bucket_size,
         multiple=batch_args.batch_multiple,
         language_temperature=batch_args.language_temperature,
+        curriculum=batch_args.stages(),
         seed=args.seed,
     )
     trainer = MLMMTrainer(

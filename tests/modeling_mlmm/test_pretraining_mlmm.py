@@ -190,3 +190,14 @@ def test_training_on_one_batch_brings_every_loss_down():
     assert last.losses["mrfr"] < 0.5 * first["mrfr"]
     assert last.losses["mrc"] < first["mrc"]
     assert last.accuracies["itm"] == last.accuracies["mlm"] == 1
+
+
+def test_normalized_features_do_not_feel_their_scale_and_are_the_target():
+    model = perturb(MLMMForPreTraining(tiny_config(normalize_region_features=True)))
+    inputs = only("mrfr")
+    scaled = {name: 50 * inputs[name] + 3 for name in ("region_features", "mrfr_labels")}
+    plain, moved = run(model, **inputs), run(model, **{**inputs, **scaled})
+    torch.testing.assert_close(moved.mrfr_predictions, plain.mrfr_predictions, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(moved.loss, plain.loss, rtol=1e-4, atol=1e-4)
+    wanted = F.layer_norm(inputs["mrfr_labels"][inputs["masked_regions"]], inputs["mrfr_labels"].shape[-1:])
+    torch.testing.assert_close(plain.loss, F.mse_loss(plain.mrfr_predictions, wanted))

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from wenlan.modeling_mlmm import MLMMConfig, MLMMForPreTraining
 from wenlan.processing import MLMMBatches, MLMMExamples, MLMMPretrainingCollator, MLMMProcessor
+from wenlan.processing.mlmm_batches import Stage
 
 SMALL = {"token_budget": 400, "bucket_size": 32, "multiple": 4}
 
@@ -219,3 +220,47 @@ def test_large_corpus_is_drawn_from_without_reading_it():
     taken = np.concatenate([shuffled.take(300_000) for _ in range(4)])
     assert len(np.unique(taken[:1_000_000])) == 1_000_000
     assert taken.dtype == np.uint32
+
+
+def test_stages_have_their_tasks_and_languages(make_corpus):
+    corpus = make_corpus(size=30, languages=("en", "zh", "de"))
+    curriculum = [Stage(10, tasks=["mlm"], languages=["en"]), Stage(30, languages=("en", "zh"))]
+    batches = list(MLMMBatches([corpus], num_steps=100, batches_per_step=2, curriculum=curriculum, **SMALL))
+    stages = batches[:20], batches[20:80], batches[80:]
+    seen = [{(one.task, one.language) for batch in stage for one in batch} for stage in stages]
+    tasks = ("itm", "mlm", "mrfr", "mrc")
+    assert seen == [
+        {("mlm", "en")},
+        set(itertools.product(tasks, ("en", "zh"))),
+        set(itertools.product(tasks, ("en", "zh", "de"))),
+    ]
+
+
+def test_stages_leave_out_corpora_without_their_tasks_or_languages(corpora):
+    def used(**stage):
+        batches = MLMMBatches(corpora, num_steps=30, curriculum=[Stage(30, **stage)], **SMALL)
+        return {one.corpus for batch in batches for one in batch}
+
+    assert used(tasks=["itm"]) == used(languages=["en", "zh"]) == {0, 1}
+    assert used(tasks=["mlm"]) == used(languages=["de"]) == {0}
+    assert used(languages=["zh"]) == {1}
+
+
+def test_stage_that_no_corpus_has_is_refused(make_corpus):
+    corpus = make_corpus(size=20, languages=("en", "zh"), tasks={"itm": 1, "mlm": 1})
+    for stage in (Stage(2, tasks=["mrc"]), Stage(2, languages=["ko"])):
+        with pytest.raises(ValueError, match="No corpus has the tasks and languages of this stage"):
+            MLMMBatches([corpus], num_steps=5, curriculum=[stage], **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        ({"steps": 0}, "has 0 steps"),
+        ({"steps": 5, "tasks": ["mlm", "vqa"]}, r"unknown tasks \['vqa'\]; there are itm, mlm, mrfr, mrc"),
+        ({"steps": 5, "languages": ["en", "xx"]}, "Unknown language 'xx'"),
+    ],
+)
+def test_impossible_stages_are_refused(stage, message):
+    with pytest.raises(ValueError, match=message):
+        Stage(**stage)

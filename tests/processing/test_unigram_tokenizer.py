@@ -4,7 +4,17 @@ import unicodedata
 
 import pytest
 from transformers import AutoTokenizer
-from wenlan.data import LANGUAGES, ask_questions, generate_scene, load_emoji7, scene_seed, text_seed, training_texts
+from wenlan.data import (
+    CLASS_NAMES,
+    COLOUR_NAMES,
+    LANGUAGES,
+    ask_questions,
+    generate_scene,
+    load_emoji7,
+    scene_seed,
+    text_seed,
+    training_texts,
+)
 from wenlan.processing import build_unigram_tokenizer
 
 TEXTS = ["a red apple and a green apple", "zwei rote Äpfel", "红苹果和绿苹果。", "赤いりんご", "빨간 사과"] * 20
@@ -109,6 +119,33 @@ def test_vocabulary_without_room_for_the_characters_names_the_size_needed():
     with pytest.raises(ValueError, match="give 8 or more"):
         build_unigram_tokenizer(["ab"], vocab_size=7)
     assert len(build_unigram_tokenizer(["ab"], vocab_size=8)) == 8
+
+
+def test_whole_words_are_one_piece_however_rare():
+    words = ["▁zebra", "猫", "▁猫"]
+    tokenizer = build_unigram_tokenizer(TEXTS, vocab_size=100, whole_words=words)
+    assert tokenizer.tokenize("zebra 猫") == ["▁zebra", "▁猫"]
+    assert tokenizer.tokenize("zebra猫") == ["▁zebra", "猫"]
+    assert len(build_unigram_tokenizer(TEXTS, vocab_size=100).tokenize("zebra")) > 1
+
+
+def test_vocabulary_without_room_for_the_whole_words_names_the_size_needed():
+    with pytest.raises(ValueError, match="2 whole words; give 11 or more"):
+        build_unigram_tokenizer(["ab"], vocab_size=10, whole_words=["▁abba", "bab"])
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_names_of_things_and_colours_are_cut_at_their_spaces_only(small_tokenizer, language):
+    names = [normalized(name) for name in (*CLASS_NAMES[language], *COLOUR_NAMES[language])]
+    cut = [name for name in names if len(small_tokenizer.tokenize(name)) != len(name.split())]
+    assert cut == []
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "name"), [("zh", "图中有长颈鹿。", "长颈鹿"), ("ja", "ロケットの絵", "ロケット")]
+)
+def test_names_within_sentences_are_one_piece_too(small_tokenizer, language, text, name):
+    assert name in [piece.strip("▁") for piece in small_tokenizer.tokenize(text)]
 
 
 def test_no_text_is_an_error():
