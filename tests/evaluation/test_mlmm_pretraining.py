@@ -1,10 +1,13 @@
+from collections import defaultdict
+
 import pytest
 import torch
 from mlmm_corpus_files import INFO, write_corpus
 from wenlan.data import CLASS_NAMES, COLOUR_NAMES, load_emoji_scenes
 from wenlan.evaluation import evaluate_mlmm_pretraining, mlmm_pretraining
 from wenlan.modeling_mlmm import MLMMConfig, MLMMForPreTraining
-from wenlan.processing import MLMMProcessor, load_small_tokenizer
+from wenlan.processing import MLMMBatches, MLMMExamples, MLMMPretrainingCollator, MLMMProcessor, load_small_tokenizer
+from wenlan.processing.mlmm_batches import Stage
 from wenlan.training_scripts.mlmm_corpora import CorpusArguments, load_corpus
 
 NAMES = {language: CLASS_NAMES[language] for language in ("en", "zh")}
@@ -79,3 +82,34 @@ def test_a_name_is_hidden_wherever_it_stands_with_all_its_pieces(processor, corp
 def test_a_longer_name_wins_over_one_inside_it():
     pattern = mlmm_pretraining._pattern(["car", "racing car"], "en")
     assert pattern.findall("racing car and car, scar") == ["racing car", "car"]
+
+
+def train(model, processor, corpus, *, steps):
+    collator, examples = MLMMPretrainingCollator(processor, masked_share=0.4), MLMMExamples([corpus])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    curriculum = [Stage(steps // 4, tasks=["mlm"])]
+    for draws in MLMMBatches([corpus], num_steps=steps, token_budget=512, curriculum=curriculum):
+        model(**collator(examples.__getitems__(draws))).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+@pytest.mark.slow
+def test_model_learns_to_look_and_nothing_of_it_from_shuffled_pairs(processor, corpora, tmp_path):
+    regions, captions = write_corpus(tmp_path, 60)
+    shuffled = load_corpus(
+        {"regions": regions, "captions": captions}, CorpusArguments(shuffle_pairs=True), processor.tokenizer
+    )[0]
+    figures = defaultdict(dict)
+    for name, corpus in {"true": corpora[0], "shuffled": shuffled}.items():
+        torch.manual_seed(0)
+        changes = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "mrc_reduction": "batchmean"}
+        model = build_model(processor, normalize_region_features=True, initializer_range=0.05, **changes).train()
+        train(model, processor, corpus, steps=600)
+        figures[name] = evaluate_mlmm_pretraining(model, processor, corpora[1], object_names=NAMES)
+    print(dict(figures))
+    true, shuffled = figures["true"], figures["shuffled"]
+    assert true["itm"]["all"]["accuracy"] > 0.8
+    assert true["object_words"]["all"]["accuracy"] > true["object_words"]["all"]["without_regions"] + 0.15
+    assert true["mrc"]["all"]["accuracy"] > true["mrc"]["all"]["with_other_words"] + 0.2
+    assert shuffled["itm"]["all"]["accuracy"] == pytest.approx(0.5, abs=0.12)
