@@ -105,7 +105,7 @@ def test_model_learns_to_look_and_nothing_of_it_from_shuffled_pairs(processor, c
         torch.manual_seed(0)
         changes = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "mrc_reduction": "batchmean"}
         model = build_model(processor, normalize_region_features=True, initializer_range=0.05, **changes).train()
-        train(model, processor, corpus, steps=600)
+        train(model, processor, corpus, steps=1000)
         figures[name] = evaluate_mlmm_pretraining(model, processor, corpora[1], object_names=NAMES)
     print(dict(figures))
     true, shuffled = figures["true"], figures["shuffled"]
