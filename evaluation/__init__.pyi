@@ -1,7 +1,9 @@
+from .caption_recall import fold_recalls, recall_at_k, retrieval_recalls
 from .detection_map import detection_map
 from .emoji7_protocol import evaluate_emoji7
 from .mlmm_pretraining import evaluate_mlmm_pretraining
-from .retrieval_recall import RetrievalRecall, recall_at_k
+from .retrieval_recall import RetrievalRecall
+from .vqa_scores import normalize_answer, prepare_answer, single_answer_accuracy, vqa_accuracy
 from .zero_shot import mean_embedding, top_k_accuracy
 
 __all__ = [
@@ -9,7 +11,13 @@ __all__ = [
     "detection_map",
     "evaluate_emoji7",
     "evaluate_mlmm_pretraining",
+    "fold_recalls",
     "mean_embedding",
+    "normalize_answer",
+    "prepare_answer",
     "recall_at_k",
+    "retrieval_recalls",
+    "single_answer_accuracy",
     "top_k_accuracy",
+    "vqa_accuracy",
 ]

@@ -4,6 +4,8 @@ import datasets
 import evaluate
 import numpy as np
 
+from .caption_recall import retrieval_recalls
+
 _DESCRIPTION = "Recall@k of image-to-text and text-to-image retrieval over embeddings, in percent."
 _CITATION = ""
 _INPUTS = """
@@ -13,37 +15,6 @@ Args:
     image_ids: optional (pairs,); equal ids are the same picture with several texts, all of which are right.
     ks: the ranks to report.
 """
-
-
-def recall_at_k(similarity: np.ndarray, relevant: np.ndarray, ks: tuple[int, ...] = (1, 5, 10)) -> dict[str, float]:
-    """Returns the percentage of queries with a relevant candidate among the first k, and what chance would reach.
-
-    A tie with a candidate that is not relevant counts against the query, so a collapsed model scores 0.
-
-    Args:
-        similarity: (queries, candidates).
-        relevant: (queries, candidates) bool, at least one per query.
-        ks: the ranks to report.
-
-    Returns:
-        `R@k` and `chance_R@k` for every k, in percent.
-
-    Raises:
-        ValueError: for similarities that are not finite, or a query without a relevant candidate.
-    """
-    if not np.isfinite(similarity).all():
-        raise ValueError("The similarities hold NaN or infinity: the embeddings are broken.")
-    if not relevant.any(axis=1).all():
-        raise ValueError(f"Query {int(np.argmin(relevant.any(axis=1)))} has no relevant candidate.")
-    best = np.where(relevant, similarity, -np.inf).max(axis=1, keepdims=True)
-    rank = ((similarity >= best) & ~relevant).sum(axis=1)
-    candidates, right = similarity.shape[1], relevant.sum(axis=1)
-    recalls = {f"R@{k}": 100 * float((rank < k).mean()) for k in ks}
-    for k in ks:
-        # 1 - probability that k draws without replacement miss all relevant candidates
-        misses = [np.prod([(candidates - r - i) / (candidates - i) for i in range(min(k, candidates))]) for r in right]
-        recalls[f"chance_R@{k}"] = 100 * (1 - float(np.mean(misses)))
-    return recalls
 
 
 class RetrievalRecall(evaluate.Metric):
@@ -70,13 +41,8 @@ class RetrievalRecall(evaluate.Metric):
     ) -> dict[str, float]:
         images, texts = np.asarray(predictions), np.asarray(references)
         ids = np.arange(len(images)) if image_ids is None else np.asarray(image_ids)
-        unique, first, image_of_text = np.unique(ids, return_index=True, return_inverse=True)
-        similarity = images[first] @ texts.T
-        relevant = np.arange(len(unique))[:, None] == image_of_text
-        results = {f"i2t_{name}": value for name, value in recall_at_k(similarity, relevant, ks).items()}
-        results |= {f"t2i_{name}": value for name, value in recall_at_k(similarity.T, relevant.T, ks).items()}
-        results["mean_recall"] = float(np.mean([v for name, v in results.items() if "chance" not in name]))
-        return results
+        _, first, owners = np.unique(ids, return_index=True, return_inverse=True)
+        return retrieval_recalls(texts @ images[first].T, owners, ks=ks)
 
 
-__all__ = ["RetrievalRecall", "recall_at_k"]
+__all__ = ["RetrievalRecall"]

@@ -1,0 +1,116 @@
+"""Recall@k: of retrieval in general, and between pictures and their captions in both directions.
+
+Ties are counted pessimistically: a wrong candidate with the score of the right one stands before it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def recall_at_k(similarity: np.ndarray, relevant: np.ndarray, ks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
+    """Returns the percentage of queries with a relevant candidate among the first k, and what chance would reach.
+
+    A tie with a candidate that is not relevant counts against the query, so a collapsed model scores 0.
+
+    Args:
+        similarity: (queries, candidates).
+        relevant: (queries, candidates) bool, at least one per query.
+        ks: the ranks to report.
+
+    Returns:
+        `R@k` and `chance_R@k` for every k, in percent.
+
+    Raises:
+        ValueError: for similarities that are not finite, or a query without a relevant candidate.
+    """
+    if not np.isfinite(similarity).all():
+        raise ValueError("The similarities hold NaN or infinity: the embeddings are broken.")
+    if not relevant.any(axis=1).all():
+        raise ValueError(f"Query {int(np.argmin(relevant.any(axis=1)))} has no relevant candidate.")
+    best = np.where(relevant, similarity, -np.inf).max(axis=1, keepdims=True)
+    rank = ((similarity >= best) & ~relevant).sum(axis=1)
+    candidates, right = similarity.shape[1], relevant.sum(axis=1)
+    recalls = {f"R@{k}": 100 * float((rank < k).mean()) for k in ks}
+    for k in ks:
+        # 1 - probability that k draws without replacement miss all relevant candidates
+        misses = [np.prod([(candidates - r - i) / (candidates - i) for i in range(min(k, candidates))]) for r in right]
+        recalls[f"chance_R@{k}"] = 100 * (1 - float(np.mean(misses)))
+    return recalls
+
+
+def retrieval_recalls(
+    scores: np.ndarray, owners: np.ndarray | Sequence[int], *, ks: Sequence[int] = (1, 5, 10)
+) -> dict[str, float]:
+    """Returns the recalls of both directions in percent and their mean.
+
+    A text finds the one picture that it belongs to; a picture finds any of its texts, of which there may be several.
+
+    Args:
+        scores: (texts, pictures), higher = they match better.
+        owners: (texts,) index of the picture of each text, in any order.
+        ks: the ranks to report.
+
+    Returns:
+        `t2i_R@k`, `i2t_R@k`, `t2i_chance_R@k`, `i2t_chance_R@k`, and `mean_recall`, the mean of the R@k of both.
+
+    Raises:
+        ValueError: for scores that are not finite, owners that do not fit them, or a picture without a text.
+    """
+    scores, owners = np.asarray(scores), np.asarray(owners)
+    if scores.ndim != 2 or owners.shape != scores.shape[:1]:
+        raise ValueError(
+            f"scores is (texts, pictures) and owners (texts,); they are {scores.shape} and {owners.shape}."
+        )
+    pictures = scores.shape[1]
+    outside = owners[(owners < 0) | (owners >= pictures)]
+    if outside.size:
+        raise ValueError(f"owners holds {outside[0]}, but the pictures are 0 to {pictures - 1}.")
+    relevant = owners[:, None] == np.arange(pictures)
+    if not relevant.any(axis=0).all():
+        without = int(np.argmin(relevant.any(axis=0)))
+        raise ValueError(f"Picture {without} has no text; leave out the column of a picture that nothing describes.")
+    results = {f"t2i_{name}": value for name, value in recall_at_k(scores, relevant, ks).items()}
+    results |= {f"i2t_{name}": value for name, value in recall_at_k(scores.T, relevant.T, ks).items()}
+    results["mean_recall"] = float(np.mean([value for name, value in results.items() if "chance" not in name]))
+    return results
+
+
+def fold_recalls(
+    scores: np.ndarray,
+    owners: np.ndarray | Sequence[int],
+    folds: int | Sequence[Sequence[int]],
+    *,
+    ks: Sequence[int] = (1, 5, 10),
+) -> dict[str, float]:
+    """Returns `retrieval_recalls` averaged over folds, each of which ranks its own pictures and texts only.
+
+    Five folds of 1,000 pictures are the 1K protocol of the 5,000 test pictures of MSCOCO.
+
+    Args:
+        scores: (texts, pictures), higher = they match better.
+        owners: (texts,) index of the picture of each text.
+        folds: the picture indices of each fold, or so many equal parts of the pictures in their order.
+        ks: the ranks to report.
+
+    Raises:
+        ValueError: as `retrieval_recalls` does, or the pictures cannot be cut into so many equal parts.
+    """
+    scores, owners = np.asarray(scores), np.asarray(owners)
+    if isinstance(folds, int):
+        if folds < 1 or scores.shape[-1] % folds:
+            raise ValueError(f"{scores.shape[-1]} pictures cannot be cut into {folds} equal folds.")
+        folds = np.arange(scores.shape[-1]).reshape(folds, -1)
+    if not len(folds):
+        raise ValueError("folds is empty.")
+    results = []
+    for pictures in map(np.asarray, folds):
+        # the column of a picture within the fold, -1 outside of it
+        column = np.full(scores.shape[-1], -1)
+        column[pictures] = np.arange(len(pictures))
+        texts = np.flatnonzero(column[owners] >= 0)
+        results.append(retrieval_recalls(scores[np.ix_(texts, pictures)], column[owners[texts]], ks=ks))
+    return {name: float(np.mean([result[name] for result in results])) for name in results[0]}
+
+
+__all__ = ["fold_recalls", "recall_at_k", "retrieval_recalls"]
