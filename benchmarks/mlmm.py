@@ -3,7 +3,7 @@
     python benchmarks/mlmm.py                                      # minutes on 2 cores
     OMP_NUM_THREADS=1 python benchmarks/mlmm.py --rounds 3 --examples 64
 
-Random weights; texts of 8 to 30 tokens with 37 to 100 regions, as in the references' data. All ways see the same
+Random weights; texts of 8 to 30 tokens with 10 to 100 regions, the numbers of UC2 and UNITER. All ways see the same
 examples in batches of as many rows: forward and backward pass of MLM, no optimizer. The share of padding is that of the
 sampler's own settings, over a whole bucket.
 """
@@ -18,7 +18,7 @@ from torch import Tensor
 from wenlan.modeling_mlmm import MLMMConfig, MLMMForPreTraining
 from wenlan.processing.token_batches import fill_batches, padded_share
 
-TEXT, REGIONS = (8, 31), (37, 101)
+TEXT, REGIONS = (8, 31), (10, 101)
 VOCABULARY, FEATURE_DIM, CLASSES = 8000, 2048, 1601
 
 

@@ -21,6 +21,8 @@ XLM_R_FIELDS = (
     "max_position_embeddings",
     "layer_norm_eps",
 )
+# what the weights of a folder cannot do without
+SIZES = {*XLM_R_FIELDS} - {"layer_norm_eps"} | {"position_offset", "region_feature_dim", "num_region_classes"}
 
 
 @dataclass
@@ -35,7 +37,10 @@ class MLMMArguments:
     )
     init_from: str | None = field(
         default=None,
-        metadata={"help": "folder or hub id of an MLMM, whose configuration and processor replace all the above"},
+        metadata={
+            "help": "folder or hub id of an MLMM, whose weights, sizes and processor go before text_weights and "
+            "max_text_length; model_config may still change how it trains"
+        },
     )
     max_text_length: int = field(default=60, metadata={"help": "word pieces; longer captions are left out"})
     detector: str | None = field(
@@ -70,11 +75,7 @@ def build_config(args: MLMMArguments, tokenizer: PreTrainedTokenizerBase, info: 
     Raises:
         ValueError: the recipe has a field that the configuration has not; the nearest one is named.
     """
-    known = [one.name for one in fields(MLMMConfig)]
-    if unknown := sorted(args.model_config.keys() - set(known)):
-        nearest = [(name, difflib.get_close_matches(name, known, n=1)) for name in unknown]
-        problems = [name + (f" (did you mean {near[0]}?)" if near else "") for name, near in nearest]
-        raise ValueError(f"Unknown keys in model_config: {', '.join(problems)}.")
+    _check_fields(args.model_config)
     values = {
         "vocab_size": len(tokenizer),
         "pad_token_id": tokenizer.pad_token_id,
@@ -95,7 +96,8 @@ def build_model(args: MLMMArguments, processor: MLMMProcessor, info: RegionInfo)
     """Returns the model to pre-train.
 
     Raises:
-        ValueError: `init_from` reads regions of another width or other classes, or `text_weights` do not fit.
+        ValueError: `init_from` reads regions of another width or other classes, or has other sizes than
+            `model_config` says; `text_weights` do not fit; `model_config` has unknown fields.
     """
     if not args.init_from:
         model = MLMMForPreTraining(build_config(args, processor.tokenizer, info))
@@ -103,9 +105,15 @@ def build_model(args: MLMMArguments, processor: MLMMProcessor, info: RegionInfo)
             weights = AutoModelForMaskedLM.from_pretrained(args.text_weights, dtype=torch.float32)
             load_original_checkpoint(model, weights.state_dict())
         return model
-    model = MLMMForPreTraining.from_pretrained(args.init_from, dtype=torch.float32)
-    if args.model_config:
-        raise ValueError("init_from brings its own configuration: leave model_config out.")
+    _check_fields(args.model_config)
+    config = MLMMConfig.from_pretrained(args.init_from)
+    for name in SIZES & args.model_config.keys():
+        if args.model_config[name] != getattr(config, name):
+            raise ValueError(
+                f"model_config has {name}={args.model_config[name]!r}, and the model in {args.init_from} "
+                f"{getattr(config, name)!r}: leave it out, or train from the beginning."
+            )
+    model = MLMMForPreTraining.from_pretrained(args.init_from, dtype=torch.float32, **args.model_config)
     found = {"features": info.feature_dim, "classes": info.num_classes or model.config.num_region_classes}
     wanted = {"features": model.config.region_feature_dim, "classes": model.config.num_region_classes}
     for what in found:
@@ -115,6 +123,14 @@ def build_model(args: MLMMArguments, processor: MLMMProcessor, info: RegionInfo)
                 "extract the regions with the detector it was trained on."
             )
     return model
+
+
+def _check_fields(model_config: dict) -> None:
+    known = [one.name for one in fields(MLMMConfig)]
+    if unknown := sorted(model_config.keys() - set(known)):
+        nearest = [(name, difflib.get_close_matches(name, known, n=1)) for name in unknown]
+        problems = [name + (f" (did you mean {near[0]}?)" if near else "") for name, near in nearest]
+        raise ValueError(f"Unknown keys in model_config: {', '.join(problems)}.")
 
 
 __all__ = ["MLMMArguments", "build_config", "build_model", "load_processor"]

@@ -72,6 +72,16 @@ def test_folder_of_an_mlmm_brings_weights_and_processor(saved):
         assert torch.equal(value, again.state_dict()[name]), name
 
 
+def test_folder_of_an_mlmm_may_be_trained_in_another_way(saved):
+    model, _ = build(MLMMArguments(init_from=saved, model_config={"mrc_reduction": "batchmean"}))
+    assert model.config.mrc_reduction == "batchmean"
+
+
+def test_folder_of_an_mlmm_keeps_its_sizes(saved):
+    with pytest.raises(ValueError, match=r"model_config has num_hidden_layers=7, and the model in .* 2: leave it out"):
+        build(MLMMArguments(init_from=saved, model_config={"num_hidden_layers": 7}))
+
+
 def test_regions_of_another_width_are_refused_with_both(saved):
     with pytest.raises(ValueError, match=r"features of 8 numbers, and the model in .* reads 6"):
         build(MLMMArguments(init_from=saved), replace(INFO, feature_dim=8))
