@@ -1,3 +1,4 @@
+from .answer_lists import answer_ceiling, build_answers, read_answers, write_answers
 from .atomic_files import atomic_file, atomic_files
 from .bad_rows import BadRowReport, TooManyBadRowsError
 from .clean import clean_pairs
@@ -17,6 +18,8 @@ from .scene_questions import answer_vocabulary, ask_questions
 from .scene_words import ATTRIBUTE_NAMES, CLASS_NAMES, COLOUR_NAMES
 from .streaming_pairs import StreamedPairs
 from .training_pairs import TrainingPairs
+from .vqa_files import VQAData, read_vqa
+from .vqa_vg_japanese import read_vqa_vg_japanese
 
 __all__ = [
     "ATTRIBUTE_NAMES",
@@ -34,10 +37,13 @@ __all__ = [
     "StreamedPairs",
     "TooManyBadRowsError",
     "TrainingPairs",
+    "VQAData",
+    "answer_ceiling",
     "answer_vocabulary",
     "ask_questions",
     "atomic_file",
     "atomic_files",
+    "build_answers",
     "clean_pairs",
     "draw_text",
     "generate_scene",
@@ -46,14 +52,18 @@ __all__ = [
     "list_pictures",
     "load_emoji7",
     "load_emoji_scenes",
+    "read_answers",
     "read_coco_detection",
     "read_pairs",
     "read_region_info",
     "read_regions",
+    "read_vqa",
+    "read_vqa_vg_japanese",
     "report_pairs",
     "scene_seed",
     "text_seed",
     "training_texts",
+    "write_answers",
     "write_bua_npz",
     "write_emoji_scenes",
 ]

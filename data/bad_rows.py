@@ -34,7 +34,19 @@ REMEDIES = {
     "picture has no name": "name a column with a path or an id of the picture as the image column",
     "crowd skipped": "boxes around groups (iscrowd) teach nothing about one object",
     "no regions": "extract the regions of all pictures, under the names that the captions have",
-    "unknown picture": "list the picture in `images`; its boxes were left out",
+    "unknown picture": "list the picture in `images`; what was said of it was left out",
+    "unknown language": "captions are in zh, en, de, fr, cs, ja or ko, under these keys",
+    "bad split": "name the split train, val, test or by another word of letters, digits, - and _",
+    "in no split": "list the picture in the file of splits",
+    "broken question": "write image_id and question_id as numbers, question as a string",
+    "broken annotation": "write question_id and image_id as numbers, answers as a list of {answer}",
+    "duplicate question": "give every question an id of its own; the first was kept",
+    "duplicate annotation": "annotate every question once; the first was kept",
+    "question without annotation": "give the annotations of these questions, or none for a test",
+    "annotation without question": "give the questions of these annotations",
+    "another picture": "question and annotation must name the same picture",
+    "empty answers": "give ten answers, or one",
+    "unusual number of answers": "ten are official, one counts as ten; scores of others are lower",
 }
 
 

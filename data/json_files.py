@@ -1,0 +1,36 @@
+"""JSON files of known form: what is wrong with one is said with its name."""
+
+import json
+from pathlib import Path
+
+
+def read_json(path: Path) -> object:
+    """What a JSON file holds.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is no JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"There is no file {path}.") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON ({error}); fetch or write it again.") from error
+
+
+def read_lists(path: Path, *names: str) -> dict:
+    """A JSON object that holds at least these lists.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_json`, or one of the lists is not there.
+    """
+    content = read_json(path)
+    for name in names:
+        if not isinstance(content, dict) or not isinstance(content.get(name), list):
+            found = list(content)[:10] if isinstance(content, dict) else type(content).__name__
+            raise ValueError(f"{path} has no list {name!r}, only {found}; is it another file?")
+    return content
+
+
+__all__ = ["read_json", "read_lists"]
