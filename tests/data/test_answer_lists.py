@@ -112,7 +112,8 @@ def test_ceiling_is_the_mean_of_the_best_scores_in_reach():
 
 def test_ceiling_is_that_of_all_answers_tried_one_by_one():
     golden = json.loads(GOLDEN.read_text("utf-8"))
-    questions = [row(number, "", case["answers"]) for number, case in enumerate(golden["targets"])]
+    answered = [case["answers"] for case in golden["targets"] if len(case["answers"]) == 10]
+    questions = [row(number, "", answers) for number, answers in enumerate(answered)]
     given = Counter(prepare_answer(answer) for one in questions for answer in one["answers"])
     listed = [answer for answer, _ in given.most_common(12)]
     best = [max(vqa_accuracy(answer, one["answers"]) for answer in listed) for one in questions]

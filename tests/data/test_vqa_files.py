@@ -159,7 +159,7 @@ def test_file_of_another_form_is_refused(tmp_path, content, message):
 
 
 def test_missing_file_and_unknown_language_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no file .*none.json"):
+    with pytest.raises(FileNotFoundError, match=r"no file .*none\.json"):
         read_vqa(tmp_path / "none.json")
     with pytest.raises(ValueError, match="no language 'xx', only zh"):
         read_vqa(tmp_path / "none.json", language="xx")

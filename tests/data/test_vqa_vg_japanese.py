@@ -96,7 +96,7 @@ def test_picture_that_is_listed_and_not_there_is_counted(root):
 
 def test_unknown_folders_are_refused_with_the_ways_out(tmp_path):
     file = write(tmp_path, *GOOD)
-    with pytest.raises(ValueError, match='give image_root, .* or image_data, .*split_by="id"'):
+    with pytest.raises(ValueError, match=r'give image_root, .* or image_data, .*split_by="id"'):
         read_vqa_vg_japanese(file)
     with pytest.raises(FileNotFoundError, match="no pictures in VG_100K or VG_100K_2"):
         read_vqa_vg_japanese(file, image_root=tmp_path)
