@@ -85,6 +85,28 @@ def pretrain_mlmm(
         main([recipe, *context.args])
 
 
+@app.command("finetune-vqa", context_settings=PASS_ON)
+def finetune_vqa(
+    context: typer.Context, recipe: Annotated[str, typer.Argument(help="Recipe file or name, e.g. vqa_tiny.")]
+) -> None:
+    """Fine-tunes MLMM to answer questions, from a recipe; options such as --learning_rate 1e-4 override its fields."""
+    from .training_scripts.finetune_vqa import main
+
+    with short_errors():
+        main([recipe, *context.args])
+
+
+@app.command("finetune-retrieval", context_settings=PASS_ON)
+def finetune_retrieval(
+    context: typer.Context, recipe: Annotated[str, typer.Argument(help="Recipe file or name, e.g. retrieval_tiny.")]
+) -> None:
+    """Fine-tunes MLMM or BriVL to retrieval from a recipe, and judges it; further options override its fields."""
+    from .training_scripts.finetune_retrieval import main
+
+    with short_errors():
+        main([recipe, *context.args])
+
+
 @app.command("train-detector", context_settings=PASS_ON)
 def train_detector(
     context: typer.Context, recipe: Annotated[str, typer.Argument(help="Recipe file or name, e.g. detector_tiny.")]

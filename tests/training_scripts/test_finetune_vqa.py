@@ -1,0 +1,174 @@
+import json
+import shutil
+
+import pytest
+import torch
+import yaml
+from mlmm_folder import write_model
+from safetensors.torch import load_file
+from transformers import pipeline
+from vqa_sample import TEST, TRAIN, VAL, draw, write_questions, write_sample, write_things
+from wenlan.modeling_mlmm import MLMMForVisualQuestionAnswering
+from wenlan.training_scripts.finetune_vqa import main
+from wenlan.training_scripts.recipe import find_recipe
+
+SMOKE = ["--use_cpu", "true", "--disable_tqdm", "true", "--bf16", "false", "--dataloader_num_workers", "0"]
+SMOKE += ["--per_device_train_batch_size", "4", "--logging_steps", "4", "--min_answer_questions", "1"]
+
+
+def write_recipe(path, name="vqa_tiny", **changes):
+    """A shipped recipe with other fields; what is None is left out."""
+    recipe = yaml.safe_load(find_recipe(name).read_text("utf-8"))
+    recipe = {key: value for key, value in (recipe | changes).items() if value is not None}
+    path.write_text(yaml.safe_dump(recipe, allow_unicode=True), "utf-8")
+    return str(path)
+
+
+def read_json(path):
+    return json.loads(path.read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def fields(tmp_path_factory):
+    torch.set_num_threads(1)
+    return write_sample(tmp_path_factory.mktemp("sample"))
+
+
+@pytest.fixture(scope="module")
+def recipe(fields, tmp_path_factory):
+    """The tiny recipe with the sample, without a control."""
+    return write_recipe(tmp_path_factory.mktemp("recipe") / "sample.yaml", **fields, with_control=False)
+
+
+@pytest.fixture(scope="module")
+def tuned(recipe, tmp_path_factory):
+    """The folder after twelve steps, with its control."""
+    folder = tmp_path_factory.mktemp("runs") / "out"
+    options = ["--max_steps", "12", "--with_control", "true", "--eval_strategy", "steps", "--eval_steps", "6"]
+    return main([recipe, *SMOKE, *options, "--output_dir", str(folder)])
+
+
+@pytest.fixture(scope="module")
+def things(tmp_path_factory):
+    """A recipe with pictures of one of four things, whose features tell which."""
+    folder = tmp_path_factory.mktemp("things")
+    fields = write_things(folder, {TRAIN: range(40), VAL: range(40, 60)})
+    return write_recipe(folder / "things.yaml", **fields, learning_rate=3e-3, max_steps=70)
+
+
+@pytest.fixture(scope="module")
+def looking(things, tmp_path_factory):
+    """The folder of a model that looks at pictures, with its control."""
+    folder = tmp_path_factory.mktemp("looking") / "out"
+    return main([things, *SMOKE, "--per_device_train_batch_size", "16", "--output_dir", str(folder)])
+
+
+def test_pipeline_answers_about_a_picture_with_the_answers_of_training(tuned):
+    assert (tuned / "detector" / "model.safetensors").is_file()
+    answers = pipeline("wenlan-vqa", model=str(tuned), device="cpu")(image=draw(8), question="What color is it?")
+    assert {one["answer"] for one in answers} <= {"red", "green", "blue", "yes", "no", "1", "2", "3"}
+
+
+def test_answers_for_the_test_server_are_in_its_form(tuned):
+    results = read_json(tuned / f"v2_OpenEnded_mscoco_{TEST}_results.json")
+    assert [one["question_id"] for one in results] == [11000, 11001, 11002, 12000, 12001, 12002]
+    assert all(set(one) == {"question_id", "answer"} and isinstance(one["answer"], str) for one in results)
+    assert len(read_json(tuned / f"v2_OpenEnded_mscoco_{VAL}_results.json")) == 12
+
+
+def test_figures_stand_beside_ceiling_majority_and_control(tuned):
+    metrics = read_json(tuned / "metrics.json")
+    english = metrics["languages"]["en"]
+    assert set(english["question_types"]) == {"what color is", "is there a", "how many"}
+    assert set(english["answer_types"]) == {"other", "yes/no", "number"}
+    assert english["count"] == 12
+    assert english["question_types"]["how many"]["ceiling"] == 100  # "three" of six is "3" of eight
+    control = read_json(tuned / "question_only" / "metrics.json")
+    assert control["question_only"]
+    assert english["question_only"] == control["languages"]["en"]["accuracy"]
+    assert metrics["comparable"] is False
+
+
+def test_official_accuracy_is_computed_while_training(tuned):
+    logs = read_json(tuned / "trainer_state.json")["log_history"]
+    evaluated = [one for one in logs if "eval_accuracy" in one]
+    assert [one["step"] for one in evaluated] == [6, 12]
+    last = read_json(tuned / "metrics.json")["languages"]["en"]
+    assert evaluated[-1]["eval_accuracy"] == pytest.approx(last["accuracy"])
+    assert evaluated[-1]["eval_accuracy_en_number"] == pytest.approx(last["answer_types"]["number"]["accuracy"])
+
+
+def test_questions_are_answered_by_looking_at_pictures(looking):
+    """Which of four things is in an unseen picture cannot be guessed from the question."""
+    english = read_json(looking / "metrics.json")["languages"]["en"]
+    assert english["accuracy"] >= 90
+    assert english["question_only"] <= 50
+    assert english["majority"] <= 50
+
+
+def test_predicting_alone_gives_the_same_answers_and_no_model(looking, things, tmp_path):
+    options = ["--init_from", str(looking), "--predict_only", "true", "--output_dir", str(tmp_path / "again")]
+    again = main([things, *SMOKE, *options])
+    assert not (again / "model.safetensors").exists()
+    first, second = (read_json(folder / "metrics.json")["languages"]["en"] for folder in (looking, again))
+    assert first["accuracy"] == second["accuracy"]
+    assert "majority" not in second
+    name = f"v2_OpenEnded_mscoco_{VAL}_results.json"
+    assert read_json(looking / name) == read_json(again / name)
+
+
+def test_resumed_run_gives_the_same_bits(recipe, tmp_path):
+    options = [recipe, *SMOKE, "--max_steps", "8", "--save_strategy", "steps", "--save_steps", "2"]  # of 3 an epoch
+    options += ["--gradient_accumulation_steps", "2", "--output_dir", str(tmp_path)]
+    whole = load_file(main(options) / "model.safetensors")
+    for step in (4, 6, 8):
+        shutil.rmtree(tmp_path / f"checkpoint-{step}")
+    resumed = load_file(main([*options, "--resume"]) / "model.safetensors")
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
+
+
+@pytest.mark.parametrize("answers", [["red", "green"], ["red", "green", "blue", "yes", "no", "1", "2", "many"]])
+def test_other_answers_than_those_of_the_head_are_refused(recipe, tuned, tmp_path, answers):
+    (tmp_path / "answers.json").write_text(json.dumps(answers), "utf-8")
+    options = ["--answers", str(tmp_path / "answers.json"), "--init_from", str(tuned), "--output_dir", str(tmp_path)]
+    message = "has 2 answers and the head of .* 8" if len(answers) == 2 else "Answer 0 is 'red' in .* and '.*' in"
+    with pytest.raises(ValueError, match=message):
+        main([recipe, *SMOKE, "--max_steps", "1", *options])
+
+
+def test_fine_tuning_goes_on_with_the_answers_of_its_model(recipe, tuned, tmp_path):
+    options = ["--init_from", str(tuned), "--min_answer_questions", "3", "--output_dir", str(tmp_path)]
+    folder = main([recipe, *SMOKE, "--max_steps", "1", *options])
+    assert read_json(folder / "config.json")["id2label"] == read_json(tuned / "config.json")["id2label"]
+
+
+def test_answers_of_a_pretrained_model_are_refused(recipe, tmp_path):
+    with pytest.raises(ValueError, match="is not for questions"):
+        main([recipe, *SMOKE, "--predict_only", "true", "--output_dir", str(tmp_path)])
+
+
+def test_head_without_names_asks_for_its_list(recipe, tmp_path):
+    model = write_model(tmp_path / "nameless", MLMMForVisualQuestionAnswering, id2label=None, label2id=None)
+    with pytest.raises(ValueError, match="7 answers without names: give its own list"):
+        main([recipe, *SMOKE, "--init_from", str(model), "--output_dir", str(tmp_path / "out")])
+
+
+def test_pictures_of_the_test_are_taken_out_of_training_and_counted(recipe, fields, tmp_path):
+    paths = [write_questions(tmp_path, TRAIN, range(1, 7)), write_questions(tmp_path / "t", TRAIN, [2, 3])]
+    options = ["--questions", paths[0], "--test_questions", paths[1], "--output_dir", str(tmp_path / "out")]
+    folder = main([recipe, *SMOKE, "--max_steps", "1", *options])
+    training = read_json(folder / "data_report.json")["training"][0]
+    assert training["questions"] == 12
+    assert training["left_out"] == {"picture of the test": 6}
+
+
+def test_recipe_without_a_model_says_so(fields, tmp_path):
+    recipe = write_recipe(tmp_path / "r.yaml", **fields | {"init_from": None})
+    with pytest.raises(ValueError, match="Give init_from"):
+        main([recipe, *SMOKE, "--with_control", "false", "--output_dir", str(tmp_path)])
+
+
+def test_base_recipe_has_the_settings_of_uniter():
+    recipe = yaml.safe_load(find_recipe("vqa_base").read_text("utf-8"))
+    assert (recipe["learning_rate"], recipe["head_lr_factor"], recipe["max_steps"]) == (8e-5, 10, 6000)

@@ -1,0 +1,269 @@
+"""Fine-tunes MLMM to answer questions about pictures: a folder that `pipeline("wenlan-vqa")` and `wenlan answer` open.
+
+    wenlan data scenes runs/scenes --split finetune --split test
+    wenlan extract-regions runs/scenes/finetune/images --output runs/scene_regions/finetune --model runs/detector_tiny
+    wenlan extract-regions runs/scenes/test/images --output runs/scene_regions/test --model runs/detector_tiny
+    wenlan finetune-vqa vqa_tiny
+    wenlan finetune-vqa vqa_tiny --resume                                           # goes on after an interruption
+    wenlan finetune-vqa vqa_base --init_from runs/vqa_base --predict_only true --output_dir runs/test-dev \\
+      --test_questions v2_OpenEnded_mscoco_test-dev2015_questions.json --test_regions regions/test2015
+
+The answers to each file of test questions are written as the test server takes them, `v2_..._results.json`. English
+is scored by the official rule of VQA 2.0; a question with a single answer, as in VQA VG Japanese, by equality in
+compatibility form (NFKC), and without it beside. The recipes are in `recipes/`.
+"""
+
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from transformers import AutoConfig, EvalPrediction, TrainingArguments, set_seed
+
+from ..data import atomic_file, atomic_files
+from ..evaluation.vqa_report import CommonAnswers, format_figures, put_beside, vqa_accuracies, vqa_figures
+from ..modeling_mlmm import MLMMForVisualQuestionAnswering
+from ..processing import MLMMProcessor
+from ..processing.processing_mlmm import OWN_FOLDER
+from .build_mlmm import MLMMArguments, load_processor
+from .find_checkpoint import ResumeArguments, choose_checkpoint
+from .mlmm_corpora import read_info
+from .non_finite_guard import NonFiniteArguments, NonFiniteGuard
+from .recipe import parse_recipe
+from .stop_on_signal import train_until_signal
+from .vqa_questions import (
+    QuestionArguments,
+    QuestionFile,
+    Questions,
+    choose_answers,
+    load_test,
+    load_training,
+    make_targets,
+)
+from .vqa_trainer import VQACollator, VQATrainer
+
+PAPER = {"VQA 2.0 test-dev": 73.21, "VQA VG Japanese": 35.40}  # WuDao-WenLan, table 4
+
+
+@dataclass
+class VQAArguments:
+    """What is fine-tuned, and how."""
+
+    init_from: str | None = field(
+        default=None,
+        metadata={"help": "folder or hub id of an MLMM: a pre-trained one, or one for questions with its own answers"},
+    )
+    detector: str | None = field(
+        default=None, metadata={"help": "folder or hub id of the regions' detector, if the MLMM names none"}
+    )
+    head_lr_factor: float = field(default=10.0, metadata={"help": "the head learns so many times faster"})
+    question_only: bool = field(
+        default=False, metadata={"help": "a control: regions of zeros in training and test, so nothing is looked at"}
+    )
+    with_control: bool = field(
+        default=False, metadata={"help": "first train that control, in question_only/, and report it beside"}
+    )
+    predict_only: bool = field(default=False, metadata={"help": "answer the test questions, without training"})
+
+
+ARGUMENTS = (VQAArguments, QuestionArguments, ResumeArguments, NonFiniteArguments, TrainingArguments)
+CONTROL = "question_only"  # its folder, and its column in the figures
+
+
+def main(argv: Sequence[str] | None = None) -> Path:
+    """Fine-tunes, saves, judges; returns the folder, with the figures of each language in `metrics.json`.
+
+    Raises:
+        SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
+        ValueError: the data, the recipe, the list of answers, or the checkpoint to continue from is bad.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    vqa_args, _, resume_args, _, args = parse_recipe(ARGUMENTS, argv)
+    if vqa_args.with_control and not (vqa_args.question_only or vqa_args.predict_only):
+        folder = Path(args.output_dir) / CONTROL
+        if not (resume_args.resume and (folder / "metrics.json").is_file()):
+            finetune([*argv, "--question_only", "true", "--with_control", "false", "--output_dir", str(folder)])
+    trainer = finetune(argv)
+    trainer.accelerator.wait_for_everyone()  # a rank that leaves early takes the others down
+    trainer.accelerator.end_training()
+    return Path(trainer.args.output_dir)
+
+
+def finetune(argv: Sequence[str]) -> VQATrainer:
+    """Trains one model, unless it is only to answer; saves and judges it; returns its trainer."""
+    started = time.monotonic()
+    vqa_args, question_args, resume_args, guard_args, args = parse_recipe(ARGUMENTS, argv)
+    if not vqa_args.init_from:
+        raise ValueError("Give init_from: the folder of an MLMM, pre-trained or for questions.")
+    args.remove_unused_columns = False  # what a row holds becomes tensors in the collator
+    set_seed(args.seed)
+    folders = [question_args.test_regions] + ([] if vqa_args.predict_only else [question_args.regions])
+    info = read_info([{"regions": paths} for paths in folders if paths])
+    processor = load_processor(MLMMArguments(init_from=vqa_args.init_from), info)
+    processor.region_feature_dim = info.feature_dim
+    if vqa_args.detector:
+        processor.detector = vqa_args.detector
+    limits = processor.tokenizer, processor.max_text_length
+    test, test_regions = load_test(question_args, *limits)
+    train, regions = ([], None) if vqa_args.predict_only else load_training(question_args, *limits, test)
+    pool = find_pool(vqa_args, question_args, train)
+    targets = make_targets(train, pool, nfkc=question_args.nfkc_answers)
+    output_dir = Path(args.output_dir)
+    if args.process_index == 0:
+        report_data(train, test, pool, output_dir)
+    names = {"id2label": dict(enumerate(pool)), "label2id": {answer: number for number, answer in enumerate(pool)}}
+    model = MLMMForVisualQuestionAnswering.from_pretrained(vqa_args.init_from, dtype="float32", **names)
+    collator = VQACollator(processor, num_answers=len(pool), question_only=vqa_args.question_only)
+    judged = [file for file in test if file.is_annotated]
+    trainer = VQATrainer(
+        model,
+        args,
+        head_lr_factor=vqa_args.head_lr_factor,
+        train_dataset=Questions(train, regions, targets) if train else None,
+        eval_dataset=Questions(judged, test_regions) if judged else None,
+        data_collator=collator,
+        compute_metrics=judge([row for file in judged for row in file.rows], pool),
+        callbacks=[NonFiniteGuard(**vars(guard_args))],
+    )
+    if train:
+        checkpoint = choose_checkpoint(args, resume=resume_args.resume)
+        try:
+            train_until_signal(trainer, checkpoint)
+        finally:
+            if trainer.failed_saves:
+                print(f"Checkpoints that could not be saved: {trainer.failed_saves}")
+            if collator.bad_regions:
+                print(f"Pictures whose regions could not be used while training: {dict(collator.bad_regions)}")
+        save(trainer, processor, output_dir)
+    if test:
+        trainer.compute_metrics = None  # questions without annotation are among these
+        best = trainer.predict(Questions(test, test_regions)).predictions
+        answers = [pool[number] for number in best.tolist()]
+        if trainer.is_world_process_zero():
+            write_answers(test, answers, output_dir)
+            common = CommonAnswers(row for file in train for row in file.rows) if train else None
+            facts = {"model": vqa_args.init_from, "seed": args.seed, "answers": len(pool)}
+            facts["question_only"] = vqa_args.question_only
+            control = output_dir / CONTROL if vqa_args.with_control and train else None
+            figures = compute_figures(test, answers, pool, common, control)
+            write_figures(figures, facts, time.monotonic() - started, output_dir)
+    if train and trainer.is_world_process_zero():
+        print(f"\nThe model is in {output_dir}. Next: wenlan answer {output_dir} PICTURE --question QUESTION")
+    return trainer
+
+
+def find_pool(vqa_args: VQAArguments, args: QuestionArguments, train: Sequence[QuestionFile]) -> list[str]:
+    """Returns the answers there are: those of an MLMM for questions that is to go on, or of the data.
+
+    Raises:
+        ValueError: they do not fit those of the MLMM, or there are none.
+    """
+    config, folder = AutoConfig.from_pretrained(vqa_args.init_from), vqa_args.init_from
+    if MLMMForVisualQuestionAnswering.__name__ not in (config.architectures or ()):
+        if vqa_args.predict_only:
+            raise ValueError(f"{folder} is not for questions: predict_only takes a folder that finetune-vqa wrote.")
+        return choose_answers(args, train)
+    own = [config.id2label[number] for number in range(config.num_labels)]
+    is_named = not all(re.fullmatch(r"LABEL_\d+", name) for name in own)
+    if not args.answers:
+        if not is_named:
+            raise ValueError(f"{folder} has {len(own)} answers without names: give its own list as `answers`.")
+        return own
+    given = choose_answers(args, train)
+    if len(given) != len(own):
+        raise ValueError(
+            f"{', '.join(args.answers)} has {len(given)} answers and the head of {folder} {len(own)}: leave `answers` "
+            "out to go on with its own, or give the pre-trained MLMM as init_from."
+        )
+    if is_named and given != own:
+        number = next(number for number, pair in enumerate(zip(given, own, strict=True)) if pair[0] != pair[1])
+        raise ValueError(
+            f"Answer {number} is {given[number]!r} in {', '.join(args.answers)} and {own[number]!r} in {folder}: leave "
+            "`answers` out to go on with its own."
+        )
+    return given
+
+
+def report_data(
+    train: Sequence[QuestionFile], test: Sequence[QuestionFile], pool: Sequence[str], output_dir: Path
+) -> None:
+    """Prints what there is to train on and to judge on, and writes it to `data_report.json`."""
+    for title, files in (("Training", train), ("Test", test)):
+        print("\n".join([f"{title}:", *(f"  {line}" for file in files for line in str(file).splitlines())]))
+    print(f"{len(pool)} answers")
+    report = {"training": [file.to_dict() for file in train], "test": [file.to_dict() for file in test]}
+    write_json(output_dir / "data_report.json", report | {"answers": len(pool)})
+
+
+def judge(rows: Sequence[Mapping[str, object]], pool: Sequence[str]) -> Callable[[EvalPrediction], dict[str, float]]:
+    """Returns `compute_metrics` for annotated questions: the official accuracy, by language and answer type."""
+
+    def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
+        return vqa_accuracies(rows, [pool[number] for number in prediction.predictions.tolist()])
+
+    return compute_metrics
+
+
+def save(trainer: VQATrainer, processor: MLMMProcessor, output_dir: Path) -> None:
+    """Writes the model with its answers, processor, detector and the course of training into the output folder."""
+    state = trainer.accelerator.get_state_dict(trainer.model)  # on every rank: the model may be sharded
+    if trainer.is_world_process_zero():
+        named = processor.detector or ""
+        has_detector = named.startswith(OWN_FOLDER) or Path(named or "?").is_dir()
+        if not has_detector:
+            print(f"The detector, {processor.detector}, is no folder here, so it is not saved beside the model.")
+        with atomic_files(output_dir) as folder:
+            trainer.accelerator.unwrap_model(trainer.model).save_pretrained(folder, state_dict=state)
+            processor.save_pretrained(folder, copy_detector=has_detector)
+            trainer.state.save_to_json(str(folder / "trainer_state.json"))
+
+
+def write_answers(files: Sequence[QuestionFile], answers: Sequence[str], output_dir: Path) -> None:
+    """Writes `v2_OpenEnded_X_results.json` for each file of questions: [{"question_id": int, "answer": str}, ...]."""
+    rest = iter(answers)
+    for file in files:
+        results = [{"question_id": int(row["question_id"]), "answer": next(rest)} for row in file.rows]
+        path = output_dir / f"{Path(file.path).stem.removesuffix('questions')}results.json"
+        write_json(path, results, indent=None)
+        print(f"Answers to {len(results)} questions: {path}")
+
+
+def compute_figures(
+    files: Sequence[QuestionFile],
+    answers: Sequence[str],
+    pool: Sequence[str],
+    common: CommonAnswers | None,
+    control: Path | None,
+) -> dict[str, dict]:
+    """Returns the figures of each language, and the accuracies of the control, which is in a folder."""
+    rows = [row for file in files for row in file.rows]
+    pairs = [(row, answer) for row, answer in zip(rows, answers, strict=True) if row["answers"]]
+    if not pairs:
+        return {}
+    figures = vqa_figures(*zip(*pairs, strict=True), pool, common=common)
+    if control is not None:
+        put_beside(figures, json.loads((control / "metrics.json").read_text("utf-8"))["languages"], CONTROL)
+    return figures
+
+
+def write_figures(figures: dict[str, dict], facts: dict[str, object], seconds: float, output_dir: Path) -> None:
+    """Prints the figures and writes them to `metrics.json`."""
+    results = {"languages": figures, **facts, "wall_seconds": round(seconds, 1)}
+    write_json(output_dir / "metrics.json", results | {"paper_reference": PAPER, "comparable": False})
+    if figures:
+        print(format_figures(figures))
+
+
+def write_json(path: Path, value: object, *, indent: int | None = 1) -> None:
+    """Writes a file of JSON, whole or not at all."""
+    with atomic_file(path) as unfinished:
+        unfinished.write_text(json.dumps(value, indent=indent, ensure_ascii=False), "utf-8")
+
+
+__all__ = ["ARGUMENTS", "VQAArguments", "find_pool", "finetune", "main"]
+
+if __name__ == "__main__":
+    main()
