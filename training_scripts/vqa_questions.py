@@ -177,10 +177,16 @@ def load_test(
 
     Raises:
         TooManyBadRowsError: more pictures than allowed have no regions.
+        ValueError: two files have one name, as their files of answers would have.
         The rest: as `load_files`.
     """
     if not args.test_questions:
         return [], None
+    names = Counter(Path(path).name for path in args.test_questions)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise ValueError(
+            f"Two files of test questions are named {twice[0]}, and so would be their answers; rename one."
+        )
     files, regions = load_files(
         args,
         args.test_questions,

@@ -1,5 +1,6 @@
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -7,10 +8,13 @@ import yaml
 from mlmm_folder import write_model
 from safetensors.torch import load_file
 from transformers import pipeline
+from typer.testing import CliRunner
 from vqa_sample import TEST, TRAIN, VAL, draw, write_questions, write_sample, write_things
 from wenlan.modeling_mlmm import MLMMForVisualQuestionAnswering
 from wenlan.training_scripts.finetune_vqa import main
 from wenlan.training_scripts.recipe import find_recipe
+
+from wenlan.cli import app
 
 SMOKE = ["--use_cpu", "true", "--disable_tqdm", "true", "--bf16", "false", "--dataloader_num_workers", "0"]
 SMOKE += ["--per_device_train_batch_size", "4", "--logging_steps", "4", "--min_answer_questions", "1"]
@@ -161,6 +165,28 @@ def test_pictures_of_the_test_are_taken_out_of_training_and_counted(recipe, fiel
     training = read_json(folder / "data_report.json")["training"][0]
     assert training["questions"] == 12
     assert training["left_out"] == {"picture of the test": 6}
+
+
+def test_two_languages_share_a_model_and_are_judged_apart(recipe, fields, tmp_path):
+    english = Path(fields["test_questions"][0])
+    japanese = shutil.copy(english, tmp_path / english.name.replace("mscoco", "mscoco_ja"))
+    shutil.copy(
+        english.with_name(f"v2_mscoco_{VAL}_annotations.json"), tmp_path / f"v2_mscoco_ja_{VAL}_annotations.json"
+    )
+    options = ["--questions", *fields["questions"] * 2, "--test_questions", str(english), str(japanese)]
+    options += ["--languages", "en", "ja", "--test_languages", "en", "ja", "--output_dir", str(tmp_path)]
+    folder = main([recipe, *SMOKE, "--max_steps", "1", *options])
+    languages = read_json(folder / "metrics.json")["languages"]
+    assert {language: row["count"] for language, row in languages.items()} == {"en": 12, "ja": 12}
+    assert "three" in read_json(folder / "config.json")["label2id"]  # only English answers become digits
+
+
+def test_command_passes_options_on_and_answers_mistakes_in_a_line(recipe, tmp_path):
+    options = ["--answers", str(tmp_path / "none.json"), "--output_dir", str(tmp_path)]
+    result = CliRunner().invoke(app, ["finetune-vqa", recipe, *SMOKE, *options])
+    assert result.exit_code == 1
+    assert "none.json" in result.output
+    assert "Traceback" not in result.output
 
 
 def test_recipe_without_a_model_says_so(fields, tmp_path):

@@ -106,4 +106,4 @@ def write_things(folder, numbers):
     }
 
 
-__all__ = ["TEST", "THINGS", "TRAIN", "VAL", "draw", "write_questions", "write_sample", "write_things"]
+__all__ = ["TEST", "THINGS", "TRAIN", "VAL", "ask_what", "draw", "write_questions", "write_sample", "write_things"]
