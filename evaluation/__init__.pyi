@@ -1,6 +1,7 @@
 from .caption_recall import fold_recalls, recall_at_k, retrieval_recalls
 from .detection_map import detection_map
 from .emoji7_protocol import evaluate_emoji7
+from .metric_loading import list_metrics, load_metric
 from .mlmm_pretraining import evaluate_mlmm_pretraining
 from .retrieval_recall import RetrievalRecall
 from .vqa_scores import normalize_answer, prepare_answer, single_answer_accuracy, vqa_accuracy
@@ -12,6 +13,8 @@ __all__ = [
     "evaluate_emoji7",
     "evaluate_mlmm_pretraining",
     "fold_recalls",
+    "list_metrics",
+    "load_metric",
     "mean_embedding",
     "normalize_answer",
     "prepare_answer",

@@ -30,12 +30,13 @@ def recall_at_k(similarity: np.ndarray, relevant: np.ndarray, ks: Sequence[int] 
         raise ValueError(f"Query {int(np.argmin(relevant.any(axis=1)))} has no relevant candidate.")
     best = np.where(relevant, similarity, -np.inf).max(axis=1, keepdims=True)
     rank = ((similarity >= best) & ~relevant).sum(axis=1)
-    candidates, right = similarity.shape[1], relevant.sum(axis=1)
+    candidates = similarity.shape[1]
+    right, queries = np.unique(relevant.sum(axis=1), return_counts=True)
     recalls = {f"R@{k}": 100 * float((rank < k).mean()) for k in ks}
     for k in ks:
         # 1 - probability that k draws without replacement miss all relevant candidates
         misses = [np.prod([(candidates - r - i) / (candidates - i) for i in range(min(k, candidates))]) for r in right]
-        recalls[f"chance_R@{k}"] = 100 * (1 - float(np.mean(misses)))
+        recalls[f"chance_R@{k}"] = 100 * (1 - float(np.average(misses, weights=queries)))
     return recalls
 
 

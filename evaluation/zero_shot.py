@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .caption_recall import recall_at_k
+
 
 def mean_embedding(embeddings: np.ndarray) -> np.ndarray:
     """Returns the unit vector of the mean of some unit vectors: a class prototype. (n, d) to (d,)."""
@@ -22,13 +24,8 @@ def top_k_accuracy(
         labels: (images,) index of the right class.
         ks: how many guesses are allowed.
     """
-    similarity = image_embeds @ class_embeds.T
-    if not np.isfinite(similarity).all():
-        raise ValueError("The similarities hold NaN or infinity: the embeddings are broken.")
-    own = np.take_along_axis(similarity, labels[:, None], axis=1)
-    rank = (similarity >= own).sum(axis=1) - 1
-    accuracies = {f"top-{k}": 100 * float((rank < k).mean()) for k in ks}
-    return accuracies | {f"chance_top-{k}": 100 * min(1.0, k / len(class_embeds)) for k in ks}
+    recalls = recall_at_k(image_embeds @ class_embeds.T, labels[:, None] == np.arange(len(class_embeds)), ks)
+    return {name.replace("R@", "top-"): value for name, value in recalls.items()}
 
 
 __all__ = ["mean_embedding", "top_k_accuracy"]
