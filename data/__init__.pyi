@@ -1,12 +1,16 @@
 from .answer_lists import answer_ceiling, build_answers, read_answers, write_answers
 from .atomic_files import atomic_file, atomic_files
 from .bad_rows import BadRowReport, TooManyBadRowsError
+from .caption_folders import WrittenCaptions, write_captions
+from .caption_readers import read_captions
+from .caption_rows import CaptionRows
 from .clean import clean_pairs
 from .clean_report import CleanReport, CleanSettings
 from .coco_detection import DetectionData, read_coco_detection
 from .detection_rows import DetectionRows
 from .emoji7 import GROUP_NAMES, LANGUAGES, draw_text, load_emoji7, training_texts
 from .emoji_scenes import generate_scene, generate_scenes, load_emoji_scenes, scene_seed, text_seed
+from .leak_guard import LeakError, LeakGuard
 from .pair_report import PairReport, report_pairs
 from .pairs import read_pairs
 from .picture_lists import list_pictures
@@ -28,16 +32,20 @@ __all__ = [
     "GROUP_NAMES",
     "LANGUAGES",
     "BadRowReport",
+    "CaptionRows",
     "CleanReport",
     "CleanSettings",
     "DetectionData",
     "DetectionRows",
+    "LeakError",
+    "LeakGuard",
     "PairReport",
     "RegionShardError",
     "StreamedPairs",
     "TooManyBadRowsError",
     "TrainingPairs",
     "VQAData",
+    "WrittenCaptions",
     "answer_ceiling",
     "answer_vocabulary",
     "ask_questions",
@@ -53,6 +61,7 @@ __all__ = [
     "load_emoji7",
     "load_emoji_scenes",
     "read_answers",
+    "read_captions",
     "read_coco_detection",
     "read_pairs",
     "read_region_info",
@@ -65,5 +74,6 @@ __all__ = [
     "training_texts",
     "write_answers",
     "write_bua_npz",
+    "write_captions",
     "write_emoji_scenes",
 ]

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from .bad_rows import BadRowError, BadRowReport, TooManyBadRowsError
 from .caption_cleaning import check_unicode, clean_caption
+from .caption_rows import find_picture
 from .caption_scripts import SCRIPTS
 from .json_files import read_json, read_lists
 from .picture_ids import picture_id
-from .row_checking import path_below_root
 from .scene_files import MANIFEST
 
 logger = logging.getLogger(__name__)
@@ -113,24 +113,6 @@ def check_bad_fraction(report: BadRowReport, max_bad_fraction: float) -> None:
         raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the rows (or all) are bad.\n{report}")
 
 
-def find_picture(image: str, root: Path | None) -> str:
-    """The path of a picture below the root: as it is, or without its folders where the root is its folder itself.
-
-    Raises:
-        BadRowError: neither is there. Without a root nothing is looked for.
-    """
-    if root is None:
-        return image
-    try:
-        path_below_root(image, root)
-    except BadRowError as error:
-        name = image.rpartition("/")[2]
-        if error.cause != "file missing" or name == image or not (root / name).is_file():
-            raise
-        return name
-    return image
-
-
 def _naming(content: dict, path: Path, image_pattern: str | None) -> tuple[str, str]:
     """The pattern of the pictures' paths, and their collection."""
     data_type = content.get("data_type")
@@ -200,7 +182,7 @@ class _QuestionReader:
         image = self.pattern.format(id=number, subtype=self.subtype)
         row = {
             "image_id": picture_id(number, self.collection) if self.collection else picture_id(image),
-            "image": find_picture(image, self.root),
+            "image": image if self.root is None else find_picture(image, self.root),
             "question_id": question_id,
             "question": clean_caption(question),
         }
@@ -239,4 +221,4 @@ def _answers_of(annotation: dict) -> list[str]:
     return answers
 
 
-__all__ = ["VQAData", "check_bad_fraction", "collect_rows", "find_picture", "is_number", "read_vqa"]
+__all__ = ["VQAData", "check_bad_fraction", "collect_rows", "is_number", "read_vqa"]

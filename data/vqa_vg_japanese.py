@@ -12,9 +12,10 @@ from urllib.parse import urlparse
 
 from .bad_rows import BadRowError, BadRowReport
 from .caption_cleaning import clean_caption
+from .caption_rows import find_picture
 from .json_files import read_json
 from .picture_ids import picture_id
-from .vqa_files import VQAData, check_bad_fraction, collect_rows, find_picture, is_number
+from .vqa_files import VQAData, check_bad_fraction, collect_rows, is_number
 
 FOLDERS = {"VG_100K": "train", "VG_100K_2": "validation"}
 ID_RULE = 10  # every tenth number
@@ -73,11 +74,11 @@ def read_vqa_vg_japanese(
         if not isinstance(answer, str) or not answer.strip():
             raise BadRowError("empty answers", repr(answer)[:80])
         folder = folder_of(number)
-        image = find_picture(f"{folder}/{number}.jpg" if folder else f"{number}.jpg", root)
+        image = f"{folder}/{number}.jpg" if folder else f"{number}.jpg"
         by_id = "train" if number % ID_RULE else "validation"
         return {
             "image_id": picture_id(number, "visual_genome"),
-            "image": image,
+            "image": image if root is None else find_picture(image, root),
             "question_id": question_id,
             "question": clean_caption(fields.get("question")),
             "answers": [answer],

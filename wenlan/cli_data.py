@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .cli_captions import captions
 from .cli_clean import clean
 from .cli_scenes import scenes
 from .short_errors import short_errors
@@ -49,6 +50,7 @@ def report(
             found.save(output)
 
 
+data_app.command()(captions)
 data_app.command()(clean)
 data_app.command()(scenes)
 
