@@ -54,9 +54,16 @@ def test_size_takes_the_commonest_and_of_equal_ones_the_first_by_code_points():
     assert len(build_answers(rows("a b"), size=3000)) == 2
 
 
-def test_single_answer_stands_for_all_and_an_empty_one_for_none():
-    single = [{"question_id": 1, "answers": ["犬"]}, {"question_id": 2, "answers": ["..."]}]
-    assert build_answers(single, size=5, prepare=prepare_answer) == ["犬"]
+def test_single_answer_stands_for_all():
+    single = [{"question_id": 1, "answers": ["犬"]}, {"question_id": 2, "answers": ["犬"]}]
+    assert build_answers(single, min_questions=2) == ["犬"]
+
+
+def test_answer_that_is_prepared_to_nothing_is_one_as_in_the_lists_of_peers(tmp_path):
+    answers = build_answers(rows("the dog ... the"), min_questions=1, prepare=prepare_answer)
+    assert answers == ["", "dog"]
+    write_answers(answers, tmp_path / "answers.json")
+    assert read_answers(tmp_path / "answers.json") == answers
 
 
 def test_wrong_rules_and_rows_are_refused():
@@ -89,7 +96,6 @@ def test_answers_with_numbers_come_in_the_order_of_these(tmp_path):
         ("[]", "holds no answers"),
         ("3", "holds no answers"),
         ('["a", "a"]', "'a' twice"),
-        ('["a", " "]', "' ' is no answer"),
         ('["a", 3]', "3 is no answer"),
         ('{"a": 0, "b": 2}', "not numbered from 0 to 1"),
         ('{"a": 0, "b": 0}', "not numbered from 0 to 1"),
