@@ -62,6 +62,24 @@ class MLMMForImageTextRetrieval(MLMMPreTrainedModel):
             self.start_rank_head()
         super().after_loading(missing_keys)
 
+    def _score(self, pooled: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Returns the scores (b,) of pooled states (b, h), and with "itm" the logits (b, 2) they come from."""
+        if self.config.retrieval_loss == "itm":
+            logits = self.itm_head(pooled)
+            return logits[:, 1] - logits[:, 0], logits
+        return self.rank_head(pooled).squeeze(-1), None
+
+    def score_embedded(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Returns the scores (b,) of pairs whose words and regions are embedded already.
+
+        So the score of many texts with many pictures needs each text and each picture embedded only once.
+
+        Args:
+            states: (b, s, h) what `mlmm.text_embeddings` and `mlmm.region_embeddings` gave, tokens first.
+            mask: (b, s) bool, True = real; padding comes last. None: all are.
+        """
+        return self._score(self.mlmm.pooler(self.mlmm._encode(states, mask)))[0]
+
     @can_return_tuple
     def forward(
         self,
@@ -93,11 +111,7 @@ class MLMMForImageTextRetrieval(MLMMPreTrainedModel):
             position_ids=position_ids,
             **kwargs,
         )
-        if self.config.retrieval_loss == "itm":
-            logits = self.itm_head(states.pooler_output)
-            scores = logits[:, 1] - logits[:, 0]
-        else:
-            scores = self.rank_head(states.pooler_output).squeeze(-1)
+        scores, logits = self._score(states.pooler_output)
         loss = accuracy = None
         if labels is not None:
             if labels.shape != scores.shape:

@@ -86,3 +86,16 @@ def test_every_unfrozen_weight_gets_a_gradient_but_the_mask(model):
     model(**tiny_batch(), labels=torch.tensor([1, 0, 0])).loss.backward()
     without = {name for name, p in model.named_parameters() if p.requires_grad and p.grad is None}
     assert without == {"mlmm.region_embeddings.mask_feature"}
+
+
+def test_pairs_that_are_embedded_already_get_the_same_scores(model, matcher):
+    batch = tiny_batch()
+    for one in (model, matcher):
+        states, mask = one.mlmm._embed(
+            batch["input_ids"],
+            batch["attention_mask"],
+            None,
+            (batch["region_features"], batch["region_boxes"], batch["region_attention_mask"], None),
+        )
+        with torch.no_grad():
+            torch.testing.assert_close(one.score_embedded(states, mask), run(one, **batch).scores)
