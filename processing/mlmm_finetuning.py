@@ -26,14 +26,21 @@ class MLMMRetrievalExamples:
     Args:
         corpus: the captions, of all its languages.
         num_wrong: wrong pictures, and wrong captions, of each caption.
+        even_languages: captions of the languages that have fewer come several times an epoch, so that all languages
+            have as many.
         seed: of the draws.
     """
 
-    def __init__(self, corpus: MLMMCorpus, *, num_wrong: int = 1, seed: int = 0) -> None:
+    def __init__(self, corpus: MLMMCorpus, *, num_wrong: int = 1, even_languages: bool = False, seed: int = 0) -> None:
         if num_wrong < 1:
             raise ValueError(f"num_wrong is {num_wrong}; a group needs a wrong pair.")
         self.corpus, self.num_wrong, self.seed = corpus, num_wrong, seed
-        self._index = [(language, at) for language, table in corpus.captions.items() for at in range(len(table))]
+        most = max(map(len, corpus.captions.values()))
+        self._index = [
+            (language, at % len(table))
+            for language, table in corpus.captions.items()
+            for at in range(most if even_languages else len(table))
+        ]
         for language, table in corpus.captions.items():
             if len(np.unique(corpus.picture_groups[table.pictures])) < 2:
                 raise ValueError(f"{corpus.name}, {language}: captions of one picture only; none can be wrong.")
@@ -70,7 +77,8 @@ class MLMMRetrievalExamples:
 class MLMMRetrievalCollator(RegionCollator):
     """Turns groups into the keyword arguments of `MLMMForImageTextRetrieval`, each group's matching pair first.
 
-    A group of which a picture cannot be used is left out, counted in `bad_regions` and logged once a cause.
+    A picture that cannot be used is counted in `bad_regions` and logged once a cause; its pair is left out, and the
+    whole group if it is the caption's own picture, or if no wrong picture is left.
 
     Args:
         processor: makes the tensors.
@@ -87,11 +95,11 @@ class MLMMRetrievalCollator(RegionCollator):
         """
         texts, pictures, labels = [], [], []
         for row in rows:
-            read = [self.read_picture(regions) for regions in (row["regions"], *row["wrong_regions"])]
-            if any(picture is None for picture in read):
+            right, *wrong = [self.read_picture(regions) for regions in (row["regions"], *row["wrong_regions"])]
+            wrong = [picture for picture in wrong if picture is not None]
+            if right is None or not wrong:
                 continue
-            right, *wrong = read
-            texts += [row["text"]] * len(read) + list(row["wrong_texts"])
+            texts += [row["text"]] * (1 + len(wrong)) + list(row["wrong_texts"])
             pictures += [right, *wrong] + [right] * len(row["wrong_texts"])
             labels += [1] + [0] * (len(wrong) + len(row["wrong_texts"]))
         if not labels:

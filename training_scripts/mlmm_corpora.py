@@ -158,7 +158,7 @@ def load_corpus(
     regions = read_regions(_folders(corpus), on_bad_shard=args.on_bad_shard)
     places = {name: place for place, name in enumerate(regions.with_format(None)["image_id"])}
     reports, captions = [], {}
-    for language, file in _caption_files(corpus["captions"]).items():
+    for language, file in caption_files(corpus["captions"]).items():
         source = CaptionSource(file, language, PIECE, max_bad_fraction=args.max_bad_fraction)
         captions[language], report = _join(source, places, args.max_bad_fraction)
         reports.append(report)
@@ -211,7 +211,12 @@ def _folders(corpus: Mapping[str, Any]) -> list[str]:
     return [regions] if isinstance(regions, str) else list(regions)
 
 
-def _caption_files(captions: str | Mapping[str, str]) -> dict[str, Path]:
+def caption_files(captions: str | Mapping[str, str]) -> dict[str, Path]:
+    """Returns language -> file, of a folder with captions_LANGUAGE.jsonl or as they were given.
+
+    Raises:
+        FileNotFoundError: the folder holds none.
+    """
     if isinstance(captions, Mapping):
         return {language: Path(file) for language, file in captions.items()}
     files = {file.stem.removeprefix("captions_"): file for file in sorted(Path(captions).glob(CAPTION_FILE))}
@@ -229,4 +234,4 @@ def _shift(pictures: list[int]) -> list[int]:
     return pictures[half:] + pictures[:half]
 
 
-__all__ = ["CorpusArguments", "CorpusReport", "load_corpus", "read_info"]
+__all__ = ["CorpusArguments", "CorpusReport", "caption_files", "load_corpus", "read_info"]

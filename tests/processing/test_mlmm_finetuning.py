@@ -1,4 +1,6 @@
 import json
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +79,28 @@ def test_group_with_a_bad_picture_is_left_out_and_counted(make_corpus, processor
     assert collator.bad_regions == {"bad boxes": 1}
     with pytest.raises(ValueError, match="None of the 1 groups"):
         collator(rows[:1])
+
+
+def test_bad_wrong_picture_leaves_out_its_pair_alone(make_corpus, processor):
+    collator = MLMMRetrievalCollator(processor)
+    row = MLMMRetrievalExamples(make_corpus(), num_wrong=2)[0]
+    row["wrong_regions"][1] = row["wrong_regions"][1] | {"boxes": np.zeros((1, 4))}
+    batch = collator([row])
+    assert batch["labels"].tolist() == [1, 0, 0, 0]
+    texts = processor.batch_decode(batch["input_ids"], skip_special_tokens=True)
+    assert texts == [row["text"]] * 2 + row["wrong_texts"]
+    assert collator.bad_regions == {"bad boxes": 1}
+
+
+def test_languages_with_fewer_captions_come_as_often(make_corpus):
+    corpus = make_corpus(size=6)
+    table = corpus.captions["de"]
+    corpus.captions["de"] = replace(table, rows=table.rows[:2], pictures=table.pictures[:2], lengths=table.lengths[:2])
+    assert len(MLMMRetrievalExamples(corpus)) == 8
+    dataset = MLMMRetrievalExamples(corpus, even_languages=True)
+    counts = Counter(dataset[index]["text"] for index in range(len(dataset)))
+    assert sorted(count for text, count in counts.items() if text.startswith("de")) == [3, 3]
+    assert sorted(count for text, count in counts.items() if text.startswith("en")) == [1] * 6
 
 
 def test_captions_of_one_picture_only_have_no_wrong_one(make_corpus):

@@ -1,0 +1,258 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from mlmm_corpus_files import draw_classes, write_captions, write_corpus, write_regions
+from retrieval_models import SMOKE, save_pretrained_mlmm, write_retrieval_recipe
+from safetensors.torch import load_file
+from tiny_folder import save_tiny_folder
+from transformers import AutoModel, BertConfig
+from wenlan.data import load_emoji7
+from wenlan.modeling_mlmm import MLMMForImageTextRetrieval
+from wenlan.processing import MLMMProcessor
+from wenlan.training_scripts.finetune_retrieval import main
+
+STEPS = ["--max_steps", "4", "--eval_steps", "2", "--save_steps", "2", "--logging_steps", "2"]
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    """24 pictures to train on, 6 to choose by and 8 to judge on, with captions in English and Chinese; a model."""
+    folder = tmp_path_factory.mktemp("corpus")
+    found = {}
+    for prefix, count, first in (("", 24, 0), ("validation_", 6, 100), ("test_", 8, 200)):
+        regions, captions = write_corpus(folder / f"{prefix}corpus", count, first=first)
+        found |= {f"{prefix}regions": regions, f"{prefix}captions": captions}
+    torch.manual_seed(0)
+    return found | {"init_from": save_pretrained_mlmm(folder / "model")}
+
+
+@pytest.fixture(scope="module")
+def recipe(paths, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recipes")
+    return write_retrieval_recipe(folder / "small.yaml", **paths, per_device_train_batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def trained(recipe, tmp_path_factory):
+    """The folder after four steps from all languages."""
+    torch.set_num_threads(1)
+    return main([recipe, *SMOKE, *STEPS, "--output_dir", str(tmp_path_factory.mktemp("runs") / "all")])
+
+
+def read_metrics(folder):
+    return json.loads((folder / "metrics.json").read_text("utf-8"))
+
+
+def test_folder_opens_with_its_processor(trained):
+    model, processor = MLMMForImageTextRetrieval.from_pretrained(trained), MLMMProcessor.from_pretrained(trained)
+    assert model.config.retrieval_loss == "itm"
+    assert processor.region_feature_dim == model.config.region_feature_dim
+
+
+def test_figures_of_each_language_stand_beside_chance_and_the_blind_control(trained):
+    figures = read_metrics(trained)
+    assert figures["pictures"] == {"en": 8, "zh": 8}
+    assert set(figures["recalls"]) == {"en", "zh"}
+    assert set(figures["without_regions"]) == {"en"}
+    row = figures["recalls"]["zh"]
+    assert {"t2i_R@1", "i2t_R@10", "t2i_chance_R@5", "mean_recall", "chance_mean_recall"} <= set(row)
+    assert figures["mean_recall_of_other_languages"] == row["mean_recall"]
+
+
+def test_best_checkpoint_is_chosen_by_the_recall_in_english(trained):
+    state = json.loads((trained / "trainer_state.json").read_text("utf-8"))
+    recalls = {log["step"]: log["eval_mean_recall"] for log in state["log_history"] if "eval_mean_recall" in log}
+    assert set(recalls) == {2, 4}
+    assert state["best_metric"] == max(recalls.values())
+    best = load_file(f"{state['best_model_checkpoint']}/model.safetensors")
+    saved = load_file(trained / "model.safetensors")
+    assert all(torch.equal(best[name], saved[name]) for name in best)
+
+
+def test_setting_each_trains_a_model_a_language_and_judges_it_in_its_own(recipe, tmp_path):
+    folder = main([recipe, *SMOKE, *STEPS, "--setting", "each", "--output_dir", str(tmp_path)])
+    assert set(read_metrics(folder)["recalls"]) == {"en", "zh"}
+    assert set(read_metrics(folder)["without_regions"]) == {"en", "zh"}
+    weights = [load_file(folder / language / "model.safetensors") for language in ("en", "zh")]
+    assert any(not torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_setting_en_trains_on_english_alone_and_is_judged_in_all_languages(recipe, tmp_path, capsys):
+    folder = main([recipe, *SMOKE, *STEPS, "--setting", "en", "--output_dir", str(tmp_path)])
+    assert "Trains on 48 captions in en;" in capsys.readouterr().out
+    assert set(read_metrics(folder)["recalls"]) == {"en", "zh"}
+
+
+def test_resumed_run_with_hard_negatives_gives_the_same_bits(paths, tmp_path):
+    changes = {"hard_negatives": {"pool": 3, "keep": 1}, "per_device_train_batch_size": 4, "retrieval_loss": "margin"}
+    changes["init_from"] = save_pretrained_mlmm(tmp_path / "model", hidden_dropout_prob=0.1)
+    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **paths | changes, save_total_limit=3)
+    options = [recipe, *SMOKE, *STEPS, "--max_steps", "6", "--output_dir", str(tmp_path / "out")]
+    options += ["--load_best_model_at_end", "false"]
+    folder = main(options)
+    whole = load_file(folder / "model.safetensors")
+    for name in ("checkpoint-6", "checkpoint-4"):
+        shutil.rmtree(folder / name)
+    (folder / "config.json").unlink()
+    main([*options, "--resume"])
+    resumed = load_file(folder / "model.safetensors")
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+def test_run_that_stopped_while_scoring_goes_on_there(trained, recipe, tmp_path, capsys):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    before = read_metrics(folder)
+    (folder / "metrics.json").unlink()
+    shards = sorted((folder / "scores").glob("*/*.npy"))
+    shards[0].unlink()
+    kept = {path: path.stat().st_mtime_ns for path in shards[1:]}
+    main([recipe, *SMOKE, *STEPS, "--resume", "--output_dir", str(folder)])
+    assert f"{folder} is trained already." in capsys.readouterr().out
+    assert read_metrics(folder) == before
+    assert {path: path.stat().st_mtime_ns for path in shards[1:]} == kept
+
+
+def test_evaluation_alone_judges_the_model_as_it_is(trained, recipe, tmp_path):
+    options = ["--evaluate_only", "true", "--init_from", str(trained), "--output_dir", str(tmp_path)]
+    assert read_metrics(main([recipe, *SMOKE, *options]))["recalls"] == read_metrics(trained)["recalls"]
+    assert not (tmp_path / "config.json").exists()
+
+
+def test_test_picture_in_the_training_list_is_subtracted_and_counted(paths, tmp_path, capsys):
+    pictures = {f"{number}.png": draw_classes(number) for number in (*range(12), 200, 203)}
+    write_regions(tmp_path / "regions", pictures)
+    write_captions(tmp_path / "captions", pictures)
+    changes = {"regions": str(tmp_path / "regions"), "captions": str(tmp_path / "captions"), "setting": "en"}
+    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **paths | changes)
+    folder = main([recipe, *SMOKE, *STEPS, "--output_dir", str(tmp_path / "out")])
+    printed = capsys.readouterr().out
+    assert "Trains on 24 captions in en;" in printed
+    assert "Training pictures left out, since they are judged on: 2" in printed
+    assert read_metrics(folder)["left_out_of_training"] == 2
+
+
+def test_regions_of_nan_are_left_out_and_counted(paths, tmp_path, capsys):
+    found = {}
+    for prefix, numbers in (("", range(24)), ("test_", range(200, 208))):
+        pictures = {f"{number}.png": draw_classes(number) for number in numbers}
+        write_regions(tmp_path / f"{prefix}regions", pictures, broken=[f"{numbers[3]}.png"])
+        found[f"{prefix}regions"] = str(tmp_path / f"{prefix}regions")
+    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **paths | found)
+    folder = main([recipe, *SMOKE, *STEPS, "--output_dir", str(tmp_path / "out")])
+    printed = capsys.readouterr().out
+    assert "test: pictures left out: {'not finite': 1}" in printed
+    assert "Pictures that could not be used while training: {'not finite': " in printed
+    assert read_metrics(folder)["pictures"] == {"en": 7, "zh": 7}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"init_from": ""}, "init_from is missing"),
+        ({"setting": "both"}, "setting is 'both'; give en, each, all"),
+        (
+            {"retrieval_loss": "triplet", "scoring_dtype": "int8"},
+            "retrieval_loss is 'triplet'.*scoring_dtype is 'int8'",
+        ),
+        ({"languages": ["en", "fr"]}, "no training captions in fr, only in en, zh"),
+        ({"regions": None}, "regions is missing"),
+        ({"test_captions": None}, "test_captions is missing"),
+        ({"validation_regions": None, "validation_captions": None}, "No validation captions in en.*--eval_strategy no"),
+        ({"regions": None, "captions": None}, "Give captions, and regions"),
+        ({"hard_negatives": {"pool": 2, "keep": 3}}, "keeps 3 of a pool of 2"),
+        ({"hard_negatives": {"pool": 2}}, "whole numbers for pool and keep"),
+        ({"num_wrong": 0}, "num_wrong is 0"),
+        ({"test_folds": 3}, "8 pictures cannot be cut into 3 equal folds"),
+        ({"max_steps": -1}, "Give max_steps"),
+        ({"evaluate_only": True, "test_captions": None, "test_regions": None}, "Give test_captions"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_training(paths, tmp_path, changes, message):
+    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **{**paths, "max_steps": 2, "eval_steps": 2} | changes)
+    with pytest.raises(ValueError, match=message):
+        main([recipe, *SMOKE, "--save_steps", "2", "--output_dir", str(tmp_path / "out")])
+    assert not (tmp_path / "out" / "config.json").exists()
+
+
+def test_unknown_language_of_a_caption_file_is_refused(paths, tmp_path):
+    shutil.copytree(paths["captions"], tmp_path / "captions")
+    (tmp_path / "captions" / "captions_en.jsonl").rename(tmp_path / "captions" / "captions_xx.jsonl")
+    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **paths | {"captions": str(tmp_path / "captions")})
+    with pytest.raises(ValueError, match="xx"):
+        main([recipe, *SMOKE, "--output_dir", str(tmp_path / "out")])
+
+
+def test_captions_whose_pictures_have_no_regions_are_refused(paths, tmp_path):
+    write_captions(tmp_path / "captions", {f"{number}.png": [0] for number in range(500, 520)})
+    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **paths | {"captions": str(tmp_path / "captions")})
+    with pytest.raises(ValueError, match="no regions"):
+        main([recipe, *SMOKE, "--output_dir", str(tmp_path / "out")])
+
+
+def test_other_kind_of_model_is_refused(paths, tmp_path):
+    BertConfig().save_pretrained(tmp_path / "bert")
+    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **paths | {"init_from": str(tmp_path / "bert")})
+    with pytest.raises(ValueError, match="holds a model of type 'bert'"):
+        main([recipe, *SMOKE, "--output_dir", str(tmp_path / "out")])
+
+
+def test_base_recipe_trains_at_tiny_width(paths, tmp_path):
+    recipe = write_retrieval_recipe(tmp_path / "r.yaml", "retrieval_base", **paths, test_folds=4)
+    options = ["--per_device_train_batch_size", "2", "--scoring_dtype", "float32", "--output_dir", str(tmp_path / "o")]
+    folder = main([recipe, *SMOKE, *STEPS, *options])
+    assert MLMMForImageTextRetrieval.from_pretrained(folder).config.retrieval_loss == "margin"
+    assert read_metrics(folder)["folds"] == 4
+
+
+@pytest.fixture
+def brivl_paths(tmp_path):
+    """Pictures with Chinese captions to train, choose and judge on; two test pictures are in the training list."""
+    rows, found = load_emoji7()["test"], {}
+    for prefix, numbers in (("", range(12)), ("validation_", range(20, 24)), ("test_", range(10, 16))):
+        folder = tmp_path / f"{prefix}pictures"
+        folder.mkdir()
+        lines = []
+        for number in numbers:
+            rows[number]["image"].save(folder / f"{number}.png")
+            lines.append(json.dumps({"image": f"{number}.png", "text": [rows[number]["name_zh"], "猫"]}))
+        (folder / "captions_zh.jsonl").write_text("\n".join(lines), "utf-8")
+        found[f"{prefix}captions"] = str(folder)
+    save_tiny_folder(tmp_path / "brivl")
+    no_regions = dict.fromkeys(("regions", "validation_regions", "test_regions"))
+    return found | no_regions | {"init_from": str(tmp_path / "brivl"), "test_caption": 1}
+
+
+def test_two_towers_are_tuned_and_judged_by_the_same_command(brivl_paths, tmp_path):
+    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **brivl_paths, per_device_train_batch_size=5)
+    folder = main([recipe, *SMOKE, *STEPS, "--output_dir", str(tmp_path / "out")])
+    figures = read_metrics(folder)
+    assert figures["model_type"] == "brivl"
+    assert figures["left_out_of_training"] == 2
+    assert figures["pictures"] == {"zh": 6}
+    assert figures["captions"] == {"zh": 6}
+    before, after = (AutoModel.from_pretrained(path).state_dict() for path in (brivl_paths["init_from"], folder))
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.slow
+def test_training_moves_the_recalls_up(paths, tmp_path):
+    """Pictures of one to three of four classes; those of unseen pictures can be told apart by their captions alone."""
+    several = {f"{number}.png": classes for number, classes in enumerate([[0], [1], [2], [3], [0, 1], [2, 3], [0, 2]])}
+    write_regions(tmp_path / "regions", several)
+    write_captions(tmp_path / "captions", several)
+    changes = {
+        f"{part}_{kind}": str(tmp_path / kind) for part in ("validation", "test") for kind in ("regions", "captions")
+    }
+    train = dict(zip(("regions", "captions"), write_corpus(tmp_path / "train", 200, first=1000), strict=True))
+    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **paths | changes | train, test_caption=1)
+    out = ["--output_dir", str(tmp_path / "out")]
+    before = read_metrics(main([recipe, *SMOKE, *out, "--evaluate_only", "true"]))["recalls"]
+    options = ["--max_steps", "600", "--eval_steps", "200", "--save_steps", "200", "--learning_rate", "2e-3"]
+    after = read_metrics(main([recipe, *SMOKE, *options, *out]))
+    rises = [after["recalls"][language]["mean_recall"] - before[language]["mean_recall"] for language in ("en", "zh")]
+    assert np.min(rises) > 15
+    assert after["without_regions"]["en"]["mean_recall"] < after["recalls"]["en"]["mean_recall"] - 15

@@ -1,0 +1,191 @@
+"""Fine-tunes MLMM, or BriVL, to find pictures by captions and captions by pictures, and judges it: the paper's table 3.
+
+    wenlan finetune-retrieval retrieval_tiny
+    wenlan finetune-retrieval retrieval_tiny --setting en --output_dir runs/retrieval_en
+    wenlan finetune-retrieval retrieval_tiny --resume                               # goes on, in training and scoring
+    wenlan finetune-retrieval retrieval_tiny --init_from runs/retrieval_tiny --evaluate_only true --output_dir runs/more
+    torchrun --nproc_per_node 8 -m wenlan.training_scripts.finetune_retrieval retrieval_base
+
+Settings: `en`, one model from English captions; `each`, one model a language, in folders of that name; `all`, one model
+from all languages, each as often as the others. Each model is judged in all test languages, those of `each` in their
+own. Training pictures that are judged on are left out and counted. Scores of all pairs are kept in shards.
+
+The recipes are in `recipes/`; any field of them but dictionaries and lists can be overridden on the command line.
+"""
+
+import copy
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformers import AutoConfig, TrainingArguments, set_seed
+
+from ..data import atomic_file
+from .find_checkpoint import ResumeArguments, choose_checkpoint
+from .non_finite_guard import NonFiniteArguments, NonFiniteGuard
+from .recipe import parse_recipe
+from .retrieval_arguments import RetrievalArguments, RetrievalData
+from .retrieval_brivl import BriVLRetrieval
+from .retrieval_mlmm import MLMMRetrieval
+from .retrieval_trainer import RetrievalTrainer
+from .set_epoch_callback import SetEpochCallback
+from .stop_on_signal import train_until_signal
+
+ARGUMENTS = (RetrievalArguments, RetrievalData, ResumeArguments, NonFiniteArguments, TrainingArguments)
+JOBS = {"mlmm": MLMMRetrieval, "brivl": BriVLRetrieval}
+Job = MLMMRetrieval | BriVLRetrieval
+
+
+def main(argv: Sequence[str] | None = None) -> Path:
+    """Trains, saves and judges; returns the folder.
+
+    Raises:
+        SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
+        ValueError: the data, the recipe, or the checkpoint to continue from is bad.
+    """
+    own, data, resume_args, guard_args, args = parse_recipe(ARGUMENTS, argv)
+    job = open_job(own, data)
+    check(job, own, args)
+    output_dir, is_first, trainer = Path(args.output_dir), args.process_index == 0, None
+    if is_first:
+        print("\n".join(job.summary))
+    groups = {} if own.evaluate_only else own.groups(job.languages)
+    for name, languages in groups.items():
+        folder = output_dir / name
+        if resume_args.resume and is_trained(folder, args.max_steps):
+            print(f"{folder} is trained already.")
+        else:
+            trainer = train(job, languages, copy_arguments(args, folder), guard_args, resume=resume_args.resume)
+    if trainer is not None:
+        trainer.accelerator.wait_for_everyone()  # a rank that leaves early takes the others down
+        trainer.accelerator.end_training()  # scoring takes long, and one process does it
+    if is_first and job.test_languages:
+        models = {str(output_dir / name): languages for name, languages in groups.items()}
+        if own.setting != "each" or own.evaluate_only:
+            models = dict.fromkeys(models or [own.init_from], job.test_languages)
+        judge(job, own, models, args)
+    if is_first:
+        print(f"\nModels: {', '.join(str(output_dir / name) for name in groups) or own.init_from}.")
+    return output_dir
+
+
+def open_job(own: RetrievalArguments, data: RetrievalData) -> Job:
+    """Returns data and settings of the kind of model that is in the folder.
+
+    Raises:
+        ValueError: it is neither an MLMM nor a BriVL.
+    """
+    kind = AutoConfig.from_pretrained(own.init_from).model_type
+    if kind not in JOBS:
+        raise ValueError(f"{own.init_from} holds a model of type {kind!r}; give an MLMM or a BriVL.")
+    return JOBS[kind](own, data)
+
+
+def check(job: Job, own: RetrievalArguments, args: TrainingArguments) -> None:
+    """Raises ValueError for what would fail only after training."""
+    tested = set(job.test_languages)
+    if own.evaluate_only:
+        if not tested:
+            raise ValueError("Give test_captions, and test_regions for an MLMM, to judge on.")
+        return
+    if args.max_steps < 1:
+        raise ValueError("Give max_steps: how long to train is counted in steps, not in epochs.")
+    if not job.languages:
+        raise ValueError("Give captions, and regions for an MLMM, to train on; or --evaluate_only true.")
+    groups = own.groups(job.languages)
+    if args.eval_strategy != "no":
+        needed = {job.data.choose_validation(languages) for languages in groups.values()}
+        if missing := sorted(needed - job.tests.get("validation", {}).keys()):
+            raise ValueError(
+                f"No validation captions in {', '.join(missing)} to choose the best checkpoint by: give "
+                "validation_captions (and validation_regions), or --eval_strategy no --load_best_model_at_end false."
+            )
+    if own.setting == "each" and tested and (missing := groups.keys() - tested):
+        raise ValueError(f"There are no test captions in {', '.join(sorted(missing))}.")
+
+
+def train(
+    job: Job, languages: Sequence[str], args: TrainingArguments, guard_args: NonFiniteArguments, *, resume: bool
+) -> RetrievalTrainer:
+    """Trains a model for some languages and saves it into `args.output_dir`."""
+    set_seed(args.seed)
+    checkpoint = choose_checkpoint(args, resume=resume)
+    trainer = job.train(languages, args, callbacks=[SetEpochCallback(), NonFiniteGuard(**vars(guard_args))])
+    if trainer.is_world_process_zero():
+        print(f"Trains on {len(trainer.train_dataset)} captions in {', '.join(languages)}; {args.output_dir}")
+        with atomic_file(Path(args.output_dir) / "data_report.json") as unfinished:
+            unfinished.write_text(json.dumps(job.report, indent=1, ensure_ascii=False), "utf-8")
+    try:
+        train_until_signal(trainer, checkpoint)
+    finally:
+        if trainer.failed_saves:
+            print(f"Checkpoints that could not be saved: {trainer.failed_saves}")
+        if bad := job.bad_rows(trainer):
+            print(f"Pictures that could not be used while training: {bad}")
+    job.save(trainer)
+    return trainer
+
+
+def judge(job: Job, own: RetrievalArguments, models: dict[str, list[str]], args: TrainingArguments) -> None:
+    """Prints the recalls of saved models on the test pictures, and writes them to `metrics.json`."""
+    output_dir, tests = Path(args.output_dir), job.tests["test"]
+    recalls: dict[str, dict[str, float]] = {}
+    blind: dict[str, dict[str, float]] = {}
+    for folder, languages in models.items():
+        model = job.open(folder).to(args.device)
+        for language in languages:
+            recalls[language] = job.judge(model, "test", language, folder=output_dir / "scores")
+            if own.without_regions and job.kind == "mlmm" and language == languages[0]:
+                blind[language] = job.judge(model, "test", language, folder=output_dir / "scores", blind=True)
+    figures = {
+        "model_type": job.kind,
+        "setting": None if own.evaluate_only else own.setting,
+        "folds": job.data.test_folds,
+        "pictures": {language: len(test.pictures) for language, test in tests.items()},
+        "captions": {language: len(test.texts) for language, test in tests.items()},
+        "left_out_of_training": job.leaked,
+        "recalls": recalls,
+        "without_regions": blind,
+    }
+    if others := [row["mean_recall"] for language, row in recalls.items() if language != "en"]:
+        figures["mean_recall_of_other_languages"] = sum(others) / len(others)
+    with atomic_file(output_dir / "metrics.json") as unfinished:
+        unfinished.write_text(json.dumps(figures, indent=1, ensure_ascii=False), "utf-8")
+    print(describe(figures))
+    print(f"All figures: {output_dir / 'metrics.json'}")
+
+
+def describe(figures: dict) -> str:
+    """Returns the figures as lines, chance beside them."""
+    lines = [f"Training pictures left out, since they are judged on: {figures['left_out_of_training']}"]
+    for kind, note in (("recalls", ""), ("without_regions", " with regions of zeros")):
+        for language, row in figures[kind].items():
+            numbers = {way: [f"{row[f'{way}_R@{k}']:.1f}" for k in (1, 5, 10)] for way in ("t2i", "i2t")}
+            lines.append(
+                f"{language}{note}: mean recall {row['mean_recall']:.1f} (chance {row['chance_mean_recall']:.1f}); "
+                f"R@1, 5, 10: text to picture {', '.join(numbers['t2i'])}, back {', '.join(numbers['i2t'])}"
+            )
+    if "mean_recall_of_other_languages" in figures:
+        lines.append(f"mean recall of all languages but en: {figures['mean_recall_of_other_languages']:.1f}")
+    return "\n".join(lines)
+
+
+def is_trained(folder: Path, max_steps: int) -> bool:
+    """Whether a folder holds a model that was trained for so many steps."""
+    state = folder / "trainer_state.json"
+    if not (folder / "config.json").exists() or not state.exists():
+        return False
+    return json.loads(state.read_text("utf-8"))["global_step"] >= max_steps
+
+
+def copy_arguments(args: TrainingArguments, folder: Path) -> TrainingArguments:
+    """Returns the same arguments with another output folder."""
+    args = copy.copy(args)
+    args.output_dir = str(folder)
+    return args
+
+
+__all__ = ["ARGUMENTS", "main"]
+
+if __name__ == "__main__":
+    main()
