@@ -1,5 +1,6 @@
 """The built wheel holds the package and its data, and nothing beside them."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,9 @@ def test_wheel_says_that_it_is_typed(wheel):
     [
         ("data/emoji7", "*.parquet"),
         ("data/emoji7", "*.md"),
+        ("evaluation/metrics/image_text_retrieval", "*.*"),
+        ("evaluation/metrics/top_k_accuracy", "*.*"),
+        ("evaluation/metrics/vqa_accuracy", "*.*"),
         ("processing/mlmm_tokenizer", "*.json"),
         ("training_scripts/recipes", "*.yaml"),
     ],
@@ -65,6 +69,20 @@ def test_wheel_holds_the_embedded_pictures_and_recipes(wheel):
     names = wheel.namelist()
     assert "wenlan/data/emoji7/concepts.parquet" in names
     assert [name for name in names if name.startswith("wenlan/training_scripts/recipes/")] != []
+
+
+def test_metrics_of_the_wheel_load_without_a_network(wheel, tmp_path):
+    wheel.extractall(tmp_path)
+    script = """
+import wenlan
+from wenlan.evaluation import list_metrics, load_metric
+print(wenlan.__file__, *[load_metric(name).name for name in list_metrics()])
+"""
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+    run = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    package = tmp_path / "wenlan" / "__init__.py"
+    assert run.stdout.split() == [str(package), "image_text_retrieval", "top_k_accuracy", "vqa_accuracy"]
 
 
 @pytest.mark.parametrize("name", ["LICENSE", "NOTICE"])
