@@ -1,31 +1,36 @@
 """JSON files of known form: what is wrong with one is said with its name."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 
-def read_json(path: Path) -> object:
+def read_json(path: Path, *, object_hook: Callable[[dict], object] | None = None) -> object:
     """What a JSON file holds.
+
+    Args:
+        path: of the file.
+        object_hook: what to hold in place of each object, as for `json.loads`.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: it is no JSON.
     """
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(path.read_bytes(), object_hook=object_hook)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"There is no file {path}.") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON ({error}); fetch or write it again.") from error
 
 
-def read_lists(path: Path, *names: str) -> dict:
-    """A JSON object that holds at least these lists.
+def read_lists(path: Path, *names: str, object_hook: Callable[[dict], object] | None = None) -> dict:
+    """A JSON object that holds at least these lists; `object_hook` as for `read_json`.
 
     Raises:
         FileNotFoundError, ValueError: as `read_json`, or one of the lists is not there.
     """
-    content = read_json(path)
+    content = read_json(path, object_hook=object_hook)
     for name in names:
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
             found = list(content)[:10] if isinstance(content, dict) else type(content).__name__

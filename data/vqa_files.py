@@ -137,7 +137,14 @@ def _naming(content: dict, path: Path, image_pattern: str | None) -> tuple[str, 
 
 
 def _read_annotations(path: Path, subtype: str, report: BadRowReport) -> dict[int, dict]:
-    content = read_lists(path, "annotations")
+    shared: dict[str, str] = {}  # equal answers are one string
+
+    def only_answer(fields: dict) -> object:
+        """An annotator's answer without the rest, which would be most of what is in memory."""
+        answer = fields.get("answer")
+        return shared.setdefault(answer, answer) if isinstance(answer, str) else fields
+
+    content = read_lists(path, "annotations", object_hook=only_answer)
     found = content.get("data_subtype")
     if found and subtype and found != subtype:
         raise ValueError(f"{path} annotates {found!r}, but the questions are of {subtype!r}; give files of one split.")
@@ -168,7 +175,6 @@ class _QuestionReader:
     annotations: dict[int, dict] | None
     report: BadRowReport
     seen: set[int] = field(default_factory=set)
-    known_answers: dict[str, str] = field(default_factory=dict)  # equal answers share one string
 
     def read(self, entry: object) -> dict:
         """Returns the row of a question; raises BadRowError."""
@@ -202,22 +208,18 @@ class _QuestionReader:
             self.report.add_repair(
                 "unusual number of answers", f"question_id {question_id}", f"{len(answers)}, neither 1 nor {ANNOTATORS}"
             )
-        shared = [self.known_answers.setdefault(answer, answer) for answer in answers]
-        return {"answers": shared} | {name: annotation.get(name) for name in names}
+        return {"answers": answers} | {name: annotation.get(name) for name in names}
 
 
 def _answers_of(annotation: dict) -> list[str]:
     """The answers of all annotators; some may be empty, but not all."""
-    entries = annotation.get("answers")
-    if not isinstance(entries, list):
-        raise BadRowError("broken annotation", repr(annotation)[:200])
-    answers = [one.get("answer") if isinstance(one, dict) else None for one in entries]
-    if not all(isinstance(answer, str) for answer in answers):
+    answers = annotation.get("answers")
+    if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
         raise BadRowError("broken annotation", repr(annotation)[:200])
     for answer in answers:
         check_unicode(answer)
     if not any(answer.strip() for answer in answers):
-        raise BadRowError("empty answers", repr(entries)[:80])
+        raise BadRowError("empty answers", repr(answers)[:80])
     return answers
 
 

@@ -75,7 +75,7 @@ def test_pictures_of_test_dev_are_those_of_the_test(tmp_path):
         ("empty answers", [question(9)], [annotation(9, answers=(" ",) * 10)]),
         ("broken annotation", [question(9)], [annotation(9) | {"answers": "dog"}]),
         ("broken annotation", [question(9)], [annotation(9) | {"answers": [{"answer": 3}]}]),
-        ("broken annotation", [question(9)], [annotation(9) | {"answers": ["dog"]}]),
+        ("broken annotation", [question(9)], [annotation(9) | {"answers": [None]}]),
         ("another picture", [question(9, 42)], [annotation(9, 43)]),
     ],
 )
