@@ -34,7 +34,8 @@ def build_unigram_tokenizer(
         texts: the training texts.
         vocab_size: tokens in all, special ones included.
         alphabet: characters that must not become <unk>, beside those of the texts.
-        whole_words: pieces that there must be, however rare; "▁cat" begins a word, "猫" also stands within one.
+        whole_words: pieces that there must be, however rare; "▁cat" begins a word. "猫", of a language without spaces,
+            is the same piece wherever it stands: there is no "▁猫".
         max_length: `model_max_length`.
 
     Raises:
@@ -109,7 +110,8 @@ def _trained_pieces(tokenizer: Tokenizer, words: set[str], kept: set[str]) -> li
     Characters too rare for a score of their own get one by the trainer's hash order: here the lowest there is.
     """
     scores = dict(json.loads(tokenizer.to_str())["model"]["vocab"])
-    learnt = {piece: score for piece, score in scores.items() if piece not in SPECIAL_TOKENS}
+    unwanted = {*SPECIAL_TOKENS, *(WORD_START + word for word in words)}
+    learnt = {piece: score for piece, score in scores.items() if piece not in unwanted}
     lowest = min((score for piece, score in learnt.items() if len(piece) > 1), default=LOWEST_SCORE)
     rounded = {piece: round(max(score, lowest), 3) for piece, score in learnt.items()}
     rounded |= {word: max(WORD_SCORE, rounded.get(word, WORD_SCORE)) for word in words}

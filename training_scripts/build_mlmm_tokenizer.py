@@ -29,7 +29,7 @@ from ..processing.unigram_tokenizer import SMALL_TOKENIZER, WORD_START, build_un
 
 VOCAB_SIZE = 8000
 SCENES = 300  # every template occurs
-SPACELESS = ("zh", "ja")  # a name may stand within what the spaces cut
+SPACELESS = ("zh", "ja")
 REPETITIONS = 10  # of the names that captions are made of
 KANA = [chr(code) for code in (*range(0x3041, 0x3097), *range(0x30A1, 0x30FB), 0x30FC)]
 LATIN = [chr(code) for code in (*range(0xC0, 0x180), 0xD7) if chr(code).isalpha() or code == 0xD7]
@@ -78,8 +78,7 @@ def read_whole_words() -> list[str]:
     words = []
     for language in LANGUAGES:
         parts = [part for name in (*CLASS_NAMES[language], *COLOUR_NAMES[language]) for part in name.split()]
-        words += [WORD_START + part for part in parts]
-        words += parts if language in SPACELESS else []
+        words += parts if language in SPACELESS else [WORD_START + part for part in parts]
     return words
 
 
