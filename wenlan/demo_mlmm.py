@@ -13,9 +13,10 @@ from PIL import Image
 from transformers import Trainer, TrainingArguments, set_seed
 
 from .analysis import draw_attention_panels, text_to_region_attention
+from .analysis.region_attention import find_word
 from .data import CLASS_NAMES, LANGUAGES, atomic_file, generate_scenes, read_regions, write_emoji_scenes
 from .data.scene_records import vqa_file_names
-from .evaluation import recall_at_k
+from .evaluation import retrieval_recalls
 from .evaluation.mlmm_pair_scores import score_pairs
 from .modeling_mlmm import MLMMForImageTextRetrieval, MLMMForPreTraining, MLMMForVisualQuestionAnswering
 from .processing import MLMMProcessor, MLMMQuestionCollator
@@ -80,8 +81,10 @@ def run_demo_mlmm(
         results["retrieval"] = retrieve(folder, processor, output_dir, candidates)
     with _timed("questions", minutes):
         results["questions"] = answer_questions(folder, processor, output_dir, question_steps)
-    picture = draw_attention(folder, processor, output_dir)
-    picture.save(output_dir / "attention.png")
+    with _timed("attention", minutes):
+        results["pointing"] = point_at_things(folder, processor, output_dir)
+        layer = max(results["pointing"], key=results["pointing"].get)
+        draw_attention(folder, processor, output_dir, layer=layer).save(output_dir / "attention.png")
     results["minutes"] = {name: round(value, 1) for name, value in minutes.items()}
     with atomic_file(output_dir / "demo.json") as unfinished:
         unfinished.write_text(json.dumps(results, indent=1, ensure_ascii=False), "utf-8")
@@ -96,15 +99,12 @@ def retrieve(folder: Path, processor: MLMMProcessor, output_dir: Path, candidate
     rows = {row["image_id"]: row for row in regions.select(range(min(candidates, len(regions))))}
     figures = {}
     for language in LANGUAGES:
-        lines = (output_dir / "scenes" / "test" / f"captions_{language}.jsonl").read_text("utf-8").splitlines()
-        captions = {Path(row["image"]).name: row["text"][0] for row in map(json.loads, lines)}
+        captions = _captions(output_dir / "scenes" / "test", language)
         names = [name for name in rows if name in captions]
         scores = score_pairs(model, processor, [captions[name] for name in names], [rows[name] for name in names])
-        right = np.eye(len(names), dtype=bool)
-        recalls = {f"t2i_{name}": value for name, value in recall_at_k(scores.numpy(), right).items()}
-        recalls |= {f"i2t_{name}": value for name, value in recall_at_k(scores.numpy().T, right).items()}
-        mean = float(np.mean([value for name, value in recalls.items() if "chance" not in name]))
-        figures[language] = {"mean_recall": mean, **recalls}
+        recalls = retrieval_recalls(scores.numpy(), range(len(names)))
+        chance = float(np.mean([value for name, value in recalls.items() if "chance" in name]))
+        figures[language] = recalls | {"chance": chance, "candidates": len(names)}
     return figures
 
 
@@ -148,7 +148,27 @@ def answer_questions(
     return figures
 
 
-def draw_attention(folder: Path, processor: MLMMProcessor, output_dir: Path) -> Image.Image:
+def point_at_things(
+    folder: Path, processor: MLMMProcessor, output_dir: Path, *, language: str = "en", pictures: int = 50
+) -> dict[int, float]:
+    """Returns, by layer, how often the region that a name attends to most is one of its class."""
+    model = MLMMForPreTraining.from_pretrained(folder).eval()
+    regions = read_regions(output_dir / "regions" / "finetune")
+    captions = _captions(output_dir / "scenes" / "finetune", language)
+    shares = {}
+    for layer in range(model.config.num_hidden_layers):
+        hits = []
+        for row in regions.select(range(min(pictures, len(regions)))):
+            found = text_to_region_attention(model, processor, captions[row["image_id"]], regions=row, layer=layer)
+            classes = np.delete(row["class_probs"], row["background_index"], axis=1).argmax(axis=1)
+            for name in {CLASS_NAMES[language][index] for index in classes}:
+                if find_word(found.text, name):
+                    hits.append(CLASS_NAMES[language][classes[int(found.of(name).argmax())]] == name)
+        shares[layer] = float(np.mean(hits)) if hits else 0.0
+    return shares
+
+
+def draw_attention(folder: Path, processor: MLMMProcessor, output_dir: Path, *, layer: int = -1) -> Image.Image:
     """Draws what the name of one thing looks at, in one sentence in seven languages."""
     model = MLMMForPreTraining.from_pretrained(folder).eval()
     scene = next(
@@ -158,9 +178,15 @@ def draw_attention(folder: Path, processor: MLMMProcessor, output_dir: Path) -> 
     place = rows.with_format(None)["image_id"].index(f"{scene['image_id']:012d}.png")
     largest = max(scene["objects"], key=lambda item: _area(item["bbox"]))["category_id"]
     texts = [scene["captions"][language][0] for language in LANGUAGES]
-    found = text_to_region_attention(model, processor, texts, regions=rows[place])
+    found = text_to_region_attention(model, processor, texts, regions=rows[place], layer=layer)
     words = {language: CLASS_NAMES[language][largest] for language in LANGUAGES}
     return draw_attention_panels(scene["image"], dict(zip(LANGUAGES, found, strict=True)), words, scale=1.4)
+
+
+def _captions(folder: Path, language: str) -> dict[str, str]:
+    """The first caption of each picture, by its file's name."""
+    lines = (folder / f"captions_{language}.jsonl").read_text("utf-8").splitlines()
+    return {Path(row["image"]).name: row["text"][0] for row in map(json.loads, lines)}
 
 
 def _questions(output_dir: Path, split: str, language: str, ids: dict[str, int]) -> list[dict[str, object]]:
@@ -217,13 +243,24 @@ def _timed(name: str, minutes: dict[str, float]) -> Iterator[None]:
 
 
 def _print(results: dict, output_dir: Path) -> None:
-    print("\nRetrieval on unseen scenes, mean recall (chance R@1 of both directions is 1 in the number of candidates):")
+    figures = {name: rows["all"] for name, rows in results["pre-training"].items()}
+    print("\nPre-training on unseen scenes (the control beside it):")
+    for name, key, control in (
+        ("itm", "pairs that match or not", "without_regions"),
+        ("object_words", "hidden names", "without_regions"),
+        ("mrc", "classes of hidden regions", "with_other_words"),
+    ):
+        print(f"  {key} {figures[name]['accuracy']:.1%} ({control.replace('_', ' ')} {figures[name][control]:.1%})")
+    count = next(iter(results["retrieval"].values()))["candidates"]
+    print(f"Retrieval among {count} unseen scenes, mean recall (chance {results['retrieval']['en']['chance']:.1f}):")
     print("  " + ", ".join(f"{language} {row['mean_recall']:.1f}" for language, row in results["retrieval"].items()))
     print("Questions on unseen scenes, share of right answers (with regions of zeros):")
     rows = results["questions"].items()
     print("  " + ", ".join(f"{name} {row['accuracy']:.1%} ({row['without_regions']:.1%})" for name, row in rows))
+    shares = ", ".join(f"layer {layer + 1} {share:.1%}" for layer, share in results["pointing"].items())
+    print(f"Names that attend most to a region of theirs: {shares}")
     print(f"What words look at: {output_dir / 'attention.png'}. All figures: {output_dir / 'demo.json'}")
     print(f"\nNext: wenlan answer {output_dir / 'vqa'} PICTURE --question QUESTION")
 
 
-__all__ = ["answer_questions", "draw_attention", "retrieve", "run_demo_mlmm"]
+__all__ = ["answer_questions", "draw_attention", "point_at_things", "retrieve", "run_demo_mlmm"]
