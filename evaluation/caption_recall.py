@@ -58,15 +58,8 @@ def retrieval_recalls(
     Raises:
         ValueError: for scores that are not finite, owners that do not fit them, or a picture without a text.
     """
-    scores, owners = np.asarray(scores), np.asarray(owners)
-    if scores.ndim != 2 or owners.shape != scores.shape[:1]:
-        raise ValueError(
-            f"scores is (texts, pictures) and owners (texts,); they are {scores.shape} and {owners.shape}."
-        )
+    scores, owners = _checked(scores, owners)
     pictures = scores.shape[1]
-    outside = owners[(owners < 0) | (owners >= pictures)]
-    if outside.size:
-        raise ValueError(f"owners holds {outside[0]}, but the pictures are 0 to {pictures - 1}.")
     relevant = owners[:, None] == np.arange(pictures)
     if not relevant.any(axis=0).all():
         without = int(np.argmin(relevant.any(axis=0)))
@@ -97,21 +90,36 @@ def fold_recalls(
     Raises:
         ValueError: as `retrieval_recalls` does, or the pictures cannot be cut into so many equal parts.
     """
-    scores, owners = np.asarray(scores), np.asarray(owners)
+    scores, owners = _checked(scores, owners)
+    total = scores.shape[1]
     if isinstance(folds, int):
-        if folds < 1 or scores.shape[-1] % folds:
-            raise ValueError(f"{scores.shape[-1]} pictures cannot be cut into {folds} equal folds.")
-        folds = np.arange(scores.shape[-1]).reshape(folds, -1)
+        if folds < 1 or total % folds:
+            raise ValueError(f"{total} pictures cannot be cut into {folds} equal folds.")
+        folds = np.arange(total).reshape(folds, -1)
     if not len(folds):
         raise ValueError("folds is empty.")
     results = []
-    for pictures in map(np.asarray, folds):
+    for number, pictures in enumerate(map(np.asarray, folds)):
+        if set(pictures.tolist()) - set(range(total)) or len(set(pictures.tolist())) < len(pictures):
+            raise ValueError(f"Fold {number} names a picture twice, or one that is not among 0 to {total - 1}.")
         # the column of a picture within the fold, -1 outside of it
-        column = np.full(scores.shape[-1], -1)
+        column = np.full(total, -1)
         column[pictures] = np.arange(len(pictures))
         texts = np.flatnonzero(column[owners] >= 0)
         results.append(retrieval_recalls(scores[np.ix_(texts, pictures)], column[owners[texts]], ks=ks))
     return {name: float(np.mean([result[name] for result in results])) for name in results[0]}
+
+
+def _checked(scores: np.ndarray, owners: np.ndarray | Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    scores, owners = np.asarray(scores), np.asarray(owners)
+    if scores.ndim != 2 or owners.shape != scores.shape[:1]:
+        raise ValueError(
+            f"scores is (texts, pictures) and owners (texts,); they are {scores.shape} and {owners.shape}."
+        )
+    outside = owners[(owners < 0) | (owners >= scores.shape[1])]
+    if outside.size:
+        raise ValueError(f"owners holds {outside[0]}, but the pictures are 0 to {scores.shape[1] - 1}.")
+    return scores, owners
 
 
 __all__ = ["fold_recalls", "recall_at_k", "retrieval_recalls"]

@@ -124,6 +124,8 @@ def test_half_precision_scores_rank_as_their_values():
 def test_owners_that_do_not_fit_are_refused(owners, message):
     with pytest.raises(ValueError, match=message):
         retrieval_recalls(np.zeros((3, 2)), owners)
+    with pytest.raises(ValueError, match=message):
+        fold_recalls(np.zeros((3, 2)), owners, 1)
 
 
 def test_broken_scores_are_refused():
@@ -131,7 +133,16 @@ def test_broken_scores_are_refused():
         retrieval_recalls(np.full((2, 2), np.nan), [0, 1])
 
 
-@pytest.mark.parametrize(("folds", "message"), [(3, "cannot be cut into 3"), (0, "into 0 equal"), ([], "empty")])
+@pytest.mark.parametrize(
+    ("folds", "message"),
+    [
+        (3, "cannot be cut into 3"),
+        (0, "into 0 equal"),
+        ([], "empty"),
+        ([[0, 1], [2, 4]], "Fold 1 names a picture twice, or one that is not among 0 to 3"),
+        ([[0, 0]], "Fold 0 names a picture twice"),
+    ],
+)
 def test_folds_that_do_not_fit_are_refused(folds, message):
     with pytest.raises(ValueError, match=message):
         fold_recalls(np.eye(4), np.arange(4), folds)
