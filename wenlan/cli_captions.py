@@ -10,6 +10,8 @@ from .short_errors import short_errors
 if TYPE_CHECKING:
     from .data import CaptionRows
 
+RECIPE_FIELDS = {"train": "captions", "val": "validation_captions"}
+
 
 def captions(
     kind: Annotated[str, typer.Argument(help="multi30k, coco, stair, coco-cn, conceptual, lines or folder.")],
@@ -61,8 +63,9 @@ def captions(
         written = write_captions(guard.subtract(kind, rows), output)
         for account in (rows.report, guard, written):
             typer.echo(account)
-        first = next(split for split, _ in written.counts)
-        typer.echo(f"In a recipe: captions: {output / first}")
+        typer.echo("In a recipe of wenlan finetune-retrieval:")
+        for name in dict.fromkeys(split for split, _ in written.counts):
+            typer.echo(f"  {RECIPE_FIELDS.get(name, 'test_captions')}: {output / name}")
 
 
 def _read_test_set(given: str, split_file: Path | None) -> "CaptionRows":

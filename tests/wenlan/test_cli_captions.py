@@ -29,7 +29,11 @@ def test_multi30k_gets_there_in_one_command(tmp_path):
     assert "kept 9 of 9 rows" in result.stdout
     assert "multi30k train: 0 test pictures left out" in result.stdout
     assert ["train", "en", "4", "pictures", "20", "captions"] in [line.split() for line in result.stdout.splitlines()]
-    assert result.stdout.endswith(f"captions: {tmp_path / 'out' / 'train'}\n")
+    assert result.stdout.splitlines()[-3:] == [
+        f"  captions: {tmp_path / 'out' / 'train'}",
+        f"  validation_captions: {tmp_path / 'out' / 'val'}",
+        f"  test_captions: {tmp_path / 'out' / 'test'}",
+    ]
 
 
 def test_languages_and_task_can_be_chosen(tmp_path):
