@@ -7,7 +7,7 @@ the exact question had most often in training. Everything is in percent.
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -45,6 +45,7 @@ class CommonAnswers:
         return self._of_question.get((language, row["question"]), self._of_language.get(language, ""))
 
 
+@lru_cache(maxsize=2**17)  # a few answers are most of the millions there are
 def prepare_for(language: str, answer: str, *, nfkc: bool = False) -> str:
     """Returns an answer as targets and pools hold it: in English by the rules of VQA 2.0, else without outer spaces.
 

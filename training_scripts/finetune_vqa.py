@@ -14,21 +14,20 @@ compatibility form (NFKC), and without it beside. The recipes are in `recipes/`.
 """
 
 import json
-import re
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transformers import AutoConfig, EvalPrediction, TrainingArguments, set_seed
+from transformers import EvalPrediction, TrainingArguments, set_seed
 
 from ..data import atomic_file, atomic_files
 from ..evaluation.vqa_report import CommonAnswers, format_figures, put_beside, vqa_accuracies, vqa_figures
-from ..modeling_mlmm import MLMMForVisualQuestionAnswering
 from ..processing import MLMMProcessor
 from ..processing.processing_mlmm import OWN_FOLDER
 from .build_mlmm import MLMMArguments, load_processor
+from .build_vqa import build_vqa_model, find_pool
 from .find_checkpoint import ResumeArguments, choose_checkpoint
 from .mlmm_corpora import read_info
 from .non_finite_guard import NonFiniteArguments, NonFiniteGuard
@@ -38,7 +37,6 @@ from .vqa_questions import (
     QuestionArguments,
     QuestionFile,
     Questions,
-    choose_answers,
     load_test,
     load_training,
     make_targets,
@@ -60,6 +58,9 @@ class VQAArguments:
         default=None, metadata={"help": "folder or hub id of the regions' detector, if the MLMM names none"}
     )
     head_lr_factor: float = field(default=10.0, metadata={"help": "the head learns so many times faster"})
+    prior_bias: bool = field(
+        default=False, metadata={"help": "a new head starts from the frequencies of answers, for short runs"}
+    )
     question_only: bool = field(
         default=False, metadata={"help": "a control: regions of zeros in training and test, so nothing is looked at"}
     )
@@ -100,8 +101,7 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
         raise ValueError("Give init_from: the folder of an MLMM, pre-trained or for questions.")
     args.remove_unused_columns = False  # what a row holds becomes tensors in the collator
     set_seed(args.seed)
-    folders = [question_args.test_regions] + ([] if vqa_args.predict_only else [question_args.regions])
-    info = read_info([{"regions": paths} for paths in folders if paths])
+    info = read_info([{"regions": paths} for paths in question_args.folders(predict_only=vqa_args.predict_only)])
     processor = load_processor(MLMMArguments(init_from=vqa_args.init_from), info)
     processor.region_feature_dim = info.feature_dim
     if vqa_args.detector:
@@ -109,13 +109,12 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
     limits = processor.tokenizer, processor.max_text_length
     test, test_regions = load_test(question_args, *limits)
     train, regions = ([], None) if vqa_args.predict_only else load_training(question_args, *limits, test)
-    pool = find_pool(vqa_args, question_args, train)
+    pool = find_pool(vqa_args.init_from, question_args, train, predict_only=vqa_args.predict_only)
     targets = make_targets(train, pool, nfkc=question_args.nfkc_answers)
     output_dir = Path(args.output_dir)
     if args.process_index == 0:
         report_data(train, test, pool, output_dir)
-    names = {"id2label": dict(enumerate(pool)), "label2id": {answer: number for number, answer in enumerate(pool)}}
-    model = MLMMForVisualQuestionAnswering.from_pretrained(vqa_args.init_from, dtype="float32", **names)
+    model = build_vqa_model(vqa_args.init_from, pool, targets if vqa_args.prior_bias else ())
     collator = VQACollator(processor, num_answers=len(pool), question_only=vqa_args.question_only)
     judged = [file for file in test if file.is_annotated]
     trainer = VQATrainer(
@@ -139,52 +138,20 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
                 print(f"Pictures whose regions could not be used while training: {dict(collator.bad_regions)}")
         save(trainer, processor, output_dir)
     if test:
+        facts = {"model": vqa_args.init_from, "seed": args.seed, "question_only": vqa_args.question_only}
         trainer.compute_metrics = None  # questions without annotation are among these
         best = trainer.predict(Questions(test, test_regions)).predictions
-        answers = [pool[number] for number in best.tolist()]
         if trainer.is_world_process_zero():
+            if collator.bad_regions:
+                print(f"Pictures whose regions could not be used, also in the test: {dict(collator.bad_regions)}")
+            answers = [pool[number] for number in best.tolist()]
             write_answers(test, answers, output_dir)
-            common = CommonAnswers(row for file in train for row in file.rows) if train else None
-            facts = {"model": vqa_args.init_from, "seed": args.seed, "answers": len(pool)}
-            facts["question_only"] = vqa_args.question_only
             control = output_dir / CONTROL if vqa_args.with_control and train else None
-            figures = compute_figures(test, answers, pool, common, control)
-            write_figures(figures, facts, time.monotonic() - started, output_dir)
+            figures = compute_figures(test, answers, pool, train, control)
+            write_figures(figures, facts | {"answers": len(pool)}, time.monotonic() - started, output_dir)
     if train and trainer.is_world_process_zero():
         print(f"\nThe model is in {output_dir}. Next: wenlan answer {output_dir} PICTURE --question QUESTION")
     return trainer
-
-
-def find_pool(vqa_args: VQAArguments, args: QuestionArguments, train: Sequence[QuestionFile]) -> list[str]:
-    """Returns the answers there are: those of an MLMM for questions that is to go on, or of the data.
-
-    Raises:
-        ValueError: they do not fit those of the MLMM, or there are none.
-    """
-    config, folder = AutoConfig.from_pretrained(vqa_args.init_from), vqa_args.init_from
-    if MLMMForVisualQuestionAnswering.__name__ not in (config.architectures or ()):
-        if vqa_args.predict_only:
-            raise ValueError(f"{folder} is not for questions: predict_only takes a folder that finetune-vqa wrote.")
-        return choose_answers(args, train)
-    own = [config.id2label[number] for number in range(config.num_labels)]
-    is_named = not all(re.fullmatch(r"LABEL_\d+", name) for name in own)
-    if not args.answers:
-        if not is_named:
-            raise ValueError(f"{folder} has {len(own)} answers without names: give its own list as `answers`.")
-        return own
-    given = choose_answers(args, train)
-    if len(given) != len(own):
-        raise ValueError(
-            f"{', '.join(args.answers)} has {len(given)} answers and the head of {folder} {len(own)}: leave `answers` "
-            "out to go on with its own, or give the pre-trained MLMM as init_from."
-        )
-    if is_named and given != own:
-        number = next(number for number, pair in enumerate(zip(given, own, strict=True)) if pair[0] != pair[1])
-        raise ValueError(
-            f"Answer {number} is {given[number]!r} in {', '.join(args.answers)} and {own[number]!r} in {folder}: leave "
-            "`answers` out to go on with its own."
-        )
-    return given
 
 
 def report_data(
@@ -235,7 +202,7 @@ def compute_figures(
     files: Sequence[QuestionFile],
     answers: Sequence[str],
     pool: Sequence[str],
-    common: CommonAnswers | None,
+    train: Sequence[QuestionFile],
     control: Path | None,
 ) -> dict[str, dict]:
     """Returns the figures of each language, and the accuracies of the control, which is in a folder."""
@@ -243,6 +210,7 @@ def compute_figures(
     pairs = [(row, answer) for row, answer in zip(rows, answers, strict=True) if row["answers"]]
     if not pairs:
         return {}
+    common = CommonAnswers(row for file in train for row in file.rows) if train else None
     figures = vqa_figures(*zip(*pairs, strict=True), pool, common=common)
     if control is not None:
         put_beside(figures, json.loads((control / "metrics.json").read_text("utf-8"))["languages"], CONTROL)
@@ -263,7 +231,7 @@ def write_json(path: Path, value: object, *, indent: int | None = 1) -> None:
         unfinished.write_text(json.dumps(value, indent=indent, ensure_ascii=False), "utf-8")
 
 
-__all__ = ["ARGUMENTS", "VQAArguments", "find_pool", "finetune", "main"]
+__all__ = ["ARGUMENTS", "VQAArguments", "finetune", "main"]
 
 if __name__ == "__main__":
     main()

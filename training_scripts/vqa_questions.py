@@ -68,6 +68,24 @@ class QuestionArguments:
         default=0.1, metadata={"help": "stop if a greater share of a file's questions cannot be used"}
     )
 
+    def folders(self, *, predict_only: bool) -> list[list[str]]:
+        """Returns the folders of regions that are needed, of training and of the test.
+
+        Raises:
+            ValueError: questions are there without regions, or there are none.
+        """
+        needed = {"test_": (self.test_questions, self.test_regions)}
+        if not predict_only:
+            needed[""] = self.questions, self.regions
+        problems = [
+            f"{name}questions without {name}regions" for name, (some, paths) in needed.items() if some and not paths
+        ]
+        if not (self.test_questions if predict_only else self.questions):
+            problems.append("no test_questions to answer" if predict_only else "no questions to train on")
+        if problems:
+            raise ValueError(f"The questions cannot be used: {'; '.join(problems)}.")
+        return [paths for some, paths in needed.values() if some]
+
 
 @dataclass
 class QuestionFile:
@@ -184,9 +202,7 @@ def load_test(
         return [], None
     names = Counter(Path(path).name for path in args.test_questions)
     if twice := [name for name, count in names.items() if count > 1]:
-        raise ValueError(
-            f"Two files of test questions are named {twice[0]}, and so would be their answers; rename one."
-        )
+        raise ValueError(f"Two files of test questions are named {twice[0]}, as their answers would be; rename one.")
     files, regions = load_files(
         args,
         args.test_questions,
@@ -222,11 +238,10 @@ def load_files(
     """Returns files of questions, and the regions of their pictures.
 
     Raises:
-        ValueError: lists of different lengths, or no questions or regions.
+        ValueError: lists of different lengths.
         FileNotFoundError, RegionShardError: as `read_regions` and `read_vqa`.
     """
-    problems = [] if questions else ["no questions"]
-    problems += [] if folders else ["no regions"]
+    problems = []
     if annotations and len(annotations) != len(questions):
         problems.append(f"{len(annotations)} annotations for {len(questions)} files of questions")
     if len(languages) not in (1, len(questions)):
