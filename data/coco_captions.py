@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .bad_rows import BadRowError, BadRowReport
 from .caption_rows import Record
-from .json_files import read_lists
+from .json_files import check_lists, read_lists
 from .picture_ids import picture_id
 
 _COCO_FILE = re.compile(r"COCO_([A-Za-z0-9]+)_\d+\.\w+")
@@ -43,13 +43,14 @@ class CocoCaptions:
         """
         splits = None if self.split_file is None else read_splits(self.split_file)
         for file in self._files():
-            content = read_lists(file, "images")
+            content = read_lists(file, "images", object_hook=_only_raw)
             if _is_karpathy(content):
                 if splits is not None:
                     raise ValueError(f"{file} says the split of its pictures itself; give no other file of splits.")
                 yield from self._karpathy(content)
             else:
-                yield from self._coco(file, read_lists(file, "images", "annotations"), splits, report)
+                check_lists(file, content, "annotations")
+                yield from self._coco(file, content, splits, report)
 
     def _files(self) -> list[Path]:
         if not self.source.is_dir():
@@ -67,9 +68,8 @@ class CocoCaptions:
             except BadRowError as error:
                 yield place, error
                 continue
-            sentences = picture.get("sentences")
-            texts = [one.get("raw") if isinstance(one, dict) else one for one in sentences or ()]
-            yield place, _row(image_id, image, split, {self.language: texts})
+            texts = picture.get("sentences")
+            yield place, _row(image_id, image, split, {self.language: texts if isinstance(texts, list) else []})
 
     def _coco(
         self, file: Path, content: dict, splits: Mapping[str, str] | None, report: BadRowReport
@@ -109,7 +109,7 @@ def read_splits(path: Path) -> dict[str, str]:
     Raises:
         FileNotFoundError, ValueError: no such file, or it is of another form.
     """
-    content = read_lists(path, "images")
+    content = read_lists(path, "images", object_hook=_only_raw)
     splits = {}
     for number, picture in enumerate(content["images"]):
         try:
@@ -118,6 +118,11 @@ def read_splits(path: Path) -> dict[str, str]:
             raise ValueError(f"{path}, image {number}: {error}; it is no file of Karpathy's splits.") from error
         splits[image_id] = split
     return splits
+
+
+def _only_raw(fields: dict) -> object:
+    """A sentence of Karpathy's without its tokens, which would be most of what is in memory."""
+    return fields.get("raw") if "raw" in fields else fields
 
 
 def _is_karpathy(content: dict) -> bool:

@@ -31,11 +31,16 @@ def read_lists(path: Path, *names: str, object_hook: Callable[[dict], object] | 
         FileNotFoundError, ValueError: as `read_json`, or one of the lists is not there.
     """
     content = read_json(path, object_hook=object_hook)
+    check_lists(path, content, *names)
+    return content
+
+
+def check_lists(path: Path, content: object, *names: str) -> None:
+    """Raises ValueError unless what a file holds is an object with these lists."""
     for name in names:
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
             found = list(content)[:10] if isinstance(content, dict) else type(content).__name__
             raise ValueError(f"{path} has no list {name!r}, only {found}; is it another file?")
-    return content
 
 
-__all__ = ["read_json", "read_lists"]
+__all__ = ["check_lists", "read_json", "read_lists"]
