@@ -10,7 +10,7 @@ from .short_errors import short_errors
 if TYPE_CHECKING:
     from .data import CaptionRows
 
-RECIPE_FIELDS = {"train": "captions", "val": "validation_captions"}
+RECIPE_FIELDS = {"val": "validation_captions", "test": "test_captions"}  # by how a split's name begins
 
 
 def captions(
@@ -65,7 +65,8 @@ def captions(
             typer.echo(account)
         typer.echo("In a recipe of wenlan finetune-retrieval:")
         for name in dict.fromkeys(split for split, _ in written.counts):
-            typer.echo(f"  {RECIPE_FIELDS.get(name, 'test_captions')}: {output / name}")
+            part = next((field for word, field in RECIPE_FIELDS.items() if name.startswith(word)), "captions")
+            typer.echo(f"  {part}: {output / name}")
 
 
 def _read_test_set(given: str, split_file: Path | None) -> "CaptionRows":
