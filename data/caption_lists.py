@@ -18,7 +18,8 @@ class CaptionLines:
     """The rows of JSON lines {"image_id", "image", "split", "captions": {language: caption or list}}.
 
     Attributes:
-        source: the file. Without `image` the id is the path; `split` is "train" where it is missing.
+        source: the file. Without `image` the id is the path; `split` is "train" where it is missing. Ids such as
+            "coco:42", or names such as COCO_train2014_000000000042.jpg, are those of COCO's pictures; 42 alone is not.
     """
 
     source: Path
