@@ -8,9 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
-from transformers import Trainer, TrainingArguments, set_seed
 
 from .analysis import draw_attention_panels, text_to_region_attention
 from .analysis.region_attention import find_word
@@ -18,9 +16,10 @@ from .data import CLASS_NAMES, LANGUAGES, atomic_file, generate_scenes, read_reg
 from .data.scene_records import vqa_file_names
 from .evaluation import retrieval_recalls
 from .evaluation.mlmm_pair_scores import score_pairs
-from .modeling_mlmm import MLMMForImageTextRetrieval, MLMMForPreTraining, MLMMForVisualQuestionAnswering
-from .processing import MLMMProcessor, MLMMQuestionCollator
+from .modeling_mlmm import MLMMForImageTextRetrieval, MLMMForPreTraining
+from .processing import MLMMProcessor
 from .training_scripts.extract_regions import RegionChoice, extract_regions
+from .training_scripts.finetune_vqa import main as finetune_vqa
 from .training_scripts.pretrain_mlmm import main as pretrain
 from .training_scripts.train_detector import main as train_detector
 
@@ -37,7 +36,7 @@ def run_demo_mlmm(
     detector: str | None = None,
     detector_options: Sequence[str] = (),
     pretraining_options: Sequence[str] = (),
-    question_steps: int = 1500,
+    question_options: Sequence[str] = (),
     candidates: int = CANDIDATES,
 ) -> Path:
     """Runs the whole demo and returns its folder, which holds all figures in `demo.json`.
@@ -48,8 +47,7 @@ def run_demo_mlmm(
         output_dir: gets `scenes`, `detector`, `regions`, `mlmm`, `vqa`, `attention.png` and `demo.json`.
         scenes: size of EmojiScenes.
         detector: folder of a trained one, instead of training it.
-        detector_options, pretraining_options: of the two recipes, such as ["--max_steps", "5"].
-        question_steps: of fine-tuning to questions.
+        detector_options, pretraining_options, question_options: of the three recipes, such as ["--max_steps", "5"].
         candidates: pictures, and captions of each language, of the retrieval.
     """
     minutes: dict[str, float] = {}
@@ -80,7 +78,7 @@ def run_demo_mlmm(
     with _timed("retrieval", minutes):
         results["retrieval"] = retrieve(folder, processor, output_dir, candidates)
     with _timed("questions", minutes):
-        results["questions"] = answer_questions(folder, processor, output_dir, question_steps)
+        results["questions"] = answer_questions(folder, output_dir, question_options)
     with _timed("attention", minutes):
         results["pointing"] = point_at_things(folder, processor, output_dir)
         layer = max(results["pointing"], key=results["pointing"].get)
@@ -108,44 +106,15 @@ def retrieve(folder: Path, processor: MLMMProcessor, output_dir: Path, candidate
     return figures
 
 
-def answer_questions(
-    folder: Path, processor: MLMMProcessor, output_dir: Path, max_steps: int
-) -> dict[str, dict[str, float]]:
-    """Fine-tunes the model to questions in English and Japanese; returns its accuracy on unseen scenes, by language."""
-    answers = {
-        language: json.loads((output_dir / "scenes" / "finetune" / f"answers_{language}.json").read_text("utf-8"))
-        for language in QUESTION_LANGUAGES
-    }
-    pool = list(dict.fromkeys(answer for language in QUESTION_LANGUAGES for answer in answers[language]))
-    ids = {answer: index for index, answer in enumerate(pool)}
-    train = [row for language in QUESTION_LANGUAGES for row in _questions(output_dir, "finetune", language, ids)]
-    names = {"id2label": dict(enumerate(pool)), "label2id": ids}
-    model = MLMMForVisualQuestionAnswering.from_pretrained(folder, **names)
-    collator = MLMMQuestionCollator(processor, num_answers=len(pool))
-    args = TrainingArguments(
-        str(output_dir / "vqa"),
-        max_steps=max_steps,
-        per_device_train_batch_size=64,
-        learning_rate=5e-4,
-        warmup_steps=0.1,
-        logging_steps=100,
-        save_strategy="no",
-        report_to="none",
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-        seed=0,
-    )
-    set_seed(0)
-    Trainer(model, args, train_dataset=train, data_collator=collator).train()
-    model.eval().save_pretrained(output_dir / "vqa")
-    processor.save_pretrained(output_dir / "vqa")
-    figures = {}
-    for language in QUESTION_LANGUAGES:
-        test = _questions(output_dir, "test", language, ids)
-        shares = {"accuracy": _share_right(model, collator, test)}
-        shares["without_regions"] = _share_right(model, collator, test, without_regions=True)
-        figures[language] = shares | {"count": len(test)}
-    return figures
+def answer_questions(folder: Path, output_dir: Path, options: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Fine-tunes the model, and one that sees no picture, to questions; returns their figures by language, percent."""
+    paths = [["--init_from", str(folder)], ["--output_dir", str(output_dir / "vqa")]]
+    for split, prefix in (("finetune", ""), ("test", "test_")):
+        scenes = output_dir / "scenes" / split
+        files = [str(scenes / vqa_file_names(split, language)[0]) for language in QUESTION_LANGUAGES]
+        paths += [[f"--{prefix}questions", *files], [f"--{prefix}regions", str(output_dir / "regions" / split)]]
+    finetune_vqa(["vqa_tiny", *(word for words in paths for word in words), *options])
+    return json.loads((output_dir / "vqa" / "metrics.json").read_text("utf-8"))["languages"]
 
 
 def point_at_things(
@@ -189,41 +158,6 @@ def _captions(folder: Path, language: str) -> dict[str, str]:
     return {Path(row["image"]).name: row["text"][0] for row in map(json.loads, lines)}
 
 
-def _questions(output_dir: Path, split: str, language: str, ids: dict[str, int]) -> list[dict[str, object]]:
-    """The questions of a split whose pictures have regions, as `MLMMQuestionCollator` takes them."""
-    folder = output_dir / "scenes" / split
-    files = [json.loads((folder / name).read_text("utf-8")) for name in vqa_file_names(split, language)]
-    answers = {one["question_id"]: one["multiple_choice_answer"] for one in files[1]["annotations"]}
-    regions = {row["image_id"]: row for row in read_regions(output_dir / "regions" / split)}
-    return [
-        {
-            "text": one["question"],
-            "regions": regions[name],
-            "answers": {ids[answers[one["question_id"]]]: 1.0},
-        }
-        for one in files[0]["questions"]
-        if (name := f"{one['image_id']:012d}.png") in regions
-    ]
-
-
-@torch.inference_mode()
-def _share_right(
-    model: MLMMForVisualQuestionAnswering,
-    collator: MLMMQuestionCollator,
-    rows: Sequence[dict[str, object]],
-    *,
-    without_regions: bool = False,
-) -> float:
-    right = 0.0
-    for start in range(0, len(rows), 128):
-        batch = {name: value.to(model.device) for name, value in collator(rows[start : start + 128]).items()}
-        if without_regions:
-            batch |= {name: torch.zeros_like(batch[name]) for name in ("region_features", "region_boxes")}
-        best = model(**batch).logits.argmax(dim=1, keepdim=True)
-        right += float(batch["labels"].gather(1, best).sum())
-    return right / len(rows)
-
-
 def _paths(output_dir: Path, split: str, prefix: str) -> list[str]:
     paths = {"regions": output_dir / "regions" / split, "captions": output_dir / "scenes" / split}
     return [part for name, path in paths.items() for part in (f"--{prefix}{name}", str(path))]
@@ -254,9 +188,9 @@ def _print(results: dict, output_dir: Path) -> None:
     count = next(iter(results["retrieval"].values()))["candidates"]
     print(f"Retrieval among {count} unseen scenes, mean recall (chance {results['retrieval']['en']['chance']:.1f}):")
     print("  " + ", ".join(f"{language} {row['mean_recall']:.1f}" for language, row in results["retrieval"].items()))
-    print("Questions on unseen scenes, share of right answers (with regions of zeros):")
+    print("Questions on unseen scenes, percent right (a model of the same size that sees no picture):")
     rows = results["questions"].items()
-    print("  " + ", ".join(f"{name} {row['accuracy']:.1%} ({row['without_regions']:.1%})" for name, row in rows))
+    print("  " + ", ".join(f"{name} {row['accuracy']:.1f} ({row['question_only']:.1f})" for name, row in rows))
     shares = ", ".join(f"layer {layer + 1} {share:.1%}" for layer, share in results["pointing"].items())
     print(f"Names that attend most to a region of theirs: {shares}")
     print(f"What words look at: {output_dir / 'attention.png'}. All figures: {output_dir / 'demo.json'}")

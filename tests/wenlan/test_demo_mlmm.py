@@ -13,7 +13,7 @@ def test_demo_goes_from_pictures_to_answers_and_uses_again_what_is_there(tmp_pat
         "scenes": 12,
         "detector_options": ["--max_steps", "2", "--scenes", "8", "--per_device_train_batch_size", "4"],
         "pretraining_options": ["--max_steps", "4", "--test_examples", "28", "--token_budget", "512"],
-        "question_steps": 2,
+        "question_options": ["--max_steps", "2", "--per_device_train_batch_size", "8"],
         "candidates": 4,
     }
     folder = run_demo_mlmm(tmp_path / "demo", **arguments)
