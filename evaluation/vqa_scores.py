@@ -54,8 +54,11 @@ def normalize_answer(text: str) -> str:
 
 
 def prepare_answer(text: str) -> str:
-    """Returns an answer as training targets and answer lists hold it: normalised, without commas. Source: UNITER."""
-    return normalize_answer(text).replace(",", "")
+    """Returns an answer as training targets and answer lists hold it: normalised. Source: UNITER.
+
+    UNITER drops commas afterwards, of which normalisation leaves none.
+    """
+    return normalize_answer(text)
 
 
 def _one_line(text: str) -> str:

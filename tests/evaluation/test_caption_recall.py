@@ -107,6 +107,13 @@ def test_random_scores_give_chance_within_three_deviations():
     assert results["i2t_chance_R@1"] == pytest.approx(100 * 5 / texts)
 
 
+def test_chance_is_the_mean_over_pictures_with_uneven_numbers_of_captions():
+    results = retrieval_recalls(np.random.default_rng(0).random((5, 3)), [0, 0, 0, 1, 2], ks=(1, 2))
+    assert results["i2t_chance_R@1"] == pytest.approx(100 * (3 / 5 + 1 / 5 + 1 / 5) / 3)
+    assert results["i2t_chance_R@2"] == pytest.approx(100 * ((1 - 2 / 5 * 1 / 4) + 2 / 5 + 2 / 5) / 3)
+    assert results["t2i_chance_R@2"] == pytest.approx(100 * 2 / 3)
+
+
 def test_half_precision_scores_rank_as_their_values():
     scores = np.array([[0.5, 0.25], [0.25, 1.0]], dtype=np.float16)
     assert retrieval_recalls(scores, [0, 1], ks=(1,))["mean_recall"] == 100
