@@ -197,7 +197,7 @@ def test_normalized_features_do_not_feel_their_scale_and_are_the_target():
     inputs = only("mrfr")
     scaled = {name: 50 * inputs[name] + 3 for name in ("region_features", "mrfr_labels")}
     plain, moved = run(model, **inputs), run(model, **{**inputs, **scaled})
-    torch.testing.assert_close(moved.mrfr_predictions, plain.mrfr_predictions, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(moved.loss, plain.loss, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(moved.mrfr_predictions, plain.mrfr_predictions, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(moved.loss, plain.loss, rtol=1e-3, atol=1e-3)
     wanted = F.layer_norm(inputs["mrfr_labels"][inputs["masked_regions"]], inputs["mrfr_labels"].shape[-1:])
     torch.testing.assert_close(plain.loss, F.mse_loss(plain.mrfr_predictions, wanted))

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -34,7 +35,8 @@ def recipe(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus")
     train, test = write_corpus(folder / "train", 24), write_corpus(folder / "test", 6, first=100)
     paths = dict(zip(("regions", "captions", "test_regions", "test_captions"), (*train, *test), strict=True))
-    return write_recipe(folder / "small.yaml", **paths, detector=None)
+    curriculum = [{"steps": 1, "tasks": ["mlm"], "languages": ["en"]}]
+    return write_recipe(folder / "small.yaml", **paths, detector=None, curriculum=curriculum)
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +125,10 @@ def test_base_recipe_trains_on_two_corpora_at_tiny_width(tmp_path):
 def test_training_that_is_counted_in_epochs_is_refused(recipe, tmp_path):
     with pytest.raises(ValueError, match="Give max_steps"):
         main([recipe, *SMOKE, "--max_steps", "-1", "--output_dir", str(tmp_path)])
+
+
+def test_stage_with_a_wrong_key_is_refused(recipe, tmp_path):
+    recipe = yaml.safe_load(Path(recipe).read_text("utf-8")) | {"curriculum": [{"steps": 1, "language": "en"}]}
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(recipe), "utf-8")
+    with pytest.raises(ValueError, match=r"curriculum: .*'language'; a stage has steps, tasks and languages"):
+        main([str(tmp_path / "wrong.yaml"), *SMOKE, "--output_dir", str(tmp_path / "out")])
