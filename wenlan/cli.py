@@ -30,6 +30,9 @@ app.command()(import_regions)
 app.command()(translate_captions)
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+TableWords = Annotated[
+    list[str] | None, typer.Argument(metavar="[RECIPE]...", help="One for each test set; by default EmojiScenes.")
+]
 ModelFolder = Annotated[str, typer.Argument(help="Folder or hub id of a BriVL model.")]
 
 
@@ -105,6 +108,30 @@ def finetune_retrieval(
 
     with short_errors():
         main([recipe, *context.args])
+
+
+@app.command("table3", context_settings=PASS_ON)
+def table3(words: TableWords = None) -> None:
+    """Makes the paper's table 3: MLMM tuned to retrieval on English, on each language, and on all.
+
+    Own options: --output_dir, --resume, --settings, --test_sets, --comparable; others override the recipes' fields.
+    """
+    from .training_scripts.table3 import main
+
+    with short_errors():
+        main(words or [])
+
+
+@app.command("table4", context_settings=PASS_ON)
+def table4(words: TableWords = None) -> None:
+    """Makes the paper's table 4: MLMM tuned to questions, by language and kind of question.
+
+    Own options: --output_dir, --resume, --test_sets, --comparable; others override the recipes' fields.
+    """
+    from .training_scripts.table4 import main
+
+    with short_errors():
+        main(words or [])
 
 
 @app.command("train-detector", context_settings=PASS_ON)
