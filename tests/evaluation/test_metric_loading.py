@@ -45,6 +45,7 @@ def test_unknown_metric_is_refused_with_those_that_exist():
         load_metric("accuracy")
 
 
+@pytest.mark.slow
 def test_folders_work_as_repositories_on_their_own(tmp_path):
     """As on the Hub: plain files, the package absent, a fresh cache."""
     shutil.copytree(FOLDER, tmp_path / "metrics")
