@@ -16,7 +16,7 @@ $(INSTALLED): setup.cfg pyproject.toml
 demo: $(INSTALLED)
 	$(VENV)/bin/wenlan quickstart
 
-# MLMM from the detector to questions; its model does not learn to look at the pictures yet (docs/mlmm.md).
+# MLMM end to end: detector, regions, pre-training, retrieval in seven languages, questions, attention.
 demo-mlmm: $(INSTALLED)
 	$(VENV)/bin/wenlan demo-mlmm
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from finetuning_documents import write_finetuning_files
 from golden import our_config, read_golden
 from mlmm_documents import write_mlmm_files
 from PIL import Image
@@ -22,7 +23,7 @@ from wenlan.training_scripts.recipe import find_recipe
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ["README.md", "README.zh.md", "MODEL_CARD.md", "data/emoji7/README.md"]
-DOCUMENTS += [f"docs/{name}.md" for name in ("data", "mlmm", "regions", "training", "weights")]
+DOCUMENTS += [f"docs/{name}.md" for name in ("data", "finetuning", "mlmm", "regions", "training", "weights")]
 BLOCK = re.compile(r"```(python|bash)\n(.*?)```", re.DOTALL)
 # A training command runs for one step here.
 SMOKE = "--max_steps 1 --cached_views 0 --per_device_train_batch_size 2 --disable_tqdm true --use_cpu true"
@@ -49,6 +50,7 @@ def users_folder(quickstart_folder, tmp_path, monkeypatch):
     write_original_checkpoint(tmp_path)
     write_region_files(tmp_path)
     write_mlmm_files(tmp_path)
+    write_finetuning_files(tmp_path)
     recipe = yaml.safe_load(find_recipe("brivl_small").read_text("utf-8"))
     recipe["model_config"]["contrastive_chunk_size"] = 1
     (tmp_path / "my_recipe.yaml").write_text(yaml.safe_dump(recipe), "utf-8")

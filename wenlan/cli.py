@@ -15,7 +15,7 @@ from .cli_translate import translate_captions
 from .short_errors import short_errors
 
 app = typer.Typer(
-    help="BriVL: search and label pictures with Chinese sentences; train it on your own pairs.",
+    help="BriVL and MLMM: search and label pictures with sentences, ask about them; train on your own data.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )

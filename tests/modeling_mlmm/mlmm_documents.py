@@ -19,6 +19,8 @@ def write_mlmm_files(folder):
     """Writes them with the names of the document; models have random weights."""
     write_model(folder / "runs" / "mlmm_tiny", MLMMForPreTraining)
     write_model(folder / "runs" / "mlmm_vqa")
+    (folder / "runs" / "demo_mlmm").mkdir()
+    (folder / "runs" / "demo_mlmm" / "vqa").symlink_to(folder / "runs" / "mlmm_vqa")
     noise_picture(1).save(folder / "dog.png")
     write_my_corpus(folder)
     write_golden(folder, "uc2_tiny").rename(folder / "uc2.pt")

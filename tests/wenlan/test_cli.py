@@ -11,7 +11,8 @@ run = CliRunner().invoke
 def test_help_lists_the_commands():
     result = run(app, ["--help"])
     assert result.exit_code == 0
-    for command in ("quickstart", "pretrain-brivl", "pretrain-mlmm", "train-detector", "zero-shot", "embed"):
+    commands = ["quickstart", "demo-mlmm", "pretrain-brivl", "pretrain-mlmm", "finetune-retrieval", "finetune-vqa"]
+    for command in [*commands, "table3", "table4", "train-detector", "zero-shot", "embed"]:
         assert command in result.output
 
 
@@ -47,7 +48,15 @@ def test_embed_writes_parquet(quickstart_folder, tmp_path):
 
 @pytest.mark.parametrize(
     ("command", "known"),
-    [("pretrain-brivl", "brivl_tiny"), ("pretrain-mlmm", "mlmm_tiny"), ("train-detector", "detector_tiny")],
+    [
+        ("pretrain-brivl", "brivl_tiny"),
+        ("pretrain-mlmm", "mlmm_tiny"),
+        ("finetune-retrieval", "retrieval_tiny"),
+        ("finetune-vqa", "vqa_tiny"),
+        ("table3", "retrieval_tiny"),
+        ("table4", "vqa_tiny"),
+        ("train-detector", "detector_tiny"),
+    ],
 )
 def test_mistake_is_one_line_and_exit_code_one(command, known):
     result = run(app, [command, "brivl_huge"])
