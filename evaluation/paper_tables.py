@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from .result_table import ResultTable, TablePart, TableRow, Value
 
 SOURCE = "WuDao-WenLan: What Do Very-Large Multimodal Pre-Training Models Bring?"
-NOT_COMPARABLE = "not comparable: other data and weights than the paper's, whose weights were never published"
+NOT_COMPARABLE = "not comparable: these are not the paper's data and weights; its weights were never published"
 OURS = "wenlan"
 GROUPS = {"en": "En", "each": "Each", "all": "All"}  # setting -> its name in table 3
 

@@ -23,7 +23,7 @@ from .recipe import parse_recipe
 from .retrieval_arguments import RetrievalArguments, RetrievalData
 from .table_runs import TableOptions, is_finished, name_test_sets, parse_table_options, run_once, write_table
 
-CONTROL = ("--without_regions", "true")
+SET = ("--without_regions", "true", "--evaluate_only", "false")  # whatever the recipe says
 
 
 def main(argv: Sequence[str] | None = None) -> Path:
@@ -48,9 +48,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     names = name_test_sets(options, [find_folder(data) for _, data, *_ in recipes])
     results = {
         name: {
-            setting: run_once(
-                options.folder(recipe) / setting, recipe, options, finetune, "--setting", setting, *CONTROL
-            )
+            setting: run_once(options.folder(recipe) / setting, recipe, options, finetune, "--setting", setting, *SET)
             for setting in options.settings
         }
         for name, recipe in zip(names, options.recipes, strict=True)
@@ -97,9 +95,12 @@ def describe(name: str, settings: dict[str, dict], model: str) -> str:
     """Returns what a test set's figures are of, in a sentence."""
     figures = next(iter(settings.values()))
     pictures, captions = figures["pictures"], figures["captions"]
-    counts = [f"{language} {pictures[language]} and {captions[language]}" for language in captions]
-    folds = f", in {figures['folds']} folds" if figures["folds"] > 1 else ""
-    return f"{name}: pictures and captions {', '.join(counts)}{folds}; tuned from {model}."
+    languages: dict[str, list[str]] = {}
+    for language in captions:
+        languages.setdefault(f"{pictures[language]} pictures, {captions[language]} captions", []).append(language)
+    counts = "; ".join(f"{count} in {', '.join(some)}" for count, some in languages.items())
+    folds = f" ({figures['folds']} folds)" if figures["folds"] > 1 else ""
+    return f"{name}: {counts}{folds}; tuned from {model}."
 
 
 __all__ = ["main"]

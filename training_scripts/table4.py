@@ -18,10 +18,11 @@ from ..evaluation.paper_tables import vqa_table
 from .finetune_vqa import ARGUMENTS
 from .finetune_vqa import main as finetune
 from .recipe import parse_recipe
-from .table_runs import name_test_sets, parse_table_options, run_once, write_table
+from .table_runs import is_finished, name_test_sets, parse_table_options, run_once, write_table
 from .vqa_questions import QuestionArguments, find_annotations
 
-CONTROL = ("--with_control", "true")
+# whatever the recipe says
+SET = ("--with_control", "true", "--question_only", "false", "--predict_only", "false")
 
 
 def main(argv: Sequence[str] | None = None) -> Path:
@@ -40,10 +41,11 @@ def main(argv: Sequence[str] | None = None) -> Path:
     )
     recipes = [parse_recipe(ARGUMENTS, [recipe, *options.others]) for recipe in options.recipes]
     for recipe, (_, questions, *_) in zip(options.recipes, recipes, strict=True):
-        check_questions(recipe, questions)
+        if not is_finished(options.folder(recipe) / "model", options):
+            check_questions(recipe, questions)
     names = name_test_sets(options, [Path(questions.test_questions[0]).parent for _, questions, *_ in recipes])
     runs = {
-        name: run_once(options.folder(recipe) / "model", recipe, options, finetune, *CONTROL)
+        name: run_once(options.folder(recipe) / "model", recipe, options, finetune, *SET)
         for name, recipe in zip(names, options.recipes, strict=True)
     }
     results = {name: run["languages"] for name, run in runs.items()}

@@ -76,7 +76,8 @@ def parse_table_options(
         parser.add_argument("--settings", nargs="+", choices=settings, default=list(settings), help="all by default")
     found, others = parser.parse_known_args(argv[len(recipes) :])
     recipes = recipes or [recipe]
-    problems = [f"{name} is set by {command} itself" for name in reserved if name in others]
+    given = {word.partition("=")[0].replace("-", "_") for word in others}
+    problems = [f"{name} is set by {command} itself" for name in reserved if name.replace("-", "_") in given]
     names = [Path(find_recipe(one)).stem for one in recipes]
     if len(set(names)) < len(names):
         problems.append(f"two recipes have one name ({', '.join(names)}), as their folders would")

@@ -52,6 +52,7 @@ def test_one_recipe_has_no_folder_of_its_own(tmp_path):
     ("argv", "message"),
     [
         (["--setting", "en"], "--setting is set by table3 itself"),
+        (["--setting=en"], "--setting is set by table3 itself"),
         (["--test_sets", "A", "B"], "2 different test_sets for 1 recipes"),
         (["retrieval_tiny", "retrieval_tiny"], "two recipes have one name"),
         (["retrieval_tiny", "retrieval_base", "--test_sets", "A", "A"], "1 different test_sets for 2 recipes"),
