@@ -43,9 +43,9 @@ def main(argv: Sequence[str] | None = None) -> Path:
         reserved=("--setting", "--evaluate_only", "--without_regions"),
     )
     recipes = [parse_recipe(ARGUMENTS, [recipe, *options.others]) for recipe in options.recipes]
+    names = name_test_sets(options, [find_folder(data) for _, data, *_ in recipes])
     for recipe, (own, data, *_, args) in zip(options.recipes, recipes, strict=True):
         check_settings(recipe, options, own, data, args)
-    names = name_test_sets(options, [find_folder(data) for _, data, *_ in recipes])
     results = {
         name: {
             setting: run_once(options.folder(recipe) / setting, recipe, options, finetune, "--setting", setting, *SET)
@@ -87,7 +87,7 @@ def check_settings(
 
 
 def find_folder(data: RetrievalData) -> Path | None:
-    """Returns the folder of the captions that a recipe is judged on."""
+    """Returns the folder of the captions that a recipe is judged on; FileNotFoundError if it holds none."""
     return next(iter(caption_files(data.test_captions).values())).parent if data.test_captions else None
 
 

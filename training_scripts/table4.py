@@ -74,7 +74,9 @@ def check_questions(recipe: str, questions: QuestionArguments) -> None:
     questions.folders(predict_only=False)
     files = [*questions.questions, *questions.test_questions, *questions.annotations, *questions.test_annotations]
     if missing := [path for path in files if not Path(path).is_file()]:
-        raise FileNotFoundError(f"{recipe}: no such file: {', '.join(missing)}.")
+        raise FileNotFoundError(
+            f"{recipe}: no such file: {', '.join(missing)}; shipped recipes begin with how to make theirs."
+        )
     if not questions.test_questions:
         raise ValueError(f"{recipe} has no test_questions: a table is made of test figures.")
     if not questions.test_annotations and not any(map(has_answers, questions.test_questions)):

@@ -136,6 +136,12 @@ def test_recipe_whose_test_lacks_a_language_says_so_before_anything_is_trained(f
     assert not (tmp_path / "out").exists()
 
 
+def test_captions_that_are_not_there_are_named_with_what_makes_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"runs/scenes/test holds no captions_.*wenlan data scenes"):
+        main([])
+
+
 def test_recipe_without_a_test_is_refused(fields, tmp_path):
     changes = {"test_captions": None, "test_regions": None}
     recipe = write_retrieval_recipe(tmp_path / "r.yaml", **fields | changes)
