@@ -36,7 +36,7 @@ class Stage:
     def __post_init__(self) -> None:
         for name in ("tasks", "languages"):
             if (value := getattr(self, name)) is not None:
-                object.__setattr__(self, name, tuple(value))
+                object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         if not isinstance(self.steps, int) or self.steps < 1:
             raise ValueError(f"A stage of the curriculum has {self.steps!r} steps; give 1 or more.")
         if unknown := [task for task in self.tasks or () if task not in TASKS]:

@@ -264,3 +264,7 @@ def test_stage_that_no_corpus_has_is_refused(make_corpus):
 def test_impossible_stages_are_refused(stage, message):
     with pytest.raises(ValueError, match=message):
         Stage(**stage)
+
+
+def test_stage_may_name_one_task_and_one_language_without_a_list():
+    assert Stage(5, tasks="mlm", languages="en") == Stage(5, tasks=["mlm"], languages=["en"])
