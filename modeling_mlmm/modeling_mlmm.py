@@ -106,12 +106,8 @@ class MLMMPreTrainedModel(PreTrainedModel):
                 f"{pretrained_model_name_or_path} lacks {len(missing)} weights of {cls.__name__}: {names}. "
                 "It holds another model, or config.json does not belong to it."
             )
-        model.after_loading(info["missing_keys"])
+        model.freeze()
         return (model, info) if with_info else model
-
-    def after_loading(self, missing_keys: set[str]) -> None:
-        """Restores what loading does not keep: `requires_grad`."""
-        self.freeze()
 
     def freeze(self) -> None:
         """Sets `requires_grad` as the configuration says. Loading recreates parameters, so it runs again after it."""

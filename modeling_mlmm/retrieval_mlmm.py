@@ -5,10 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils.loading_report import LoadStateDictInfo
 
 from .configuration_mlmm import MLMMConfig
 from .modeling_mlmm import MLMMModel, MLMMPreTrainedModel
 from .pretraining_mlmm import cross_entropy
+
+ITM_HEAD = {"itm_head.weight", "itm_head.bias"}
+RANK_HEAD = {"rank_head.weight", "rank_head.bias"}
 
 
 @dataclass
@@ -56,11 +60,12 @@ class MLMMForImageTextRetrieval(MLMMPreTrainedModel):
         self.itm_head.requires_grad_(self.config.retrieval_loss == "itm")
         self.rank_head.requires_grad_(self.config.retrieval_loss == "margin")
 
-    def after_loading(self, missing_keys: set[str]) -> None:
-        """Starts the rank head from the ITM head where the checkpoint has only that."""
-        if "rank_head.weight" in missing_keys and "itm_head.weight" not in missing_keys:
+    def _adjust_missing_and_unexpected_keys(self, loading_info: LoadStateDictInfo) -> None:
+        """Starts the rank head from the ITM head where the checkpoint has only that, before transformers reports."""
+        super()._adjust_missing_and_unexpected_keys(loading_info)
+        if loading_info.missing_keys >= RANK_HEAD and not ITM_HEAD & loading_info.missing_and_mismatched():
             self.start_rank_head()
-        super().after_loading(missing_keys)
+            loading_info.missing_keys -= RANK_HEAD
 
     def _score(self, pooled: Tensor) -> tuple[Tensor, Tensor | None]:
         """Returns the scores (b,) of pooled states (b, h), and with "itm" the logits (b, 2) they come from."""

@@ -1,5 +1,7 @@
 """What is saved comes back: bits, ties, frozen weights; and one checkpoint opens as every model."""
 
+import logging
+
 import pytest
 import torch
 from mlmm_tiny import SIZES, perturb, tiny_batch, tiny_config
@@ -141,10 +143,44 @@ def test_rank_head_starts_as_the_matching_row_of_the_pretrained_head(folder, sav
     assert torch.equal(loaded.rank_head.bias[0], saved.itm_head.bias[1])
 
 
+@pytest.fixture
+def load_report(caplog, monkeypatch):
+    """What transformers has logged; its load report is a warning."""
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    return caplog
+
+
+def test_rank_head_that_starts_from_the_pretrained_head_is_not_reported_missing(folder, load_report):
+    _, info = MLMMForImageTextRetrieval.from_pretrained(folder, output_loading_info=True)
+    assert "rank_head" not in load_report.text
+    assert info["missing_keys"] == set()
+
+
+@pytest.mark.parametrize(
+    ("lacking", "reported"),
+    [
+        (["rank_head.bias"], {"rank_head.bias"}),
+        (["rank_head.weight"], {"rank_head.weight"}),
+        (["rank_head", "itm_head.bias"], {"rank_head.weight", "rank_head.bias", "itm_head.bias"}),
+    ],
+)
+def test_rank_head_that_cannot_start_so_is_reported_missing(lacking, reported, tmp_path, load_report):
+    model = perturb(MLMMForImageTextRetrieval(tiny_config()))
+    state = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(tuple(lacking))}
+    model.save_pretrained(tmp_path, state_dict=state)
+    loaded, info = MLMMForImageTextRetrieval.from_pretrained(tmp_path, output_loading_info=True)
+    assert info["missing_keys"] == reported
+    assert all(name in load_report.text for name in reported)
+    kept = [name for name in model.state_dict() if name not in reported]
+    assert all(torch.equal(loaded.state_dict()[name], model.state_dict()[name]) for name in kept)
+
+
 def test_trained_rank_head_is_kept(tmp_path):
     model = perturb(MLMMForImageTextRetrieval(tiny_config()))
     model.save_pretrained(tmp_path)
-    assert torch.equal(MLMMForImageTextRetrieval.from_pretrained(tmp_path).rank_head.weight, model.rank_head.weight)
+    loaded = MLMMForImageTextRetrieval.from_pretrained(tmp_path)
+    assert torch.equal(loaded.rank_head.weight, model.rank_head.weight)
+    assert torch.equal(loaded.rank_head.bias, model.rank_head.bias)
 
 
 def test_names_of_answers_come_back(tmp_path):
