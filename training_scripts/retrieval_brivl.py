@@ -1,6 +1,7 @@
 """What fine-tuning BriVL to retrieval is made of: its own contrastive pre-training, on pairs, judged as MLMM is."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,6 @@ from torch import nn
 from transformers import AutoModel, AutoProcessor, TrainingArguments
 
 from ..data import TrainingPairs, read_pairs
-from ..data.picture_ids import picture_id
 from ..evaluation import retrieval_recalls
 from ..evaluation.retrieval_tests import RetrievalTest, choose_captions, mean_recalls
 from ..modeling_brivl import BriVLModel, MomentumQueueCallback
@@ -18,6 +18,7 @@ from .build_brivl import ModelArguments, build_model
 from .mlmm_corpora import caption_files
 from .pretrain_brivl import save
 from .retrieval_arguments import RetrievalArguments, RetrievalData
+from .retrieval_leaks import find_leaks
 from .retrieval_trainer import RetrievalTrainer
 
 
@@ -115,21 +116,24 @@ class BriVLRetrieval:
 
     def _subtract_leaks(self) -> int:
         """Takes the pictures of validation and test out of the training pairs; returns how many it took."""
-        judged = {
-            picture_id(Path(path).name)
-            for tests in self.tests.values()
-            for one in tests.values()
-            for path in one.pictures
+        judged = {path for tests in self.tests.values() for test in tests.values() for path in test.pictures}
+        training = {
+            language: [image["path"] for image in rows["image"]]
+            for language, rows in self.rows.get("training", {}).items()
         }
-        leaked = set()
-        for language, rows in self.rows.get("training", {}).items():
-            names = [picture_id(Path(image["path"]).name) for image in rows["image"]]
-            leaked |= {name for name in names if name in judged}
-            stays = [row for row, name in enumerate(names) if name not in judged]
+        leaks, namesakes = find_leaks(chain.from_iterable(training.values()), judged)
+        for language, paths in training.items():
+            stays = [row for row, path in enumerate(paths) if path not in leaks]
             if not stays:
                 raise ValueError(f"All training pictures with captions in {language!r} are judged on, too.")
-            self.rows["training"][language] = rows.select(stays)
-        return len(leaked)
+            self.rows["training"][language] = self.rows["training"][language].select(stays)
+        self.report["namesakes_kept"] = len(namesakes)
+        if namesakes:
+            self.summary.append(
+                f"training: {len(namesakes)} pictures, such as {min(namesakes)}, have the name of one that is judged "
+                "on but look different; they stay"
+            )
+        return len(leaks)
 
 
 __all__ = ["BriVLRetrieval"]

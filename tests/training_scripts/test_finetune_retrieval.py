@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from wenlan.data import load_emoji7
 from wenlan.modeling_mlmm import MLMMForImageTextRetrieval
 from wenlan.processing import MLMMProcessor
 from wenlan.training_scripts.finetune_retrieval import main
+from wenlan.training_scripts.retrieval_arguments import RetrievalArguments, RetrievalData
+from wenlan.training_scripts.retrieval_brivl import BriVLRetrieval
 
 STEPS = ["--max_steps", "4", "--eval_steps", "2", "--save_steps", "2", "--logging_steps", "2"]
 
@@ -250,6 +253,16 @@ def test_two_towers_are_tuned_and_judged_by_the_same_command(brivl_paths, tmp_pa
     before, after = (AutoModel.from_pretrained(path).state_dict() for path in (brivl_paths["init_from"], folder))
     assert before.keys() == after.keys()
     assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_picture_of_brivl_that_only_has_the_name_of_a_judged_one_is_trained_on_and_counted(brivl_paths):
+    folder = Path(brivl_paths["captions"])
+    shutil.copy(folder / "0.png", folder / "10.png")
+    captions = {name: value for name, value in brivl_paths.items() if name.endswith("captions")}
+    job = BriVLRetrieval(RetrievalArguments(brivl_paths["init_from"]), RetrievalData(**captions))
+    assert (job.leaked, len(job.rows["training"]["zh"])) == (1, 11)
+    assert job.report["namesakes_kept"] == 1
+    assert "10.png, have the name of one that is judged on but look different; they stay" in job.summary[-1]
 
 
 @pytest.mark.slow
