@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..data import TooManyBadRowsError, read_region_info, read_regions
 from ..data.bad_rows import BadRowError, BadRowReport
 from ..data.caption_source import CaptionSource
+from ..data.region_finder import RegionFinder
 from ..data.region_records import RegionInfo
 from ..processing.mlmm_corpus import STRONG_TASKS, WEAK_TASKS, MLMMCorpus
 
@@ -153,7 +154,7 @@ def load_corpus(
         FileNotFoundError: a folder or file does not exist.
         RegionShardError: a shard is damaged and `on_bad_shard` is "raise".
         TooManyBadRowsError: more of a caption file than allowed is bad, or has no regions.
-        ValueError: an unknown language, and whatever else `MLMMCorpus` refuses.
+        ValueError: an unknown language, two pictures that fit the same regions, and whatever `MLMMCorpus` refuses.
     """
     regions = read_regions(_folders(corpus), on_bad_shard=args.on_bad_shard)
     places = {name: place for place, name in enumerate(regions.with_format(None)["image_id"])}
@@ -182,24 +183,17 @@ def load_corpus(
 def _join(
     source: CaptionSource, places: Mapping[str, int], max_bad_fraction: float
 ) -> tuple[tuple[list[int], list[str]], BadRowReport]:
-    """The captions with the rows of their pictures' regions; a picture is found by its name or the end of its path."""
-    pictures, texts, names = [], [], {}
+    """The captions with the rows of their pictures' regions."""
+    pictures, texts, finder = [], [], RegionFinder(places, source.source)
     report = source.report
     for piece in source:
         for row in piece:
-            name = row.image
-            while name not in places and "/" in name:
-                name = name.split("/", 1)[1]
-            if name not in places:
+            place = finder.find(row.image)
+            if place < 0:
                 report.rows_kept -= 1
                 report.add_bad_row(BadRowError("no regions", f"none are of {row.image}"), row.image)
                 continue
-            if names.setdefault(name, row.image) != row.image:
-                raise ValueError(
-                    f"{source.source}: {names[name]} and {row.image} both fit the regions of {name}; extract the "
-                    "regions from a list of pictures, so that they keep their paths."
-                )
-            pictures += [places[name]] * len(row.captions)
+            pictures += [place] * len(row.captions)
             texts += row.captions
     if not texts or report.bad_fraction > max_bad_fraction:
         raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the captions (or all) are lost.\n{report}")

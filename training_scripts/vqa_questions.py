@@ -1,7 +1,7 @@
 """Questions to fine-tune MLMM on and to judge it by: files of VQA 2.0 and VQA VG Japanese, joined with regions."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from ..data import TooManyBadRowsError, read_regions
 from ..data.answer_lists import build_answers, read_answers
 from ..data.bad_rows import BadRowReport
+from ..data.region_finder import RegionFinder
 from ..data.vqa_files import VQAData, read_vqa
 from ..data.vqa_vg_japanese import read_vqa_vg_japanese
 from ..evaluation.vqa_report import prepare_for
@@ -238,7 +239,7 @@ def load_files(
     """Returns files of questions, and the regions of their pictures.
 
     Raises:
-        ValueError: lists of different lengths.
+        ValueError: lists of different lengths, or two pictures of a file that fit the same regions.
         FileNotFoundError, RegionShardError: as `read_regions` and `read_vqa`.
     """
     problems = []
@@ -255,7 +256,8 @@ def load_files(
     for number, (path, language) in enumerate(zip(questions, languages, strict=True)):
         answered = annotations[number] if annotations else find_annotations(path)
         data = read_questions(args, path, answered, language, split)
-        found = np.array([find_place(row["image"], places) for row in data.rows], np.int64)
+        finder = RegionFinder(places, path)
+        found = np.array([finder.find(row["image"]) for row in data.rows], np.int64)
         file = QuestionFile(str(path), language, data.rows, found, Counter(data.report.counts), Counter(), data.report)
         if cut := count_longer([row["question"] for row in data.rows], tokenizer, max_text_length):
             file.notes[f"more than {max_text_length} word pieces, cut"] = cut
@@ -295,13 +297,6 @@ def find_annotations(questions: str | Path) -> str | None:
     path = Path(questions)
     other = path.with_name(path.name.replace("OpenEnded_", "").replace("questions", "annotations"))
     return str(other) if other != path and other.is_file() else None
-
-
-def find_place(name: str, places: Mapping[str, int]) -> int:
-    """Returns the row of a picture, found by its name or the end of its path, -1 if it has none."""
-    while name not in places and "/" in name:
-        name = name.split("/", 1)[1]
-    return places.get(name, -1)
 
 
 def count_longer(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase", limit: int) -> int:

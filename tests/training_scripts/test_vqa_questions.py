@@ -72,6 +72,13 @@ def test_questions_without_regions_are_left_out_of_training_and_answered_in_the_
     assert len(Questions(test, regions)[4]["regions"]["boxes"]) == 0
 
 
+def test_two_pictures_of_questions_that_fit_the_same_regions_are_refused(tmp_path):
+    args = write_data(tmp_path, range(2))
+    write_regions(tmp_path / "regions", {"0.jpg": [0]})
+    with pytest.raises(ValueError, match=r"questions\.json: 0/0\.jpg and 1/0\.jpg both fit the regions of 0\.jpg"):
+        train_on(replace(args, image_pattern="{id}/0.jpg"))
+
+
 def test_test_files_of_one_name_are_refused(tmp_path):
     args = write_data(tmp_path)
     other = write_questions(tmp_path / "other", VAL, [1])

@@ -1,0 +1,41 @@
+"""Which row of the regions a picture has, where files name it by different paths."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class RegionFinder:
+    """Finds the regions of the pictures that a file names, by their name or the end of their path.
+
+    Attributes:
+        places: `image_id` -> row of the regions.
+        source: the file, for messages.
+    """
+
+    places: Mapping[str, int]
+    source: str | Path
+    _paths: dict[str, str] = field(default_factory=dict, init=False)
+
+    def find(self, path: str) -> int:
+        """Returns the row of a picture, -1 if it has no regions.
+
+        Raises:
+            ValueError: another path of the file was found under the same name, so that one of the two would get the
+                regions of the other.
+        """
+        name = path
+        while name not in self.places and "/" in name:
+            name = name.split("/", 1)[1]
+        if name not in self.places:
+            return -1
+        if (other := self._paths.setdefault(name, path)) != path:
+            raise ValueError(
+                f"{self.source}: {other} and {path} both fit the regions of {name}; extract the regions from a list of "
+                "pictures, so that they keep their paths."
+            )
+        return self.places[name]
+
+
+__all__ = ["RegionFinder"]
