@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..processing import decode_image
 from ..processing.regions import draw_regions
-from .language_letters import check_letters, load_language_letters
+from ..processing.regions.fonts import load_font
 from .region_attention import RegionAttention, find_word
 
 GLOW = (255, 120, 0)
@@ -116,7 +116,8 @@ def draw_attention_panels(
         drawn = draw_region_attention(picture, attention.boxes, weights[language], scale=scale, top=top, peak=peak)
         chosen = [words[language]] if isinstance(words[language], str) else words[language]
         places = [place for word in chosen for place in find_word(attention.text, word)]
-        panels.append(_panel(drawn, language, attention.text, places, load_language_letters(language, LETTERS, font)))
+        letters = load_font(LETTERS, language, text=language + attention.text, path=font)
+        panels.append(_panel(drawn, language, attention.text, places, letters))
     return _in_rows(panels, columns)
 
 
@@ -128,7 +129,6 @@ def _panel(
     letters: ImageFont.FreeTypeFont,
 ) -> Image.Image:
     """Returns the picture below its language and text, which is broken into lines and marked in some places."""
-    check_letters(language + text, letters)
     lines, height = _break_lines(text, picture.width, letters), sum(letters.getmetrics()) + 2
     top = (len(lines) + 1) * height + 6
     panel = Image.new("RGB", (picture.width, top + picture.height), GROUND)

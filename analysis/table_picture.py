@@ -6,7 +6,7 @@ from typing import Protocol
 
 from PIL import Image, ImageDraw, ImageFont
 
-from .language_letters import check_letters, load_language_letters
+from ..processing.regions.fonts import load_font
 
 INK = {"paper": "#8a8a8a", "ours": "#111111", "control": "#7a5c3e"}
 TINT = {"paper": "#ffffff", "ours": "#fdebd3", "control": "#fdf6ec"}
@@ -143,9 +143,7 @@ class _Layout:
 
 
 def _letters(text: str, size: int) -> ImageFont.FreeTypeFont:
-    """A font for a text: that of Chinese, Japanese and Korean only where there is such a letter."""
-    is_eastern = any("\u2e80" <= one <= "\u9fff" or "\uac00" <= one <= "\ud7af" or one >= "\uf900" for one in text)
-    return load_language_letters("ja" if is_eastern else "en", size)
+    return load_font(size, "en", text=text)
 
 
 def _length(text: str, size: int) -> float:
@@ -153,9 +151,8 @@ def _length(text: str, size: int) -> float:
 
 
 def _write(draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, colour: str, size: int) -> None:
-    letters = _letters(text, size)
-    check_letters(text, letters)
-    draw.text((place[0], place[1] + 2), text, font=letters, fill=colour)
+    baseline = place[1] + 2 + _letters("", size).getmetrics()[0]  # one for all fonts
+    draw.text((place[0], baseline), text, font=_letters(text, size), fill=colour, anchor="ls")
 
 
 def _break_notes(notes: Sequence[str], width: float, size: int) -> list[str]:

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.resources import files
 
 from PIL import Image, ImageDraw, ImageFont
 
-CELL_WIDTH, PICTURE, MARGIN, LINE_HEIGHT = 168, 96, 10, 21
+from .processing.regions.fonts import load_font
+
+CELL_WIDTH, PICTURE, MARGIN, LINE_HEIGHT, BASELINE = 168, 96, 10, 21, 18
 PLAIN, RIGHT, WRONG, BACKGROUND = "#222222", "#137333", "#b3261e", "#ffffff"
-FACES = {"ja": 0, "ko": 1, "zh": 2}  # order of the faces inside the font collection
 
 
 @dataclass
@@ -20,30 +19,22 @@ class Cell:
     lines: list[tuple[str, str]] = field(default_factory=list)
 
 
-@cache
-def load_font(size: int = 15, language: str = "zh") -> ImageFont.FreeTypeFont:
-    """Returns Noto Sans CJK with the letter forms of "zh" (simplified), "ja" or "ko"; it has Latin letters too.
+def draw_grid(title: str, rows: Sequence[Sequence[Cell]], *, language: str = "zh") -> Image.Image:
+    """Returns the picture of a grid. Lines that are too long for a cell end in an ellipsis.
+
+    Args:
+        title: a line above it.
+        rows: of cells.
+        language: whose fonts and letter forms are preferred; each line is set in a font that has its letters.
 
     Raises:
-        ImportError: without the package that carries it: a picture with boxes for letters is never drawn.
+        ValueError: letters that no font has.
     """
-    try:
-        folder = files("manimgx_fonts_cjk")
-    except ModuleNotFoundError as error:
-        raise ImportError("Pictures with Chinese text need a font: pip install 'wenlan[demo]'") from error
-    font = ImageFont.truetype(str(folder / "NotoSansCJK-VF.otf.ttc"), size, index=FACES.get(language, FACES["zh"]))
-    font.set_variation_by_name("Regular")
-    return font
-
-
-def draw_grid(title: str, rows: Sequence[Sequence[Cell]], *, language: str = "zh") -> Image.Image:
-    """Returns the picture of a grid. Lines that are too long for a cell end in an ellipsis."""
-    font, heading = load_font(15, language), load_font(19, language)
     heights = [_row_height(row) for row in rows]
     width = MARGIN + max(map(len, rows)) * (CELL_WIDTH + MARGIN)
     canvas = Image.new("RGB", (width, 46 + sum(heights)), BACKGROUND)
     draw = ImageDraw.Draw(canvas)
-    draw.text((MARGIN, 8), title, font=heading, fill=PLAIN)
+    draw.text((MARGIN, 8), title, font=load_font(19, language, text=title, weight="Regular"), fill=PLAIN)
     top = 46
     for row, height in zip(rows, heights, strict=True):
         for column, cell in enumerate(row):
@@ -53,7 +44,8 @@ def draw_grid(title: str, rows: Sequence[Sequence[Cell]], *, language: str = "zh
                 canvas.paste(picture, (left + (CELL_WIDTH - picture.width) // 2, top + (PICTURE - picture.height) // 2))
                 line_top += PICTURE + 4
             for text, colour in cell.lines:
-                draw.text((left, line_top), _shorten(text, font), font=font, fill=colour)
+                font = load_font(15, language, text=text, weight="Regular")
+                draw.text((left, line_top + BASELINE), _shorten(text, font), font=font, fill=colour, anchor="ls")
                 line_top += LINE_HEIGHT
         top += height
     return canvas
@@ -79,4 +71,4 @@ def _shorten(text: str, font: ImageFont.FreeTypeFont) -> str:
     return text + "…"
 
 
-__all__ = ["PLAIN", "RIGHT", "WRONG", "Cell", "draw_grid", "load_font"]
+__all__ = ["PLAIN", "RIGHT", "WRONG", "Cell", "draw_grid"]

@@ -2,17 +2,15 @@
 
 import colorsys
 import zlib
-from collections.abc import Sequence
-from functools import cache
-from importlib.util import find_spec
+from collections.abc import Mapping, Sequence
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from .configuration_region_detector import RegionDetectorConfig
+from .fonts import load_font
 from .picture_resize import to_rgb
 from .region_output import RegionOutput
 
@@ -41,12 +39,12 @@ def draw_regions(
         scores: a probability each.
         attributes: a word each that goes before the name; "" for none.
         scale: enlarges the picture first. Labels need some 11 pixels of height: pictures of 200 pixels want 3.
-        font: a font file. Without it Noto Sans CJK of the package `manimgx-fonts-cjk` (in `wenlan[demo]`) if it is
-            installed, else the Latin letters that come with Pillow.
+        font: a font file. Without it each name is set in a font that has its letters: one of `wenlan[demo]`, or the
+            Latin letters that come with Pillow.
 
     Raises:
         ValueError: boxes that are not finite or reversed, with the row; names that are not as many as the boxes; a
-            name with characters that the font lacks.
+            name with letters that the font lacks.
         FileNotFoundError: no such font.
     """
     boxes = _check_boxes(boxes)
@@ -57,8 +55,8 @@ def draw_regions(
         picture, boxes = picture.resize((width, height), Image.Resampling.LANCZOS), boxes * scale
     else:
         picture = picture.copy()
-    letters = load_letters(max(11, min(picture.size) // 28), font)
-    _check_characters("".join(captions), letters)
+    letter_size = max(11, min(picture.size) // 28)
+    fonts = {text: load_font(letter_size, text=text, path=font) for text in ["", *captions]}
     colours = [_colour(name) for name in (labels or [str(row) for row in range(len(boxes))])]
     rectangles = [_inside(box, picture.size) for box in boxes.tolist()]
     draw = ImageDraw.Draw(picture)
@@ -66,11 +64,11 @@ def draw_regions(
     for row in sorted(range(len(boxes)), key=lambda row: -_area(rectangles[row])):  # small ones stay visible
         if rectangles[row] is not None:
             _outline(draw, rectangles[row], thickness, colours[row])
-    plates = _place_plates(rectangles, captions, letters, picture.size)
+    plates = _place_plates(rectangles, captions, fonts, picture.size)
     for row, (plate, text) in reversed(plates.items()):  # where plates overlap, the first is on top
         draw.rectangle((plate[0], plate[1], plate[2] - 1, plate[3] - 1), fill=colours[row])
-        middle = (plate[1] + plate[3]) / 2
-        draw.text((plate[0] + _margin(letters), middle), text, font=letters, fill=_ink(colours[row]), anchor="lm")
+        start, letters = (plate[0] + _margin(letter_size), (plate[1] + plate[3]) / 2), fonts[captions[row]]
+        draw.text(start, text, font=letters, fill=_ink(colours[row]), anchor="lm")
     return picture
 
 
@@ -94,22 +92,6 @@ def name_regions(
         names = config.attribute_names or [f"attribute {index}" for index in range(config.num_attributes)]
         named["attributes"] = [names[index] for index in output.attribute_ids[row][real].tolist()]
     return named
-
-
-@cache
-def load_letters(size: int, path: str | PathLike | None = None) -> ImageFont.FreeTypeFont:
-    """Returns a font of this size in pixels; without a path as `draw_regions` says."""
-    if path is not None:
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"There is no font file {path}.")
-        return ImageFont.truetype(str(path), size)
-    package = find_spec("manimgx_fonts_cjk")
-    if package is None:
-        return ImageFont.load_default(size)
-    collection = Path(package.origin).with_name("NotoSansCJK-VF.otf.ttc")
-    letters = ImageFont.truetype(str(collection), size, index=2)  # the face with the letter forms of simplified Chinese
-    letters.set_variation_by_name("Medium")
-    return letters
 
 
 def _check_boxes(boxes: Sequence[Sequence[float]] | np.ndarray | torch.Tensor) -> torch.Tensor:
@@ -137,16 +119,6 @@ def _captions(
                 raise ValueError(f"{len(column)} {name} for {count} boxes; give one a box.")
             columns.append([f"{float(score):.0%}" for score in column] if name == "scores" else column)
     return [" ".join(filter(None, words)) for words in zip(*columns, strict=True)] if columns else [""] * count
-
-
-def _check_characters(text: str, letters: ImageFont.FreeTypeFont) -> None:
-    missing = bytes(letters.getmask("\U0010fffe"))  # a noncharacter: what the font shows for what it lacks
-    absent = sorted({c for c in text if not c.isspace() and bytes(letters.getmask(c)) == missing})
-    if absent:
-        raise ValueError(
-            f"The font {letters.getname()[0]} lacks {' '.join(absent[:10])}: give the file of one that has them "
-            "(`font`), or for Chinese, Japanese and Korean: pip install 'wenlan[demo]'."
-        )
 
 
 def _colour(name: str) -> tuple[int, int, int]:
@@ -185,21 +157,25 @@ def _outline(draw: ImageDraw.ImageDraw, rectangle: Rectangle, thickness: int, co
     draw.rectangle((left, top, right - 1, bottom - 1), outline=colour, width=thickness)
 
 
-def _margin(letters: ImageFont.FreeTypeFont) -> int:
-    return max(2, round(letters.size / 5))
+def _margin(letter_size: float) -> int:
+    return max(2, round(letter_size / 5))
 
 
 def _place_plates(
-    rectangles: list[Rectangle | None], captions: list[str], letters: ImageFont.FreeTypeFont, size: tuple[int, int]
+    rectangles: list[Rectangle | None],
+    captions: list[str],
+    fonts: Mapping[str, ImageFont.FreeTypeFont],
+    size: tuple[int, int],
 ) -> dict[int, tuple[Rectangle, str]]:
     """Returns where the plate of each row is and what it says; those that cannot fit in the picture are left out."""
-    height = sum(letters.getmetrics()) + 2
     placed: dict[int, tuple[Rectangle, str]] = {}
     for row, (rectangle, caption) in enumerate(zip(rectangles, captions, strict=True)):
-        text = _shorten(caption, letters, size[0] - 2 * _margin(letters))
+        letters = fonts[caption]
+        margin, height = _margin(letters.size), sum(letters.getmetrics()) + 2
+        text = _shorten(caption, letters, size[0] - 2 * margin)
         if rectangle is None or not text or height > size[1]:
             continue
-        width = min(round(letters.getlength(text)) + 2 * _margin(letters), size[0])
+        width = min(round(letters.getlength(text)) + 2 * margin, size[0])
         candidates = _candidates(rectangle, width, height, size)
         taken = [plate for plate, _ in placed.values()]
         placed[row] = min(candidates, key=lambda plate: sum(_overlap(plate, other) for other in taken)), text
@@ -232,4 +208,4 @@ def _overlap(one: Rectangle, other: Rectangle) -> int:
     return max(width, 0) * max(height, 0)
 
 
-__all__ = ["draw_regions", "load_letters", "name_regions"]
+__all__ = ["draw_regions", "name_regions"]

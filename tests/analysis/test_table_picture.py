@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import ImageColor
-from wenlan.analysis.table_picture import INK, LETTERS, MARK, TINT, _Layout, draw_table
+from PIL import Image, ImageColor, ImageDraw
+from wenlan.analysis.table_picture import INK, LETTERS, MARK, TINT, _Layout, _write, draw_table
 from wenlan.evaluation.result_table import ResultTable, TablePart, TableRow
 
 UNIT = {"letters": LETTERS, "row": 27, "gap": 22}
@@ -59,6 +59,14 @@ def test_scale_makes_letters_larger(table):
 def test_kinds_of_questions_may_be_japanese(table):
     rows = [TableRow("", "何匹", [1.0, 2.0], "ours")]
     assert draw_table(replace(table, parts=[replace(table.parts[0], rows=rows)])).height > 0
+
+
+def test_texts_in_different_fonts_stand_on_one_baseline():
+    canvas = Image.new("L", (60, 60))
+    for left, text in ((0, "EH"), (30, "EH。")):
+        _write(ImageDraw.Draw(canvas), (left, 0), text, "#ffffff", LETTERS)
+    latin, eastern = ((np.asarray(canvas)[:, start : start + 20] > 128).any(axis=1).nonzero()[0] for start in (0, 30))
+    assert latin.max() == eastern.max()
 
 
 def test_letters_that_no_font_has_are_named(table):

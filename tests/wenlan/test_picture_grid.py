@@ -1,22 +1,33 @@
-import pytest
-from PIL import Image, ImageDraw
-from wenlan.data import training_texts
+import numpy as np
+from PIL import Image
 
-from wenlan.picture_grid import CELL_WIDTH, RIGHT, Cell, draw_grid, load_font
+from wenlan.picture_grid import CELL_WIDTH, RIGHT, Cell, draw_grid
 from wenlan.quickstart import SHOWN
 
 
-def glyph(character, language):
-    canvas = Image.new("L", (40, 40))
-    ImageDraw.Draw(canvas).text((5, 5), character, font=load_font(20, language), fill=255)
-    return canvas.tobytes()
+def last_row_of_ink(picture):
+    return (np.asarray(picture.convert("L")) < 128).any(axis=1).nonzero()[0].max()
 
 
-@pytest.mark.parametrize("language", ["zh", "ja", "ko"])
-def test_every_letter_has_a_glyph_of_its_own(language):
-    letters = set("".join(training_texts(language)) + "".join(SHOWN) + "●…·→，零样本分类看图找名字以词找图")
-    missing = glyph("\U0010fffd", language)
-    assert [letter for letter in sorted(letters) if glyph(letter, language) == missing] == []
+def test_letters_of_the_quickstart_are_there():
+    lines = [(line, RIGHT) for line in ("".join(SHOWN[:4]), "".join(SHOWN[4:]), "● …")]
+    assert draw_grid("，零样本分类看图找名字以词找图 · →", [[Cell(None, lines)]]).height > 3 * 21
+
+
+def test_each_line_is_set_in_a_font_that_has_its_letters():
+    czech, chinese = ("příliš žluťoučký kůň", RIGHT), ("猫", RIGHT)
+    grids = {line: draw_grid("", [[Cell(None, [line])] * 2]) for line in (czech, chinese)}
+    mixed = draw_grid("", [[Cell(None, [czech]), Cell(None, [chinese])]])
+    half = (0, 0, 10 + CELL_WIDTH, mixed.height), (10 + CELL_WIDTH, 0, *mixed.size)
+    assert mixed.crop(half[0]) == grids[czech].crop(half[0])
+    assert mixed.crop(half[1]) == grids[chinese].crop(half[1])
+    assert grids[czech] == draw_grid("", [[Cell(None, [czech])] * 2], language="cs")
+
+
+def test_lines_in_different_fonts_stand_on_one_baseline():
+    zh, cs = (draw_grid("", [[Cell(None, [("EH", RIGHT)])]], language=language) for language in ("zh", "cs"))
+    assert zh != cs
+    assert last_row_of_ink(zh) == last_row_of_ink(cs)
 
 
 def test_grid_has_room_for_every_row_and_column():

@@ -3,7 +3,8 @@ import pytest
 import torch
 from PIL import Image
 from wenlan.processing.regions import RegionDetectorConfig, RegionOutput
-from wenlan.processing.regions.drawing import _captions, _place_plates, draw_regions, load_letters, name_regions
+from wenlan.processing.regions.drawing import _captions, _place_plates, draw_regions, name_regions
+from wenlan.processing.regions.fonts import load_font
 
 GREY = (120, 120, 120)
 
@@ -18,7 +19,8 @@ def changed(picture, like=GREY):
 
 
 def plates_of(rectangles, captions, size):
-    return [plate for plate, _ in _place_plates(rectangles, captions, load_letters(11), size).values()]
+    fonts = dict.fromkeys(captions, load_font(11))
+    return [plate for plate, _ in _place_plates(rectangles, captions, fonts, size).values()]
 
 
 def overlap(one, other):
@@ -92,7 +94,8 @@ def test_plates_of_equal_boxes_keep_clear_of_one_another():
 
 
 def test_label_too_long_for_the_picture_ends_in_an_ellipsis():
-    ((plate, text),) = _place_plates([(0, 0, 60, 60)], ["a cat with a long name"], load_letters(11), (60, 60)).values()
+    name = "a cat with a long name"
+    ((plate, text),) = _place_plates([(0, 0, 60, 60)], [name], {name: load_font(11)}, (60, 60)).values()
     assert text.startswith("a c")
     assert text.endswith("…")
     assert plate[2] <= 60
@@ -131,19 +134,23 @@ def test_chinese_japanese_and_korean_names_are_drawn():
     assert len({drawing.tobytes() for drawing in drawings}) == 3
 
 
-def test_characters_that_the_font_lacks_are_named(monkeypatch):
-    monkeypatch.setattr("wenlan.processing.regions.drawing.find_spec", lambda name: None)
-    load_letters.cache_clear()
-    try:
-        with pytest.raises(ValueError, match=r"lacks 猫.*wenlan\[demo\]"):
-            draw_regions(grey(), [[20, 60, 120, 100]], labels=["cat 猫"])
-        assert changed(draw_regions(grey(), [[20, 60, 120, 100]], labels=["cat"]))[44:60].any()
-    finally:
-        load_letters.cache_clear()
+def test_each_name_is_drawn_in_a_font_that_has_its_letters():
+    boxes, czech = [[20, 60, 120, 100], [220, 60, 320, 100]], "žluťoučký kůň"
+    both = draw_regions(grey(400), boxes, labels=[czech, "猫"])
+    left = draw_regions(grey(400), boxes[:1], labels=[czech], font=load_font(text=czech).path)
+    right = draw_regions(grey(400), boxes[1:], labels=["猫"])
+    assert both.crop((0, 0, 200, 150)) == left.crop((0, 0, 200, 150))
+    assert both.crop((200, 0, 400, 150)) == right.crop((200, 0, 400, 150))
+
+
+def test_letters_that_the_font_lacks_are_named(only_pillow):
+    with pytest.raises(ValueError, match=r"lacks 猫.*wenlan\[demo\]"):
+        draw_regions(grey(), [[20, 60, 120, 100]], labels=["cat 猫"])
+    assert changed(draw_regions(grey(), [[20, 60, 120, 100]], labels=["cat"]))[44:60].any()
 
 
 def test_font_can_be_given_and_must_exist(tmp_path):
-    path = load_letters(11).path
+    path = load_font(11).path
     given = draw_regions(grey(), [[20, 60, 120, 100]], labels=["cat"], font=path)
     assert changed(given).any()
     with pytest.raises(FileNotFoundError, match=r"none\.ttf"):
