@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from transformers import Trainer, TrainingArguments, set_seed
 from wenlan.data import load_emoji7, training_texts
-from wenlan.evaluation import RetrievalRecall
+from wenlan.evaluation import retrieval_recalls
 from wenlan.modeling_brivl import BriVLForPreTraining, MomentumQueueCallback
 from wenlan.processing import (
     Augmentation,
@@ -100,7 +100,7 @@ def run(setting: Setting, seed: int, pairs: CachedFeatureMaps, args: argparse.Na
     test = load_emoji7()["test"]
     images = embed_images(pretraining.brivl.eval(), processor, (row["image"] for row in test))
     texts = embed_texts(pretraining.brivl, processor, test["name_zh"])
-    recall = RetrievalRecall().compute(predictions=images.numpy(), references=texts.numpy())
+    recall = retrieval_recalls((texts.double() @ images.double().T).numpy(), range(len(test)))
     return (recall["i2t_R@1"] + recall["t2i_R@1"]) / 2
 
 

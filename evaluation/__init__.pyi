@@ -3,12 +3,10 @@ from .detection_map import detection_map
 from .emoji7_protocol import evaluate_emoji7
 from .metric_loading import list_metrics, load_metric
 from .mlmm_pretraining import evaluate_mlmm_pretraining
-from .retrieval_recall import RetrievalRecall
 from .vqa_scores import normalize_answer, prepare_answer, single_answer_accuracy, vqa_accuracy
 from .zero_shot import mean_embedding, top_k_accuracy
 
 __all__ = [
-    "RetrievalRecall",
     "detection_map",
     "evaluate_emoji7",
     "evaluate_mlmm_pretraining",

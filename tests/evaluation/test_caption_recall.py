@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from wenlan.evaluation.caption_recall import fold_recalls, retrieval_recalls
+from wenlan.evaluation.caption_recall import fold_recalls, recall_at_k, retrieval_recalls
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "fixtures" / "mlmm" / "metrics" / "retrieval.json").read_text("utf-8"))
 CASES = {case["name"]: case for case in GOLDEN["cases"]}
@@ -153,3 +153,46 @@ def test_broken_scores_are_refused():
 def test_folds_that_do_not_fit_are_refused(folds, message):
     with pytest.raises(ValueError, match=message):
         fold_recalls(np.eye(4), np.arange(4), folds)
+
+
+def test_recall_counts_queries_with_a_relevant_candidate_among_the_first_k():
+    similarity = np.array([[0.9, 0.1, 0.0], [0.8, 0.5, 0.1], [0.3, 0.2, 0.1]])
+    recalls = recall_at_k(similarity, np.eye(3, dtype=bool), ks=(1, 2, 3))
+    assert recalls["R@1"] == pytest.approx(100 / 3)
+    assert recalls["R@2"] == pytest.approx(200 / 3)
+    assert recalls["R@3"] == pytest.approx(100)
+
+
+def test_chance_is_k_over_candidates_for_one_relevant_candidate():
+    recalls = recall_at_k(np.eye(50), np.eye(50, dtype=bool), ks=(1, 5))
+    assert recalls["chance_R@1"] == pytest.approx(2)
+    assert recalls["chance_R@5"] == pytest.approx(10)
+
+
+def test_chance_grows_with_the_number_of_relevant_candidates():
+    relevant = np.zeros((1, 4), dtype=bool)
+    relevant[0, :2] = True
+    recalls = recall_at_k(np.arange(4.0)[None], relevant, ks=(1, 2))
+    assert recalls["chance_R@1"] == pytest.approx(50)
+    assert recalls["chance_R@2"] == pytest.approx(100 * (1 - 2 / 4 * 1 / 3))
+
+
+def test_any_relevant_candidate_counts():
+    relevant = np.array([[True, False, True]])
+    assert recall_at_k(np.array([[0.1, 0.5, 0.9]]), relevant, ks=(1,))["R@1"] == 100
+
+
+def test_collapsed_embeddings_score_zero_not_a_hundred():
+    assert recall_at_k(np.ones((20, 20)), np.eye(20, dtype=bool), ks=(1,))["R@1"] == 0
+
+
+def test_nan_similarities_are_refused():
+    similarity = np.eye(3)
+    similarity[1, 1] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        recall_at_k(similarity, np.eye(3, dtype=bool))
+
+
+def test_query_without_a_relevant_candidate_is_refused():
+    with pytest.raises(ValueError, match="Query 1"):
+        recall_at_k(np.eye(2), np.array([[True, False], [False, False]]))
