@@ -77,13 +77,16 @@ class MLMMForImageTextRetrieval(MLMMPreTrainedModel):
     def score_embedded(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
         """Returns the scores (b,) of pairs whose words and regions are embedded already.
 
-        So the score of many texts with many pictures needs each text and each picture embedded only once.
+        So the score of many texts with many pictures needs each text and each picture embedded only once. The heads
+        compute in their own precision also under autocast: bfloat16 has too few numbers to rank thousands of pairs by.
 
         Args:
             states: (b, s, h) what `mlmm.text_embeddings` and `mlmm.region_embeddings` gave, tokens first.
             mask: (b, s) bool, True = real; padding comes last. None: all are.
         """
-        return self._score(self.mlmm.pooler(self.mlmm._encode(states, mask)))[0]
+        first = self.mlmm._encode(states, mask)[:, :1]  # all that the pooler reads
+        with torch.autocast(first.device.type, enabled=False):
+            return self._score(self.mlmm.pooler(first.to(self.rank_head.weight.dtype)))[0]
 
     @can_return_tuple
     def forward(

@@ -44,6 +44,13 @@ def test_half_precision_is_near_and_stored_as_float32(parts):
     torch.testing.assert_close(coarse, exact, atol=0.1, rtol=0)  # eight bits of mantissa
 
 
+@pytest.mark.parametrize("loss", ["margin", "itm"])
+def test_scores_of_half_precision_are_not_rounded_to_it(loss):
+    """Else thousands of pairs share a few hundred scores, and ties count against the model."""
+    scores = PairScorer(*build_scorer_parts(retrieval_loss=loss), dtype=torch.bfloat16)(TEXTS)
+    assert (scores != scores.bfloat16().float()).float().mean() > 0.9
+
+
 def test_blind_scores_tell_pictures_apart_by_nothing_but_their_number_of_regions(parts):
     scorer = PairScorer(*parts, blind=True)
     scores, counts = scorer(TEXTS), torch.tensor([len(row["boxes"]) for row in parts[2]])
