@@ -10,6 +10,7 @@ from ..processing import MLMMCorpus, MLMMProcessor
 from ..processing.region_rows import RegionError, read_regions_of
 from .caption_recall import retrieval_recalls
 from .mlmm_pair_scores import PairScorer
+from .recall_interval import mean_recall_interval
 from .retrieval_tests import RetrievalTest, choose_captions, mean_recalls
 from .score_matrix import describe_scores, score_matrix
 
@@ -57,8 +58,10 @@ def evaluate_mlmm_retrieval(
     dtype: torch.dtype = torch.float32,
     blind: bool = False,
     progress: bool = False,
-) -> dict[str, float]:
+) -> dict[str, float | list[float]]:
     """Returns the figures of `retrieval_recalls` from the scores of all pairs, as the mean over folds.
+
+    `interval` is that of the mean recall, at 95 %.
 
     Args:
         model, processor: what is judged.
@@ -70,7 +73,7 @@ def evaluate_mlmm_retrieval(
         batch_size, dtype, blind: as for `PairScorer`.
         progress: show a bar.
     """
-    figures = []
+    figures, scored = [], []
     for fold in test.folds(folds):
         pictures = corpus.read_pictures(fold.pictures)
         scorer = PairScorer(model, processor, pictures, batch_size=batch_size, dtype=dtype, blind=blind)
@@ -80,7 +83,8 @@ def evaluate_mlmm_retrieval(
             shards = folder / f"{name}-{describe_scores(scorer, fold.texts)['scores']}"
             scores = score_matrix(scorer, fold.texts, shards, progress=progress)
         figures.append(retrieval_recalls(scores, fold.owners))
-    return mean_recalls(figures)
+        scored.append((scores, fold.owners))
+    return mean_recalls(figures) | {"interval": mean_recall_interval(scored)}
 
 
 __all__ = ["evaluate_mlmm_retrieval", "make_retrieval_test"]

@@ -15,13 +15,18 @@ The recipes are in `recipes/`; any field of them but dictionaries and lists can 
 
 import copy
 import json
+import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
-from transformers import AutoConfig, TrainingArguments, set_seed
+from transformers import TrainingArguments, set_seed
 
 from ..data import atomic_file
+from ..data.run_manifest import differences
+from ..evaluation.paper_tables import paper_reference
 from .find_checkpoint import ResumeArguments, choose_checkpoint
+from .model_kind import model_kind
 from .non_finite_guard import NonFiniteArguments, NonFiniteGuard
 from .recipe import parse_recipe
 from .retrieval_arguments import RetrievalArguments, RetrievalData
@@ -43,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
         ValueError: the data, the recipe, or the checkpoint to continue from is bad.
     """
+    started = time.monotonic()
     own, data, resume_args, guard_args, args = parse_recipe(ARGUMENTS, argv)
     job = open_job(own, data)
     check(job, own, args)
@@ -50,11 +56,14 @@ def main(argv: Sequence[str] | None = None) -> Path:
     if is_first:
         print("\n".join(job.summary))
     groups = {} if own.evaluate_only else own.groups(job.languages)
+    for name, languages in groups.items() if resume_args.resume else ():
+        check_resumed(output_dir / name, describe_training(own, data, args, languages))
     for name, languages in groups.items():
         folder = output_dir / name
         if resume_args.resume and is_trained(folder, args.max_steps):
             print(f"{folder} is trained already.")
         else:
+            job.report["trained"] = describe_training(own, data, args, languages)
             trainer = train(job, languages, copy_arguments(args, folder), guard_args, resume=resume_args.resume)
     if trainer is not None:
         trainer.accelerator.wait_for_everyone()  # a rank that leaves early takes the others down
@@ -63,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         models = {str(output_dir / name): languages for name, languages in groups.items()}
         if own.setting != "each" or own.evaluate_only:
             models = dict.fromkeys(models or [own.init_from], job.test_languages)
-        judge(job, own, models, args)
+        judge(job, own, models, args, started)
     if is_first:
         print(f"\nModels: {', '.join(str(output_dir / name) for name in groups) or own.init_from}.")
     return output_dir
@@ -73,9 +82,9 @@ def open_job(own: RetrievalArguments, data: RetrievalData) -> Job:
     """Returns data and settings of the kind of model that is in the folder.
 
     Raises:
-        ValueError: it is neither an MLMM nor a BriVL.
+        ValueError: it is neither an MLMM nor a BriVL, or there is none.
     """
-    kind = AutoConfig.from_pretrained(own.init_from).model_type
+    kind = model_kind(own.init_from)
     if kind not in JOBS:
         raise ValueError(f"{own.init_from} holds a model of type {kind!r}; give an MLMM or a BriVL.")
     return JOBS[kind](own, data)
@@ -126,7 +135,9 @@ def train(
     return trainer
 
 
-def judge(job: Job, own: RetrievalArguments, models: dict[str, list[str]], args: TrainingArguments) -> None:
+def judge(
+    job: Job, own: RetrievalArguments, models: dict[str, list[str]], args: TrainingArguments, started: float
+) -> None:
     """Prints the recalls of saved models on the test pictures, and writes them to `metrics.json`."""
     output_dir, tests = Path(args.output_dir), job.tests["test"]
     recalls: dict[str, dict[str, float]] = {}
@@ -139,6 +150,9 @@ def judge(job: Job, own: RetrievalArguments, models: dict[str, list[str]], args:
                 blind[language] = job.judge(model, "test", language, folder=output_dir / "scores", blind=True)
     figures = {
         "model_type": job.kind,
+        "model": own.init_from,
+        "package": f"wenlan {version('wenlan')}",
+        "seed": args.seed,
         "setting": None if own.evaluate_only else own.setting,
         "folds": job.data.test_folds,
         "pictures": {language: len(test.pictures) for language, test in tests.items()},
@@ -149,6 +163,10 @@ def judge(job: Job, own: RetrievalArguments, models: dict[str, list[str]], args:
     }
     if others := [row["mean_recall"] for language, row in recalls.items() if language != "en"]:
         figures["mean_recall_of_other_languages"] = sum(others) / len(others)
+        chances = [row["chance_mean_recall"] for language, row in recalls.items() if language != "en"]
+        figures["chance_of_other_languages"] = sum(chances) / len(chances)
+    figures |= {"wall_seconds": round(time.monotonic() - started, 1), "comparable": False}
+    figures["paper_reference"] = paper_reference(3)
     with atomic_file(output_dir / "metrics.json") as unfinished:
         unfinished.write_text(json.dumps(figures, indent=1, ensure_ascii=False), "utf-8")
     print(describe(figures))
@@ -161,13 +179,39 @@ def describe(figures: dict) -> str:
     for kind, note in (("recalls", ""), ("without_regions", " with regions of zeros")):
         for language, row in figures[kind].items():
             numbers = {way: [f"{row[f'{way}_R@{k}']:.1f}" for k in (1, 5, 10)] for way in ("t2i", "i2t")}
+            interval = "{:.1f} to {:.1f}, ".format(*row["interval"]) if "interval" in row else ""
             lines.append(
-                f"{language}{note}: mean recall {row['mean_recall']:.1f} (chance {row['chance_mean_recall']:.1f}); "
+                f"{language}{note}: mean recall {row['mean_recall']:.1f} "
+                f"({interval}chance {row['chance_mean_recall']:.1f}); "
                 f"R@1, 5, 10: text to picture {', '.join(numbers['t2i'])}, back {', '.join(numbers['i2t'])}"
             )
     if "mean_recall_of_other_languages" in figures:
-        lines.append(f"mean recall of all languages but en: {figures['mean_recall_of_other_languages']:.1f}")
+        lines.append(
+            f"mean recall of all languages but en: {figures['mean_recall_of_other_languages']:.1f} "
+            f"(chance {figures['chance_of_other_languages']:.1f})"
+        )
     return "\n".join(lines)
+
+
+def describe_training(
+    own: RetrievalArguments, data: RetrievalData, args: TrainingArguments, languages: Sequence[str]
+) -> dict[str, object]:
+    """Returns what makes a model what it is, how long it is trained apart, for `data_report.json`."""
+    names = ("init_from", "retrieval_loss", "rank_margin", "num_wrong", "hard_negatives")
+    made_of = {"languages": list(languages)} | {name: getattr(own, name) for name in names}
+    made_of |= {"regions": data.regions, "captions": data.captions}
+    return made_of | {"learning_rate": args.learning_rate, "seed": args.seed}
+
+
+def check_resumed(folder: Path, wanted: dict[str, object]) -> None:
+    """Raises ValueError if a folder has a model, or its checkpoints, that was trained otherwise."""
+    report = folder / "data_report.json"
+    found = json.loads(report.read_text("utf-8")).get("trained") if report.exists() else None
+    if found is not None and (others := list(differences(found, json.loads(json.dumps(wanted))))):
+        raise ValueError(
+            f"{folder} was trained otherwise: {', '.join(others)}. Give the same recipe to go on, or another "
+            "output_dir."
+        )
 
 
 def is_trained(folder: Path, max_steps: int) -> bool:

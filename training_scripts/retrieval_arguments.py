@@ -47,6 +47,8 @@ class RetrievalArguments:
         }.items():
             if getattr(self, name) not in known:
                 problems.append(f"{name} is {getattr(self, name)!r}; give {', '.join(known)}")
+        if self.scoring_batch_size < 1:
+            problems.append(f"scoring_batch_size is {self.scoring_batch_size}; give 1 or more")
         if problems:
             raise ValueError(f"The recipe cannot be used: {'; '.join(problems)}.")
 
@@ -89,6 +91,11 @@ class RetrievalData:
     test_folds: int = field(default=1, metadata={"help": "parts that are judged on their own; 5 of COCO's test"})
     on_bad_shard: Literal["raise", "skip"] = field(default="raise", metadata={"help": "a damaged shard of regions"})
     max_bad_fraction: float = field(default=0.1, metadata={"help": "stop if a greater share of a file's rows is bad"})
+
+    def __post_init__(self) -> None:
+        counts = ("validation_pictures", "test_pictures", "test_caption")
+        if below := [f"{name} is {getattr(self, name)}" for name in counts if getattr(self, name) < 0]:
+            raise ValueError(f"The recipe cannot be used: {'; '.join(below)}; give 0 (all) or more.")
 
     def part(self, name: str, *, needs_regions: bool = True) -> dict[str, Any] | None:
         """Returns regions and captions of "training", "validation" or "test" as a mapping, None if there are none.

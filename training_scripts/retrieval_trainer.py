@@ -70,7 +70,8 @@ class RetrievalTrainer(AtomicCheckpointTrainer):
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """Returns and logs what `judge` says of the model."""
         figures = self.judge(self.accelerator.unwrap_model(self.model))
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in figures.items() if "chance" not in name}
+        numbers = {name: value for name, value in figures.items() if isinstance(value, float) and "chance" not in name}
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in numbers.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics

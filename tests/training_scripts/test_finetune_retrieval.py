@@ -15,7 +15,7 @@ from transformers import AutoModel, BertConfig
 from wenlan.data import load_emoji7
 from wenlan.modeling_mlmm import MLMMForImageTextRetrieval
 from wenlan.processing import MLMMProcessor
-from wenlan.training_scripts.finetune_retrieval import main
+from wenlan.training_scripts.finetune_retrieval import describe, main
 from wenlan.training_scripts.retrieval_arguments import RetrievalArguments, RetrievalData
 from wenlan.training_scripts.retrieval_brivl import BriVLRetrieval
 
@@ -116,8 +116,36 @@ def test_run_that_stopped_while_scoring_goes_on_there(trained, recipe, tmp_path,
     kept = {path: path.stat().st_mtime_ns for path in shards[1:]}
     main([recipe, *SMOKE, *STEPS, "--resume", "--output_dir", str(folder)])
     assert f"{folder} is trained already." in capsys.readouterr().out
-    assert read_metrics(folder) == before
+    assert {**read_metrics(folder), "wall_seconds": 0} == {**before, "wall_seconds": 0}
     assert {path: path.stat().st_mtime_ns for path in shards[1:]} == kept
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--setting", "en"], "languages is .'en', 'zh'. there and .'en'. now"),
+        (["--learning_rate", "0.5"], "learning_rate is 0.0005 there and 0.5 now"),
+    ],
+)
+def test_model_that_was_trained_otherwise_does_not_pass_for_this_one(trained, recipe, options, message):
+    with pytest.raises(ValueError, match=f"was trained otherwise: {message}"):
+        main([recipe, *SMOKE, *STEPS, *options, "--resume", "--output_dir", str(trained)])
+
+
+def test_figures_say_what_they_are_of_and_how_sure_they_are(trained, paths):
+    figures = read_metrics(trained)
+    assert (figures["model"], figures["seed"], figures["comparable"]) == (paths["init_from"], 0, False)
+    assert figures["paper_reference"]["figures"]["all"]["MLMM"][0] == 92.0
+    assert figures["chance_of_other_languages"] == figures["recalls"]["zh"]["chance_mean_recall"]
+    low, high = figures["recalls"]["en"]["interval"]
+    assert low <= figures["recalls"]["en"]["mean_recall"] <= high
+    assert f"({low:.1f} to {high:.1f}, chance" in describe(figures)
+
+
+def test_model_that_is_not_there_is_named(paths, tmp_path):
+    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **paths | {"init_from": str(tmp_path / "gone")})
+    with pytest.raises(ValueError, match=r"init_from is '.*gone', where there is no model"):
+        main([recipe, *SMOKE, "--output_dir", str(tmp_path / "out")])
 
 
 def test_evaluation_alone_judges_the_model_as_it_is(trained, recipe, tmp_path):
@@ -170,6 +198,8 @@ def test_regions_of_nan_are_left_out_and_counted(paths, tmp_path, capsys):
         ({"hard_negatives": {"pool": 2, "keep": 3}}, "keeps 3 of a pool of 2"),
         ({"hard_negatives": {"pool": 2}}, "whole numbers for pool and keep"),
         ({"num_wrong": 0}, "num_wrong is 0"),
+        ({"scoring_batch_size": 0}, "scoring_batch_size is 0; give 1 or more"),
+        ({"test_pictures": -3, "test_caption": -1}, "test_pictures is -3; test_caption is -1; give 0"),
         ({"test_folds": 3}, "8 pictures cannot be cut into 3 equal folds"),
         ({"max_steps": -1}, "Give max_steps"),
         ({"evaluate_only": True, "test_captions": None, "test_regions": None}, "Give test_captions"),

@@ -93,7 +93,9 @@ def test_finished_settings_are_not_run_again_and_missing_ones_are(made, recipe, 
     for setting in ("en", "each"):
         path = made / setting / "metrics.json"
         assert path.stat().st_mtime_ns == times[path]
-    assert read_metrics(made)["results"] == before["results"]
+    found = read_metrics(made)["results"]["MSCOCO"]
+    for setting, figures in before["results"]["MSCOCO"].items():
+        assert {**found[setting], "wall_seconds": 0} == {**figures, "wall_seconds": 0}
 
 
 def test_finished_table_is_not_overwritten_without_being_told(made, recipe):
