@@ -18,11 +18,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 from transformers import EvalPrediction, TrainingArguments, set_seed
 
 from ..data import atomic_file, atomic_files
+from ..data.run_manifest import differences
 from ..evaluation.vqa_report import CommonAnswers, format_figures, put_beside, vqa_accuracies, vqa_figures
 from ..processing import MLMMProcessor
 from ..processing.processing_mlmm import OWN_FOLDER
@@ -30,6 +32,7 @@ from .build_mlmm import MLMMArguments, load_processor
 from .build_vqa import build_vqa_model, find_pool
 from .find_checkpoint import ResumeArguments, choose_checkpoint
 from .mlmm_corpora import read_info
+from .model_kind import model_kind
 from .non_finite_guard import NonFiniteArguments, NonFiniteGuard
 from .recipe import parse_recipe
 from .stop_on_signal import train_until_signal
@@ -99,6 +102,8 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
     vqa_args, question_args, resume_args, guard_args, args = parse_recipe(ARGUMENTS, argv)
     if not vqa_args.init_from:
         raise ValueError("Give init_from: the folder of an MLMM, pre-trained or for questions.")
+    if (kind := model_kind(vqa_args.init_from)) != "mlmm":
+        raise ValueError(f"{vqa_args.init_from} holds a model of type {kind!r}; give an MLMM.")
     args.remove_unused_columns = False  # what a row holds becomes tensors in the collator
     set_seed(args.seed)
     info = read_info([{"regions": paths} for paths in question_args.folders(predict_only=vqa_args.predict_only)])
@@ -112,8 +117,12 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
     pool = find_pool(vqa_args.init_from, question_args, train, predict_only=vqa_args.predict_only)
     targets = make_targets(train, pool, nfkc=question_args.nfkc_answers)
     output_dir = Path(args.output_dir)
+    control = output_dir / CONTROL if vqa_args.with_control and train else None
+    report = describe_run(vqa_args, args, train, test, pool)
+    if control is not None:
+        check_control(control, report)
     if args.process_index == 0:
-        report_data(train, test, pool, output_dir)
+        report_data(train, test, report, output_dir)
     model = build_vqa_model(vqa_args.init_from, pool, targets if vqa_args.prior_bias else ())
     collator = VQACollator(processor, num_answers=len(pool), question_only=vqa_args.question_only)
     judged = [file for file in test if file.is_annotated]
@@ -138,7 +147,8 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
                 print(f"Pictures whose regions could not be used while training: {dict(collator.bad_regions)}")
         save(trainer, processor, output_dir)
     if test:
-        facts = {"model": vqa_args.init_from, "seed": args.seed, "question_only": vqa_args.question_only}
+        facts = {"model": vqa_args.init_from, "package": f"wenlan {version('wenlan')}", "seed": args.seed}
+        facts["question_only"] = vqa_args.question_only
         trainer.compute_metrics = None  # questions without annotation are among these
         best = trainer.predict(Questions(test, test_regions)).predictions
         if trainer.is_world_process_zero():
@@ -146,7 +156,6 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
                 print(f"Pictures whose regions could not be used, also in the test: {dict(collator.bad_regions)}")
             answers = [pool[number] for number in best.tolist()]
             write_answers(test, answers, output_dir)
-            control = output_dir / CONTROL if vqa_args.with_control and train else None
             figures = compute_figures(test, answers, pool, train, control)
             write_figures(figures, facts | {"answers": len(pool)}, time.monotonic() - started, output_dir)
     if train and trainer.is_world_process_zero():
@@ -154,15 +163,36 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
     return trainer
 
 
+def describe_run(
+    vqa_args: VQAArguments,
+    args: TrainingArguments,
+    train: Sequence[QuestionFile],
+    test: Sequence[QuestionFile],
+    pool: Sequence[str],
+) -> dict[str, object]:
+    """Returns what is trained on and judged on, and how: a model and its control share it."""
+    own = {name: getattr(vqa_args, name) for name in ("init_from", "head_lr_factor", "prior_bias")}
+    names = ("learning_rate", "max_steps", "num_train_epochs", "per_device_train_batch_size", "seed")
+    trained = own | {name: getattr(args, name) for name in names}
+    files = {"training": [file.to_dict() for file in train], "test": [file.to_dict() for file in test]}
+    return json.loads(json.dumps(files | {"answers": len(pool), "trained": trained}))
+
+
+def check_control(folder: Path, report: Mapping[str, object]) -> None:
+    """Raises ValueError if the control that is there is not of this run, before its model is trained."""
+    found = json.loads((folder / "data_report.json").read_text("utf-8"))
+    if others := list(differences(found, report)):
+        raise ValueError(f"The control in {folder} is of another run: {', '.join(others)}. Remove it to train it anew.")
+
+
 def report_data(
-    train: Sequence[QuestionFile], test: Sequence[QuestionFile], pool: Sequence[str], output_dir: Path
+    train: Sequence[QuestionFile], test: Sequence[QuestionFile], report: Mapping[str, object], output_dir: Path
 ) -> None:
-    """Prints what there is to train on and to judge on, and writes it to `data_report.json`."""
+    """Prints what there is to train on and to judge on, and writes the report to `data_report.json`."""
     for title, files in (("Training", train), ("Test", test)):
         print("\n".join([f"{title}:", *(f"  {line}" for file in files for line in str(file).splitlines())]))
-    print(f"{len(pool)} answers")
-    report = {"training": [file.to_dict() for file in train], "test": [file.to_dict() for file in test]}
-    write_json(output_dir / "data_report.json", report | {"answers": len(pool)})
+    print(f"{report['answers']} answers")
+    write_json(output_dir / "data_report.json", report)
 
 
 def judge(rows: Sequence[Mapping[str, object]], pool: Sequence[str]) -> Callable[[EvalPrediction], dict[str, float]]:

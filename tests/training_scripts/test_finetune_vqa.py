@@ -7,7 +7,7 @@ import torch
 import yaml
 from mlmm_folder import write_model
 from safetensors.torch import load_file
-from transformers import pipeline
+from transformers import BertConfig, pipeline
 from typer.testing import CliRunner
 from vqa_sample import TEST, TRAIN, VAL, draw, write_questions, write_sample, write_things
 from wenlan.modeling_mlmm import MLMMForVisualQuestionAnswering
@@ -91,6 +91,7 @@ def test_figures_stand_beside_ceiling_majority_and_control(tuned):
     assert control["question_only"]
     assert english["question_only"] == control["languages"]["en"]["accuracy"]
     assert metrics["comparable"] is False
+    assert (metrics["seed"], metrics["package"].split()[0]) == (0, "wenlan")
 
 
 def test_official_accuracy_is_computed_while_training(tuned):
@@ -187,6 +188,20 @@ def test_command_passes_options_on_and_answers_mistakes_in_a_line(recipe, tmp_pa
     assert result.exit_code == 1
     assert "none.json" in result.output
     assert "Traceback" not in result.output
+
+
+def test_control_of_another_run_does_not_pass_for_that_of_this_one(recipe, tuned, tmp_path):
+    folder = shutil.copytree(tuned, tmp_path / "run")
+    options = ["--with_control", "true", "--resume", "--output_dir", str(folder)]
+    with pytest.raises(ValueError, match=r"control in .* is of another run: trained.max_steps is 12 there and 13 now"):
+        main([recipe, *SMOKE, "--max_steps", "13", *options])
+
+
+def test_model_that_is_no_mlmm_is_refused(recipe, tmp_path):
+    BertConfig().save_pretrained(tmp_path / "bert")
+    for path, message in {"bert": "holds a model of type 'bert'", "gone": "where there is no model"}.items():
+        with pytest.raises(ValueError, match=message):
+            main([recipe, *SMOKE, "--init_from", str(tmp_path / path), "--output_dir", str(tmp_path / "out")])
 
 
 def test_recipe_without_a_model_says_so(fields, tmp_path):
