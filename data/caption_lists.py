@@ -112,6 +112,11 @@ class ConceptualCaptions:
     image_column: str | None = None
     language: str = "en"
 
+    def __post_init__(self) -> None:
+        column = self.image_column
+        if column is not None and not (column.isascii() and column.isdecimal() and int(column) > 0):
+            raise ValueError(f"image_column is {column!r}; give the number of a column, from 1.")
+
     def __call__(self, report: BadRowReport) -> Iterator[Record]:
         """Yields the rows.
 
@@ -134,6 +139,8 @@ class ConceptualCaptions:
 def _check_file(file: Path, suffix: str) -> None:
     if not file.is_file():
         raise FileNotFoundError(f"There is no file {file}.")
+    if file.suffix.lower() in (".gz", ".zip"):
+        raise ValueError(f"{file} is packed; unpack it and give the {suffix} that comes out.")
     if file.suffix.lower() != suffix:
         raise ValueError(f"{file} is no {suffix}; give one, or name it so.")
 

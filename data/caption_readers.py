@@ -8,6 +8,7 @@ from typing import Literal
 
 from .caption_lists import CaptionFolder, CaptionLines, ConceptualCaptions
 from .caption_rows import CaptionRows
+from .caption_scripts import SCRIPTS
 from .coco_captions import CocoCaptions
 from .coco_cn import CocoCN
 from .multi30k import Multi30K
@@ -82,6 +83,8 @@ def read_captions(
     known = kind_options(kind)
     if unknown := [name for name in given if name not in known]:
         raise ValueError(f"{kind} has no option {unknown[0]}, only {', '.join(known) or 'none'}.")
+    if language is not None and language not in SCRIPTS:
+        raise ValueError(f"There is no language {language!r}, only {', '.join(SCRIPTS)}.")
     if kind == "conceptual":
         root = root or source.parent
         given["image_root"] = root

@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+PACKED = (b"\x1f\x8b", b"PK\x03\x04")  # gzip, zip
+
 
 def read_json(path: Path, *, object_hook: Callable[[dict], object] | None = None) -> object:
     """What a JSON file holds.
@@ -14,12 +16,16 @@ def read_json(path: Path, *, object_hook: Callable[[dict], object] | None = None
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is no JSON.
+        ValueError: it is packed, or no JSON.
     """
     try:
-        return json.loads(path.read_bytes(), object_hook=object_hook)
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise FileNotFoundError(f"There is no file {path}.") from error
+    if content.startswith(PACKED):
+        raise ValueError(f"{path} is packed; unpack it (gunzip, unzip) and give the file that comes out.")
+    try:
+        return json.loads(content, object_hook=object_hook)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON ({error}); fetch or write it again.") from error
 

@@ -138,10 +138,18 @@ def test_wrong_kinds_options_and_files_are_refused(tmp_path):
         read_captions("coco-cn", tmp_path, split_file=tmp_path)
     with pytest.raises(ValueError, match="lines has no option task, only none"):
         read_captions("lines", tmp_path, task=1)
+    with pytest.raises(ValueError, match="no language 'jp', only zh"):
+        read_captions("coco", tmp_path, language="jp")
+    for column in ("0", "path", "-1"):
+        with pytest.raises(ValueError, match=f"image_column is '{column}'; give the number of a column, from 1"):
+            read_captions("conceptual", tmp_path / "a.tsv", image_column=column)
     with pytest.raises(ValueError, match="on_bad_row is 'stop'"):
         read_captions("lines", tmp_path, on_bad_row="stop")
     with pytest.raises(FileNotFoundError, match="no file"):
         list(read_captions("lines", tmp_path / "none.jsonl"))
+    (tmp_path / "a.tsv.gz").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"is packed; unpack it and give the \.tsv"):
+        list(read_captions("conceptual", tmp_path / "a.tsv.gz"))
     (tmp_path / "rows.txt").write_text("{}", "utf-8")
     with pytest.raises(ValueError, match=r"is no \.jsonl"):
         list(read_captions("lines", tmp_path / "rows.txt"))
