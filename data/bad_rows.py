@@ -40,6 +40,7 @@ REMEDIES = {
     "in no split": "list the picture in the file of splits",
     "broken question": "write image_id and question_id as numbers, question as a string",
     "broken annotation": "write question_id and image_id as numbers, answers as a list of {answer}",
+    "question without words": "it stays, asked as '?': a test server wants an answer to every question",
     "duplicate question": "give every question an id of its own; the first was kept",
     "duplicate annotation": "annotate every question once; the first was kept",
     "question without annotation": "give the annotations of these questions, or none for a test",

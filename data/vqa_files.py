@@ -51,7 +51,8 @@ def read_vqa(
     """The questions of a file in VQA 2.0's form, with the answers to them.
 
     A question is left out and counted if it is there twice, is not annotated though `annotations` are given, has empty
-    answers, or its picture is missing. An annotation of no question is counted, too.
+    answers, or its picture is missing. An annotation of no question is counted, too. Without `annotations` a question
+    without words stays as "?" and is counted: the file of answers must hold an answer to each.
 
     Args:
         questions: e.g. v2_OpenEnded_mscoco_train2014_questions.json.
@@ -190,9 +191,19 @@ class _QuestionReader:
             "image_id": picture_id(number, self.collection) if self.collection else picture_id(image),
             "image": image if self.root is None else find_picture(image, self.root),
             "question_id": question_id,
-            "question": clean_caption(question),
+            "question": self._text(question, question_id),
         }
         return row | self._answers(number, question_id) | self.fixed
+
+    def _text(self, question: object, question_id: int) -> str:
+        """The question; "?" in its place where a test has none, since every question of a test is to be answered."""
+        try:
+            return clean_caption(question)
+        except BadRowError as error:
+            if self.annotations is not None:
+                raise
+            self.report.add_repair("question without words", f"question_id {question_id}", str(error))
+            return "?"
 
     def _answers(self, number: int, question_id: int) -> dict:
         names = ("multiple_choice_answer", "question_type", "answer_type")

@@ -55,6 +55,13 @@ def test_test_without_annotations_has_no_answers(tmp_path):
     assert (row["answers"], row["multiple_choice_answer"], row["answer_type"]) == (None, None, None)
 
 
+@pytest.mark.parametrize("text", ["", "image", None, "http://x.org/1.jpg"])
+def test_question_of_a_test_stays_whatever_it_says_and_is_counted(tmp_path, text):
+    data = read_vqa(*write(tmp_path, [question(1, question=text)], subtype="test2015"))
+    assert [(row["question_id"], row["question"]) for row in data.rows] == [(1, "?")]
+    assert data.report.repairs == {"question without words": 1}
+
+
 def test_pictures_of_test_dev_are_those_of_the_test(tmp_path):
     (row,) = read_vqa(*write(tmp_path, [question(1)], subtype="test-dev2015")).rows
     assert row["image"] == "test2015/COCO_test2015_000000000042.jpg"
