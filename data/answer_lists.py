@@ -89,6 +89,38 @@ def write_answers(answers: Sequence[str], path: str | Path) -> None:
         unfinished.write_text(json.dumps(list(answers), ensure_ascii=False, indent=0) + "\n", "utf-8")
 
 
+def reachable_scores(
+    rows: Iterable[Mapping],
+    answers: Sequence[str],
+    accuracy: Callable[[str, Sequence[str]], float],
+    *,
+    prepare: Callable[[str], str] = str,
+) -> list[list[float]]:
+    """For each question the accuracies, 0 to 1, of the answers of the list that may score; all others score nothing.
+
+    Args:
+        rows: of `read_vqa`, with answers.
+        answers: the list.
+        accuracy: of a prediction, given all answers to its question: `wenlan.evaluation.vqa_scores.vqa_accuracy`.
+        prepare: makes two answers equal that `accuracy` takes for the same.
+
+    Raises:
+        ValueError: a question has no answers.
+    """
+    listed: dict[str, set[str]] = {}
+    for answer in answers:
+        for form in (answer, prepare(answer)):
+            listed.setdefault(form, set()).add(answer)
+    scores = []
+    for row in rows:
+        if not row.get("answers"):
+            raise ValueError(f"Question {row['question_id']} has no answers; a ceiling needs annotations.")
+        forms = {form for given in row["answers"] for form in (given, prepare(given))}
+        reachable = sorted({answer for form in forms for answer in listed.get(form, ())})
+        scores.append([accuracy(answer, row["answers"]) for answer in reachable])
+    return scores
+
+
 def answer_ceiling(
     rows: Iterable[Mapping],
     answers: Sequence[str],
@@ -98,25 +130,13 @@ def answer_ceiling(
 ) -> float:
     """The mean accuracy, 0 to 1, of a model that always chooses the best answer of the list: what the list costs.
 
-    Args:
-        rows: of `read_vqa`, with answers.
-        answers: the list.
-        accuracy: of a prediction, given all answers to its question: `wenlan.evaluation.vqa_scores.vqa_accuracy`.
-        prepare: what made the list of the answers that were given.
-
     Raises:
-        ValueError: there is no row, or one has no answers.
+        ValueError: there is no row, or as `reachable_scores`, whose arguments these are.
     """
-    listed, best = set(answers), []
-    for row in rows:
-        if not row.get("answers"):
-            raise ValueError(f"Question {row['question_id']} has no answers; a ceiling needs annotations.")
-        # No other answer of the list has anything in common with what was given.
-        reachable = listed & {form for given in row["answers"] for form in (given, prepare(given))}
-        best.append(max((accuracy(answer, row["answers"]) for answer in reachable), default=0.0))
+    best = [max(scores, default=0.0) for scores in reachable_scores(rows, answers, accuracy, prepare=prepare)]
     if not best:
         raise ValueError("There are no questions; a ceiling is a mean over some.")
     return sum(best) / len(best)
 
 
-__all__ = ["answer_ceiling", "build_answers", "read_answers", "write_answers"]
+__all__ = ["answer_ceiling", "build_answers", "reachable_scores", "read_answers", "write_answers"]

@@ -1,7 +1,7 @@
 """Figures of visual question answering: the official accuracy by language and kind of question, and what it is worth.
 
-*ceiling*: the accuracy of always giving the best answer of the pool; *majority*: that of always giving the answer that
-the exact question had most often in training. Everything is in percent.
+*ceiling*: the accuracy of always giving the best answer of the pool; *chance*: that of giving any of them; *majority*:
+that of always giving the answer that the exact question had most often in training. Everything is in percent.
 """
 
 import unicodedata
@@ -11,13 +11,13 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from ..data.answer_lists import answer_ceiling
+from ..data.answer_lists import reachable_scores
 from .vqa_scores import prepare_answer, single_answer_accuracy, vqa_accuracy
 
 DRAWS = 1000  # of the bootstrap
 KINDS = {"answer_types": "answer_type", "question_types": "question_type"}  # table -> what it groups by
 
-COLUMNS = ("count", "accuracy", "accuracy_without_nfkc", "question_only", "majority", "ceiling")
+COLUMNS = ("count", "accuracy", "accuracy_without_nfkc", "question_only", "majority", "chance", "ceiling")
 
 
 class CommonAnswers:
@@ -96,7 +96,7 @@ def vqa_figures(
     common: CommonAnswers | None = None,
     seed: int = 0,
 ) -> dict[str, dict[str, object]]:
-    """Returns language -> figures: count, accuracy, its 95 % interval, ceiling, and majority.
+    """Returns language -> figures: count, accuracy, its 95 % interval, ceiling, chance, and majority.
 
     Each language also has `answer_types` and `question_types`, the same by kind. A language whose questions have a
     single answer has `accuracy_without_nfkc` too. Intervals are from a bootstrap over pictures, since the questions of
@@ -109,18 +109,11 @@ def vqa_figures(
         common: of the training questions; without it there is no majority.
         seed: of the bootstrap.
     """
-    pool = set(pool)
-    folded = pool | {unicodedata.normalize("NFKC", answer) for answer in pool}  # a single answer is compared so
+    pool = sorted(set(pool))
     columns = {"accuracy": [score_answer(p, row["answers"]) for row, p in zip(rows, predictions, strict=True)]}
-    columns["ceiling"] = [
-        answer_ceiling(
-            [row],
-            folded if len(row["answers"]) == 1 else pool,
-            score_answer,
-            prepare=partial(prepare_for, row["language"], nfkc=True),
-        )
-        for row in rows
-    ]
+    reachable = _reachable(rows, pool)
+    columns["ceiling"] = [max(scores, default=0.0) for scores in reachable]
+    columns["chance"] = [sum(scores) / len(pool) for scores in reachable]
     if common is not None:
         columns["majority"] = [score_answer(common(row), row["answers"]) for row in rows]
     single = np.array([len(row["answers"]) == 1 for row in rows])
@@ -147,6 +140,21 @@ def vqa_figures(
                 kind: summarise(spoken & (kinds == kind)) for kind in sorted(set(kinds[spoken].tolist())) if kind
             }
     return results
+
+
+def _reachable(rows: Sequence[Mapping[str, object]], pool: Sequence[str]) -> list[list[float]]:
+    """The accuracies of the answers of the pool that may score in each question."""
+    groups: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        # a single answer is compared in compatibility form in all languages, as others are in all but English
+        groups.setdefault("any" if len(row["answers"]) == 1 else row["language"], []).append(index)
+    scores: list[list[float]] = [[]] * len(rows)
+    for language, indices in groups.items():
+        prepare = partial(prepare_for, language, nfkc=True)
+        found = reachable_scores([rows[index] for index in indices], pool, score_answer, prepare=prepare)
+        for index, one in zip(indices, found, strict=True):
+            scores[index] = one
+    return scores
 
 
 def put_beside(figures: dict[str, dict], others: Mapping[str, dict], name: str) -> None:

@@ -129,6 +129,12 @@ def test_ceiling_is_that_of_all_answers_tried_one_by_one():
     assert 0 < sum(best) < len(best)
 
 
+def test_ceiling_counts_listed_answers_that_are_not_normalised():
+    questions = [row(1, "2", ["two"] * 6 + ["2"] * 2 + ["many"] * 2)]
+    assert vqa_accuracy("Two", questions[0]["answers"]) == 1
+    assert answer_ceiling(questions, ["Two"], vqa_accuracy, prepare=prepare_answer) == 1
+
+
 def test_ceiling_of_single_answers_is_the_share_in_the_list():
     def accuracy(prediction, answers):
         return single_answer_accuracy(prediction, answers[0])

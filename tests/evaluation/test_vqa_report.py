@@ -50,6 +50,18 @@ def test_ceiling_is_the_best_that_the_answers_allow():
     assert vqa_figures(ROWS, ["cat"] * 4, ["cat", "1つ"])["ja"]["ceiling"] == 100
 
 
+def test_accuracy_never_passes_its_ceiling_where_the_pool_is_not_normalised():
+    figures = vqa_figures(ROWS[:3], ["cat", "cat", "Two"], ["Two"])["en"]
+    assert figures["question_types"]["how many"]["accuracy"] == figures["question_types"]["how many"]["ceiling"] == 100
+
+
+def test_chance_is_the_accuracy_of_any_answer_of_the_pool():
+    figures = vqa_figures(ROWS, ["cat"] * 4, ["cat", "dog", "yes", "1つ"])
+    assert figures["en"]["chance"] == pytest.approx((25 + (30 + 100) / 4 + 0) / 3)
+    assert figures["ja"]["chance"] == 25
+    assert "chance" in format_figures(figures)
+
+
 def test_single_answers_are_scored_with_and_without_compatibility_forms():
     japanese = vqa_figures(ROWS, ["cat", "cat", "2", "1つ"], ["1つ"])["ja"]
     assert (japanese["accuracy"], japanese["accuracy_without_nfkc"]) == (100, 0)
