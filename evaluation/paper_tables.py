@@ -133,16 +133,18 @@ def paper_reference(table: int) -> dict[str, object]:
 def _recalls(
     results: Mapping[str, Mapping[str, Mapping]], setting: str, columns: Sequence[tuple[str, str]]
 ) -> list[TableRow]:
-    """The row of ours, and its two controls; none without a figure."""
+    """The row of ours, its interval, and its two controls; none without a figure."""
 
     def row(name: str, table: str, figure: str, kind: str) -> TableRow:
         values: list[Value] = []
         for test_set, language in columns:
-            values.append(results.get(test_set, {}).get(setting, {}).get(table, {}).get(language, {}).get(figure))
+            value = results.get(test_set, {}).get(setting, {}).get(table, {}).get(language, {}).get(figure)
+            values.append("{:.1f}–{:.1f}".format(*value) if isinstance(value, list) else value)
         return TableRow(GROUPS[setting], name, values, kind)
 
     rows = [
         row(OURS, "recalls", "mean_recall", "ours"),
+        row("95 %", "recalls", "interval", "control"),
         row("regions zeroed", "without_regions", "mean_recall", "control"),
         row("chance", "recalls", "chance_mean_recall", "control"),
     ]

@@ -63,6 +63,14 @@ def test_reference_names_its_source_and_columns():
     assert paper_reference(4)["figures"]["MLMM"] == [73.21, 35.40]
 
 
+def test_interval_of_a_recall_stands_below_it():
+    figures = recalls({"en": 90.0})
+    figures["recalls"]["en"]["interval"] = [87.04, 92.5]
+    _, ours = retrieval_table({"Ours": {"en": figures}}).parts
+    assert names(ours)[:2] == [("En", "wenlan", "ours"), ("En", "95 %", "control")]
+    assert values(ours, "95 %", "En") == ["87.0–92.5"]
+
+
 def test_other_test_set_has_columns_of_its_own_with_controls_below_each_row():
     results = {"Ours": {"en": recalls({"en": 90.0, "ko": 80.0}, blind={"en": 5.5}), "all": recalls({"ko": 85.0})}}
     paper, ours = retrieval_table(results).parts
