@@ -120,7 +120,10 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
     control = output_dir / CONTROL if vqa_args.with_control and train else None
     report = describe_run(vqa_args, args, train, test, pool)
     if control is not None:
-        check_control(control, report)
+        check_run(control, report, "The control in {} is of another run: {}. Remove it to train it anew.")
+    if train and resume_args.resume and (output_dir / "data_report.json").is_file():
+        began = {name: report[name] for name in ("training", "answers", "trained")}
+        check_run(output_dir, began, "{} was trained otherwise: {}. Give the same recipe, or another output_dir.")
     if args.process_index == 0:
         report_data(train, test, report, output_dir)
     model = build_vqa_model(vqa_args.init_from, pool, targets if vqa_args.prior_bias else ())
@@ -172,17 +175,17 @@ def describe_run(
 ) -> dict[str, object]:
     """Returns what is trained on and judged on, and how: a model and its control share it."""
     own = {name: getattr(vqa_args, name) for name in ("init_from", "head_lr_factor", "prior_bias")}
-    names = ("learning_rate", "max_steps", "num_train_epochs", "per_device_train_batch_size", "seed")
-    trained = own | {name: getattr(args, name) for name in names}
+    trained = own | {name: getattr(args, name) for name in ("learning_rate", "per_device_train_batch_size", "seed")}
+    length = {name: getattr(args, name) for name in ("max_steps", "num_train_epochs")}
     files = {"training": [file.to_dict() for file in train], "test": [file.to_dict() for file in test]}
-    return json.loads(json.dumps(files | {"answers": len(pool), "trained": trained}))
+    return json.loads(json.dumps(files | {"answers": len(pool), "trained": trained, "length": length}))
 
 
-def check_control(folder: Path, report: Mapping[str, object]) -> None:
-    """Raises ValueError if the control that is there is not of this run, before its model is trained."""
+def check_run(folder: Path, wanted: Mapping[str, object], message: str) -> None:
+    """Raises ValueError, with a message about folder and differences, if a folder's run was of another kind."""
     found = json.loads((folder / "data_report.json").read_text("utf-8"))
-    if others := list(differences(found, report)):
-        raise ValueError(f"The control in {folder} is of another run: {', '.join(others)}. Remove it to train it anew.")
+    if others := list(differences({name: found.get(name) for name in wanted}, dict(wanted))):
+        raise ValueError(message.format(folder, ", ".join(others)))
 
 
 def report_data(
@@ -223,7 +226,7 @@ def write_answers(files: Sequence[QuestionFile], answers: Sequence[str], output_
     rest = iter(answers)
     for file in files:
         results = [{"question_id": int(row["question_id"]), "answer": next(rest)} for row in file.rows]
-        path = output_dir / f"{Path(file.path).stem.removesuffix('questions')}results.json"
+        path = output_dir / f"{Path(file.path).stem.removesuffix('questions').removesuffix('_')}_results.json"
         write_json(path, results, indent=None)
         print(f"Answers to {len(results)} questions: {path}")
 

@@ -168,6 +168,13 @@ def test_pictures_of_the_test_are_taken_out_of_training_and_counted(recipe, fiel
     assert training["left_out"] == {"picture of the test": 6}
 
 
+def test_answers_to_a_file_of_another_name_stand_under_that_name(recipe, fields, tuned, tmp_path):
+    file = shutil.copy(fields["test_questions"][1], tmp_path / "mine.json")
+    options = ["--predict_only", "true", "--init_from", str(tuned), "--test_questions", file]
+    folder = main([recipe, *SMOKE, *options, "--output_dir", str(tmp_path / "out")])
+    assert len(read_json(folder / "mine_results.json")) == 6
+
+
 def test_two_languages_share_a_model_and_are_judged_apart(recipe, fields, tmp_path):
     english = Path(fields["test_questions"][0])
     japanese = shutil.copy(english, tmp_path / english.name.replace("mscoco", "mscoco_ja"))
@@ -193,8 +200,14 @@ def test_command_passes_options_on_and_answers_mistakes_in_a_line(recipe, tmp_pa
 def test_control_of_another_run_does_not_pass_for_that_of_this_one(recipe, tuned, tmp_path):
     folder = shutil.copytree(tuned, tmp_path / "run")
     options = ["--with_control", "true", "--resume", "--output_dir", str(folder)]
-    with pytest.raises(ValueError, match=r"control in .* is of another run: trained.max_steps is 12 there and 13 now"):
+    with pytest.raises(ValueError, match=r"control in .* is of another run: length.max_steps is 12 there and 13 now"):
         main([recipe, *SMOKE, "--max_steps", "13", *options])
+
+
+def test_run_does_not_go_on_in_the_folder_of_one_that_was_trained_otherwise(recipe, tuned):
+    options = ["--learning_rate", "0.5", "--resume", "--output_dir", str(tuned)]
+    with pytest.raises(ValueError, match=r"was trained otherwise: trained.learning_rate is 0.001 there and 0.5 now"):
+        main([recipe, *SMOKE, "--max_steps", "12", *options])
 
 
 def test_model_that_is_no_mlmm_is_refused(recipe, tmp_path):
