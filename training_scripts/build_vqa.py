@@ -2,12 +2,16 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import AutoConfig
 
 from ..modeling_mlmm import MLMMConfig, MLMMForVisualQuestionAnswering
 from .vqa_questions import QuestionArguments, QuestionFile, choose_answers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def has_answers(config: MLMMConfig) -> bool:
@@ -56,7 +60,10 @@ def find_pool(
 
 
 def build_vqa_model(
-    folder: str, pool: Sequence[str], targets: Sequence[Mapping[int, float]] = ()
+    folder: str,
+    pool: Sequence[str],
+    targets: Sequence[Mapping[int, float]] = (),
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
 ) -> MLMMForVisualQuestionAnswering:
     """Returns the MLMM with a head for these answers.
 
@@ -65,14 +72,26 @@ def build_vqa_model(
         pool: the answers.
         targets: answer number -> score of the training questions. With them a new head starts from the frequencies of
             answers, so that a short run need not learn them.
+        tokenizer: with it the answers of a new head start from what the MLMM knows of their words.
     """
     names = {"id2label": dict(enumerate(pool)), "label2id": {answer: number for number, answer in enumerate(pool)}}
     is_new = not has_answers(AutoConfig.from_pretrained(folder))
     model = MLMMForVisualQuestionAnswering.from_pretrained(folder, dtype=torch.float32, **names)
-    if targets and is_new:
-        with torch.no_grad():
-            model.vqa_head.classifier.bias.copy_(log_odds(targets, len(pool)))
+    classifier = model.vqa_head.classifier
+    with torch.no_grad():
+        if targets and is_new:
+            classifier.bias.copy_(log_odds(targets, len(pool)))
+        if tokenizer is not None and is_new:
+            words = embed_answers(model.get_input_embeddings().weight, pool, tokenizer)
+            classifier.weight[:, : words.shape[1]] = words * classifier.weight.std()
     return model
+
+
+def embed_answers(embeddings: torch.Tensor, pool: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> torch.Tensor:
+    """Returns (a, h) mean embeddings of the pieces of each answer, less their mean, with a standard deviation of 1."""
+    pieces = tokenizer(list(pool), add_special_tokens=False)["input_ids"]
+    means = torch.stack([embeddings[ids or [tokenizer.unk_token_id]].mean(dim=0) for ids in pieces])
+    return (means - means.mean(dim=0)) / means.std(dim=0).square().mean().sqrt()
 
 
 def log_odds(targets: Sequence[Mapping[int, float]], num_answers: int) -> torch.Tensor:
@@ -84,4 +103,4 @@ def log_odds(targets: Sequence[Mapping[int, float]], num_answers: int) -> torch.
     return (sums / len(targets)).clamp(1e-4, 0.99).logit()
 
 
-__all__ = ["build_vqa_model", "find_pool", "has_answers", "log_odds"]
+__all__ = ["build_vqa_model", "embed_answers", "find_pool", "has_answers", "log_odds"]

@@ -64,6 +64,9 @@ class VQAArguments:
     prior_bias: bool = field(
         default=False, metadata={"help": "a new head starts from the frequencies of answers, for short runs"}
     )
+    answer_embeddings: bool = field(
+        default=False, metadata={"help": "the answers of a new head start from the embeddings of their words, likewise"}
+    )
     question_only: bool = field(
         default=False, metadata={"help": "a control: regions of zeros in training and test, so nothing is looked at"}
     )
@@ -126,7 +129,12 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
         check_run(output_dir, began, "{} was trained otherwise: {}. Give the same recipe, or another output_dir.")
     if args.process_index == 0:
         report_data(train, test, report, output_dir)
-    model = build_vqa_model(vqa_args.init_from, pool, targets if vqa_args.prior_bias else ())
+    model = build_vqa_model(
+        vqa_args.init_from,
+        pool,
+        targets if vqa_args.prior_bias else (),
+        processor.tokenizer if vqa_args.answer_embeddings else None,
+    )
     collator = VQACollator(processor, num_answers=len(pool), question_only=vqa_args.question_only)
     judged = [file for file in test if file.is_annotated]
     trainer = VQATrainer(
@@ -174,7 +182,7 @@ def describe_run(
     pool: Sequence[str],
 ) -> dict[str, object]:
     """Returns what is trained on and judged on, and how: a model and its control share it."""
-    own = {name: getattr(vqa_args, name) for name in ("init_from", "head_lr_factor", "prior_bias")}
+    own = {name: getattr(vqa_args, name) for name in ("init_from", "head_lr_factor", "prior_bias", "answer_embeddings")}
     trained = own | {name: getattr(args, name) for name in ("learning_rate", "per_device_train_batch_size", "seed")}
     length = {name: getattr(args, name) for name in ("max_steps", "num_train_epochs")}
     files = {"training": [file.to_dict() for file in train], "test": [file.to_dict() for file in test]}

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from mlmm_folder import ANSWERS, write_model
+from transformers import AutoTokenizer
 from wenlan.modeling_mlmm import MLMMForPreTraining, MLMMForVisualQuestionAnswering
 from wenlan.training_scripts.build_vqa import build_vqa_model, log_odds
 
@@ -24,3 +25,30 @@ def test_head_that_was_trained_keeps_its_bias(tmp_path):
     trained = MLMMForVisualQuestionAnswering.from_pretrained(folder)
     assert torch.equal(model.vqa_head.classifier.bias, trained.vqa_head.classifier.bias)
     assert model.vqa_head.classifier.bias.detach().numpy() != pytest.approx(log_odds(TARGETS, len(ANSWERS)).numpy())
+
+
+def test_answers_of_a_new_head_start_from_the_embeddings_of_their_words(tmp_path):
+    folder, pool = write_model(tmp_path / "mlmm", MLMMForPreTraining), ["two cats", "cats", "\u200b", "red"]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = build_vqa_model(str(folder), pool, tokenizer=tokenizer)
+    plain = build_vqa_model(str(folder), pool)
+    embeddings, weight = model.get_input_embeddings().weight, model.vqa_head.classifier.weight
+    words = torch.stack(
+        [
+            embeddings[tokenizer(answer, add_special_tokens=False)["input_ids"] or [tokenizer.unk_token_id]].mean(dim=0)
+            for answer in pool
+        ]
+    )
+    width = words.shape[1]
+    expected, found = words - words.mean(dim=0), weight[:, :width]
+    torch.testing.assert_close(found / found.norm(), expected / expected.norm())
+    assert found.std(dim=0).square().mean().sqrt().item() == pytest.approx(weight[:, width:].std().item(), rel=0.2)
+    assert weight.shape == plain.vqa_head.classifier.weight.shape
+    assert torch.equal(model.vqa_head.classifier.bias, plain.vqa_head.classifier.bias)
+
+
+def test_answers_that_were_trained_keep_their_weights(tmp_path):
+    folder = write_model(tmp_path / "vqa")
+    model = build_vqa_model(str(folder), ANSWERS, tokenizer=AutoTokenizer.from_pretrained(folder))
+    trained = MLMMForVisualQuestionAnswering.from_pretrained(folder)
+    assert torch.equal(model.vqa_head.classifier.weight, trained.vqa_head.classifier.weight)
