@@ -8,7 +8,7 @@ import re
 from pathlib import PurePosixPath
 
 NUMBERED = ("coco", "flickr30k", "visual_genome")  # a picture's file is named by its number there
-_COCO_FILE = re.compile(r"COCO_[A-Za-z0-9-]+_0*(\d+)")
+_COCO_FILE = re.compile(r"COCO_[A-Za-z0-9-]+_(\d+)|(\d{12})")  # of 2014, of 2017
 
 
 def picture_id(name: str | int, collection: str = "") -> str:
@@ -16,9 +16,9 @@ def picture_id(name: str | int, collection: str = "") -> str:
 
     Args:
         name: a number, or a file's name with or without folders, suffix and "#n", the number of a caption.
-        collection: is "coco" for names that begin with COCO_, whatever is given.
+        collection: is "coco" for names as COCO gives them, COCO_ and a number or twelve digits, whatever is given.
 
-    >>> picture_id("train2014/COCO_train2014_000000000042.jpg"), picture_id("000000000042.jpg", "coco")
+    >>> picture_id("train2014/COCO_train2014_000000000042.jpg"), picture_id("train2017/000000000042.jpg")
     ('coco:42', 'coco:42')
     >>> picture_id(42, "coco")
     'coco:42'
@@ -29,7 +29,7 @@ def picture_id(name: str | int, collection: str = "") -> str:
         return f"{collection}:{name}" if collection else str(name)
     path = PurePosixPath(name.partition("#")[0])
     if coco := _COCO_FILE.fullmatch(path.stem):
-        return f"coco:{int(coco[1])}"
+        return f"coco:{int(coco[1] or coco[2])}"
     if collection in NUMBERED:
         return f"{collection}:{int(path.stem) if path.stem.isascii() and path.stem.isdecimal() else path.stem}"
     return f"{collection}:{path}" if collection else str(path)

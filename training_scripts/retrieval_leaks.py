@@ -1,6 +1,5 @@
 """Which pictures to train on are judged on, too, though they may lie in another folder and have another size there."""
 
-import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -11,7 +10,6 @@ from PIL.Image import Resampling
 from ..data.picture_ids import picture_id
 from ..processing import decode_image
 
-COCO_NAME = re.compile(r"COCO_.*|\d{12}")
 # Mean difference of two thumbnails, of 255. Scaled to a third and compressed again, 400 emoji and 400 scenes stay below
 # 9 from themselves; of two different ones, fewer than 1 in 100 pairs are below 10.
 LOOKS_ALIKE = 10.0
@@ -51,7 +49,7 @@ def bare_id(path: str) -> str:
 
 def is_of_coco(path: str) -> bool:
     """Whether a picture has the name that COCO gave it."""
-    return COCO_NAME.fullmatch(Path(path).stem) is not None
+    return picture_id(Path(path).name).startswith("coco:")
 
 
 def thumbnail(path: str) -> np.ndarray:

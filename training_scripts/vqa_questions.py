@@ -174,9 +174,9 @@ def load_training(
     files, regions = load_files(
         args, args.questions, args.annotations, args.languages, args.regions, "train", tokenizer, max_text_length
     )
-    judged = {row["image"] for file in test for row in file.rows}
+    judged = {row["image_id"] for file in test for row in file.rows}
     for file in files:
-        file.leave_out("picture of the test", np.array([row["image"] in judged for row in file.rows], bool))
+        file.leave_out("picture of the test", np.array([row["image_id"] in judged for row in file.rows], bool))
         read = len(file.rows)
         file.leave_out("without annotation", np.array([not row["answers"] for row in file.rows], bool))
         file.leave_out("picture without regions", file.places < 0)

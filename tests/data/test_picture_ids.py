@@ -17,8 +17,9 @@ def test_all_names_of_a_picture_of_coco_are_one_id(name):
     assert picture_id(name, "coco") == "coco:42"
 
 
-def test_name_that_says_coco_is_of_coco_in_every_collection():
-    assert picture_id("COCO_train2014_000000000042.jpg#1", "flickr30k") == "coco:42"
+@pytest.mark.parametrize("name", ["COCO_train2014_000000000042.jpg#1", "train2017/000000000042.jpg"])
+def test_name_as_coco_gives_it_is_of_coco_in_every_collection(name):
+    assert picture_id(name, "flickr30k") == picture_id(name) == "coco:42"
 
 
 def test_equal_numbers_of_two_collections_are_two_pictures():

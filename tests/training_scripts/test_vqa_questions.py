@@ -53,6 +53,16 @@ def test_question_finds_the_regions_of_its_picture(tmp_path):
     assert "class_probs" not in questions[3]["regions"]
 
 
+def test_picture_of_the_test_is_found_under_another_of_its_names(tmp_path):
+    args = write_data(tmp_path)
+    write_regions(tmp_path / "regions2017", {f"{number:012d}.jpg": [number] for number in range(3)})
+    names = {"image_pattern": "{id:012d}.jpg", "test_regions": [str(tmp_path / "regions2017")]}
+    test, _ = load_test(write_data(tmp_path / "later", range(3), **names), TOKENIZER, 60)
+    files, _ = load_training(args, TOKENIZER, 60, test)
+    assert files[0].left_out == {"picture of the test": 3}
+    assert len(files[0].rows) == 7
+
+
 def test_annotations_are_found_by_their_official_name_or_given(tmp_path):
     args = write_data(tmp_path)
     other = (tmp_path / f"v2_mscoco_{TRAIN}_annotations.json").rename(tmp_path / "other.json")
