@@ -169,7 +169,7 @@ def test_pictures_of_the_test_are_taken_out_of_training_and_counted(recipe, fiel
 
 
 def test_answers_to_a_file_of_another_name_stand_under_that_name(recipe, fields, tuned, tmp_path):
-    file = shutil.copy(fields["test_questions"][1], tmp_path / "mine.json")
+    file = str(shutil.copy(fields["test_questions"][1], tmp_path / "mine.json"))
     options = ["--predict_only", "true", "--init_from", str(tuned), "--test_questions", file]
     folder = main([recipe, *SMOKE, *options, "--output_dir", str(tmp_path / "out")])
     assert len(read_json(folder / "mine_results.json")) == 6
