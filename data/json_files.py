@@ -30,6 +30,13 @@ def read_json(path: Path, *, object_hook: Callable[[dict], object] | None = None
         raise ValueError(f"{path} is no JSON ({error}); fetch or write it again.") from error
 
 
+def holds_list(path: Path) -> bool:
+    """Whether a file begins as a JSON list, and not as an object or something else; only its beginning is read."""
+    with path.open("rb") as file:
+        head = file.read(200)
+    return head.decode(json.detect_encoding(head), "ignore").lstrip("\ufeff \t\r\n").startswith("[")
+
+
 def read_lists(path: Path, *names: str, object_hook: Callable[[dict], object] | None = None) -> dict:
     """A JSON object that holds at least these lists; `object_hook` as for `read_json`.
 
@@ -49,4 +56,4 @@ def check_lists(path: Path, content: object, *names: str) -> None:
             raise ValueError(f"{path} has no list {name!r}, only {found}; is it another file?")
 
 
-__all__ = ["check_lists", "read_json", "read_lists"]
+__all__ = ["check_lists", "holds_list", "read_json", "read_lists"]

@@ -11,6 +11,7 @@ from transformers import AutoModel, AutoProcessor, TrainingArguments
 
 from ..data import TrainingPairs, read_pairs
 from ..evaluation import retrieval_recalls
+from ..evaluation.recall_interval import mean_recall_interval
 from ..evaluation.retrieval_tests import RetrievalTest, choose_captions, mean_recalls
 from ..modeling_brivl import BriVLModel, MomentumQueueCallback
 from ..processing import ContrastiveCollator, decode_image, embed_images, embed_texts
@@ -76,15 +77,16 @@ class BriVLRetrieval:
 
     def judge(
         self, model: nn.Module, part: str, language: str, *, folder: Path | None = None, blind: bool = False
-    ) -> dict[str, float]:
+    ) -> dict[str, float | list[float]]:
         """Returns the recalls on "validation" or "test" in a language."""
         test, size = self.tests[part][language], self.args.scoring_batch_size
-        figures = []
+        figures, scored = [], []
         for fold in test.folds(self.data.test_folds if part == "test" else 1):
             images = embed_images(model, self.processor, fold.pictures, batch_size=size)
             texts = embed_texts(model, self.processor, fold.texts, batch_size=size)
-            figures.append(retrieval_recalls((texts @ images.T).numpy(), fold.owners))
-        return mean_recalls(figures)
+            scored.append(((texts @ images.T).numpy(), fold.owners))
+            figures.append(retrieval_recalls(*scored[-1]))
+        return mean_recalls(figures) | {"interval": mean_recall_interval(scored)}
 
     def _read(self, name: str, part: Mapping[str, object]) -> dict:
         """Language -> rows with `image` (a path), `text` (a list) and `picture`, its number in all languages."""

@@ -93,7 +93,7 @@ class MLMMRetrieval:
 
     def judge(
         self, model: nn.Module, part: str, language: str, *, folder: Path | None = None, blind: bool = False
-    ) -> dict[str, float]:
+    ) -> dict[str, float | list[float]]:
         """Returns the recalls on "validation" or "test" in a language; scores are kept below the folder."""
         return evaluate_mlmm_retrieval(
             model,

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..data.json_files import holds_list
 from ..evaluation.paper_tables import vqa_table
 from .finetune_vqa import ARGUMENTS
 from .finetune_vqa import main as finetune
@@ -85,8 +86,7 @@ def check_questions(recipe: str, questions: QuestionArguments) -> None:
 
 def has_answers(path: str) -> bool:
     """Whether a file of questions has its annotations beside it, or is a list with answers in it (VQA VG Japanese)."""
-    with Path(path).open(encoding="utf-8-sig") as file:
-        return find_annotations(path) is not None or file.read(200).lstrip().startswith("[")
+    return find_annotations(path) is not None or holds_list(Path(path))
 
 
 __all__ = ["main"]

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from ..data import TooManyBadRowsError, read_regions
 from ..data.answer_lists import build_answers, read_answers
 from ..data.bad_rows import BadRowReport
+from ..data.json_files import holds_list
 from ..data.region_finder import RegionFinder
 from ..data.vqa_files import VQAData, read_vqa
 from ..data.vqa_vg_japanese import read_vqa_vg_japanese
@@ -273,9 +274,7 @@ def read_questions(
     Raises:
         ValueError: the file is VQA VG Japanese, and said to be in another language; and as the readers.
     """
-    with Path(path).open(encoding="utf-8-sig") as file:
-        is_list = file.read(200).lstrip().startswith("[")
-    if not is_list:
+    if not holds_list(Path(path)):
         return read_vqa(
             path,
             annotations,
@@ -329,13 +328,22 @@ def choose_answers(args: QuestionArguments, files: Sequence[QuestionFile]) -> li
 
 
 def make_targets(files: Sequence[QuestionFile], pool: Sequence[str], *, nfkc: bool) -> list[dict[int, float]]:
-    """Returns answer number -> score of every question; counts those of which no answer is in the pool."""
+    """Returns answer number -> score of every question; counts those of which no answer is in the pool.
+
+    Raises:
+        ValueError: it is none of a file of questions.
+    """
     ids, targets = {answer: number for number, answer in enumerate(pool)}, []
     for file in files:
         prepared = ([prepare_for(file.language, answer, nfkc=nfkc) for answer in row["answers"]] for row in file.rows)
         made = [soft_targets(answers, ids) for answers in prepared]
         if outside := sum(not any(target.values()) for target in made):
             file.notes["no answer in the pool"] = outside
+            if outside == len(made):
+                raise ValueError(
+                    f"None of the {len(pool)} answers is an answer to a question of {file.path}: give a list "
+                    "of answers in its language, made from it or from data like it."
+                )
         targets += made
     return targets
 

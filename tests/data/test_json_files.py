@@ -3,7 +3,7 @@ import io
 import zipfile
 
 import pytest
-from wenlan.data.json_files import read_json
+from wenlan.data.json_files import holds_list, read_json
 
 
 def test_file_with_a_byte_order_mark_is_read(tmp_path):
@@ -31,3 +31,10 @@ def test_broken_and_missing_files_are_named(tmp_path):
         read_json(tmp_path / "a.json")
     with pytest.raises(FileNotFoundError, match=r"no file .*b\.json"):
         read_json(tmp_path / "b.json")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize(("content", "expected"), [("\n [1]", True), (' {"a": [1]}', False), ("", False)])
+def test_list_is_told_from_an_object_by_its_beginning(tmp_path, encoding, content, expected):
+    (tmp_path / "a.json").write_text(content, encoding)
+    assert holds_list(tmp_path / "a.json") is expected

@@ -280,6 +280,8 @@ def test_two_towers_are_tuned_and_judged_by_the_same_command(brivl_paths, tmp_pa
     assert figures["left_out_of_training"] == 2
     assert figures["pictures"] == {"zh": 6}
     assert figures["captions"] == {"zh": 6}
+    low, high = figures["recalls"]["zh"]["interval"]
+    assert low <= figures["recalls"]["zh"]["mean_recall"] <= high
     before, after = (AutoModel.from_pretrained(path).state_dict() for path in (brivl_paths["init_from"], folder))
     assert before.keys() == after.keys()
     assert any(not torch.equal(before[name], after[name]) for name in before)

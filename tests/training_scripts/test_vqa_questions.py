@@ -1,5 +1,7 @@
+import gzip
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from mlmm_corpus_files import write_regions
@@ -203,3 +205,17 @@ def test_what_is_missing_is_said_at_once(tmp_path, changes, predict_only, messag
 def test_predicting_needs_no_regions_of_training(tmp_path):
     args = replace(write_data(tmp_path), regions=[])
     assert args.folders(predict_only=True) == [args.test_regions]
+
+
+def test_list_without_any_answer_of_training_is_refused(tmp_path):
+    files, _ = train_on(write_data(tmp_path))
+    with pytest.raises(ValueError, match=r"None of the 2 answers is an answer to a question of .*questions\.json"):
+        make_targets(files, ["oui", "non"], nfkc=False)
+
+
+def test_packed_questions_are_refused_by_name(tmp_path):
+    args = write_data(tmp_path)
+    packed = tmp_path / "v2_questions.json.gz"
+    packed.write_bytes(gzip.compress(Path(args.questions[0]).read_bytes()))
+    with pytest.raises(ValueError, match=r"v2_questions\.json\.gz is packed; unpack it"):
+        train_on(replace(args, questions=[str(packed)]))
