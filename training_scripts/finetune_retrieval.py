@@ -97,8 +97,6 @@ def check(job: Job, own: RetrievalArguments, args: TrainingArguments) -> None:
         if not tested:
             raise ValueError("Give test_captions, and test_regions for an MLMM, to judge on.")
         return
-    if args.max_steps < 1:
-        raise ValueError("Give max_steps: how long to train is counted in steps, not in epochs.")
     if not job.languages:
         raise ValueError("Give captions, and regions for an MLMM, to train on; or --evaluate_only true.")
     groups = own.groups(job.languages)
@@ -196,11 +194,12 @@ def describe(figures: dict) -> str:
 def describe_training(
     own: RetrievalArguments, data: RetrievalData, args: TrainingArguments, languages: Sequence[str]
 ) -> dict[str, object]:
-    """Returns what makes a model what it is, how long it is trained apart, for `data_report.json`."""
+    """Returns what makes a model what it is, the number of steps apart, for `data_report.json`."""
     names = ("init_from", "retrieval_loss", "rank_margin", "num_wrong", "hard_negatives")
     made_of = {"languages": list(languages)} | {name: getattr(own, name) for name in names}
     made_of |= {"regions": data.regions, "captions": data.captions}
-    return made_of | {"learning_rate": args.learning_rate, "seed": args.seed}
+    epochs = args.num_train_epochs if args.max_steps < 1 else None
+    return made_of | {"learning_rate": args.learning_rate, "seed": args.seed, "epochs": epochs}
 
 
 def check_resumed(folder: Path, wanted: dict[str, object]) -> None:
@@ -215,11 +214,12 @@ def check_resumed(folder: Path, wanted: dict[str, object]) -> None:
 
 
 def is_trained(folder: Path, max_steps: int) -> bool:
-    """Whether a folder holds a model that was trained for so many steps."""
+    """Whether a folder holds a model that was trained for so many steps; with -1, for its epochs."""
     state = folder / "trainer_state.json"
     if not (folder / "config.json").exists() or not state.exists():
         return False
-    return json.loads(state.read_text("utf-8"))["global_step"] >= max_steps
+    found = json.loads(state.read_text("utf-8"))
+    return found["global_step"] >= (max_steps if max_steps > 0 else found["max_steps"])
 
 
 def copy_arguments(args: TrainingArguments, folder: Path) -> TrainingArguments:

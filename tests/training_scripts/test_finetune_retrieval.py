@@ -20,6 +20,7 @@ from wenlan.training_scripts.retrieval_arguments import RetrievalArguments, Retr
 from wenlan.training_scripts.retrieval_brivl import BriVLRetrieval
 
 STEPS = ["--max_steps", "4", "--eval_steps", "2", "--save_steps", "2", "--logging_steps", "2"]
+STEPS += ["--eval_strategy", "steps", "--load_best_model_at_end", "true", "--metric_for_best_model", "mean_recall"]
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +106,16 @@ def test_resumed_run_with_hard_negatives_gives_the_same_bits(paths, tmp_path):
     main([*options, "--resume"])
     resumed = load_file(folder / "model.safetensors")
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+def test_epochs_count_the_captions_of_the_setting(recipe, tmp_path, capsys):
+    options = [recipe, *SMOKE, "--num_train_epochs", "0.25", "--output_dir", str(tmp_path / "out"), "--setting"]
+    folder = main([*options, "all"])
+    assert json.loads((folder / "trainer_state.json").read_text("utf-8"))["global_step"] == 6  # of 24 for 96 captions
+    main([*options, "all", "--resume"])
+    assert "is trained already" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"was trained otherwise: epochs is 0\.25 there and 0\.5 now"):
+        main([*options, "all", "--resume", "--num_train_epochs", "0.5"])
 
 
 def test_run_that_stopped_while_scoring_goes_on_there(trained, recipe, tmp_path, capsys):
@@ -197,16 +208,16 @@ def test_regions_of_nan_are_left_out_and_counted(paths, tmp_path, capsys):
         ({"regions": None, "captions": None}, "Give captions, and regions"),
         ({"hard_negatives": {"pool": 2, "keep": 3}}, "keeps 3 of a pool of 2"),
         ({"hard_negatives": {"pool": 2}}, "whole numbers for pool and keep"),
-        ({"num_wrong": 0}, "num_wrong is 0"),
+        ({"num_wrong": 0, "hard_negatives": {}}, "num_wrong is 0"),
         ({"scoring_batch_size": 0}, "scoring_batch_size is 0; give 1 or more"),
         ({"test_pictures": -3, "test_caption": -1}, "test_pictures is -3; test_caption is -1; give 0"),
         ({"test_folds": 3}, "8 pictures cannot be cut into 3 equal folds"),
-        ({"max_steps": -1}, "Give max_steps"),
         ({"evaluate_only": True, "test_captions": None, "test_regions": None}, "Give test_captions"),
     ],
 )
 def test_what_cannot_work_is_refused_before_training(paths, tmp_path, changes, message):
-    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **{**paths, "max_steps": 2, "eval_steps": 2} | changes)
+    run = {"max_steps": 2, "eval_steps": 2, "eval_strategy": "steps"}
+    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **paths | run | changes)
     with pytest.raises(ValueError, match=message):
         main([recipe, *SMOKE, "--save_steps", "2", "--output_dir", str(tmp_path / "out")])
     assert not (tmp_path / "out" / "config.json").exists()
@@ -308,7 +319,9 @@ def test_training_moves_the_recalls_up(tmp_path):
         write_regions(tmp_path / f"{prefix}regions", pictures)
         write_captions(tmp_path / f"{prefix}captions", pictures)
         found |= {f"{prefix}{kind}": str(tmp_path / f"{prefix}{kind}") for kind in ("regions", "captions")}
-    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **found, num_wrong=1, per_device_train_batch_size=8)
+    recipe = write_retrieval_recipe(
+        tmp_path / "r.yaml", **found, num_wrong=1, hard_negatives={}, per_device_train_batch_size=8
+    )
     options = ["--max_steps", "400", "--learning_rate", "2e-3", "--output_dir", str(tmp_path / "out")]
     options += ["--eval_strategy", "no", "--load_best_model_at_end", "false", "--save_strategy", "no"]
     figures = read_metrics(main([recipe, *SMOKE, *options]))
