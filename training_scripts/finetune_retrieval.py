@@ -198,8 +198,8 @@ def describe_training(
     names = ("init_from", "retrieval_loss", "rank_margin", "num_wrong", "hard_negatives")
     made_of = {"languages": list(languages)} | {name: getattr(own, name) for name in names}
     made_of |= {"regions": data.regions, "captions": data.captions}
-    epochs = args.num_train_epochs if args.max_steps < 1 else None
-    return made_of | {"learning_rate": args.learning_rate, "seed": args.seed, "epochs": epochs}
+    made_of |= {name: getattr(args, name) for name in ("learning_rate", "per_device_train_batch_size", "seed")}
+    return made_of | {"epochs": args.num_train_epochs if args.max_steps < 1 else None}
 
 
 def check_resumed(folder: Path, wanted: dict[str, object]) -> None:

@@ -136,6 +136,7 @@ def test_run_that_stopped_while_scoring_goes_on_there(trained, recipe, tmp_path,
     [
         (["--setting", "en"], "languages is .'en', 'zh'. there and .'en'. now"),
         (["--learning_rate", "0.5"], "learning_rate is 0.0005 there and 0.5 now"),
+        (["--per_device_train_batch_size", "2"], "per_device_train_batch_size is 4 there and 2 now"),
     ],
 )
 def test_model_that_was_trained_otherwise_does_not_pass_for_this_one(trained, recipe, options, message):
