@@ -32,7 +32,7 @@ lint: $(INSTALLED)
 # Rebuilds data/emoji7 from its pinned sources: needs node and npm; users never run this.
 data: $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet '.[build-data]'
-	$(VENV)/bin/python -m wenlan.data.build_emoji7
+	$(VENV)/bin/python tools/build_emoji7.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info

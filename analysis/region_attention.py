@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..modeling_mlmm.modeling_mlmm import MLMMPreTrainedModel
-from ..processing import MLMMProcessor, decode_image
+from ..processing.image_decoding import decode_image
+from ..processing.processing_mlmm import MLMMProcessor
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from wenlan.data import CleanSettings, clean_pairs
-from wenlan.data.boilerplate import PairCounter
-from wenlan.data.clean import PICTURE_RULES
-from wenlan.data.near_duplicates import NearDuplicateIndex
+from wenlan.data.cleaning.cooccurrence import PairCounter
+from wenlan.data.cleaning.near_duplicates import NearDuplicateIndex
+from wenlan.data.cleaning.pipeline import PICTURE_RULES
 from wenlan.processing import decode_image
 
 WORDS = "今天天气真好我们去公园看花窗台上的黑猫一只红色大鸟在湖边飞过北京上海旅游美食摄影新闻图片来源网络"

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wenlan.data import ask_questions, generate_scene, generate_scenes, load_emoji_scenes, text_seed, write_emoji_scenes
-from wenlan.data.scene_files import PICTURE_FORMATS
-from wenlan.data.scene_questions import QUESTION_KINDS
+from wenlan.data.emoji_scenes.export import PICTURE_FORMATS
+from wenlan.data.emoji_scenes.questions import QUESTION_KINDS
 
 Asked = tuple[str, str, str]  # kind, question, answer
 

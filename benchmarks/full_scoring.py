@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from alternate import alternate, ratio
 from wenlan.data import read_regions
-from wenlan.evaluation.mlmm_pair_scores import PairScorer
-from wenlan.evaluation.score_matrix import score_matrix
+from wenlan.evaluation.retrieval.score_matrix import score_matrix
 from wenlan.modeling_mlmm import MLMMForImageTextRetrieval
+from wenlan.pipelines.pair_scoring import PairScorer
 from wenlan.processing import MLMMProcessor
 
 LANGUAGES = ("zh", "en", "de", "fr", "ja")

@@ -17,11 +17,11 @@ import torch
 from alternate import alternate, ratio
 from torch.nn import functional as F
 from transformers import AutoProcessor, PreTrainedModel
+from wenlan.conversion.int8 import quantize
+from wenlan.conversion.onnx import TextTower, export_text_tower
 from wenlan.data import training_texts
 from wenlan.modeling_brivl import BriVLConfig, BriVLModel
 from wenlan.processing import BriVLImageProcessor, BriVLProcessor, build_character_tokenizer
-from wenlan.training_scripts.export_onnx import TextTower, export_text_tower
-from wenlan.training_scripts.quantize_text import quantize
 
 BATCH_SIZE = 32
 

@@ -15,8 +15,8 @@ import torch
 from alternate import alternate, ratio
 from plain_mlmm import plain_loss, plain_states
 from torch import Tensor
+from wenlan.data.mlmm.batch_sampler import fill_batches, padded_share
 from wenlan.modeling_mlmm import MLMMConfig, MLMMForPreTraining
-from wenlan.processing.token_batches import fill_batches, padded_share
 
 TEXT, REGIONS = (8, 31), (10, 101)
 VOCABULARY, FEATURE_DIM, CLASSES = 8000, 2048, 1601

@@ -3,8 +3,8 @@
 import torch
 from PIL import Image
 from torch import Tensor
-from wenlan.processing.regions import RegionDetector, RegionImageProcessor
-from wenlan.processing.regions.box_coding import nms
+from wenlan.modeling_region_detector import RegionDetector, RegionImageProcessor
+from wenlan.modeling_region_detector.boxes import nms
 
 
 def plain_regions(

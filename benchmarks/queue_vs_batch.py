@@ -21,18 +21,13 @@ from transformers import Trainer, TrainingArguments, set_seed
 from wenlan.data import load_emoji7, training_texts
 from wenlan.evaluation import retrieval_recalls
 from wenlan.modeling_brivl import BriVLForPreTraining, MomentumQueueCallback
-from wenlan.processing import (
-    Augmentation,
-    CachedFeatureMaps,
-    ContrastiveCollator,
-    build_character_tokenizer,
-    embed_images,
-    embed_texts,
-)
-from wenlan.training_scripts.build_brivl import build_config, build_processor, load_backbones
+from wenlan.pipelines import embed_images, embed_texts
+from wenlan.processing import Augmentation, ContrastiveCollator, build_character_tokenizer
+from wenlan.training.brivl.data import load_pairs
+from wenlan.training.brivl.feature_cache import CachedFeatureMaps
+from wenlan.training.brivl.model import build_config, build_processor, load_backbones
+from wenlan.training.recipe import parse_recipe
 from wenlan.training_scripts.pretrain_brivl import ARGUMENTS
-from wenlan.training_scripts.pretraining_data import load_pairs
-from wenlan.training_scripts.recipe import parse_recipe
 
 T_95 = {2: 12.71, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571}  # two-sided, by number of seeds
 

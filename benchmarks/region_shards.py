@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 from wenlan.data import read_regions
-from wenlan.data.region_records import RegionInfo
-from wenlan.data.region_shards import write_shard
+from wenlan.data.regions.schema import RegionInfo
+from wenlan.data.regions.shards import write_shard
 
 DISTINCT = 32  # made-up pictures, repeated
 

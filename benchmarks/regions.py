@@ -16,12 +16,8 @@ from alternate import alternate, ratio
 from PIL import Image
 from plain_detector import plain_regions
 from torch.profiler import ProfilerActivity, profile
-from wenlan.processing.regions import (
-    RegionDetector,
-    RegionDetectorConfig,
-    RegionFeatureExtractor,
-    RegionImageProcessor,
-)
+from wenlan.modeling_region_detector import RegionDetector, RegionDetectorConfig, RegionImageProcessor
+from wenlan.processing.regions import RegionFeatureExtractor
 
 POOLING = ("roi_pool", "roi_align", "max_pool2d", "mean")
 CONVOLUTION = ("convolution", "conv2d", "addmm", "linear")  # the predictors are matrix products too

@@ -1,29 +1,34 @@
-from .answer_lists import answer_ceiling, build_answers, read_answers, write_answers
-from .atomic_files import atomic_file, atomic_files
-from .bad_rows import BadRowReport, TooManyBadRowsError
-from .caption_folders import WrittenCaptions, write_captions
-from .caption_readers import read_captions
-from .caption_rows import CaptionRows
-from .clean import clean_pairs
-from .clean_report import CleanReport, CleanSettings
-from .coco_detection import DetectionData, read_coco_detection
-from .detection_rows import DetectionRows
-from .emoji7 import GROUP_NAMES, LANGUAGES, draw_text, load_emoji7, training_texts
-from .emoji_scenes import generate_scene, generate_scenes, load_emoji_scenes, scene_seed, text_seed
-from .leak_guard import LeakError, LeakGuard
-from .pair_report import PairReport, report_pairs
-from .pairs import read_pairs
-from .picture_lists import list_pictures
-from .region_files import write_bua_npz
-from .region_import import import_regions
-from .region_reading import RegionShardError, read_region_info, read_regions
-from .scene_files import write_emoji_scenes
-from .scene_questions import answer_vocabulary, ask_questions
-from .scene_words import ATTRIBUTE_NAMES, CLASS_NAMES, COLOUR_NAMES
-from .streaming_pairs import StreamedPairs
-from .training_pairs import TrainingPairs
-from .vqa_files import VQAData, read_vqa
-from .vqa_vg_japanese import read_vqa_vg_japanese
+from .captions.decontamination import LeakError, LeakGuard
+from .captions.load import read_captions
+from .captions.rows import CaptionRows
+from .captions.writer import WrittenCaptions, write_captions
+from .cleaning.pipeline import clean_pairs
+from .cleaning.settings import CleanReport, CleanSettings
+from .detection.coco import DetectionData, read_coco_detection
+from .detection.dataset import DetectionRows
+from .emoji7.dataset import GROUP_NAMES, draw_text, load_emoji7, training_texts
+from .emoji_scenes.dataset import generate_scene, generate_scenes, load_emoji_scenes, scene_seed, text_seed
+from .emoji_scenes.export import write_emoji_scenes
+from .emoji_scenes.questions import answer_vocabulary, ask_questions
+from .emoji_scenes.vocabulary import ATTRIBUTE_NAMES, CLASS_NAMES, COLOUR_NAMES
+from .files.atomic import atomic_file, atomic_files
+from .files.image_listing import list_pictures
+from .mlmm.batch_sampler import MLMMBatches
+from .mlmm.corpus import MLMMCorpus
+from .mlmm.dataset import MLMMExamples, draw_evaluation
+from .pairs.dataset import TrainingPairs
+from .pairs.load import read_pairs
+from .pairs.report import PairReport
+from .pairs.report_pairs import report_pairs
+from .pairs.streaming import StreamedPairs
+from .regions.feature_formats import write_bua_npz
+from .regions.import_features import import_regions
+from .regions.load import RegionShardError, read_region_info, read_regions
+from .rows.languages import LANGUAGES
+from .rows.report import BadRowReport, TooManyBadRowsError
+from .vqa.answer_vocabulary import answer_ceiling, build_answers, read_answers, write_answers
+from .vqa.vg_japanese import read_vqa_vg_japanese
+from .vqa.vqa2 import VQAData, read_vqa
 
 __all__ = [
     "ATTRIBUTE_NAMES",
@@ -39,6 +44,9 @@ __all__ = [
     "DetectionRows",
     "LeakError",
     "LeakGuard",
+    "MLMMBatches",
+    "MLMMCorpus",
+    "MLMMExamples",
     "PairReport",
     "RegionShardError",
     "StreamedPairs",
@@ -53,6 +61,7 @@ __all__ = [
     "atomic_files",
     "build_answers",
     "clean_pairs",
+    "draw_evaluation",
     "draw_text",
     "generate_scene",
     "generate_scenes",

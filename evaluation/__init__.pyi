@@ -1,10 +1,10 @@
-from .caption_recall import fold_recalls, recall_at_k, retrieval_recalls
-from .detection_map import detection_map
-from .emoji7_protocol import evaluate_emoji7
-from .metric_loading import list_metrics, load_metric
+from .detection import detection_map
+from .load_metric import list_metrics, load_metric
 from .mlmm_pretraining import evaluate_mlmm_pretraining
-from .vqa_scores import normalize_answer, prepare_answer, single_answer_accuracy, vqa_accuracy
-from .zero_shot import mean_embedding, top_k_accuracy
+from .retrieval.recall import fold_recalls, recall_at_k, retrieval_recalls
+from .vqa.accuracy import normalize_answer, prepare_answer, single_answer_accuracy, vqa_accuracy
+from .zero_shot.accuracy import mean_embedding, top_k_accuracy
+from .zero_shot.emoji7 import evaluate_emoji7
 
 __all__ = [
     "detection_map",

@@ -12,7 +12,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..processing import MLMMCorpus, MLMMExamples, MLMMPretrainingCollator, MLMMProcessor, draw_evaluation
+from ..data.mlmm.corpus import MLMMCorpus
+from ..data.mlmm.dataset import MLMMExamples, draw_evaluation
+from ..processing.collators.mlmm_pretraining import MLMMPretrainingCollator
+from ..processing.processing_mlmm import MLMMProcessor
 
 BATCH_SIZE = 64
 SPACELESS = ("zh", "ja")  # a name may stand between other letters

@@ -9,6 +9,19 @@ def _require(condition: bool, message: str) -> None:
         raise ValueError(f"MLMMConfig: {message}")
 
 
+# What MLMM takes over from the configuration of an XLM-R
+XLM_R_FIELDS = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "max_position_embeddings",
+    "layer_norm_eps",
+)
+
+
 @strict
 class MLMMConfig(PreTrainedConfig):
     r"""MLMM: the encoder of XLM-R base over text and Faster R-CNN regions, and its pre-training objectives.
@@ -131,4 +144,4 @@ class MLMMConfig(PreTrainedConfig):
             _require(value in known, f"{name} must be {' or '.join(map(repr, known))}, got {value!r}.")
 
 
-__all__ = ["MLMMConfig"]
+__all__ = ["XLM_R_FIELDS", "MLMMConfig"]

@@ -1,36 +1,25 @@
-from .augmentation import Augmentation
-from .brivl_boxes import find_brivl_boxes
-from .character_vocabulary import build_character_tokenizer
-from .contrastive_collator import ContrastiveCollator
-from .detection_augmentation import DetectionAugmentation
-from .detection_collator import DetectionCollator
-from .embedding import embed_images, embed_texts
-from .feature_map_cache import CachedFeatureMaps
+from .augmentation.detection import DetectionAugmentation
+from .augmentation.image import Augmentation
+from .collators.brivl import ContrastiveCollator
+from .collators.detection import DetectionCollator
+from .collators.mlmm_finetuning import MLMMQuestionCollator, MLMMRetrievalCollator, MLMMRetrievalExamples, soft_targets
+from .collators.mlmm_pretraining import MLMMPretrainingCollator
 from .image_decoding import ImageDecodingError, decode_image
 from .image_processing_brivl import BriVLImageProcessor
-from .mlmm_batches import MLMMBatches
-from .mlmm_collator import MLMMPretrainingCollator
-from .mlmm_corpus import MLMMCorpus
-from .mlmm_examples import MLMMExamples, draw_evaluation
-from .mlmm_finetuning import MLMMQuestionCollator, MLMMRetrievalCollator, MLMMRetrievalExamples, soft_targets
 from .processing_brivl import BriVLProcessor
 from .processing_mlmm import MLMMProcessor
-from .region_geometry import normalize_boxes
-from .region_rows import RegionError
-from .unigram_tokenizer import build_unigram_tokenizer, load_small_tokenizer
+from .region_inputs import RegionError, normalize_boxes
+from .tokenizers.character import build_character_tokenizer
+from .tokenizers.unigram import build_unigram_tokenizer, load_small_tokenizer
 
 __all__ = [
     "Augmentation",
     "BriVLImageProcessor",
     "BriVLProcessor",
-    "CachedFeatureMaps",
     "ContrastiveCollator",
     "DetectionAugmentation",
     "DetectionCollator",
     "ImageDecodingError",
-    "MLMMBatches",
-    "MLMMCorpus",
-    "MLMMExamples",
     "MLMMPretrainingCollator",
     "MLMMProcessor",
     "MLMMQuestionCollator",
@@ -40,10 +29,6 @@ __all__ = [
     "build_character_tokenizer",
     "build_unigram_tokenizer",
     "decode_image",
-    "draw_evaluation",
-    "embed_images",
-    "embed_texts",
-    "find_brivl_boxes",
     "load_small_tokenizer",
     "normalize_boxes",
     "soft_targets",

@@ -14,7 +14,7 @@ from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, Unpa
 from transformers.utils import logging
 
 from .image_decoding import decode_image
-from .region_rows import Regions, list_regions, pad_regions, read_regions_of
+from .region_inputs import Regions, list_regions, pad_regions, read_regions_of
 
 logger = logging.get_logger(__name__)
 

@@ -1,10 +1,14 @@
 import os
+import shutil
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach the network
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin make a busy machine many times slower
 
+import numpy as np
 import pytest
 import torch
+from helpers.training.tiny_trainer import build_trainer
+from wenlan.analysis.plots.fonts import _open_fonts
 
 torch.set_num_threads(1)
 
@@ -18,10 +22,78 @@ def one_thread_and_a_seed():
 @pytest.fixture(scope="session")
 def quickstart_folder(tmp_path_factory):
     """What `wenlan quickstart` writes, with fewer steps and views: trained enough to be far above chance."""
-    from wenlan.quickstart import run_quickstart
+    from wenlan.demos.brivl import run_quickstart
 
     folder = tmp_path_factory.mktemp("quickstart") / "runs" / "quickstart"
     torch.set_num_threads(2)
     run_quickstart(folder, "brivl_tiny", {"max_steps": 150, "cached_views": 1, "disable_tqdm": True})
     torch.set_num_threads(1)
     return folder
+
+
+CLASSES, WIDTH = 5, 12
+
+
+@pytest.fixture(scope="session")
+def small_tokenizer():
+    from wenlan.processing import load_small_tokenizer
+
+    return load_small_tokenizer()
+
+
+@pytest.fixture
+def make_picture():
+    """Makes rows in the form of `wenlan.data.read_regions`, of a picture of 100 x 200 pixels, different by number."""
+
+    def make(number: int, count: int = 4, width: int = WIDTH, **changes) -> dict:
+        rng = np.random.default_rng(number)
+        corner = rng.uniform(0, 50, (count, 2))
+        boxes = np.concatenate([corner, corner + rng.uniform(1, 50, (count, 2))], axis=1).astype(np.float32)
+        probs = rng.dirichlet(np.ones(CLASSES), count).astype(np.float32)
+        features = rng.random((count, width)).astype(np.float16)
+        row = {"image_id": f"picture{number}", "image_height": 100, "image_width": 200, "boxes": boxes}
+        return row | {"features": features, "class_probs": probs, "background_index": 0} | changes
+
+    return make
+
+
+@pytest.fixture
+def make_corpus(make_picture, small_tokenizer):
+    """Makes a corpus of pictures with 2 to 9 regions, each with a caption in every language given."""
+    from wenlan.data import MLMMCorpus
+
+    words = ("cat", "dog", "key", "red", "tiger and hammer", "two drums")
+
+    def make(size: int = 20, languages: tuple[str, ...] = ("en", "de"), **options) -> MLMMCorpus:
+        rows = [make_picture(number, count=2 + number % 8) for number in range(size)]
+        captions = {
+            language: (range(size), [f"{language} {number}: {words[number % 6]}" for number in range(size)])
+            for language in languages
+        }
+        return MLMMCorpus(rows, captions, small_tokenizer, **options)
+
+    return make
+
+
+@pytest.fixture
+def only_pillow(monkeypatch):
+    """As if no package with fonts were installed."""
+    monkeypatch.setattr("wenlan.analysis.plots.fonts.find_spec", lambda name: None)
+    _open_fonts.cache_clear()
+    yield
+    _open_fonts.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory):
+    """A folder with checkpoint-2 and checkpoint-4. Not to be changed."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("checkpoints")
+    build_trainer(folder).train()
+    return folder
+
+
+@pytest.fixture
+def own_checkpoints(checkpoints, tmp_path):
+    """A copy of it that a test may damage."""
+    return shutil.copytree(checkpoints, tmp_path / "run")

@@ -1,72 +1,102 @@
-"""The arrows between the rooms point down, as the floors of the house say; read from the source with `ast`."""
+"""The shape of the package, read from its source: layers, cycles, folder sizes, remote code, public names."""
 
 import ast
-from pathlib import Path
+import configparser
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 
 import pytest
+from helpers.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
-GROUND = {"modeling_brivl", "modeling_mlmm", "processing", "data"}
-FIRST = {"evaluation", "retrieval", "analysis"}
-SECOND = {"serving", "training_scripts"}
-# room -> rooms it may import
-ALLOWED = (
-    {room: set() for room in GROUND}
-    | {room: GROUND for room in FIRST}
-    | {room: GROUND | FIRST for room in SECOND}
-    | {"wenlan": GROUND | FIRST | SECOND}
+LAYERS = {
+    "modeling_brivl": 0,
+    "modeling_mlmm": 0,
+    "modeling_region_detector": 0,
+    "data": 0,
+    "processing": 1,
+    "pipelines": 2,
+    "evaluation": 3,
+    "retrieval": 3,
+    "analysis": 3,
+    "conversion": 3,
+    "training": 4,
+    "training_scripts": 5,
+    "serving": 5,
+    "wenlan": 6,
+}
+REMOTE_CODE = ("modeling_brivl", "modeling_mlmm", "modeling_region_detector", "processing")  # the files at their root
+MAX_MODULES, MAX_LINES = 14, 400
+SUB_PACKAGES = sorted(name for name in LAYERS if (ROOT / name).is_dir())
+# The links in evaluation/metrics make each metric a folder that the Hub can load alone: no modules of the package.
+SOURCES = sorted(
+    path
+    for name in SUB_PACKAGES
+    for pattern in ("*.py", "*.pyi")
+    for path in (ROOT / name).rglob(pattern)
+    if "metrics" not in path.relative_to(ROOT).parts
 )
-PRESENT = sorted(room for room in ALLOWED if (ROOT / room).is_dir())
-SOURCES = sorted(path for room in PRESENT for pattern in ("*.py", "*.pyi") for path in (ROOT / room).rglob(pattern))
-# auto_registration acts at import and offers nothing
-NOT_PUBLIC = ("__init__.py", "__main__.py", "auto_registration.py")
-MODULES = [path for path in SOURCES if path.suffix == ".py" and path.name not in NOT_PUBLIC]
+MODULES = [path for path in SOURCES if path.suffix == ".py"]
 
 
 def relative(path):
     return path.relative_to(ROOT).as_posix()
 
 
+@cache
+def tree_of(path):
+    return ast.parse(path.read_text("utf-8"))
+
+
 def package_of(path):
-    """Returns the parts of the package that holds a file: data/pairs.py is in ("wenlan", "data")."""
+    """Returns the parts of the package that holds a file: data/pairs/load.py is in ("wenlan", "data", "pairs")."""
     parts = path.relative_to(ROOT).parent.parts
     return parts if parts[0] == "wenlan" else ("wenlan", *parts)
 
 
+def file_of(parts):
+    """Returns the file of a module given by its parts, or None: ("wenlan", "data", "pairs") is its __init__.py."""
+    rest = parts[1:]
+    folder = ROOT.joinpath(*rest) if rest and rest[0] in SUB_PACKAGES else ROOT.joinpath("wenlan", *rest)
+    return next((path for path in (folder.with_suffix(".py"), folder / "__init__.py") if path.is_file()), None)
+
+
 def imports_of(path):
-    """Yields (line, level, absolute module name) for every import, also those inside functions."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    """Yields (line, level, parts of the module, name or None) for every import, also lazy and typing-only ones."""
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield node.lineno, 0, alias.name
+                yield node.lineno, 0, tuple(alias.name.split(".")), None
         elif isinstance(node, ast.ImportFrom):
             package = package_of(path)
             base = package[: len(package) + 1 - node.level] if node.level else ()
-            names = [node.module] if node.module else [alias.name for alias in node.names]
-            for name in names:
-                yield node.lineno, node.level, ".".join((*base, name))
+            for alias in node.names:
+                yield node.lineno, node.level, (*base, *(node.module or "").split(".")), alias.name
 
 
-def rooms_imported(path):
-    """Yields (line, room) for every import of the package; its own top level is the room "wenlan"."""
-    for line, _, module in imports_of(path):
-        first, *rest = module.split(".")
-        if first == "wenlan":
-            yield line, rest[0] if rest and rest[0] in ALLOWED else "wenlan"
+def files_imported(path):
+    """Yields (line, file) for every import of the package: the module that defines the name, where there is one."""
+    for line, _, parts, name in imports_of(path):
+        parts = tuple(filter(None, parts))
+        if parts[:1] == ("wenlan",):
+            yield line, file_of((*parts, name)) or file_of(parts)
 
 
 def all_names(path):
-    """Returns the names in `__all__` of a module, or None without it, and whether it is the last statement."""
-    body = ast.parse(path.read_text("utf-8")).body
+    """Returns the names in `__all__` of a module, None without it, and whether nothing but a guard comes after it."""
+    body = tree_of(path).body
     for index, node in enumerate(body):
         if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]:
-            return ast.literal_eval(node.value), index == len(body) - 1
+            return ast.literal_eval(node.value), all(is_guard(after) for after in body[index + 1 :])
     return None, False
+
+
+def is_guard(node):
+    return ast.unparse(node).startswith("if __name__ ==")
 
 
 def defined_names(path):
     names = set()
-    for node in ast.parse(path.read_text("utf-8")).body:
+    for node in tree_of(path).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
@@ -77,69 +107,126 @@ def defined_names(path):
     return names
 
 
-def test_known_rooms_are_found():
-    assert {"modeling_brivl", "processing", "data", "wenlan"} <= set(PRESENT)
-    assert len(MODULES) > 20
+def find_cycle(edges):
+    try:
+        TopologicalSorter(edges).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
 
 
-@pytest.mark.parametrize("room", PRESENT)
-def test_room_imports_only_the_floors_below(room):
-    allowed = ALLOWED[room] | {room}
+def test_sub_packages_and_modules_are_found():
+    assert {"modeling_brivl", "processing", "data", "training", "wenlan"} <= set(SUB_PACKAGES)
+    assert len(MODULES) > 200
+    imported = dict(files_imported(ROOT / "training_scripts" / "pretrain_brivl.py"))
+    assert ROOT / "modeling_brivl" / "momentum_queue_callback.py" in imported.values()
+
+
+@pytest.mark.parametrize("name", SUB_PACKAGES)
+def test_sub_package_imports_only_the_layers_below(name):
     wrong = [
-        f"{relative(path)}:{line} imports {imported}"
+        f"{relative(path)}:{line} imports {relative(imported)}"
         for path in SOURCES
-        if path.relative_to(ROOT).parts[0] == room
-        for line, imported in rooms_imported(path)
-        if imported not in allowed
+        if path.relative_to(ROOT).parts[0] == name
+        for line, imported in files_imported(path)
+        if (other := imported.relative_to(ROOT).parts[0]) != name and LAYERS[other] >= LAYERS[name]
     ]
     assert wrong == []
+
+
+def test_files_and_rows_lie_below_the_rest_of_data():
+    wrong = [
+        f"{relative(path)}:{line} imports {relative(imported)}"
+        for folder in ("files", "rows")
+        for path in (ROOT / "data" / folder).glob("*.py")
+        for line, imported in files_imported(path)
+        if imported.parent.name not in ("files", "rows")
+    ]
+    assert wrong == []
+
+
+def test_no_two_files_import_each_other_however_far_around():
+    edges = {path: {file for _, file in files_imported(path)} - {path} for path in MODULES}
+    assert [relative(path) for path in find_cycle(edges)] == []
+    pair, report = ROOT / "data" / "pairs" / "load.py", ROOT / "data" / "rows" / "report.py"
+    assert find_cycle(edges | {report: {pair}}) != []
 
 
 def test_imports_inside_the_package_are_relative():
     absolute = [
-        f"{relative(path)}:{line} imports {module}"
+        f"{relative(path)}:{line} imports {'.'.join(parts)}"
         for path in SOURCES
-        for line, level, module in imports_of(path)
-        if level == 0 and module.split(".")[0] in {"wenlan", *ALLOWED}
+        for line, level, parts, _ in imports_of(path)
+        if level == 0 and parts[0] in {"wenlan", *LAYERS}
     ]
     assert absolute == []
 
 
-@pytest.mark.parametrize("room", ["modeling_brivl", "modeling_mlmm", "processing", "processing/regions"])
-def test_room_of_published_classes_does_not_import_upwards(room):
+@pytest.mark.parametrize("folder", REMOTE_CODE)
+def test_remote_code_imports_nothing_from_other_folders(folder):
     """The Hub's collector of remote code follows only `from .module import name`."""
     wrong = [
-        f"{relative(path)}:{line}"
-        for path in (ROOT / room).glob("*.py")
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.ImportFrom) and (node.level > 1 or (node.level == 1 and not node.module))
-        for line in [node.lineno]
+        f"{relative(path)}:{node.lineno}"
+        for path in (ROOT / folder).glob("*.py")
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.ImportFrom)
+        and node.level
+        and (node.level > 1 or not node.module or not (path.parent / f"{node.module}.py").is_file())
     ]
     assert wrong == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_module_ends_with_the_list_of_its_public_names(path):
-    names, is_last = all_names(path)
-    assert names, "no __all__"
-    assert set(names) <= defined_names(path)
-    assert len(set(names)) == len(names)
-    ends_with_guard = ast.unparse(ast.parse(path.read_text("utf-8")).body[-1]).startswith("if __name__ ==")
-    assert is_last or ends_with_guard
+@pytest.mark.parametrize("folder", [name for name in REMOTE_CODE if name.startswith("modeling_")])
+def test_folders_of_models_are_flat(folder):
+    assert [path for path in (ROOT / folder).rglob("*.py") if path.parent != ROOT / folder] == []
+
+
+def test_no_folder_holds_too_many_modules():
+    folders = {path.parent for path in MODULES}
+    modules = {relative(one): len([p for p in one.glob("*.py") if p.name != "__init__.py"]) for one in folders}
+    assert {folder: count for folder, count in modules.items() if count > MAX_MODULES} == {}
+
+
+def test_scripts_run_and_library_files_do_not():
+    runnable = {relative(path) for path in MODULES if any(is_guard(node) for node in tree_of(path).body)}
+    scripts = {relative(path) for path in (ROOT / "training_scripts").glob("*.py") if path.name != "__init__.py"}
+    assert runnable == scripts
+
+
+def test_no_file_is_too_long():
+    long = {
+        relative(path): count for path in SOURCES if (count := len(path.read_text("utf-8").splitlines())) > MAX_LINES
+    }
+    assert long == {}
+
+
+def test_every_module_ends_with_the_list_of_its_public_names():
+    wrong = []
+    for path in MODULES:
+        if path.name in ("__init__.py", "__main__.py"):
+            continue
+        names, is_last = all_names(path)
+        if not names or not is_last or len(set(names)) < len(names) or not set(names) <= defined_names(path):
+            wrong.append(relative(path))
+    assert wrong == []
 
 
 @pytest.mark.parametrize("stub", [path for path in SOURCES if path.suffix == ".pyi"], ids=relative)
-def test_stub_of_a_room_exports_what_it_imports(stub):
+def test_stub_exports_what_it_imports(stub):
     names, is_last = all_names(stub)
     assert is_last
     assert set(names) == defined_names(stub) - {"__all__"}
 
 
-def test_no_file_has_more_than_400_lines():
-    long = {relative(path): count for path in SOURCES if (count := len(path.read_text("utf-8").splitlines())) > 400}
-    assert long == {}
+def test_every_package_is_listed_in_the_set_up():
+    options = configparser.ConfigParser()
+    options.read(ROOT / "setup.cfg", "utf-8")
+    packages = {".".join(package_of(path)) for path in MODULES}
+    assert set(options["options"]["packages"].split()) == packages
 
 
-def test_every_room_is_listed_in_the_set_up():
-    set_up = (ROOT / "setup.cfg").read_text("utf-8")
-    assert [room for room in PRESENT if room != "wenlan" and f"wenlan.{room} = {room}" not in set_up] == []
+def test_tests_mirror_the_tree():
+    """A folder of tests is a folder of the package; helpers and fixtures apart."""
+    folders = {path.parent for path in (ROOT / "tests").rglob("test_*.py")} - {ROOT / "tests"}
+    missing = [relative(one) for one in folders if not (ROOT / one.relative_to(ROOT / "tests")).is_dir()]
+    assert missing == []

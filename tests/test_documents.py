@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from finetuning_documents import write_finetuning_files
-from golden import our_config, read_golden
-from mlmm_documents import write_mlmm_files
+from helpers.brivl.golden import our_config, read_golden
+from helpers.finetuning.documents import write_finetuning_files
+from helpers.mlmm.documents import write_mlmm_files
+from helpers.paths import ROOT
+from helpers.regions.documents import write_region_files
 from PIL import Image
-from region_documents import write_region_files
 from wenlan.data import load_emoji7
-from wenlan.training_scripts.recipe import find_recipe
+from wenlan.training.recipe import find_recipe
 
-ROOT = Path(__file__).parents[1]
 DOCUMENTS = ["README.md", "README.zh.md", "MODEL_CARD.md", "data/emoji7/README.md"]
 DOCUMENTS += [f"docs/{name}.md" for name in ("data", "finetuning", "mlmm", "regions", "training", "weights")]
 BLOCK = re.compile(r"```(python|bash)\n(.*?)```", re.DOTALL)

@@ -9,8 +9,8 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from helpers.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 OUTPUTS = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "tests", "benchmarks", "runs")
 
 pytestmark = pytest.mark.slow
@@ -93,4 +93,4 @@ def test_wheel_holds_the_legal_texts(wheel, name):
 
 def test_wheel_installs_the_command(wheel):
     (path,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
-    assert "wenlan = wenlan.cli:app" in wheel.read(path).decode()
+    assert "wenlan = wenlan.cli.main:app" in wheel.read(path).decode()

@@ -22,19 +22,19 @@ from pathlib import Path
 
 from transformers import TrainingArguments, set_seed
 
-from ..data import atomic_file
-from ..data.run_manifest import differences
-from ..evaluation.paper_tables import paper_reference
-from .find_checkpoint import ResumeArguments, choose_checkpoint
-from .model_kind import model_kind
-from .non_finite_guard import NonFiniteArguments, NonFiniteGuard
-from .recipe import parse_recipe
-from .retrieval_arguments import RetrievalArguments, RetrievalData
-from .retrieval_brivl import BriVLRetrieval
-from .retrieval_mlmm import MLMMRetrieval
-from .retrieval_trainer import RetrievalTrainer
-from .set_epoch_callback import SetEpochCallback
-from .stop_on_signal import train_until_signal
+from ..data.files.atomic import atomic_file
+from ..data.files.manifest import differences
+from ..evaluation.tables.paper import paper_reference
+from ..training.callbacks.set_epoch import SetEpochCallback
+from ..training.callbacks.skip_non_finite import NonFiniteArguments, NonFiniteGuard
+from ..training.callbacks.stop_on_signal import train_until_signal
+from ..training.checkpoints.resume import ResumeArguments, choose_checkpoint
+from ..training.mlmm.model import model_kind
+from ..training.recipe import parse_recipe
+from ..training.retrieval.arguments import RetrievalArguments, RetrievalData
+from ..training.retrieval.brivl import BriVLRetrieval
+from ..training.retrieval.mlmm import MLMMRetrieval
+from ..training.retrieval.trainer import RetrievalTrainer
 
 ARGUMENTS = (RetrievalArguments, RetrievalData, ResumeArguments, NonFiniteArguments, TrainingArguments)
 JOBS = {"mlmm": MLMMRetrieval, "brivl": BriVLRetrieval}

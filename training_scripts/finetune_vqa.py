@@ -23,28 +23,19 @@ from pathlib import Path
 
 from transformers import EvalPrediction, TrainingArguments, set_seed
 
-from ..data import atomic_file, atomic_files
-from ..data.run_manifest import differences
-from ..evaluation.vqa_report import CommonAnswers, format_figures, put_beside, vqa_accuracies, vqa_figures
-from ..processing import MLMMProcessor
-from ..processing.processing_mlmm import OWN_FOLDER
-from .build_mlmm import MLMMArguments, load_processor
-from .build_vqa import build_vqa_model, find_pool
-from .find_checkpoint import ResumeArguments, choose_checkpoint
-from .mlmm_corpora import read_info
-from .model_kind import model_kind
-from .non_finite_guard import NonFiniteArguments, NonFiniteGuard
-from .recipe import parse_recipe
-from .stop_on_signal import train_until_signal
-from .vqa_questions import (
-    QuestionArguments,
-    QuestionFile,
-    Questions,
-    load_test,
-    load_training,
-    make_targets,
-)
-from .vqa_trainer import VQACollator, VQATrainer
+from ..data.files.atomic import atomic_file, atomic_files
+from ..data.files.manifest import differences
+from ..evaluation.vqa.report import CommonAnswers, format_figures, put_beside, vqa_accuracies, vqa_figures
+from ..processing.processing_mlmm import OWN_FOLDER, MLMMProcessor
+from ..training.callbacks.skip_non_finite import NonFiniteArguments, NonFiniteGuard
+from ..training.callbacks.stop_on_signal import train_until_signal
+from ..training.checkpoints.resume import ResumeArguments, choose_checkpoint
+from ..training.mlmm.data import read_info
+from ..training.mlmm.model import MLMMArguments, load_processor, model_kind
+from ..training.recipe import parse_recipe
+from ..training.vqa.data import QuestionArguments, QuestionFile, Questions, load_test, load_training, make_targets
+from ..training.vqa.model import build_vqa_model, find_pool
+from ..training.vqa.trainer import VQACollator, VQATrainer
 
 PAPER = {"VQA 2.0 test-dev": 73.21, "VQA VG Japanese": 35.40}  # WuDao-WenLan, table 4
 

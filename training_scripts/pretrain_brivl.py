@@ -15,20 +15,24 @@ from pathlib import Path
 
 from transformers import AutoModel, TrainingArguments, set_seed
 
-from ..data import atomic_file, atomic_files
-from ..evaluation import evaluate_emoji7
-from ..modeling_brivl import BriVLForPreTraining, MomentumQueueCallback
-from ..processing import Augmentation, BriVLProcessor, CachedFeatureMaps, ContrastiveCollator
-from .atomic_checkpoint import AtomicCheckpointTrainer
-from .build_brivl import ModelArguments, build_model
-from .find_checkpoint import ResumeArguments, choose_checkpoint
-from .lora import LoraArguments, add_text_lora, merge_text_lora
-from .non_finite_guard import NonFiniteArguments, NonFiniteGuard
-from .pretraining_data import DataArguments, load_pairs, report_data
-from .recipe import parse_recipe
-from .set_epoch_callback import SetEpochCallback
-from .stop_on_signal import train_until_signal
-from .stream_training import prepare_streaming
+from ..data.files.atomic import atomic_file
+from ..evaluation.zero_shot.emoji7 import evaluate_emoji7
+from ..modeling_brivl.momentum_queue_callback import MomentumQueueCallback
+from ..processing.augmentation.image import Augmentation
+from ..processing.collators.brivl import ContrastiveCollator
+from ..processing.processing_brivl import BriVLProcessor
+from ..training.brivl.data import DataArguments, load_pairs, report_data
+from ..training.brivl.feature_cache import CachedFeatureMaps
+from ..training.brivl.model import ModelArguments, build_model
+from ..training.callbacks.set_epoch import SetEpochCallback
+from ..training.callbacks.skip_non_finite import NonFiniteArguments, NonFiniteGuard
+from ..training.callbacks.stop_on_signal import train_until_signal
+from ..training.callbacks.stream_per_rank import prepare_streaming
+from ..training.checkpoints.atomic_trainer import AtomicCheckpointTrainer
+from ..training.checkpoints.resume import ResumeArguments, choose_checkpoint
+from ..training.lora import LoraArguments, add_text_lora, merge_text_lora
+from ..training.recipe import parse_recipe
+from ..training.run import save_query_towers
 
 ARGUMENTS = (ModelArguments, DataArguments, LoraArguments, ResumeArguments, NonFiniteArguments, TrainingArguments)
 
@@ -85,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
 
     if lora_args.lora_rank:
         merge_text_lora(model)
-    save(trainer, model, processor)
+    save_query_towers(trainer, model, processor)
     if trainer.is_world_process_zero():
         if data_args.data == "emoji7":
             evaluate(output_dir, processor, data_args.language)
@@ -95,17 +99,6 @@ def main(argv: Sequence[str] | None = None) -> Path:
     return output_dir
 
 
-def save(trainer: AtomicCheckpointTrainer, model: BriVLForPreTraining, processor: BriVLProcessor) -> None:
-    """Writes the query towers, the processor and the course of training into the output folder."""
-    state = trainer.accelerator.get_state_dict(trainer.model)  # on every rank: the towers may be sharded
-    if trainer.is_world_process_zero():
-        query_state = {k.removeprefix("brivl."): v for k, v in state.items() if k.startswith("brivl.")}
-        with atomic_files(Path(trainer.args.output_dir)) as folder:
-            model.brivl.save_pretrained(folder, state_dict=query_state)
-            processor.save_pretrained(folder)
-            trainer.state.save_to_json(str(folder / "trainer_state.json"))
-
-
 def evaluate(folder: Path, processor: BriVLProcessor, language: str) -> None:
     """Writes the figures of the saved model on emoji7 to `metrics.json`."""
     results = evaluate_emoji7(AutoModel.from_pretrained(folder), processor, language=language)
@@ -113,7 +106,7 @@ def evaluate(folder: Path, processor: BriVLProcessor, language: str) -> None:
         unfinished.write_text(json.dumps(results, indent=1, ensure_ascii=False), "utf-8")
 
 
-__all__ = ["ARGUMENTS", "evaluate", "main", "save"]
+__all__ = ["ARGUMENTS", "evaluate", "main"]
 
 if __name__ == "__main__":
     main()

@@ -17,18 +17,24 @@ from pathlib import Path
 
 from transformers import TrainingArguments, set_seed
 
-from ..data import CLASS_NAMES, COLOUR_NAMES, LANGUAGES, atomic_file, atomic_files
-from ..evaluation import evaluate_mlmm_pretraining
-from ..modeling_mlmm import MLMMForPreTraining
-from ..processing import MLMMBatches, MLMMCorpus, MLMMExamples, MLMMPretrainingCollator, MLMMProcessor
-from ..processing.mlmm_batches import Stage
-from .build_mlmm import MLMMArguments, build_model, load_processor
-from .find_checkpoint import ResumeArguments, choose_checkpoint
-from .mlmm_corpora import CorpusArguments, load_corpus, read_info
-from .mlmm_trainer import MLMMTrainer
-from .non_finite_guard import NonFiniteArguments, NonFiniteGuard
-from .recipe import parse_recipe
-from .stop_on_signal import train_until_signal
+from ..data.emoji_scenes.vocabulary import CLASS_NAMES, COLOUR_NAMES
+from ..data.files.atomic import atomic_file
+from ..data.mlmm.batch_sampler import MLMMBatches, Stage
+from ..data.mlmm.corpus import MLMMCorpus
+from ..data.mlmm.dataset import MLMMExamples
+from ..data.rows.languages import LANGUAGES
+from ..evaluation.mlmm_pretraining import evaluate_mlmm_pretraining
+from ..modeling_mlmm.pretraining_mlmm import MLMMForPreTraining
+from ..processing.collators.mlmm_pretraining import MLMMPretrainingCollator
+from ..processing.processing_mlmm import MLMMProcessor
+from ..training.callbacks.skip_non_finite import NonFiniteArguments, NonFiniteGuard
+from ..training.callbacks.stop_on_signal import train_until_signal
+from ..training.checkpoints.resume import ResumeArguments, choose_checkpoint
+from ..training.mlmm.data import CorpusArguments, load_corpus, read_info
+from ..training.mlmm.model import MLMMArguments, build_model, load_processor
+from ..training.mlmm.trainer import MLMMTrainer
+from ..training.recipe import parse_recipe
+from ..training.run import save
 
 
 @dataclass
@@ -144,16 +150,6 @@ def load_corpora(
     return [corpus for corpus, _ in loaded]
 
 
-def save(trainer: MLMMTrainer, processor: MLMMProcessor, output_dir: Path) -> None:
-    """Writes the model with its four heads, the processor and the course of training into the output folder."""
-    state = trainer.accelerator.get_state_dict(trainer.model)  # on every rank: the model may be sharded
-    if trainer.is_world_process_zero():
-        with atomic_files(output_dir) as folder:
-            trainer.accelerator.unwrap_model(trainer.model).save_pretrained(folder, state_dict=state)
-            processor.save_pretrained(folder)
-            trainer.state.save_to_json(str(folder / "trainer_state.json"))
-
-
 def evaluate(
     model: MLMMForPreTraining,
     processor: MLMMProcessor,
@@ -175,7 +171,7 @@ def evaluate(
         print(f"{task}: " + ", ".join(f"{name} {value:.3g}" for name, value in rows["all"].items()))
 
 
-__all__ = ["ARGUMENTS", "BatchArguments", "evaluate", "load_corpora", "main", "save"]
+__all__ = ["ARGUMENTS", "BatchArguments", "evaluate", "load_corpora", "main"]
 
 if __name__ == "__main__":
     main()

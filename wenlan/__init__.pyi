@@ -17,14 +17,9 @@ from .modeling_mlmm import (
     MLMMForVisualQuestionAnswering,
     MLMMModel,
 )
+from .modeling_region_detector import RegionDetector, RegionDetectorConfig, RegionImageProcessor
 from .processing import BriVLImageProcessor, BriVLProcessor, ContrastiveCollator, MLMMProcessor
-from .processing.regions import (
-    RegionDetector,
-    RegionDetectorConfig,
-    RegionFeatureExtractor,
-    RegionImageProcessor,
-    RegionOutput,
-)
+from .processing.regions import RegionFeatureExtractor, RegionOutput
 
 __version__: str
 

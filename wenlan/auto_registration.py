@@ -12,7 +12,7 @@ from wrapt import register_post_import_hook
 def _register_configs(module: ModuleType) -> None:
     from .modeling_brivl.configuration_brivl import BriVLConfig, BriVLTextConfig, BriVLVisionConfig
     from .modeling_mlmm.configuration_mlmm import MLMMConfig
-    from .processing.regions.configuration_region_detector import RegionDetectorConfig
+    from .modeling_region_detector.configuration_region_detector import RegionDetectorConfig
 
     for config in (BriVLConfig, BriVLTextConfig, BriVLVisionConfig, MLMMConfig, RegionDetectorConfig):
         module.AutoConfig.register(config.model_type, config, exist_ok=True)
@@ -28,8 +28,8 @@ def _register_models(module: ModuleType) -> None:
     from .modeling_mlmm.modeling_mlmm import MLMMModel
     from .modeling_mlmm.pretraining_mlmm import MLMMForPreTraining
     from .modeling_mlmm.vqa_mlmm import MLMMForVisualQuestionAnswering
-    from .processing.regions.configuration_region_detector import RegionDetectorConfig
-    from .processing.regions.modeling_region_detector import RegionDetector
+    from .modeling_region_detector.configuration_region_detector import RegionDetectorConfig
+    from .modeling_region_detector.modeling_region_detector import RegionDetector
 
     module.AutoModel.register(BriVLConfig, BriVLModel, exist_ok=True)
     module.AutoModel.register(BriVLTextConfig, BriVLTextModel, exist_ok=True)
@@ -48,9 +48,9 @@ def _register_models(module: ModuleType) -> None:
 
 def _register_image_processor(module: ModuleType) -> None:
     from .modeling_brivl.configuration_brivl import BriVLConfig
+    from .modeling_region_detector.configuration_region_detector import RegionDetectorConfig
+    from .modeling_region_detector.image_processing_region_detector import RegionImageProcessor
     from .processing.image_processing_brivl import BriVLImageProcessor
-    from .processing.regions.configuration_region_detector import RegionDetectorConfig
-    from .processing.regions.image_processing_regions import RegionImageProcessor
 
     for config, processor in ((BriVLConfig, BriVLImageProcessor), (RegionDetectorConfig, RegionImageProcessor)):
         processors = {"torchvision": processor}
@@ -81,7 +81,7 @@ def _register_pipeline(module: ModuleType) -> None:
     # By name, as transformers has its own, not by `register_pipeline`: that would need the class, which may just be
     # loading, and would make every `save_pretrained` write code.
     module.PIPELINE_REGISTRY.supported_tasks["wenlan-vqa"] = {
-        "impl": f"{__package__}.vqa_pipeline.MLMMVisualQuestionAnsweringPipeline",
+        "impl": f"{__package__}.pipelines.visual_question_answering.MLMMVisualQuestionAnsweringPipeline",
         "pt": (AutoModelForVisualQuestionAnswering,),
         "type": "multimodal",
     }

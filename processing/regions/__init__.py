@@ -1,4 +1,4 @@
-"""Pictures to regions: the Faster R-CNN, its extractor, and drawings. The names are listed in `__init__.pyi`."""
+"""Images to region features: the extractor and its backends. The names are listed in `__init__.pyi`."""
 
 import lazy_loader
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from mlmm_folder import noise_picture, write_detector
-from mlmm_tiny import perturb, tiny_config
-from tiny_detector import tiny_detector
+from helpers.mlmm.folder import noise_picture, write_detector
+from helpers.mlmm.tiny import perturb, tiny_config
+from helpers.regions.tiny_detector import tiny_detector
 from wenlan.analysis import text_to_region_attention
 from wenlan.analysis.region_attention import find_word
 from wenlan.modeling_mlmm import MLMMForPreTraining, MLMMForVisualQuestionAnswering, MLMMModel

@@ -2,13 +2,13 @@ from collections import defaultdict
 
 import pytest
 import torch
-from mlmm_corpus_files import INFO, write_corpus
-from wenlan.data import CLASS_NAMES, COLOUR_NAMES, load_emoji_scenes
+from helpers.mlmm.corpus_files import INFO, write_corpus
+from wenlan.data import CLASS_NAMES, COLOUR_NAMES, MLMMBatches, MLMMExamples, load_emoji_scenes
+from wenlan.data.mlmm.batch_sampler import Stage
 from wenlan.evaluation import evaluate_mlmm_pretraining, mlmm_pretraining
 from wenlan.modeling_mlmm import MLMMConfig, MLMMForPreTraining
-from wenlan.processing import MLMMBatches, MLMMExamples, MLMMPretrainingCollator, MLMMProcessor, load_small_tokenizer
-from wenlan.processing.mlmm_batches import Stage
-from wenlan.training_scripts.mlmm_corpora import CorpusArguments, load_corpus
+from wenlan.processing import MLMMPretrainingCollator, MLMMProcessor, load_small_tokenizer
+from wenlan.training.mlmm.data import CorpusArguments, load_corpus
 
 NAMES = {language: CLASS_NAMES[language] for language in ("en", "zh")}
 

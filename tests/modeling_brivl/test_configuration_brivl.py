@@ -1,8 +1,8 @@
 import json
 
 import pytest
+from helpers.brivl.tiny import tiny_config
 from huggingface_hub.errors import StrictDataclassClassValidationError, StrictDataclassFieldValidationError
-from tiny import tiny_config
 from wenlan.modeling_brivl import BriVLConfig, BriVLTextConfig, BriVLVisionConfig
 
 # The released grid checkpoint ("w/ RoBERTa-base"); original names in comments.

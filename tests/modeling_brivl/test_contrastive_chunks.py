@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny import perturb, pictures, texts, tiny_config
+from helpers.brivl.tiny import perturb, pictures, texts, tiny_config
 from wenlan.modeling_brivl import BriVLForPreTraining
 
 FROZEN = {"trainable_backbone": ["blocks.3", "blocks.4"]}

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny import TINY_BERT, perturb, pictures, texts, tiny_config
+from helpers.brivl.tiny import TINY_BERT, perturb, pictures, texts, tiny_config
 from transformers import CONFIG_MAPPING, AutoModel
 from wenlan.modeling_brivl import BriVLForPreTraining, BriVLTextModel, BriVLVisionModel
 from wenlan.modeling_brivl.frozen_trunk import backbone_stages, run_text_stages, trunk_depth

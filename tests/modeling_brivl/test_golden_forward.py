@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from golden import our_config, read_golden, tower_state
+from helpers.brivl.golden import our_config, read_golden, tower_state
 from torch.nn import functional as F
 from wenlan.modeling_brivl import BriVLTextModel, BriVLVisionModel
 from wenlan.modeling_brivl.region_pooling import grid_boxes, pool_regions

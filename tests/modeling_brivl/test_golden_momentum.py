@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from golden import our_config, read_golden, tower_state
+from helpers.brivl.golden import our_config, read_golden, tower_state
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from wenlan.modeling_brivl import BriVLForPreTraining, MomentumQueueCallback

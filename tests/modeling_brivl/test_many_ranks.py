@@ -1,21 +1,17 @@
 """Two processes train like one with the same global batch: launched by torchrun, gloo on the CPU."""
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from train_on_ranks import SETTINGS, STEPS
-
-SCRIPT = Path(__file__).parent / "train_on_ranks.py"
+from helpers.brivl.train_on_ranks import SETTINGS, STEPS
+from helpers.paths import ENVIRONMENT
 
 
 def launch(folder, processes):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    subprocess.run([*command, str(SCRIPT), str(folder)], check=True, env=environment)
+    subprocess.run([*command, "-m", "helpers.brivl.train_on_ranks", str(folder)], check=True, env=ENVIRONMENT)
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(processes)]
 
 

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 import torch
+from helpers.brivl.tiny import IMAGE_SIZE, TEXT_LENGTH, TINY_BERT, perturb, pictures, texts, tiny_config
 from safetensors.torch import load_file, save_file
-from tiny import IMAGE_SIZE, TEXT_LENGTH, TINY_BERT, perturb, pictures, texts, tiny_config
 from torch.nn import functional as F
 from wenlan.modeling_brivl import BriVLModel, BriVLTextModel, BriVLVisionModel
 

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tiny import perturb, tiny_config
+from helpers.brivl.tiny import perturb, tiny_config
 from torch import nn
 from torch.nn import functional as F
 from wenlan.modeling_brivl import BriVLVisionModel

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from tiny import perturb, pictures, texts, tiny_config
+from helpers.brivl.tiny import perturb, pictures, texts, tiny_config
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from wenlan.modeling_brivl import BriVLForPreTraining, MomentumQueueCallback

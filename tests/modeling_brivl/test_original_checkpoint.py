@@ -3,7 +3,7 @@
 import pytest
 import timm
 import torch
-from golden import our_config, read_golden
+from helpers.brivl.golden import our_config, read_golden
 from torch import nn
 from transformers import BertConfig, BertModel
 from wenlan.modeling_brivl import BriVLConfig, BriVLModel, convert_original_checkpoint

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tiny import perturb, pictures, texts, tiny_config
+from helpers.brivl.tiny import perturb, pictures, texts, tiny_config
 from torch.nn import functional as F
 from transformers.utils import logging
 from wenlan.modeling_brivl import BriVLForPreTraining, BriVLModel

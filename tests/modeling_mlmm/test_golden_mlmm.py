@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from mlmm_golden import CASES, Golden, real_places
+from helpers.mlmm.golden import CASES, Golden, real_places
 from torch.nn import functional as F
 from wenlan.modeling_mlmm import (
     MLMMForImageTextRetrieval,

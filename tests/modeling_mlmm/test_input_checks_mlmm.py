@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from mlmm_tiny import tiny_batch, tiny_config
+from helpers.mlmm.tiny import tiny_batch, tiny_config
 from wenlan.modeling_mlmm import MLMMModel
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from mlmm_golden import Golden
+from helpers.mlmm.golden import Golden
 from wenlan.modeling_mlmm import (
     MLMMForImageTextRetrieval,
     MLMMForPreTraining,

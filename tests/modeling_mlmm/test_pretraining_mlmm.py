@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from mlmm_tiny import perturb, tiny_batch, tiny_config
+from helpers.mlmm.tiny import perturb, tiny_batch, tiny_config
 from torch.nn import functional as F
 from wenlan.modeling_mlmm import MLMMForPreTraining
 from wenlan.modeling_mlmm.pretraining_mlmm import class_loss, cross_entropy, feature_loss

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from mlmm_tiny import perturb, tiny_batch, tiny_config
+from helpers.mlmm.tiny import perturb, tiny_batch, tiny_config
 from wenlan.modeling_mlmm import MLMMForImageTextRetrieval
 from wenlan.modeling_mlmm.retrieval_mlmm import margin_ranking_loss
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 import torch
-from mlmm_tiny import SIZES, perturb, tiny_batch, tiny_config
+from helpers.mlmm.tiny import SIZES, perturb, tiny_batch, tiny_config
 from safetensors import safe_open
 from transformers import (
     AutoConfig,

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from mlmm_tiny import perturb, tiny_batch, tiny_config
+from helpers.mlmm.tiny import perturb, tiny_batch, tiny_config
 from torch.nn import functional as F
 from transformers import Trainer, TrainingArguments
 from wenlan.modeling_mlmm import MLMMForVisualQuestionAnswering

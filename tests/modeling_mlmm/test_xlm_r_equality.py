@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from mlmm_tiny import perturb, tiny_batch
+from helpers.mlmm.tiny import perturb, tiny_batch
 from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM, XLMRobertaModel
 from wenlan.modeling_mlmm import (
     MLMMForMaskedLM,

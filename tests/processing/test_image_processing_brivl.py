@@ -1,9 +1,9 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from helpers.paths import FIXTURES
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import PreTrainedConfig, PreTrainedModel, pipeline
@@ -11,10 +11,10 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput
 from wenlan.processing import BriVLImageProcessor, ImageDecodingError, build_character_tokenizer
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "brivl"
-GOLDEN = load_file(FIXTURES / "preprocess.safetensors")
-CASE = json.loads((FIXTURES / "preprocess.json").read_text(encoding="utf-8"))
-PATHS = [str(FIXTURES / name) for name in CASE["files"]]
+BRIVL = FIXTURES / "brivl"
+GOLDEN = load_file(BRIVL / "preprocess.safetensors")
+CASE = json.loads((BRIVL / "preprocess.json").read_text(encoding="utf-8"))
+PATHS = [str(BRIVL / name) for name in CASE["files"]]
 WHITE_NORMALISED = [(1 - mean) / std for mean, std in zip(CASE["mean"], CASE["std"], strict=True)]
 
 

@@ -1,19 +1,19 @@
 import json
 import logging
-from pathlib import Path
 
 import pytest
 import torch
+from helpers.paths import FIXTURES
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoImageProcessor, BertTokenizer, PreTrainedConfig
 from transformers.utils import logging as transformers_logging
 from wenlan.processing import BriVLImageProcessor, BriVLProcessor
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "brivl"
-GOLDEN = load_file(FIXTURES / "preprocess.safetensors")
-CASE = json.loads((FIXTURES / "preprocess.json").read_text(encoding="utf-8"))
-PATHS = [str(FIXTURES / name) for name in CASE["files"]]
+BRIVL = FIXTURES / "brivl"
+GOLDEN = load_file(BRIVL / "preprocess.safetensors")
+CASE = json.loads((BRIVL / "preprocess.json").read_text(encoding="utf-8"))
+PATHS = [str(BRIVL / name) for name in CASE["files"]]
 
 
 class RegisteredConfig(PreTrainedConfig):

@@ -4,13 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.regions.tiny_detector import tiny_detector
 from PIL import Image
-from tiny_detector import tiny_detector
 from transformers.utils import logging as transformers_logging
 from wenlan.data import LANGUAGES as EMOJI7_LANGUAGES
+from wenlan.modeling_region_detector import RegionImageProcessor
 from wenlan.processing import MLMMProcessor, RegionError
 from wenlan.processing.processing_mlmm import LANGUAGES
-from wenlan.processing.regions import RegionImageProcessor
 
 LOGGER = "wenlan.processing.processing_mlmm"
 

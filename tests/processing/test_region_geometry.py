@@ -1,11 +1,10 @@
-from pathlib import Path
-
 import pytest
 import torch
+from helpers.paths import FIXTURES
 from safetensors.torch import load_file
 from wenlan.processing import normalize_boxes
 
-GOLDEN = Path(__file__).parents[1] / "fixtures" / "mlmm"
+GOLDEN = FIXTURES / "mlmm"
 
 
 @pytest.mark.parametrize("case", ["uc2_tiny", "uniter_tiny", "uc2_full_feature_dims"])

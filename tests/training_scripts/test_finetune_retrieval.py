@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from mlmm_corpus_files import draw_classes, write_captions, write_corpus, write_regions
-from retrieval_models import SMOKE, save_pretrained_mlmm, write_retrieval_recipe
+from helpers.brivl.tiny_folder import save_tiny_folder
+from helpers.finetuning.retrieval_models import SMOKE, save_pretrained_mlmm, write_retrieval_recipe
+from helpers.mlmm.corpus_files import draw_classes, write_captions, write_corpus, write_regions
 from safetensors.torch import load_file
-from tiny_folder import save_tiny_folder
 from transformers import AutoModel, BertConfig
 from wenlan.data import load_emoji7
 from wenlan.modeling_mlmm import MLMMForImageTextRetrieval
 from wenlan.processing import MLMMProcessor
+from wenlan.training.retrieval.arguments import RetrievalArguments, RetrievalData
+from wenlan.training.retrieval.brivl import BriVLRetrieval
 from wenlan.training_scripts.finetune_retrieval import describe, main
-from wenlan.training_scripts.retrieval_arguments import RetrievalArguments, RetrievalData
-from wenlan.training_scripts.retrieval_brivl import BriVLRetrieval
 
 STEPS = ["--max_steps", "4", "--eval_steps", "2", "--save_steps", "2", "--logging_steps", "2"]
 STEPS += ["--eval_strategy", "steps", "--load_best_model_at_end", "true", "--metric_for_best_model", "mean_recall"]

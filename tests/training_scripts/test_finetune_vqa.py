@@ -5,16 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from mlmm_folder import write_model
+from helpers.finetuning.vqa_sample import TEST, TRAIN, VAL, draw, write_questions, write_sample, write_things
+from helpers.mlmm.folder import write_model
 from safetensors.torch import load_file
 from transformers import BertConfig, pipeline
 from typer.testing import CliRunner
-from vqa_sample import TEST, TRAIN, VAL, draw, write_questions, write_sample, write_things
 from wenlan.modeling_mlmm import MLMMForVisualQuestionAnswering
+from wenlan.training.recipe import find_recipe
 from wenlan.training_scripts.finetune_vqa import main
-from wenlan.training_scripts.recipe import find_recipe
 
-from wenlan.cli import app
+from wenlan.cli.main import app
 
 SMOKE = ["--use_cpu", "true", "--disable_tqdm", "true", "--bf16", "false", "--dataloader_num_workers", "0"]
 SMOKE += ["--per_device_train_batch_size", "4", "--logging_steps", "4", "--min_answer_questions", "1"]

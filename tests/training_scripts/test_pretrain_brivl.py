@@ -7,10 +7,10 @@ from accelerate.utils import FullyShardedDataParallelPlugin
 from transformers import AutoModel, AutoProcessor, AutoTokenizer, BertConfig, BertModel
 from wenlan.data import load_emoji7
 from wenlan.processing import build_character_tokenizer
-from wenlan.training_scripts.build_brivl import ModelArguments, build_config, load_backbones
+from wenlan.training.brivl.data import DataArguments, load_pairs
+from wenlan.training.brivl.model import ModelArguments, build_config, load_backbones
+from wenlan.training.recipe import parse_recipe
 from wenlan.training_scripts.pretrain_brivl import ARGUMENTS, main
-from wenlan.training_scripts.pretraining_data import DataArguments, load_pairs
-from wenlan.training_scripts.recipe import parse_recipe
 
 from wenlan import BriVLForPreTraining
 

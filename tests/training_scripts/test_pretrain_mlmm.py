@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from mlmm_corpus_files import draw_classes, write_captions, write_corpus, write_regions
+from helpers.mlmm.corpus_files import draw_classes, write_captions, write_corpus, write_regions
 from safetensors.torch import load_file
 from transformers import AutoModelForPreTraining
 from wenlan.modeling_mlmm import MLMMForPreTraining
 from wenlan.processing import MLMMProcessor
+from wenlan.training.recipe import find_recipe
 from wenlan.training_scripts.pretrain_mlmm import main
-from wenlan.training_scripts.recipe import find_recipe
 
 SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40}
 SMOKE = ["--logging_steps", "8", "--use_cpu", "true", "--disable_tqdm", "true", "--bf16", "false"]

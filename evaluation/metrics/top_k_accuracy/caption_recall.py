@@ -1,1 +1,1 @@
-../../caption_recall.py
+../../retrieval/recall.py

@@ -1,1 +1,1 @@
-../../vqa_scores.py
+../../vqa/accuracy.py

@@ -1,11 +1,11 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.paths import FIXTURES
 from wenlan.evaluation import fold_recalls, load_metric, retrieval_recalls
 
-GOLDEN = json.loads((Path(__file__).parents[2] / "fixtures" / "mlmm" / "metrics" / "retrieval.json").read_text("utf-8"))
+GOLDEN = json.loads((FIXTURES / "mlmm" / "metrics" / "retrieval.json").read_text("utf-8"))
 CASES = {case["name"]: case for case in GOLDEN["cases"]}
 CASE = CASES["uneven captions"]
 SCORES = np.array(CASE["scores"])

@@ -1,10 +1,10 @@
 import json
-from pathlib import Path
 
 import pytest
+from helpers.paths import FIXTURES
 from wenlan.evaluation import load_metric, vqa_accuracy
 
-FOLDER = Path(__file__).parents[2] / "fixtures" / "mlmm" / "metrics"
+FOLDER = FIXTURES / "mlmm" / "metrics"
 GOLDEN = json.loads((FOLDER / "vqa_accuracy.json").read_text("utf-8"))
 GENERATED = json.loads((FOLDER / "vqa_generated.json").read_text("utf-8"))
 

@@ -1,0 +1,178 @@
+"""Attention from words to regions drawn into the picture, in one panel a language."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from os import PathLike
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from ...processing.image_decoding import decode_image
+from ..region_attention import RegionAttention, find_word
+from .boxes import draw_regions
+from .fonts import load_font
+
+GLOW = (255, 120, 0)
+INK, QUIET, WORD, GROUND = "#222222", "#767676", "#c2410c", "#ffffff"
+MARGIN, LETTERS = 12, 15
+
+
+def draw_region_attention(
+    image: Image.Image,
+    boxes: Tensor,
+    weights: Tensor,
+    *,
+    scale: float = 1.0,
+    top: int = 3,
+    peak: float | None = None,
+) -> Image.Image:
+    """Returns the picture with what is attended to in colour and shaded orange, the rest pale and grey.
+
+    A pixel is as bright as the weights of the regions that hold it together. The regions with the greatest weights
+    are outlined, with their shares.
+
+    Args:
+        image: of any mode.
+        boxes: (n, 4) x1, y1, x2, y2 in its pixels.
+        weights: (n,), such as `RegionAttention.of` gives.
+        scale: enlarges the picture first.
+        top: how many regions are outlined.
+        peak: sum of weights that is shaded fully; None: the greatest in this picture. One peak makes pictures
+            comparable.
+
+    Raises:
+        ValueError: weights that are not as many as the boxes.
+    """
+    picture = decode_image(image)
+    if len(boxes) != len(weights):
+        raise ValueError(f"There are {len(weights)} weights for {len(boxes)} boxes.")
+    if scale != 1:
+        size = tuple(max(round(side * scale), 1) for side in picture.size)
+        picture, boxes = picture.resize(size, Image.Resampling.LANCZOS), boxes * scale
+    heat = heat_map(picture.size, boxes, weights)
+    strength = (heat / max(heat.max() if peak is None else peak, 1e-12)).clip(0, 1)[..., None]
+    pixels = np.asarray(picture, dtype=np.float32)
+    pale = 0.35 * np.asarray(picture.convert("L"), dtype=np.float32)[..., None] + 0.65 * 255
+    shaded = (1 - strength) * pale + strength * (0.65 * pixels + 0.35 * np.array(GLOW, dtype=np.float32))
+    best = weights.topk(min(top, len(weights))).indices
+    drawn = Image.fromarray(shaded.round().astype(np.uint8))
+    return draw_regions(drawn, boxes[best], scores=weights[best])
+
+
+def heat_map(size: tuple[int, int], boxes: Tensor, weights: Tensor) -> np.ndarray:
+    """Returns (h, w) float32: of each pixel, the sum of the weights of the boxes that hold it.
+
+    Args:
+        size: width and height of the picture.
+        boxes: (n, 4) x1, y1, x2, y2 in pixels.
+        weights: (n,).
+    """
+    width, height = size
+    heat = np.zeros((height, width), dtype=np.float32)
+    for (x1, y1, x2, y2), weight in zip(boxes.tolist(), weights.tolist(), strict=True):
+        left, top = max(int(x1), 0), max(int(y1), 0)
+        heat[top : max(round(y2), top + 1), left : max(round(x2), left + 1)] += weight
+    return heat
+
+
+def draw_attention_panels(
+    image: Image.Image,
+    attentions: Mapping[str, RegionAttention],
+    words: Mapping[str, str | Sequence[str]],
+    *,
+    scale: float = 1.0,
+    columns: int = 4,
+    top: int = 3,
+    font: str | PathLike | None = None,
+) -> Image.Image:
+    """Returns the picture, then one panel a language: its text with the words marked, and what they attend to.
+
+    All panels have one scale of shades. A panel wants some 250 pixels of width: see `scale`.
+
+    Args:
+        image: of any mode.
+        attentions: of the text in each language, in pixels of the picture.
+        words: of each language, whose attention is drawn.
+        scale: enlarges the picture first.
+        columns: panels in a row.
+        top: how many regions are outlined.
+        font: a font file for all languages; without it fonts of `wenlan[demo]`.
+
+    Raises:
+        ValueError: no attention, no words for a language, words that are not in its text, or text that the font lacks.
+        FileNotFoundError: no such font.
+    """
+    if not attentions:
+        raise ValueError("There is no attention to draw.")
+    if missing := [language for language in attentions if not words.get(language)]:
+        raise ValueError(f"There are no words to draw the attention of in {', '.join(missing)}.")
+    picture = decode_image(image)
+    weights = {language: attention.of(words[language]) for language, attention in attentions.items()}
+    peak = max(float(heat_map(picture.size, attentions[one].boxes, weights[one]).max()) for one in attentions)
+    size = tuple(max(round(side * scale), 1) for side in picture.size)
+    panels = [picture.resize(size, Image.Resampling.LANCZOS)]
+    for language, attention in attentions.items():
+        drawn = draw_region_attention(picture, attention.boxes, weights[language], scale=scale, top=top, peak=peak)
+        chosen = [words[language]] if isinstance(words[language], str) else words[language]
+        places = [place for word in chosen for place in find_word(attention.text, word)]
+        letters = load_font(LETTERS, language, text=language + attention.text, path=font)
+        panels.append(_panel(drawn, language, attention.text, places, letters))
+    return _in_rows(panels, columns)
+
+
+def _panel(
+    picture: Image.Image,
+    language: str,
+    text: str,
+    places: Sequence[tuple[int, int]],
+    letters: ImageFont.FreeTypeFont,
+) -> Image.Image:
+    """Returns the picture below its language and text, which is broken into lines and marked in some places."""
+    lines, height = _break_lines(text, picture.width, letters), sum(letters.getmetrics()) + 2
+    top = (len(lines) + 1) * height + 6
+    panel = Image.new("RGB", (picture.width, top + picture.height), GROUND)
+    draw = ImageDraw.Draw(panel)
+    draw.text((0, 0), language, font=letters, fill=QUIET)
+    for row, (start, line) in enumerate(lines, 1):
+        marks = [any(first <= start + index < last for first, last in places) for index in range(len(line))]
+        left = 0.0
+        for is_marked, run in groupby(range(len(line)), marks.__getitem__):
+            part = "".join(line[index] for index in run)
+            draw.text((left, row * height), part, font=letters, fill=WORD if is_marked else INK)
+            left += letters.getlength(part)
+    panel.paste(picture, (0, top))
+    return panel
+
+
+def _break_lines(text: str, width: int, letters: ImageFont.FreeTypeFont) -> list[tuple[int, str]]:
+    """Returns (first character, line) of lines that fit, broken at the last space or, without one, anywhere."""
+    lines, start = [], 0
+    while start < len(text):
+        end = start + 1
+        while end < len(text) and letters.getlength(text[start : end + 1]) <= width:
+            end += 1
+        if end < len(text) and text[end] != " " and (space := text.rfind(" ", start + 1, end)) > 0:
+            end = space
+        lines.append((start, text[start:end]))
+        start = end + (end < len(text) and text[end] == " ")
+    return lines
+
+
+def _in_rows(panels: Sequence[Image.Image], columns: int) -> Image.Image:
+    """Returns the panels row by row, the pictures of a row on one line."""
+    rows = [panels[first : first + columns] for first in range(0, len(panels), columns)]
+    heights = [max(panel.height for panel in row) for row in rows]
+    width = max(sum(panel.width + MARGIN for panel in row) for row in rows) + MARGIN
+    sheet = Image.new("RGB", (width, sum(heights) + MARGIN * (len(rows) + 1)), GROUND)
+    top = MARGIN
+    for row, height in zip(rows, heights, strict=True):
+        left = MARGIN
+        for panel in row:
+            sheet.paste(panel, (left, top + height - panel.height))
+            left += panel.width + MARGIN
+        top += height + MARGIN
+    return sheet
+
+
+__all__ = ["draw_attention_panels", "draw_region_attention", "heat_map"]

@@ -1,0 +1,74 @@
+"""Pictures with captions in rows and columns, in any of the seven languages."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from PIL import Image, ImageDraw, ImageFont
+
+from .fonts import load_font
+
+CELL_WIDTH, PICTURE, MARGIN, LINE_HEIGHT, BASELINE = 168, 96, 10, 21, 18
+PLAIN, RIGHT, WRONG, BACKGROUND = "#222222", "#137333", "#b3261e", "#ffffff"
+
+
+@dataclass
+class Cell:
+    """One picture (or none) and the lines of text below it, each with its colour."""
+
+    image: Image.Image | None = None
+    lines: list[tuple[str, str]] = field(default_factory=list)
+
+
+def draw_grid(title: str, rows: Sequence[Sequence[Cell]], *, language: str = "zh") -> Image.Image:
+    """Returns the picture of a grid. Lines that are too long for a cell end in an ellipsis.
+
+    Args:
+        title: a line above it.
+        rows: of cells.
+        language: whose fonts and letter forms are preferred; each line is set in a font that has its letters.
+
+    Raises:
+        ValueError: letters that no font has.
+    """
+    heights = [_row_height(row) for row in rows]
+    width = MARGIN + max(map(len, rows)) * (CELL_WIDTH + MARGIN)
+    canvas = Image.new("RGB", (width, 46 + sum(heights)), BACKGROUND)
+    draw = ImageDraw.Draw(canvas)
+    draw.text((MARGIN, 8), title, font=load_font(19, language, text=title, weight="Regular"), fill=PLAIN)
+    top = 46
+    for row, height in zip(rows, heights, strict=True):
+        for column, cell in enumerate(row):
+            left, line_top = MARGIN + column * (CELL_WIDTH + MARGIN), top
+            if cell.image is not None:
+                picture = _on_white(cell.image)
+                canvas.paste(picture, (left + (CELL_WIDTH - picture.width) // 2, top + (PICTURE - picture.height) // 2))
+                line_top += PICTURE + 4
+            for text, colour in cell.lines:
+                font = load_font(15, language, text=text, weight="Regular")
+                draw.text((left, line_top + BASELINE), _shorten(text, font), font=font, fill=colour, anchor="ls")
+                line_top += LINE_HEIGHT
+        top += height
+    return canvas
+
+
+def _row_height(row: Sequence[Cell]) -> int:
+    return max(LINE_HEIGHT * len(cell.lines) + (PICTURE + 4 if cell.image is not None else 0) for cell in row) + MARGIN
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    rgba = image.convert("RGBA")
+    rgba.thumbnail((PICTURE, PICTURE))
+    white = Image.new("RGBA", rgba.size, BACKGROUND)
+    white.alpha_composite(rgba)
+    return white.convert("RGB")
+
+
+def _shorten(text: str, font: ImageFont.FreeTypeFont) -> str:
+    if font.getlength(text) <= CELL_WIDTH:
+        return text
+    while text and font.getlength(text + "…") > CELL_WIDTH:
+        text = text[:-1]
+    return text + "…"
+
+
+__all__ = ["PLAIN", "RIGHT", "WRONG", "Cell", "draw_grid"]

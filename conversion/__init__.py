@@ -1,0 +1,1 @@
+"""Checkpoints of others to ours, and ours to other runtimes."""

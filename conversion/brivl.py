@@ -1,0 +1,261 @@
+"""Turns a checkpoint of the original BriVL code into a folder that `AutoModel.from_pretrained` opens.
+
+    wenlan convert brivl --checkpoint brivl-nmi.pth --variant nmi --text-config chinese-roberta-wwm-ext --output nmi
+    wenlan convert brivl --checkpoint VL_model.pth --variant 1.0 --with-momentum --output brivl-1.0-pretraining
+
+The result computes what the original computes, its peculiarities included: no antialiasing, stretched boxes, texts
+padded to the greatest length and a BERT that attends to the padding.
+"""
+
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import (
+    AutoModel,
+    AutoModelForPreTraining,
+    AutoProcessor,
+    AutoTokenizer,
+    BertConfig,
+    BertTokenizer,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+)
+
+from ..data.files.atomic import atomic_files
+from ..modeling_brivl.configuration_brivl import BriVLConfig
+from ..modeling_brivl.modeling_brivl import BriVLModel
+from ..modeling_brivl.original_checkpoint import ConvertedCheckpoint, convert_original_checkpoint
+from ..modeling_brivl.pretraining_brivl import BriVLForPreTraining
+from ..processing.image_processing_brivl import BriVLImageProcessor
+from ..processing.processing_brivl import BriVLProcessor
+
+TEXT_ENCODER = "hfl/chinese-roberta-wwm-ext"
+VARIANTS = ("1.0", "nmi")  # those with released weights
+FREEZING = {
+    "vision_config": {"trainable_backbone": ["blocks.3", "blocks.4", "blocks.5", "blocks.6"]},
+    "text_config": {"trainable_backbone": ["layer.8", "layer.9", "layer.10", "layer.11"]},
+}
+SENTENCE = "一张用来检查的图片"
+
+
+def read_checkpoint(path: Path) -> Mapping[str, object]:
+    """Returns what a file of `torch.save` or a safetensors file holds; memory-mapped where the format allows it.
+
+    Raises:
+        FileNotFoundError: for no such file.
+        ValueError: for a pickle with anything but tensors and plain containers, which is not run, and for a file that
+            is damaged or something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"No such checkpoint file: {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (PermissionError, MemoryError):
+        raise
+    except Exception as error:  # bytes that are no checkpoint raise anything
+        if code := re.search(r"GLOBAL ([\w.]+)", str(error)):
+            raise ValueError(
+                f"{path} refers to {code[1]}: a pickle that could run code. Refused, nothing of it was run. "
+                "Save the state dict alone, best as .safetensors."
+            ) from error
+        raise ValueError(
+            f"{path} is no readable checkpoint, as torch.save or safetensors write it; nothing of it was run. "
+            f"It may be cut: compare its {path.stat().st_size:,} bytes with the original. ({type(error).__name__})"
+        ) from error
+    if not isinstance(checkpoint, Mapping):
+        raise ValueError(f"{path} holds a {type(checkpoint).__name__}, not a state dict.")
+    return checkpoint
+
+
+def build_config(
+    variant: str | None, config_file: Path | None, text_folder: Path | None, *, with_momentum: bool
+) -> BriVLConfig:
+    """Returns the configuration of a variant or of a file, with the text encoder of a folder if that has a config.json.
+
+    Raises:
+        ValueError: for no or two sources, a variant without released weights, or a configuration of another model.
+    """
+    if (variant is None) == (config_file is None):
+        raise ValueError(f"Give either --variant ({', '.join(VARIANTS)}) or --config FILE, our config.json.")
+    if config_file is not None:
+        config = BriVLConfig(**_read_config(config_file, "brivl"))
+    elif variant in VARIANTS:
+        config = BriVLConfig.from_variant(variant, FREEZING if with_momentum else None)
+    else:
+        raise ValueError(f"There are released weights of {' and '.join(VARIANTS)}, not of {variant!r}: use --config.")
+    if text_folder is not None and (text_folder / "config.json").is_file():
+        config.text_config.encoder_config = BertConfig(**_read_config(text_folder / "config.json", "bert"))
+        config.text_config.validate_text_length()
+    return config
+
+
+def _read_config(path: Path, model_type: str) -> dict[str, object]:
+    if not path.is_file():
+        raise FileNotFoundError(f"No such configuration file: {path}")
+    values, _ = PreTrainedConfig.get_config_dict(path)
+    if values.pop("model_type", model_type) != model_type:
+        raise ValueError(f"{path} is no configuration of a {model_type} model.")
+    return values
+
+
+def load_tokenizer(text_folder: Path | None, vocab_size: int) -> PreTrainedTokenizerBase:
+    """Returns the tokenizer of a folder, or of the encoder on the hub that the original starts from.
+
+    Raises:
+        OSError: when the hub cannot be reached.
+        ValueError: for a vocabulary that is not the one of the embeddings.
+    """
+    if text_folder is None:
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(TEXT_ENCODER)
+        except OSError as error:
+            raise OSError(
+                f"The tokenizer {TEXT_ENCODER} could not be fetched from the hub: "
+                "pass --text-config FOLDER with its vocab.txt or tokenizer.json."
+            ) from error
+    elif text_folder.is_dir():
+        tokenizer = BertTokenizer.from_pretrained(text_folder)
+    else:
+        raise FileNotFoundError(f"--text-config must be a folder with vocab.txt or tokenizer.json: {text_folder}")
+    if len(tokenizer) != vocab_size:
+        raise ValueError(
+            f"The tokenizer of {text_folder or TEXT_ENCODER} has {len(tokenizer)} tokens, the encoder {vocab_size}. "
+            "Pass a folder with the vocab.txt or tokenizer.json of that encoder: --text-config."
+        )
+    return tokenizer
+
+
+def build_model(converted: ConvertedCheckpoint, config: BriVLConfig) -> BriVLModel | BriVLForPreTraining:
+    """Returns the model with the weights of a checkpoint: for pre-training if that was converted with momentum towers.
+
+    Where the frozen trunks of query and momentum tower differ, `config.share_frozen_trunk` becomes False.
+    """
+    if not converted.momentum:
+        model = BriVLModel(config)
+        model.load_state_dict(converted.query)
+        return model.eval()
+    if converted.queue:
+        config.queue_size = len(converted.queue["queue.group_ids"])
+        config.validate_objective()
+    with torch.device("meta"):
+        names = BriVLForPreTraining(config).state_dict().keys()
+    momentum, query = converted.momentum, converted.query
+    shared = momentum.keys() - names
+    if not all(torch.equal(momentum[name], query[name.removeprefix("momentum_")]) for name in shared):
+        print("The frozen trunks of query and momentum towers differ, so both are kept: share_frozen_trunk is false.")
+        config.share_frozen_trunk = False
+        shared = set()
+    model = BriVLForPreTraining(config)
+    state = {f"brivl.{name}": tensor for name, tensor in query.items()}
+    state |= {name: tensor for name, tensor in momentum.items() if name not in shared}
+    state |= converted.queue or model.queue.state_dict(prefix="queue.")
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def build_processor(config: BriVLConfig, tokenizer: PreTrainedTokenizerBase) -> BriVLProcessor:
+    """Returns the processor with the original's settings: ImageNet's colours whatever the backbone, no antialiasing."""
+    return BriVLProcessor(
+        BriVLImageProcessor(size=config.vision_config.image_size, max_regions=config.vision_config.max_regions),
+        tokenizer,
+        max_text_length=config.text_config.max_text_length,
+        pad_to_max_length=config.text_config.attend_padding,
+    )
+
+
+def check_folder(folder: Path, model: BriVLModel | BriVLForPreTraining, processor: BriVLProcessor) -> None:
+    """Opens the folder as a user would and embeds a made-up pair.
+
+    Raises:
+        ValueError: when the embeddings are no finite unit vectors, or not those of the model in memory.
+    """
+    auto_class = AutoModelForPreTraining if isinstance(model, BriVLForPreTraining) else AutoModel
+    expected = _embed_made_up_pair(model, processor)
+    opened = _embed_made_up_pair(auto_class.from_pretrained(folder), AutoProcessor.from_pretrained(folder))
+    for name, embedding in expected.items():
+        if not torch.allclose(embedding.norm(dim=-1), torch.ones(1), atol=1e-4):
+            raise ValueError(f"The weights are damaged: {name} of a made-up pair are no finite unit vectors.")
+        if not torch.allclose(embedding, opened[name], atol=1e-5):
+            raise ValueError(f"What was saved is not what was converted: {name} of a made-up pair differ.")
+
+
+def _embed_made_up_pair(model: BriVLModel | BriVLForPreTraining, processor: BriVLProcessor) -> dict[str, Tensor]:
+    picture = Image.fromarray((np.indices((48, 64, 3)).sum(axis=0) * 2).astype(np.uint8))
+    with torch.inference_mode():
+        output = model(**processor(images=picture, text=SENTENCE, return_tensors="pt"))
+    return {name: output[name] for name in ("image_embeds", "text_embeds", "image_keys", "text_keys") if name in output}
+
+
+def convert_brivl(
+    checkpoint: Path,
+    output_dir: Path,
+    *,
+    variant: str | None = None,
+    config_file: Path | None = None,
+    text_folder: Path | None = None,
+    with_momentum: bool = False,
+) -> Path:
+    """Writes model, processor and tokenizer of an original checkpoint, checks and returns the folder.
+
+    Args:
+        checkpoint: a file of `torch.save`, or .safetensors, in a layout of `convert_original_checkpoint`.
+        output_dir: the folder to write; it must not exist or be empty, and appears only when complete.
+        variant: "1.0" or "nmi". Their weights have the same shapes: nothing can tell that the wrong one was given.
+        config_file: our config.json instead, for checkpoints of other sizes.
+        text_folder: vocabulary of the text encoder, and its config.json, which then goes before that of the variant.
+        with_momentum: write a `BriVLForPreTraining` with momentum towers and queue instead of a `BriVLModel`.
+
+    Raises:
+        OSError, ValueError: for files that cannot be read or do not fit; nothing is written then.
+    """
+    if output_dir.is_file() or (output_dir.is_dir() and any(output_dir.iterdir())):
+        raise FileExistsError(f"{output_dir} exists already: remove it, or choose another --output.")
+    config = build_config(variant, config_file, text_folder, with_momentum=with_momentum)
+    tokenizer = load_tokenizer(text_folder, config.text_config.encoder_config.vocab_size)
+    with torch.device("meta"):
+        expected = BriVLModel(config).state_dict()
+    tensors = read_checkpoint(checkpoint)
+    try:
+        converted = convert_original_checkpoint(tensors, expected, with_momentum=with_momentum)
+    except ValueError as error:
+        raise ValueError(f"{checkpoint}: {error}") from error
+    model, processor = build_model(converted, config), build_processor(config, tokenizer)
+    with atomic_files(output_dir) as folder:
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
+        check_folder(folder, model, processor)
+    print(_summary(converted, model, output_dir))
+    return output_dir
+
+
+def _summary(converted: ConvertedCheckpoint, model: BriVLModel | BriVLForPreTraining, output_dir: Path) -> str:
+    dropped = ", ".join(f"{count} of {kind}" for kind, count in sorted(converted.dropped.items())) or "nothing"
+    lines = [
+        f"{type(model).__name__} of {model.num_parameters():,} parameters, checked: opened again, it embeds the same.",
+        f"Left out as not needed: {dropped}.",
+    ]
+    if converted.momentum:
+        pairs = f"of {model.config.queue_size} pairs" if converted.queue else "not in the checkpoint, starts anew"
+        lines.append(f"Momentum towers converted; queue {pairs}.")
+    lines.append(f"The model is in {output_dir}. Next: wenlan zero-shot {output_dir} PICTURE --labels 猫,狗")
+    return "\n".join(lines)
+
+
+__all__ = [
+    "build_config",
+    "build_model",
+    "build_processor",
+    "check_folder",
+    "convert_brivl",
+    "load_tokenizer",
+    "read_checkpoint",
+]

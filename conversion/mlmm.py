@@ -1,0 +1,314 @@
+"""Turns a checkpoint of UC2, UNITER or XLM-R into an MLMM folder that `AutoModel.from_pretrained` opens.
+
+    wenlan convert mlmm --checkpoint uc2/best.pt --tokenizer xlm-roberta-base --output uc2
+    wenlan convert mlmm --checkpoint uniter-vqa.pt --answers ans2label.json --tokenizer bert-base-cased --output vqa
+    wenlan convert mlmm --checkpoint xlm-roberta-base/model.safetensors --tokenizer xlm-roberta-base --output start
+
+The result computes what the original computes, its LayerNorm epsilons included. What the original lacks starts new: of
+XLM-R, which has never seen a picture, that is the whole region part.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoProcessor, AutoTokenizer, PreTrainedTokenizerBase
+
+from ..data.files.atomic import atomic_files
+from ..modeling_mlmm.configuration_mlmm import XLM_R_FIELDS, MLMMConfig
+from ..modeling_mlmm.modeling_mlmm import MLMMModel, MLMMPreTrainedModel
+from ..modeling_mlmm.original_checkpoint_mlmm import (
+    LoadedOriginal,
+    config_of_original,
+    load_original_checkpoint,
+    original_family,
+)
+from ..modeling_mlmm.pretraining_mlmm import MLMMForPreTraining
+from ..modeling_mlmm.retrieval_mlmm import MLMMForImageTextRetrieval
+from ..modeling_mlmm.vqa_mlmm import MLMMForVisualQuestionAnswering
+from ..processing.processing_mlmm import MLMMProcessor
+from .brivl import read_checkpoint
+
+LAYOUTS = ("uc2", "uniter", "xlm-r")
+TOKENIZERS = {
+    "uc2": "FacebookAI/xlm-roberta-base",
+    "uniter": "google-bert/bert-base-cased",
+    "xlm-r": "FacebookAI/xlm-roberta-base",
+}
+HEADS = {
+    "pretraining": MLMMForPreTraining,
+    "vqa": MLMMForVisualQuestionAnswering,
+    "retrieval": MLMMForImageTextRetrieval,
+    "none": MLMMModel,
+}
+WRAPPERS = ("model", "state_dict", "model_state_dict")
+
+
+def state_dict_of(checkpoint: Mapping[str, object], layout: str | None) -> tuple[Mapping[str, object], str]:
+    """Returns the weights in a checkpoint, and their layout.
+
+    Raises:
+        ValueError: for a checkpoint of another layout than given, or of none that is known.
+    """
+    if layout is not None and layout not in LAYOUTS:
+        raise ValueError(f"There is no layout {layout!r}: it must be one of {', '.join(LAYOUTS)}.")
+    for name in WRAPPERS:
+        if isinstance(checkpoint.get(name), Mapping):
+            checkpoint = checkpoint[name]
+            break
+    family = original_family(checkpoint)
+    if layout not in (None, family):
+        raise ValueError(f"it has the layout {family}, by its keys, not {layout}.")
+    return checkpoint, family
+
+
+def choose_head(weights: Mapping[str, object], head: str | None) -> str:
+    """Returns the head that is asked for, or the one that the checkpoint was trained for last.
+
+    Raises:
+        ValueError: for an unknown head, or "vqa" where the checkpoint has no answers.
+    """
+    has_answers = any("vqa_output." in key for key in weights)
+    if head is None:
+        return "vqa" if has_answers else "retrieval" if any("rank_output." in key for key in weights) else "pretraining"
+    if head not in HEADS:
+        raise ValueError(f"There is no head {head!r}: it must be one of {', '.join(HEADS)}.")
+    if head == "vqa" and not has_answers:
+        raise ValueError("it has no vqa_output, so nothing to answer questions with: fine-tune it first.")
+    return head
+
+
+def read_answers(path: Path, count: int) -> list[str]:
+    """Returns the answers in the order of their ids.
+
+    Args:
+        path: JSON, either {answer: id} as UC2 and UNITER have it (ans2label.json) or a list; or text, one a line.
+        count: how many the checkpoint has.
+
+    Raises:
+        FileNotFoundError: for no such file.
+        ValueError: for another number of answers, ids that are not 0 to count - 1, empty or repeated answers.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"No such file of answers: {path}")
+    try:
+        text = path.read_text("utf-8")
+        found = json.loads(text) if path.suffix == ".json" else text.strip("\n").split("\n")
+    except ValueError as error:  # no UTF-8, no JSON
+        raise ValueError(f"{path} cannot be read as answers: {error}") from error
+    if isinstance(found, dict):
+        if sorted(map(str, found.values())) != sorted(map(str, range(len(found)))):
+            raise ValueError(f"{path}: the ids of its {len(found)} answers are not 0 to {len(found) - 1}, each once.")
+        found = sorted(found, key=lambda answer: int(found[answer]))
+    answers = [str(answer).strip() for answer in found]
+    if len(answers) != count:
+        raise ValueError(f"{path} has {len(answers)} answers, the checkpoint {count}.")
+    if not all(answers) or len(set(answers)) != count:
+        odd = next(answer for answer in answers if not answer or answers.count(answer) > 1)
+        raise ValueError(f"{path}: the answer {odd!r} is empty or there more than once.")
+    return answers
+
+
+def load_tokenizer(source: str | Path | None, layout: str, vocab_size: int) -> PreTrainedTokenizerBase:
+    """Returns the tokenizer of a folder or hub id, else the one on the hub that the original uses.
+
+    Raises:
+        OSError: when there is none.
+        ValueError: for a vocabulary that is not the one of the embeddings.
+    """
+    name = str(source or TOKENIZERS[layout])
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    except OSError as error:
+        raise OSError(f"No tokenizer could be loaded from {name}: pass --tokenizer FOLDER. ({error})") from error
+    if len(tokenizer) != vocab_size:
+        raise ValueError(
+            f"The tokenizer of {name} has {len(tokenizer)} tokens, the checkpoint {vocab_size}: --tokenizer."
+        )
+    return tokenizer
+
+
+def build_config(
+    weights: Mapping[str, object],
+    tokenizer: PreTrainedTokenizerBase,
+    overrides: Mapping[str, object],
+    answers: list[str] | None,
+) -> MLMMConfig:
+    """Returns the configuration of a checkpoint with the tokenizer's special ids and the names of the answers.
+
+    Raises:
+        ValueError: the tokenizer pads with another id than the original.
+    """
+    named = {}
+    if answers is not None:
+        named = {"id2label": dict(enumerate(answers)), "label2id": {name: index for index, name in enumerate(answers)}}
+    config = config_of_original(weights, **{**named, **overrides})
+    if tokenizer.pad_token_id != config.pad_token_id:
+        raise ValueError(
+            f"The tokenizer pads with the id {tokenizer.pad_token_id}, the checkpoint with {config.pad_token_id}: "
+            "give the one it was trained with, --tokenizer."
+        )
+    for name, other in (("bos_token_id", "cls_token_id"), ("eos_token_id", "sep_token_id")):
+        value = getattr(tokenizer, name)
+        setattr(config, name, getattr(tokenizer, other) if value is None else value)
+    return config
+
+
+def read_overrides(path: Path | None) -> dict[str, object]:
+    """Returns the fields of `MLMMConfig` in a JSON file, or in the config.json of an XLM-R; none without a file.
+
+    Raises:
+        FileNotFoundError: for no such file.
+        ValueError: for something else than a JSON object, or another model's.
+    """
+    if path is None:
+        return {}
+    if not path.is_file():
+        raise FileNotFoundError(f"No such configuration file: {path}")
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from error
+    kind = values.pop("model_type", "mlmm") if isinstance(values, dict) else None
+    if kind == "xlm-roberta":
+        taken = {name: values[name] for name in XLM_R_FIELDS if name in values}
+        return taken | ({"encoder_layer_norm_eps": values["layer_norm_eps"]} if "layer_norm_eps" in values else {})
+    if kind != "mlmm":
+        raise ValueError(f"{path} is no configuration of an MLMM: it must be an object with fields of its config.json.")
+    if unknown := sorted(values.keys() - MLMMConfig.__dataclass_fields__.keys()):
+        raise ValueError(f"{path} has fields that MLMMConfig has not: {', '.join(unknown)}.")
+    return values
+
+
+def build_processor(config: MLMMConfig, tokenizer: PreTrainedTokenizerBase, detector: str | None) -> MLMMProcessor:
+    """Returns the processor; texts are cut at 60 word pieces, as in UC2 and UNITER, or where the positions end.
+
+    Raises:
+        ValueError: the regions of the detector have another width than the model reads.
+    """
+    if detector is not None:
+        width = AutoConfig.from_pretrained(detector).feature_dim
+        if width != config.region_feature_dim:
+            raise ValueError(
+                f"The detector in {detector} gives features of {width} numbers, the checkpoint reads "
+                f"{config.region_feature_dim}: it was trained on another one."
+            )
+    longest = config.max_text_length - tokenizer.num_special_tokens_to_add()
+    return MLMMProcessor(tokenizer, min(60, longest), config.region_feature_dim, detector)
+
+
+@torch.inference_mode()
+def check_folder(folder: Path, model: MLMMPreTrainedModel) -> None:
+    """Opens the folder as a user would, compares every weight, and runs a made-up example.
+
+    Raises:
+        ValueError: the weights are damaged, or not those in memory.
+    """
+    opened, processor = type(model).from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)
+    state = opened.state_dict()
+    for name, tensor in model.state_dict().items():
+        if not tensor.isfinite().all():
+            raise ValueError(f"the weights are damaged: not all numbers of {name} are finite.")
+        if not torch.equal(tensor, state[name]):
+            raise ValueError(f"What was saved is not what was converted: {name} differs.")
+    features = torch.rand(3, model.config.region_feature_dim, generator=torch.Generator().manual_seed(0))
+    boxes = torch.tensor([[0.0, 0, 1, 1], [0.1, 0.2, 0.5, 0.9], [0.6, 0.1, 0.9, 0.4]])
+    inputs = processor(text="1 2 3", regions={"features": features, "boxes": boxes})
+    states = [one.eval().base_model(**inputs).last_hidden_state for one in (model, opened)]
+    if not states[0].isfinite().all() or not torch.allclose(*states, atol=1e-5):
+        raise ValueError("What was saved does not compute what was converted.")
+
+
+def convert_mlmm(
+    checkpoint: Path,
+    output_dir: Path,
+    *,
+    layout: str | None = None,
+    head: str | None = None,
+    tokenizer: str | Path | None = None,
+    config_file: Path | None = None,
+    answers_file: Path | None = None,
+    detector: str | None = None,
+) -> Path:
+    """Writes model, processor and tokenizer of an original checkpoint, checks and returns the folder.
+
+    Args:
+        checkpoint: a file of `torch.save`, or .safetensors, with a flat state dict.
+        output_dir: the folder to write; it must not exist or be empty, and appears only when complete.
+        layout: "uc2", "uniter" or "xlm-r", to be sure; None: as its keys say.
+        head: "pretraining", "vqa", "retrieval" or "none"; None: the one that it was trained for last.
+        tokenizer: folder or hub id; None: the one on the hub that the original uses.
+        config_file: JSON with fields of our config.json that are not what the shapes and the layout say:
+            num_attention_heads where a head has not 64 numbers. The config.json beside an XLM-R is read anyway.
+        answers_file: see `read_answers`; "vqa" needs it.
+        detector: folder or hub id of a `RegionDetector`, copied into the folder so that the processor reads pictures.
+
+    Raises:
+        OSError, ValueError: for files that cannot be read or do not fit; nothing is written then.
+    """
+    if output_dir.is_file() or (output_dir.is_dir() and any(output_dir.iterdir())):
+        raise FileExistsError(f"{output_dir} exists already: remove it, or choose another --output.")
+    overrides = read_overrides(config_file)
+    beside = checkpoint.with_name("config.json")
+    tensors = read_checkpoint(checkpoint)
+    try:
+        weights, layout = state_dict_of(tensors, layout)
+        if layout == "xlm-r" and beside.is_file():  # the file of transformers that belongs to it
+            overrides = read_overrides(beside) | overrides
+        head, sizes = choose_head(weights, head), config_of_original(weights)
+        answers = None
+        if head == "vqa":
+            if answers_file is None:
+                raise ValueError(f"it answers with {sizes.num_labels} numbers; --answers FILE says what they mean.")
+            answers = read_answers(answers_file, sizes.num_labels)
+        loaded_tokenizer = load_tokenizer(tokenizer, layout, sizes.vocab_size)
+        config = build_config(weights, loaded_tokenizer, overrides, answers)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # what starts new is the same every time
+            model = HEADS[head](config).eval()
+        report = load_original_checkpoint(model, weights)
+    except ValueError as error:
+        raise ValueError(f"{checkpoint}: {error}") from error
+    processor = build_processor(config, loaded_tokenizer, detector)
+    with atomic_files(output_dir) as folder:
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder, copy_detector=detector is not None)
+        check_folder(folder, model)
+    print(_summary(report, model, head, output_dir))
+    return output_dir
+
+
+def _summary(report: LoadedOriginal, model: MLMMPreTrainedModel, head: str, output_dir: Path) -> str:
+    lines = [
+        f"{type(model).__name__} of {model.num_parameters():,} parameters from the layout {report.family}, checked: "
+        "opened again, it has the same weights and computes the same."
+    ]
+    for what, names in (
+        ("Starts new, not in the checkpoint", report.new),
+        ("Left out, heads that this model has not", report.unused),
+        ("Left out, of no part of MLMM", report.unknown),
+    ):
+        if names:
+            lines.append(f"{what}: {', '.join(names)}.")
+    following = {
+        "vqa": f"wenlan answer {output_dir} PICTURE --question QUESTION",
+        "pretraining": f"wenlan pretrain-mlmm RECIPE, with init_from: {output_dir} in it.",
+    }
+    lines.append(f"The model is in {output_dir}." + (f" Next: {following[head]}" if head in following else ""))
+    return "\n".join(lines)
+
+
+__all__ = [
+    "HEADS",
+    "LAYOUTS",
+    "build_config",
+    "build_processor",
+    "check_folder",
+    "choose_head",
+    "convert_mlmm",
+    "load_tokenizer",
+    "read_answers",
+    "read_overrides",
+    "state_dict_of",
+]

@@ -1,0 +1,137 @@
+"""The captions of a file of pairs in pieces of equal size, the same in every pass, without the pictures.
+
+*piece*: so many good rows in their order; its digest is of their pictures' names and captions.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from ..pairs.readers import find_pair_files, read_rows
+from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
+from ..rows.scripts import check_language, is_in_wrong_script
+from ..rows.text import check_unicode, clean_caption
+
+
+@dataclass(frozen=True)
+class CaptionRow:
+    """The captions of a picture; `has_list` says whether the source holds a list of them or one string."""
+
+    image: str
+    captions: tuple[str, ...]
+    has_list: bool
+
+
+@dataclass
+class CaptionSource:
+    """The good rows of a file; the rest is counted in the first pass, which is made at once.
+
+    Attributes:
+        source: as for `read_pairs`; pictures are not opened and need not exist.
+        language: of the captions; a row in another script is a bad one.
+        columns: the names of the image and the text column. The image is a path or another name of the picture.
+        piece_size: rows a piece.
+        image_root: where a list without names, as CC3M's, finds its pictures; by default the folder of the file.
+        max_bad_fraction: a greater share of bad rows is an error.
+        digests: of each piece.
+        num_captions: in all pieces.
+        report: of the rows that were left out.
+
+    Raises:
+        FileNotFoundError: no such file.
+        TooManyBadRowsError: too many rows are bad, or there is no good one.
+        ValueError: the file lacks a column, the language is unknown, or the piece size is no positive number.
+    """
+
+    source: Path
+    language: str
+    piece_size: int
+    columns: tuple[str, str] = ("image", "text")
+    image_root: Path | None = None
+    max_bad_fraction: float = 0.1
+    digests: list[str] = field(default_factory=list, init=False)
+    num_captions: int = field(default=0, init=False)
+    report: BadRowReport = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_language(self.language)
+        if self.piece_size < 1:
+            raise ValueError(f"A piece, and so a shard, has {self.piece_size} rows; it must have 1 or more.")
+        self.files = find_pair_files(Path(self.source))
+        self.root = Path(self.image_root if self.image_root is not None else self.files[0].parent)
+        self.report = BadRowReport(source=Path(self.source))
+        for piece in self._pieces(self.report):
+            self.digests.append(digest(piece))
+            self.num_captions += sum(len(row.captions) for row in piece)
+        if not self.report.rows_kept or self.report.bad_fraction > self.max_bad_fraction:
+            raise TooManyBadRowsError(
+                f"More than {self.max_bad_fraction:.0%} of the rows (or all) are bad.\n{self.report}"
+            )
+
+    @property
+    def sha256(self) -> str:
+        """16 hexadecimal digits that identify all rows."""
+        return hashlib.sha256("".join(self.digests).encode()).hexdigest()[:16]
+
+    def __iter__(self) -> Iterator[list[CaptionRow]]:
+        """Yields the pieces in order; reads the file once more."""
+        return self._pieces(BadRowReport(source=self.source))
+
+    def _pieces(self, report: BadRowReport) -> Iterator[list[CaptionRow]]:
+        rows = self._rows(report)
+        while piece := list(islice(rows, self.piece_size)):
+            yield piece
+
+    def _rows(self, report: BadRowReport) -> Iterator[CaptionRow]:
+        for file in self.files:
+            for number, fields in read_rows(file, self.columns, self.root):
+                place = number if len(self.files) == 1 else f"{file.name}/{number}"
+                report.rows_read += 1
+                try:
+                    if isinstance(fields, BadRowError):
+                        raise fields
+                    row = self._check(fields, place, report)
+                except BadRowError as error:
+                    report.add_bad_row(error, place)
+                    continue
+                report.rows_kept += 1
+                yield row
+
+    def _check(self, fields: dict, place: int | str, report: BadRowReport) -> CaptionRow:
+        image, text = (fields.get(column) for column in self.columns)
+        if image is None or text is None:
+            raise BadRowError("missing field", f"{self.columns} are not both among {list(fields)}")
+        if isinstance(image, dict):
+            image = image.get("path")
+        if not isinstance(image, str) or not image:
+            raise BadRowError("picture has no name", f"the image is {type(image).__name__}")
+        check_unicode(image)
+        captions, errors = [], []
+        for caption in text if isinstance(text, list) else [text]:
+            try:
+                captions.append(self._clean(caption))
+            except BadRowError as error:
+                errors.append(error)
+        if not captions:
+            raise errors[0] if errors else BadRowError("empty text", "[]")
+        for error in errors:
+            report.add_repair("caption dropped", place, str(error))
+        return CaptionRow(image, tuple(captions), isinstance(text, list))
+
+    def _clean(self, caption: object) -> str:
+        cleaned = clean_caption(caption)
+        if is_in_wrong_script(cleaned, self.language, strict=False):
+            raise BadRowError("another script", f"{cleaned[:80]!r} is not in the script of {self.language!r}")
+        return cleaned
+
+
+def digest(piece: Sequence[CaptionRow]) -> str:
+    """16 hexadecimal digits that identify the rows of a piece."""
+    rows = [[row.image, row.captions, row.has_list] for row in piece]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+
+
+__all__ = ["CaptionRow", "CaptionSource", "digest"]

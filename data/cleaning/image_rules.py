@@ -1,0 +1,86 @@
+"""What the cleaning rules need to know of a picture, read once: bytes, size, colours, fingerprint, difference hash."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from ..rows.report import BadRowError
+from ..rows.text import check_unicode
+from .cooccurrence import fingerprint
+from .near_duplicates import difference_hash
+
+MAX_BYTES = 1 << 28  # a file of more is no photograph, and would be read into memory whole
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is known of a picture that could be decoded.
+
+    Attributes:
+        num_bytes: of the encoded file.
+        width, height: in pixels, upright.
+        one_colour: all pixels are the same.
+        fingerprint: of the encoded file's bytes.
+        difference_hash: 64 bits, near for pictures that look alike.
+    """
+
+    num_bytes: int
+    width: int
+    height: int
+    one_colour: bool
+    fingerprint: int
+    difference_hash: int
+
+
+def examine_picture(image: str | bytes, root: Path, decode: Callable[[bytes], Image.Image]) -> Picture | BadRowError:
+    """The picture's facts, or the error that says why there are none (returned, so that a pool of threads goes on).
+
+    Args:
+        image: the encoded picture, or its path below `root`.
+        root: the folder of the pictures.
+        decode: returns an RGB image, or raises ValueError with an optional `cause`.
+    """
+    try:
+        data = image if isinstance(image, bytes) else _read(root / relative_path(image, root))
+        if not data:
+            raise BadRowError("empty file", "a picture of 0 bytes")
+        pixels = decode(data)
+    except BadRowError as error:
+        return error
+    except ValueError as error:
+        return BadRowError(getattr(error, "cause", None) or "bad image", str(error))
+    one_colour = all(low == high for low, high in pixels.getextrema())
+    return Picture(len(data), *pixels.size, one_colour, fingerprint(data), difference_hash(pixels))
+
+
+def relative_path(value: str, root: Path) -> str:
+    """The path of a picture relative to the (absolute) image root, with forward slashes.
+
+    Raises:
+        BadRowError: it is a URL, leaves the root, or is not valid Unicode.
+    """
+    check_unicode(value)
+    if "://" in value:
+        raise BadRowError("image is a URL", value[:200])
+    # Lexical, so that a link which the user put inside the folder may lead out of it.
+    path, start = os.path.normpath(os.path.join(root, value)), os.path.join(root, "")
+    if not path.startswith(start):
+        raise BadRowError("path leaves image root", f"{value[:200]!r} is not below {root}")
+    return path.removeprefix(start).replace(os.sep, "/")
+
+
+def _read(path: Path) -> bytes:
+    if not os.path.isfile(path):  # False, where Path.is_file raises: a name too long
+        raise BadRowError("file missing", "no such file below the image root")
+    try:
+        if (size := os.path.getsize(path)) > MAX_BYTES:
+            raise BadRowError("too large", f"{size} bytes, above {MAX_BYTES}")
+        return path.read_bytes()
+    except OSError as error:
+        raise BadRowError("unreadable", str(error)) from error
+
+
+__all__ = ["Picture", "examine_picture", "relative_path"]

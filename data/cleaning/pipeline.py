@@ -1,0 +1,231 @@
+"""Weakly correlated crawls to pairs that a model can learn from: `clean_pairs`, which applies the rules in their order.
+
+Texts that stand loosely beside their picture are kept on purpose: no rule asks whether the two belong together. A
+*caption* is one text of a row, a *picture* its file or bytes. A picture's *key* is the fingerprint of its path, or of
+its bytes where the file of pairs holds these: rows with the same key share one picture.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+
+from PIL import Image
+from tqdm import tqdm
+
+from ..files.atomic import atomic_files
+from ..pairs.readers import find_pair_files, read_rows
+from ..pairs.writers import open_pair_writer, schema_with_pictures
+from ..rows.report import BadRowError
+from .cooccurrence import PairCounter, PairRules, fingerprint
+from .image_rules import Picture, examine_picture
+from .near_duplicates import NearDuplicateIndex
+from .row import CaptionRule, CrawlRow
+from .settings import CleanReport, CleanSettings
+from .text_rules import WordList, count_han, decode_text, han_share, traditional_to_simplified
+
+REPORT_NAME = "clean_report.json"
+PAIR_RULES = ("boilerplate_text", "boilerplate_image", "equal_pairs")  # count before they judge
+PICTURE_RULES = (
+    "image_readable",
+    "image_side",
+    "image_aspect",
+    "image_bytes",
+    "image_colour",
+    "exact_duplicates",
+    "near_duplicates",
+)
+
+
+def clean_pairs(
+    source: str | Path,
+    output_dir: str | Path,
+    *,
+    decode: Callable[[bytes], Image.Image],
+    image_root: str | Path | None = None,
+    image_column: str = "image",
+    text_column: str = "text",
+    settings: CleanSettings | None = None,
+    workers: int = 1,
+) -> CleanReport:
+    """Writes the pairs that pass the rules to `output_dir`, in the order of the source, and `clean_report.json`.
+
+    The source is read twice, since boilerplate and equal pairs have to be counted first; pictures are read once a row.
+    Memory grows by the tables of fingerprints alone. Cleaning the output once more leaves nothing out and changes
+    nothing.
+
+    Args:
+        source: as for `read_pairs`.
+        output_dir: gets `pairs.jsonl`, whose paths are relative to the image root and which keeps the rows' other
+            fields, or `pairs.parquet` where the source holds pictures as bytes.
+        decode: the picture in RGB from its encoded bytes; raises ValueError with an optional `cause`. With all of
+            `PICTURE_RULES` off it is not called, and pictures need not exist.
+        image_root: the folder that image paths are relative to and must not leave; by default the file's own.
+        image_column: holds a path, bytes, or {"bytes", "path"}.
+        text_column: holds a string or a list of captions.
+        settings: which rules are applied; by default all that need no further input.
+        workers: threads that read and decode pictures; the result does not depend on it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ImportError: `simplified` without OpenCC.
+        OSError: the output cannot be written; an earlier one stays as it was.
+        ValueError: the source lacks a column or would be overwritten, a word list is not UTF-8, or no pair is left;
+            an earlier output stays as it was.
+    """
+    files = find_pair_files(Path(source))
+    columns, output_dir = (image_column, text_column), Path(output_dir)
+    schema = schema_with_pictures(files[0], columns)
+    output = output_dir / ("pairs.jsonl" if schema is None else "pairs.parquet")
+    if output.resolve() in {file.resolve() for file in files}:
+        raise ValueError(f"{output} is the source and would be replaced; give another output folder.")
+    root = Path(os.path.abspath(image_root if image_root is not None else files[0].parent))
+    report = CleanReport(Path(source), output, root, settings or CleanSettings())
+    cleaner = _Cleaner(files, columns, root, report.settings, decode, workers)
+    with ExitStack() as stack:
+        try:
+            unfinished = stack.enter_context(atomic_files(output_dir, last=REPORT_NAME))
+        except OSError as error:
+            raise OSError(f"Cannot write to {output_dir} ({error}); give another output folder.") from error
+        writer = stack.enter_context(open_pair_writer(unfinished / output.name, schema))
+        for row in cleaner.clean(report):
+            report.rows_out += 1
+            report.captions_out += len(row.captions)
+            writer.write(row.to_fields())
+        if not report.rows_out:
+            raise ValueError(f"No pair is left, so nothing was written.\n{report}")
+        (unfinished / REPORT_NAME).write_text(report.to_json(), "utf-8", errors="backslashreplace")
+    return report
+
+
+class _Cleaner:
+    def __init__(
+        self,
+        files: list[Path],
+        columns: tuple[str, str],
+        root: Path,
+        settings: CleanSettings,
+        decode: Callable[[bytes], Image.Image],
+        workers: int,
+    ) -> None:
+        self.files, self.columns, self.root = files, columns, root
+        self.settings, self.decode, self.workers = settings, decode, workers
+        self.steps = [decode_text] if settings.applies("decode_text") else []
+        self.steps += [traditional_to_simplified()] if settings.simplified else []
+        self.num_good_texts: int | None = None
+        self.words = WordList(settings.drop_words)
+        self.picture_of_bytes: dict[int, int] = {}  # fingerprint of the bytes -> key of the first picture with them
+        self.look_alikes = NearDuplicateIndex()
+
+    def clean(self, report: CleanReport) -> Iterator[CrawlRow]:
+        """Yields the rows that pass every rule, each with the captions that do."""
+        for row, picture in self._with_pictures(self._rows_of_good_pairs(report)):
+            if isinstance(picture, BadRowError):
+                if self.settings.applies("image_readable"):
+                    row.drop("image_readable", picture.found, report, cause=picture.cause)
+                    continue
+            elif picture is not None and (fault := self._picture_fault(picture, row.key)):
+                row.drop(*fault, report)
+                continue
+            yield row
+
+    def _rows_of_good_texts(self, report: CleanReport) -> Iterator[CrawlRow]:
+        rules = self._active(
+            han_length=self._han_length_fault, han_share=self._han_share_fault, drop_words=self._unwanted_word
+        )
+        rows = ((file, *row) for file in self.files for row in read_rows(file, self.columns, self.root))
+        for file, number, fields in rows:
+            place = number if len(self.files) == 1 else f"{file.name}/{number}"
+            report.rows_in += 1
+            try:
+                if isinstance(fields, BadRowError):
+                    raise fields
+                row = CrawlRow.parse(place, fields, self.columns, self.root)
+            except BadRowError as error:
+                report.drop("readable_row", place, error.found, rows=1, captions=0, cause=error.cause)
+                continue
+            report.captions_in += len(row.captions)
+            if row.rewrite(self.steps, report) and all(row.keep(*rule, report) for rule in rules):
+                yield row
+
+    def _rows_of_good_pairs(self, report: CleanReport) -> Iterator[CrawlRow]:
+        if any(map(self.settings.applies, PAIR_RULES)):
+            pairs = self._count_pairs()
+            rules = self._active(
+                boilerplate_text=pairs.text_fault, boilerplate_image=pairs.image_fault, equal_pairs=pairs.repetition
+            )
+        else:
+            rules = []
+        rows = self._rows_of_good_texts(report)
+        for row in tqdm(rows, desc="clean", unit=" rows", total=self.num_good_texts, disable=None):
+            if all(row.keep(*rule, report) for rule in rules):
+                yield row
+
+    def _count_pairs(self) -> PairRules:
+        counter, settings = PairCounter(), self.settings
+        scratch = CleanReport(self.root, self.root, self.root, settings)
+        for row in tqdm(self._rows_of_good_texts(scratch), desc="count", unit=" rows", disable=None):
+            for caption in row.captions:
+                counter.add(fingerprint(caption.encode()), row.key)
+        self.num_good_texts = scratch.rows_in - sum(count.rows for count in scratch.dropped.values())
+        return counter.rules(
+            max_images=settings.max_images_per_text,
+            kept_images=settings.kept_images_per_text,
+            max_texts=settings.max_texts_per_image,
+            kept_texts=settings.kept_texts_per_image,
+        )
+
+    def _with_pictures(self, rows: Iterator[CrawlRow]) -> Iterator[tuple[CrawlRow, Picture | BadRowError | None]]:
+        if not any(map(self.settings.applies, PICTURE_RULES)):
+            yield from ((row, None) for row in rows)
+            return
+        with ThreadPoolExecutor(self.workers) as pool:  # Pillow decodes without the interpreter's lock
+            while batch := list(islice(rows, 8 * self.workers)):
+                yield from zip(batch, pool.map(self._examine, batch), strict=True)
+
+    def _examine(self, row: CrawlRow) -> Picture | BadRowError:
+        return examine_picture(row.picture, self.root, self.decode)
+
+    def _active(self, **rules: CaptionRule) -> list[tuple[str, CaptionRule]]:
+        return [(name, rule) for name, rule in rules.items() if self.settings.applies(name)]
+
+    def _han_length_fault(self, caption: str, key: int) -> str | None:
+        count = count_han(caption)
+        good = self.settings.min_han <= count <= self.settings.max_han
+        return None if good else f"{count} Han characters in {caption[:40]!r}"
+
+    def _han_share_fault(self, caption: str, key: int) -> str | None:
+        share = han_share(caption)
+        return None if share >= self.settings.min_han_share else f"{share:.0%} Han characters in {caption[:40]!r}"
+
+    def _unwanted_word(self, caption: str, key: int) -> str | None:
+        word = self.words.find(caption)
+        return None if word is None else f"{word!r} in {caption[:40]!r}"
+
+    def _picture_fault(self, picture: Picture, key: int) -> tuple[str, str] | None:
+        """The first rule that a picture breaks, and how; a good one is remembered for the rows that follow."""
+        settings, short, long = self.settings, *sorted((picture.width, picture.height))
+        size = f"{picture.width} x {picture.height} pixels"
+        faults = (
+            ("image_side", short < settings.min_side, size),
+            ("image_aspect", long > settings.max_aspect * short, size),
+            ("image_bytes", picture.num_bytes <= settings.min_bytes, f"{picture.num_bytes} bytes"),
+            ("image_colour", picture.one_colour, f"{size} of one colour"),
+        )
+        for rule, is_broken, found in faults:
+            if is_broken and settings.applies(rule):
+                return rule, found
+        if settings.applies("exact_duplicates") and self.picture_of_bytes.setdefault(picture.fingerprint, key) != key:
+            return "exact_duplicates", "the same bytes as an earlier picture"
+        if settings.applies("near_duplicates"):
+            alike = self.look_alikes.find(picture.difference_hash)
+            if alike and key not in alike:
+                return "near_duplicates", "looks like an earlier picture"
+            if not alike:
+                self.look_alikes.add(picture.difference_hash, key)
+        return None
+
+
+__all__ = ["PICTURE_RULES", "REPORT_NAME", "clean_pairs"]

@@ -1,0 +1,1 @@
+"""Images with annotated boxes for the region detector."""

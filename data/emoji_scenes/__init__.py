@@ -1,0 +1,1 @@
+"""EmojiScenes: drawn scenes with captions, boxes and questions in seven languages."""

@@ -1,0 +1,124 @@
+"""The records that others read scenes from: COCO detection, and the questions and annotations of VQA v2."""
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ..rows.languages import LANGUAGES
+from .questions import QUESTION_KINDS, SceneQuestion
+from .vocabulary import ATTRIBUTE_NAMES, SCENE_CLASSES
+
+INFO = {"description": "EmojiScenes: scenes composed from the drawings of emoji7", "version": "1.0"}
+LICENCE = {"id": 1, "name": "Apache-2.0, CC-BY-4.0 and MIT, by drawing: see the card of emoji7", "url": ""}
+NUM_ANSWERS = 10  # of a question in VQA v2; here all equal, so that a score is 0 or 1
+
+
+class JsonWithList:
+    """Writes a JSON object with one long list, item by item, so that memory does not grow with it.
+
+    Attributes:
+        trailer: further fields, written at the end.
+    """
+
+    def __init__(self, path: Path, header: dict, key: str) -> None:
+        self.trailer: dict = {}
+        self._file = path.open("w", encoding="utf-8")
+        self._file.write(json.dumps(header, ensure_ascii=False)[:-1] + f', "{key}": [')
+        self._separator = "\n"
+
+    def add(self, item: dict) -> None:
+        """Adds an item to the list."""
+        self._file.write(self._separator + json.dumps(item, ensure_ascii=False))
+        self._separator = ",\n"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with self._file:
+            fields = [f'"{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in self.trailer.items()]
+            self._file.write(",\n".join(["\n]", *fields]) + "}\n")
+
+
+def coco_header(num_classes: int) -> dict:
+    """Everything in a COCO file but pictures and annotations; `attributes` is not COCO's own."""
+    return {
+        "info": INFO,
+        "licenses": [LICENCE],
+        "categories": [
+            {
+                "id": category_id,
+                "name": one.names["en"],
+                "supercategory": one.group,
+                "names": {language: one.names[language] for language in LANGUAGES},
+            }
+            for category_id, one in enumerate(SCENE_CLASSES[:num_classes])
+        ],
+        "attributes": [{"id": i, "name": name} for i, name in enumerate(ATTRIBUTE_NAMES)],
+    }
+
+
+def coco_image(scene: dict, file_name: str) -> dict:
+    """One entry of `images`."""
+    return {
+        "id": scene["image_id"],
+        "file_name": file_name,
+        "width": scene["image"].width,
+        "height": scene["image"].height,
+        "license": 1,
+        **{field: scene[field] for field in ("seed", "background", "background_kind")},
+    }
+
+
+def coco_annotation(one: dict, annotation_id: int, image_id: int) -> dict:
+    """One entry of `annotations`; `bbox` is x, y, width, height and `area` that of the box."""
+    x1, y1, x2, y2 = one["bbox"]
+    return {
+        "id": annotation_id,
+        "image_id": image_id,
+        "category_id": one["category_id"],
+        "bbox": [x1, y1, x2 - x1, y2 - y1],
+        "area": (x2 - x1) * (y2 - y1),
+        "iscrowd": 0,
+        "attribute_ids": one["attributes"],
+        **{field: one[field] for field in ("style", "size", "flipped", "angle")},
+    }
+
+
+def vqa_file_names(split: str, language: str) -> tuple[str, str]:
+    """The names of the files of questions and of annotations."""
+    name = "emojiscenes" if language == "en" else f"emojiscenes_{language}"
+    return f"v2_OpenEnded_{name}_{split}_questions.json", f"v2_{name}_{split}_annotations.json"
+
+
+def vqa_headers(split: str) -> tuple[dict, dict]:
+    """Everything in these two files but the questions and the annotations."""
+    header = {"info": INFO, "data_type": "emojiscenes", "data_subtype": split, "license": LICENCE}
+    return header | {"task_type": "Open-Ended"}, header
+
+
+def vqa_records(question: SceneQuestion, number: int, image_id: int, language: str) -> tuple[dict, dict]:
+    """The entries of a scene's question `number`, from 0, in these two files."""
+    ids = {"image_id": image_id, "question_id": image_id * 100 + number}
+    answer = question.answer(language)
+    annotation = ids | {
+        "question_type": question.kind,
+        "answer_type": QUESTION_KINDS[question.kind],
+        "multiple_choice_answer": answer,
+        "answers": [{"answer": answer, "answer_confidence": "yes", "answer_id": i} for i in range(1, NUM_ANSWERS + 1)],
+    }
+    return ids | {"question": question.text(language)}, annotation
+
+
+__all__ = [
+    "JsonWithList",
+    "coco_annotation",
+    "coco_header",
+    "coco_image",
+    "vqa_file_names",
+    "vqa_headers",
+    "vqa_records",
+]

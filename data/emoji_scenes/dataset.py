@@ -1,0 +1,250 @@
+"""EmojiScenes: pictures composed from emoji7, with exact boxes, attributes and captions in seven languages.
+
+Scenes are drawn from integers and need not be stored: a split is a number, a scene is a number within it.
+"""
+
+import hashlib
+import io
+import random
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ..rows.languages import LANGUAGES
+from .captions import write_captions
+from .objects import TRAIN_STYLES
+from .scene import CANVAS, REDRAW_STEP, check_scene_options, draw_scene, scene_key
+from .vocabulary import ATTRIBUTE_NAMES, CLASS_NAMES, SCENE_CLASSES
+
+if TYPE_CHECKING:
+    from datasets import Dataset, Features
+
+SPLIT_STEP = 1_000_003  # between the seeds of two splits, and so the greatest size of a split
+SPLIT_SEEDS = {"detect": 1, "pretrain": 2, "finetune": 3, "validation": 4, "test": 5, "test_style": 6}
+# In these no two scenes have the same classes, as often, on the same colour: their captions would fit both.
+EVALUATION_SPLITS = ("validation", "test", "test_style")
+SPLIT_SIZES = {
+    "tests": {"detect": 200, "pretrain": 100, "finetune": 100, "validation": 50, "test": 50, "test_style": 50},
+    "cpu": {"detect": 1500, "pretrain": 4000, "finetune": 2000, "validation": 300, "test": 500, "test_style": 500},
+    "gpu": {
+        "detect": 20_000,
+        "pretrain": 100_000,
+        "finetune": 20_000,
+        "validation": 1000,
+        "test": 1000,
+        "test_style": 1000,
+    },
+}
+MAX_REPETITIONS = 1000
+
+
+def load_emoji_scenes(
+    split: str,
+    size: int | Literal["tests", "cpu", "gpu"] = "cpu",
+    *,
+    num_classes: int = len(SCENE_CLASSES),
+    canvas: int = CANVAS,
+    cache_dir: str | Path | None = None,
+) -> "Dataset":
+    """The rows of a split: drawn at the first call, mapped from the cache of `datasets` afterwards.
+
+    A row has `image` (RGB, 192 x 192), `image_id`, `seed`, `background`, `background_kind`, `objects` (a list of
+    {`category_id`, `bbox`, `attributes`, `style`, `size`, `flipped`, `angle`}; boxes are x1, y1, x2, y2 in absolute
+    pixels), `captions` (language -> one to three texts) and `caption_kinds` (which ones they are). The features hold
+    the names of classes and attributes.
+
+    Args:
+        split: "detect", "pretrain" or "finetune" to train on; "validation"; "test" in the styles of the training;
+            "test_style" in a style that no training split has.
+        size: how many scenes, or one of three presets. The first n scenes are the same at every size.
+        num_classes: only the first so many classes.
+        canvas: pixels a side.
+        cache_dir: where the rows are kept, if not where `datasets` keeps its own.
+
+    Raises:
+        ValueError: an unknown split or preset, or a size, number of classes or canvas out of range.
+
+    >>> scenes = load_emoji_scenes("test", 2)
+    >>> scenes[0]["captions"]["en"][0]
+    'Picture of racing car and key ×3, yellow background.'
+    """
+    from datasets import Dataset, NamedSplit
+
+    size = split_size(split, size)
+    options = {"split": split, "size": size, "num_classes": num_classes, "canvas": canvas}
+    check_scene_options(styles=split_styles(split), num_classes=num_classes, canvas=canvas)
+    return Dataset.from_generator(
+        _encoded_rows,
+        features=scene_features(),
+        cache_dir=None if cache_dir is None else str(cache_dir),
+        gen_kwargs=options,
+        split=NamedSplit(split),
+        fingerprint=_fingerprint(options),
+    )
+
+
+def generate_scenes(
+    split: str,
+    size: int | Literal["tests", "cpu", "gpu"] = "cpu",
+    *,
+    num_classes: int = len(SCENE_CLASSES),
+    canvas: int = CANVAS,
+) -> Iterator[dict]:
+    """The rows of `load_emoji_scenes` one after the other, without `datasets` and with nothing stored.
+
+    Raises:
+        ValueError: as `load_emoji_scenes`, or an evaluation split of this size has no more scenes that differ.
+    """
+    seen: set[tuple] = set()
+    for index in range(split_size(split, size)):
+        seed = scene_seed(split, index)
+        scene = draw_scene(seed, styles=split_styles(split), num_classes=num_classes, canvas=canvas)
+        if split in EVALUATION_SPLITS:
+            repetitions = 0
+            while (key := scene_key(scene)) in seen:
+                repetitions += 1
+                if repetitions > MAX_REPETITIONS:
+                    raise ValueError(f"{split} has no {index + 1} different scenes; take fewer, or more classes.")
+                seed = scene["seed"] + REDRAW_STEP
+                scene = draw_scene(seed, styles=split_styles(split), num_classes=num_classes, canvas=canvas)
+            seen.add(key)
+        yield _add_captions(scene, scene_seed(split, index), text_seed(split, index))
+
+
+def generate_scene(
+    seed: int,
+    *,
+    styles: Sequence[str] = TRAIN_STYLES,
+    num_classes: int = len(SCENE_CLASSES),
+    canvas: int = CANVAS,
+    text_seed: str | None = None,
+) -> dict:
+    """One row of the form of `load_emoji_scenes`, with `seed` as `image_id`; `image` is a `PIL.Image`.
+
+    `generate_scene(scene_seed("detect", i), text_seed=text_seed("detect", i))` is row i of that split, also of
+    "pretrain" and "finetune". The others draw repeated scenes anew: use `generate_scenes`.
+
+    Args:
+        seed: any integer that is not negative.
+        styles: what the objects are drawn in.
+        num_classes: only the first so many classes.
+        canvas: pixels a side.
+        text_seed: decides the order of the words in the captions; by default the seed does.
+
+    Raises:
+        ValueError: a negative seed, an unknown style, or a number of classes or a canvas out of range.
+    """
+    scene = draw_scene(seed, styles=styles, num_classes=num_classes, canvas=canvas)
+    return _add_captions(scene, seed, str(seed) if text_seed is None else text_seed)
+
+
+def _add_captions(scene: dict, image_id: int, text_seed: str) -> dict:
+    kinds, captions = write_captions(scene, random.Random(text_seed))
+    return {"image": scene["image"], "image_id": image_id} | scene | {"captions": captions, "caption_kinds": kinds}
+
+
+def scene_seed(split: str, index: int) -> int:
+    """The seed of a scene, which is also its `image_id`: unique over all splits."""
+    _check_split(split)
+    return SPLIT_SEEDS[split] * SPLIT_STEP + index
+
+
+def text_seed(split: str, index: int) -> str:
+    """What seeds the generators of a scene's captions and of its questions. (A string: no hash is randomised.)"""
+    _check_split(split)
+    return f"{SPLIT_SEEDS[split]}-{index}"
+
+
+def split_styles(split: str) -> tuple[str, ...]:
+    """What the objects of a split are drawn in."""
+    return ("fluent3d",) if split == "test_style" else TRAIN_STYLES
+
+
+def split_size(split: str, size: int | str) -> int:
+    """The number of scenes that a size or the name of a preset means.
+
+    Raises:
+        ValueError: an unknown split or preset, or a size out of range.
+    """
+    _check_split(split)
+    if isinstance(size, str):
+        if size not in SPLIT_SIZES:
+            raise ValueError(f"size is {size!r}; give a number or one of {', '.join(SPLIT_SIZES)}.")
+        return SPLIT_SIZES[size][split]
+    if not 1 <= size <= SPLIT_STEP:
+        raise ValueError(f"size is {size}; a split has 1 to {SPLIT_STEP} scenes.")
+    return size
+
+
+def scene_features() -> "Features":
+    """The `datasets` features of a row; `category_id` and `attributes` know their names."""
+    from datasets import ClassLabel, Features, Image, List, Value
+
+    one = {
+        "category_id": ClassLabel(names=list(CLASS_NAMES["en"])),
+        "bbox": List(Value("float32"), length=4),
+        "attributes": List(ClassLabel(names=list(ATTRIBUTE_NAMES))),
+        "style": Value("string"),
+        "size": Value("string"),
+        "flipped": Value("bool"),
+        "angle": Value("float64"),
+    }
+    return Features(
+        {
+            "image": Image(),
+            "image_id": Value("int64"),
+            "seed": Value("int64"),
+            "background": Value("string"),
+            "background_kind": Value("string"),
+            "objects": List(one),
+            "captions": {language: List(Value("string")) for language in LANGUAGES},
+            "caption_kinds": List(Value("string")),
+        }
+    )
+
+
+def _encoded_rows(**options: int | str) -> Iterator[dict]:
+    for row in generate_scenes(**options):
+        encoded = io.BytesIO()
+        row["image"].save(encoded, "PNG", compress_level=1)  # without loss
+        yield row | {"image": {"bytes": encoded.getvalue(), "path": None}}
+
+
+@cache
+def hash_of_sources() -> str:
+    """Changes with whatever may change a picture or a text, so that no old row comes out of the cache."""
+    import numpy as np
+    import PIL
+
+    folder = Path(__file__).parent
+    files = sorted([*folder.glob("*.py"), *folder.parent.glob("emoji7/*.parquet")])
+    contents = hashlib.sha256(f"{PIL.__version__} {np.__version__}".encode())
+    for file in files:
+        contents.update(file.read_bytes())
+    return contents.hexdigest()
+
+
+def _fingerprint(options: dict[str, int | str]) -> str:
+    return hashlib.sha256(f"{sorted(options.items())} {hash_of_sources()}".encode()).hexdigest()[:16]
+
+
+def _check_split(split: str) -> None:
+    if split not in SPLIT_SEEDS:
+        raise ValueError(f"EmojiScenes has no split {split!r}; it has {', '.join(SPLIT_SEEDS)}.")
+
+
+__all__ = [
+    "EVALUATION_SPLITS",
+    "SPLIT_SEEDS",
+    "SPLIT_SIZES",
+    "generate_scene",
+    "generate_scenes",
+    "hash_of_sources",
+    "load_emoji_scenes",
+    "scene_features",
+    "scene_seed",
+    "split_size",
+    "split_styles",
+    "text_seed",
+]

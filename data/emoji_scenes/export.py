@@ -1,0 +1,170 @@
+"""EmojiScenes as files: pictures, COCO boxes, captions as JSON lines, questions and answers as VQA v2 has them.
+
+A split is a folder that appears when it is complete; a killed run leaves a hidden folder only, `.saving-...`.
+"""
+
+import json
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Literal
+
+from ..files.atomic import UNFINISHED, sync
+from ..rows.languages import LANGUAGES
+from .coco_vqa_format import (
+    JsonWithList,
+    coco_annotation,
+    coco_header,
+    coco_image,
+    vqa_file_names,
+    vqa_headers,
+    vqa_records,
+)
+from .dataset import generate_scenes, hash_of_sources, split_size, split_styles, text_seed
+from .questions import QUESTION_LANGUAGES, answer_vocabulary, ask_questions
+from .scene import CANVAS, check_scene_options
+from .vocabulary import SCENE_CLASSES
+
+MANIFEST = "scenes.json"
+# suffix -> how it is saved
+PICTURE_FORMATS: dict[str, dict] = {
+    "png": {"format": "PNG", "compress_level": 1},
+    "webp": {"format": "WEBP", "quality": 85},
+    "jpg": {"format": "JPEG", "quality": 90},
+}
+
+
+def write_emoji_scenes(
+    output: str | Path,
+    split: str,
+    size: int | Literal["tests", "cpu", "gpu"] = "cpu",
+    *,
+    num_classes: int = len(SCENE_CLASSES),
+    canvas: int = CANVAS,
+    picture_format: Literal["png", "webp", "jpg"] = "png",
+    show_progress: bool = False,
+) -> bool:
+    """Writes the folder `output`/`split`; returns False if it was complete already.
+
+    The folder holds `images/`, `instances.json` (COCO; boxes are x, y, width, height; with attributes),
+    `captions_LANGUAGE.jsonl` ({"image", "text": [...]}, as `read_pairs` takes them), questions and annotations of
+    VQA v2 in English and, under names with `_ja`, in Japanese, `answers_en.json` and `answers_ja.json` (the closed list
+    of answers), and `scenes.json` (how the folder was made, and sizes that a second run checks).
+
+    Args:
+        output: the folder of all splits.
+        split: as for `load_emoji_scenes`, also the next three.
+        size: a number or a preset.
+        num_classes: only the first so many classes.
+        canvas: pixels a side.
+        picture_format: "png" (no loss), "webp" (quality 85) or "jpg" (quality 90).
+        show_progress: with a bar.
+
+    Raises:
+        ValueError: an option is wrong, or the folder holds something else, or is damaged.
+    """
+    if picture_format not in PICTURE_FORMATS:
+        raise ValueError(f"picture_format is {picture_format!r}; it must be one of {', '.join(PICTURE_FORMATS)}.")
+    settings = {
+        "split": split,
+        "size": split_size(split, size),
+        "num_classes": num_classes,
+        "canvas": canvas,
+        "picture_format": picture_format,
+        "sources": hash_of_sources()[:12],
+    }
+    check_scene_options(styles=split_styles(split), num_classes=num_classes, canvas=canvas)
+    folder = Path(output) / split
+    if folder.exists():
+        _check_finished(folder, settings)
+        return False
+    with _folder_at_once(folder) as unfinished:
+        _write(unfinished, settings, show_progress)
+        manifest = settings | {"bytes": _bytes(unfinished)}
+        (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
+    return True
+
+
+@contextmanager
+def _folder_at_once(folder: Path) -> Iterator[Path]:
+    unfinished = folder.with_name(f"{UNFINISHED}{os.getpid()}-{folder.name}")
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        for file in unfinished.glob("*.json*"):
+            sync(file)
+        os.replace(unfinished, folder)
+        sync(folder.parent)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def _bytes(folder: Path) -> dict[str, int]:
+    """The size of each text, and of all pictures together: lost power leaves some of them short."""
+    sizes = {file.name: file.stat().st_size for file in sorted(folder.glob("*.json*")) if file.name != MANIFEST}
+    return sizes | {"images": sum(entry.stat().st_size for entry in os.scandir(folder / "images"))}
+
+
+def _check_finished(folder: Path, settings: dict) -> None:
+    advice = "Remove it or choose another folder."
+    try:
+        found = dict(json.loads((folder / MANIFEST).read_text("utf-8")))
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder} exists but has no readable {MANIFEST}. {advice}") from error
+    other = [
+        f"{name} {found.get(name)!r}, not {value!r}" for name, value in settings.items() if found.get(name) != value
+    ]
+    if other:
+        raise ValueError(f"{folder} was made with {'; '.join(other)}. {advice}")
+    if not (folder / "images").is_dir() or found.get("bytes") != _bytes(folder):
+        raise ValueError(f"{folder} is damaged: files are missing or have other sizes than written. {advice}")
+
+
+def _write(folder: Path, settings: dict, show_progress: bool) -> None:
+    from tqdm import tqdm
+
+    split, size, num_classes = settings["split"], settings["size"], settings["num_classes"]
+    suffix = settings["picture_format"]
+    (folder / "images").mkdir()
+    for language in QUESTION_LANGUAGES:
+        answers = json.dumps(answer_vocabulary(language), ensure_ascii=False, indent=0)
+        (folder / f"answers_{language}.json").write_text(answers + "\n", "utf-8")
+    scenes = generate_scenes(split, size, num_classes=num_classes, canvas=settings["canvas"])
+    with ExitStack() as stack:
+        boxes = stack.enter_context(JsonWithList(folder / "instances.json", coco_header(num_classes), "annotations"))
+        boxes.trailer["images"], number_of_boxes = [], 0
+        captions = {
+            language: stack.enter_context((folder / f"captions_{language}.jsonl").open("w", encoding="utf-8"))
+            for language in LANGUAGES
+        }
+        vqa = {
+            language: [
+                stack.enter_context(JsonWithList(folder / name, header, key))
+                for name, header, key in zip(
+                    vqa_file_names(split, language), vqa_headers(split), ("questions", "annotations"), strict=True
+                )
+            ]
+            for language in QUESTION_LANGUAGES
+        }
+        for index, scene in enumerate(tqdm(scenes, desc=split, total=size, disable=not show_progress)):
+            name, image_id = f"{scene['image_id']:012d}.{suffix}", scene["image_id"]
+            scene["image"].save(folder / "images" / name, **PICTURE_FORMATS[suffix])
+            boxes.trailer["images"].append(coco_image(scene, f"images/{name}"))
+            for one in scene["objects"]:
+                number_of_boxes += 1  # from 1: COCO's own evaluation takes 0 for "no match"
+                boxes.add(coco_annotation(one, number_of_boxes, image_id))
+            for language, file in captions.items():
+                row = {"image": f"images/{name}", "text": scene["captions"][language]}
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            questions = ask_questions(scene, random.Random(text_seed(split, index)), num_classes=num_classes)
+            for number, question in enumerate(questions):
+                for language, files in vqa.items():
+                    for file, record in zip(files, vqa_records(question, number, image_id, language), strict=True):
+                        file.add(record)
+
+
+__all__ = ["MANIFEST", "PICTURE_FORMATS", "write_emoji_scenes"]

@@ -1,0 +1,1 @@
+"""Files on disk: atomic writers, hashes, JSON, listings of images, safe NumPy archives."""

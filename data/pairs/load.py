@@ -1,0 +1,130 @@
+"""The user's own image-text pairs: a file in, a `datasets.Dataset` and an account of every row left out."""
+
+import atexit
+import itertools
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError, describe_row
+from ..rows.validation import RowChecker
+from .readers import find_pair_files, read_rows
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+logger = logging.getLogger(__name__)
+
+
+def read_pairs(
+    source: str | Path,
+    *,
+    image_root: str | Path | None = None,
+    image_column: str = "image",
+    text_column: str = "text",
+    max_rows: int | None = None,
+    on_bad_row: Literal["skip", "raise"] = "skip",
+    max_bad_fraction: float = 0.1,
+    max_text_length: int | None = None,
+    check_image: Callable[[str | bytes], object] | None = None,
+) -> "tuple[Dataset, BadRowReport]":
+    """The pairs of a file as a dataset, and the report of what was left out or repaired.
+
+    The file is read as a stream and the kept rows go to a temporary Arrow file that lives as long as the process, so
+    that memory does not grow with the data. Paths stay paths; bytes stay encoded.
+
+    Args:
+        source: a .jsonl, .csv, .tsv (no quoting) or .parquet file, an image folder that holds metadata.jsonl,
+            metadata.csv or captions.tsv, or a folder of .parquet files. JSON lines may also be those of the released
+            BriVL code (image_id, sentences, bbox). A .tsv without a header is one of CC3M or CC12M: a caption and a
+            URL, in either order; the picture of line 12 is 12.jpg or 000012.jpg (or .png, .webp) in `image_root`.
+        image_root: the folder that image paths are relative to and must not leave; by default the file's own.
+        image_column: holds a path, bytes, or {"bytes", "path"}. `file_name` is read where there is no `image`. In a
+            .tsv without a header, the number of the column that holds the path, such as "3".
+        text_column: holds a string, or a list of captions of the same picture.
+        max_rows: read no more rows than this.
+        on_bad_row: leave a bad row out and count it, or raise at the first one.
+        max_bad_fraction: raise if a greater share of the rows is bad.
+        max_text_length: cut longer texts to so many characters, and count them.
+        check_image: called with each path or each picture's bytes; raises ValueError, whose `cause` attribute, if it
+            has one, is the cause to count by. Without it a picture only has to exist.
+
+    Returns:
+        A dataset with `image` (`datasets.Image`), `text` (a string, or a list of strings if the first row has a list),
+        `row_number` (counts from 1 in each file; the line number in text files) and, if any row has some, `boxes`
+        (absolute pixels, [x1, y1, x2, y2]); and the report.
+
+    Raises:
+        FileNotFoundError: no such file, or no known file in the folder.
+        ValueError: the file lacks a column, or a row is bad and `on_bad_row` is "raise".
+        TooManyBadRowsError: too many rows are bad, or there are no rows at all.
+    """
+    if on_bad_row not in ("skip", "raise"):
+        raise ValueError(f"on_bad_row is {on_bad_row!r}; it must be 'skip' or 'raise'.")
+    files = find_pair_files(Path(source))
+    root = Path(os.path.abspath(image_root if image_root is not None else files[0].parent))
+    report = BadRowReport(source=files[0] if len(files) == 1 else Path(source))
+    checker = RowChecker(root, (image_column, text_column), max_text_length, check_image, report)
+    dataset = _write_dataset(_good_rows(files, checker, report, max_rows, on_bad_row))
+    if report.counts or report.repairs:
+        logger.warning("%s", report)
+    if not report.rows_read:
+        raise TooManyBadRowsError(f"{report.source} holds no rows; write one pair a line.")
+    if report.bad_fraction > max_bad_fraction or dataset is None:
+        raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the rows (or all) are bad.\n{report}")
+    return dataset, report
+
+
+def _good_rows(
+    files: list[Path], checker: RowChecker, report: BadRowReport, max_rows: int | None, on_bad_row: str
+) -> Iterator[dict]:
+    rows = ((file, *row) for file in files for row in read_rows(file, checker.columns, checker.root))
+    has_lists: bool | None = None  # decided by the first good row
+    for file, number, fields in itertools.islice(rows, max_rows):
+        place = number if len(files) == 1 else f"{file.name}/{number}"
+        report.rows_read += 1
+        try:
+            if isinstance(fields, BadRowError):
+                raise fields
+            row = checker.check(place, fields)
+            text = row["text"]
+            has_lists = isinstance(text, list) if has_lists is None else has_lists
+            if isinstance(text, list) and not has_lists:
+                raise BadRowError("text list after strings", repr(text)[:80])
+        except BadRowError as error:
+            if on_bad_row == "raise":
+                raise ValueError(describe_row(report.source, place, error.cause, error.found)) from error
+            report.add_bad_row(error, place)
+            continue
+        report.rows_kept += 1
+        yield row | {"row_number": number, "text": [text] if has_lists and isinstance(text, str) else text}
+
+
+def _write_dataset(rows: Iterator[dict]) -> "Dataset | None":
+    """The rows as a dataset that is mapped from a temporary Arrow file, or None if there are none."""
+    from datasets import Dataset, Features, Image, List, Value
+    from datasets.arrow_writer import ArrowWriter
+
+    first = next(rows, None)
+    if first is None:
+        return None
+    text = List(Value("string")) if isinstance(first["text"], list) else Value("string")
+    boxes = List(List(Value("float32"), length=4))
+    features = Features({"image": Image(), "text": text, "boxes": boxes, "row_number": Value("int64")})
+    folder = tempfile.mkdtemp(prefix="wenlan_pairs_")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    file, has_boxes = f"{folder}/pairs.arrow", False
+    with ArrowWriter(path=file, features=features) as writer:
+        for row in itertools.chain([first], rows):
+            has_boxes = has_boxes or row["boxes"] is not None
+            writer.write(row)
+        writer.finalize()
+    dataset = Dataset.from_file(file)
+    return dataset if has_boxes else dataset.remove_columns("boxes")
+
+
+__all__ = ["read_pairs"]

@@ -1,0 +1,123 @@
+"""Count image-text pairs, one batch after the other, into a `PairReport`."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from ..rows.report import BadRowReport
+from ..rows.scripts import SCRIPTS, main_script
+from .caption_groups import fold_caption
+from .dataset import UNKNOWN_GROUP
+from .report import PairReport
+from .report_statistics import Repeats, quantiles, read_picture
+from .report_warnings import find_warnings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+SHOWN_CAPTIONS = 5
+BATCH = 1000  # captions tokenized at a time
+
+
+def report_pairs(
+    pairs: Iterable[Mapping[str, object]],
+    *,
+    source: str,
+    bad_rows: BadRowReport | None = None,
+    max_pairs: int | None = None,
+    language: str = "zh",
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
+    max_tokens: int | None = None,
+    batch_size: int | None = None,
+    queue_size: int | None = None,
+) -> PairReport:
+    """The report on some pairs. Memory grows by 16 bytes a pair.
+
+    Args:
+        pairs: rows with `image` (bytes, path or PIL image) and `text` (one string), such as `TrainingPairs` and
+            `StreamedPairs` give; with a `group_id` they count as grouped.
+        source: named in the report.
+        bad_rows: what was left out; by default the attribute of that name of `pairs`, read at the end.
+        max_pairs: count only so many.
+        language: of the captions, one of emoji7's.
+        tokenizer: shows captions that are cut or that it does not know.
+        max_tokens: where captions are cut; by default where the tokenizer says.
+        batch_size: pairs that are contrasted at a time, over all devices.
+        queue_size: keys of earlier batches that serve as negatives.
+
+    Raises:
+        ValueError: there are no pairs, or the language is unknown.
+    """
+    if language not in SCRIPTS:
+        raise ValueError(f"The language is {language!r}; it must be one of {', '.join(SCRIPTS)}.")
+    counts = _Counts(tokenizer)
+    rows = iter(pairs)
+    for batch in _batches(islice(rows, max_pairs)):
+        counts.add(batch)
+    if not counts.pairs:
+        raise ValueError(f"{source} holds no pairs.")
+    report = PairReport(source, counts.pairs, language=language)
+    report.is_sample = max_pairs is not None and next(rows, None) is not None
+    bad_rows = bad_rows or getattr(pairs, "bad_rows", None)
+    if bad_rows is not None:
+        report.bad_rows = dict(bad_rows.counts.most_common())
+        report.repairs = dict(bad_rows.repairs.most_common())
+        report.examples = dict(bad_rows.examples)
+        report.bad_fraction = bad_rows.bad_fraction
+    counts.summarize(report, max_tokens)
+    is_grouped = not counts.ungrouped
+    report.warnings = find_warnings(report, is_grouped=is_grouped, batch_size=batch_size, queue_size=queue_size)
+    return report
+
+
+class _Counts:
+    """What is counted pair by pair."""
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase | None") -> None:
+        self.tokenizer = tokenizer
+        self.pairs = self.ungrouped = self.unknown_tokens = 0
+        self.captions, self.pictures = Repeats(keep_values=True), Repeats()
+        self.characters, self.tokens, self.scripts, self.short_sides = Counter(), Counter(), Counter(), Counter()
+
+    def add(self, batch: list[Mapping[str, object]]) -> None:
+        """Counts the pairs of a batch."""
+        self.pairs += len(batch)
+        for row in batch:
+            self.ungrouped += row.get("group_id", UNKNOWN_GROUP) == UNKNOWN_GROUP
+            self.captions.add(fold_caption(row["text"]))
+            picture, side = read_picture(row["image"])
+            self.pictures.add(picture)
+            self.short_sides.update([] if side is None else [side])
+        texts = [row["text"] for row in batch]
+        self.characters.update(map(len, texts))
+        self.scripts.update(map(main_script, texts))
+        if self.tokenizer is not None:
+            ids = self.tokenizer(texts, verbose=False)["input_ids"]
+            self.tokens.update(map(len, ids))
+            self.unknown_tokens += sum(row.count(self.tokenizer.unk_token_id) for row in ids)
+
+    def summarize(self, report: PairReport, max_tokens: int | None) -> None:
+        """Writes the numbers into a report."""
+        report.duplicate_captions, report.duplicate_pictures = self.captions.repeated, self.pictures.repeated
+        report.commonest_captions = self.captions.commonest(SHOWN_CAPTIONS)
+        report.characters, report.short_sides = quantiles(self.characters), quantiles(self.short_sides)
+        report.scripts = {script: count / self.pairs for script, count in self.scripts.most_common()}
+        expected = SCRIPTS[report.language] | {"none"}
+        report.other_language_fraction = sum(s for script, s in report.scripts.items() if script not in expected)
+        if self.tokenizer is None:
+            return
+        limit = self.tokenizer.model_max_length
+        report.max_tokens = limit if max_tokens is None else min(max_tokens, limit)
+        report.tokens = quantiles(self.tokens)
+        report.cut_fraction = sum(n for length, n in self.tokens.items() if length > report.max_tokens) / self.pairs
+        specials = self.tokenizer.num_special_tokens_to_add() * self.pairs
+        real_tokens = sum(length * n for length, n in self.tokens.items()) - specials
+        report.unknown_fraction = self.unknown_tokens / max(1, real_tokens)
+
+
+def _batches(rows: Iterator[Mapping[str, object]]) -> Iterator[list[Mapping[str, object]]]:
+    return iter(lambda: list(islice(rows, BATCH)), [])
+
+
+__all__ = ["report_pairs"]

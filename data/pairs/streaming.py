@@ -1,0 +1,209 @@
+"""Pairs for contrastive training from shards that are too many to index: read as a stream, in a repeatable order.
+
+*reader*: one DataLoader worker of one rank (the rank itself without workers); *pass*: what all readers together read of
+one epoch, every sample exactly once.
+"""
+
+import itertools
+import math
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch.utils.data import IterableDataset
+
+from ..rows.report import BadRowError, BadRowReport, SharedBadRows, TooManyBadRowsError
+from ..rows.text import clean_caption
+from ..rows.validation import RowChecker
+from .caption_groups import caption_group
+from .dataset import UNKNOWN_GROUP
+from .shards import find_shards, first_fields, read_shard
+
+if TYPE_CHECKING:
+    import datasets
+
+MIN_ROWS = 1000  # of a pass, before the share of bad rows stops it early
+
+
+class StreamedPairs(IterableDataset):
+    """An iterable dataset of the rows that `TrainingPairs` gives: `image`, `text`, `group_id`, `draw_seed` (, `boxes`).
+
+    Nothing is held in memory but a shuffle buffer. The order of shards and samples follows from (seed, epoch), and what
+    is drawn for a sample from (seed, epoch, shard, key): a reader that skips what was seen before continues exactly.
+
+    Ranks share the shards, or, if there are fewer shards than ranks, read all and keep every `world_size`-th sample.
+    Workers share the shards of their rank; more workers than shards stay idle. Where shards do not divide, readers have
+    unequal shares of a pass: one with less begins its next pass earlier if the stream is `endless`, and ends earlier if
+    not. Which shards a reader has changes with the epoch.
+
+    A bad row, and the rest of a damaged shard, is left out and counted in `bad_rows`. Boxes are handed on if the first
+    sample has some.
+
+    Args:
+        source: a folder of .tar or of .parquet files, one such file, or a pattern such as "cc3m/*.tar". A sample of a
+            tar file is a picture with a .txt or a .json beside it (see `read_shard`).
+        image_root: the folder of the pictures that a parquet file names by path; by default that of the shards.
+        image_column: of parquet files: bytes, {"bytes", "path"}, or a path.
+        text_column: of parquet files and of the .json in tar files: a string, or a list of captions of the picture.
+        check_image: called with the bytes or path of each picture; raises ValueError for one that cannot be used. It
+            costs a second decoding, and keeps batches at their size.
+        max_bad_fraction: a reader stops if a greater share of its pass is bad.
+        group_by_caption: rows with the same caption get the same `group_id`.
+        seed: of the order and of all draws.
+        shuffle_buffer: samples held by each reader, from up to ten shards at a time; 1 = shards are shuffled, the
+            samples in them are not.
+        rank, world_size: which share of the samples is this process's.
+        endless: begin the next epoch where one ends, as training to a number of steps needs it.
+
+    Raises:
+        FileNotFoundError: there are no shards.
+        ValueError: shards of several kinds, a parquet file lacks a column, or an argument is out of range.
+        TooManyBadRowsError: while iterating; with the counts.
+    """
+
+    def __init__(
+        self,
+        source: str | Path,
+        *,
+        image_root: str | Path | None = None,
+        image_column: str = "image",
+        text_column: str = "text",
+        check_image: Callable[[str | bytes], object] | None = None,
+        max_bad_fraction: float = 0.1,
+        group_by_caption: bool = False,
+        seed: int = 0,
+        shuffle_buffer: int = 1000,
+        rank: int = 0,
+        world_size: int = 1,
+        endless: bool = False,
+    ) -> None:
+        import datasets
+
+        if not 0 <= rank < world_size or shuffle_buffer < 1 or seed < 0:
+            found = f"rank {rank} of {world_size}, shuffle_buffer {shuffle_buffer}, seed {seed}"
+            raise ValueError(f"{found}: ranks count from 0, a buffer holds 1 sample or more, no seed is negative.")
+        self.shards = find_shards(source)
+        self.columns = (image_column, text_column)
+        self.has_boxes = first_fields(self.shards[0], self.columns).get("boxes") is not None
+        self.max_bad_fraction = max_bad_fraction
+        self.group_by_caption = group_by_caption
+        self.seed = seed
+        self.shuffle_buffer = shuffle_buffer
+        self.rank = rank
+        self.world_size = world_size
+        self.endless = endless
+        self._counts = SharedBadRows(f"{source} (rank {rank} of {world_size})" if world_size > 1 else str(source))
+        folders = [os.path.dirname(os.path.abspath(shard)) for shard in self.shards]
+        self._folder = os.path.commonpath(folders)
+        root = Path(os.path.abspath(image_root if image_root is not None else self._folder))
+        self._checker = RowChecker(root, self.columns, None, check_image, self._counts)
+        self._samples = datasets.IterableDataset.from_generator(
+            _read_shards, gen_kwargs={"shards": self.shards, "columns": self.columns}
+        )
+        # In shared memory, as in `TrainingPairs`.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    @property
+    def bad_rows(self) -> BadRowReport:
+        """What this rank's readers have met until now, added up over the passes."""
+        return self._counts.report()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the pass that the next iteration begins with."""
+        self._epoch.fill_(epoch)
+
+    def __iter__(self) -> Iterator[dict[str, object]]:
+        """Yields this reader's share of a pass; if `endless`, of the pass of the next epoch after it, and so on."""
+        for epoch in itertools.count(self._epoch.item()):
+            rows_read = yield from self._read_pass(epoch)
+            if not self.endless or not rows_read:  # a reader without a shard would spin
+                return
+
+    def sample_texts(self, count: int) -> list[str]:
+        """At least `count` captions, if there are as many, without their pictures: the first ones of every shard.
+
+        They are the same on every rank, as a vocabulary must be.
+        """
+        texts = []
+        quota = math.ceil(count / len(self.shards))
+        for shard in self.shards:
+            for _, fields in itertools.islice(read_shard(shard, self.columns, with_pictures=False), quota):
+                texts += _good_texts(fields, self.columns[1])
+            if len(texts) >= count:
+                break
+        return texts
+
+    def _read_pass(self, epoch: int) -> Iterator[dict[str, object]]:
+        """Yields the reader's good rows of one epoch; returns the number of rows read."""
+        rows_read = rows_kept = 0
+        for row in self._shuffled_share(epoch):
+            rows_read += 1
+            name = os.path.relpath(row["shard"], self._folder)
+            place = f"{name}/{row['key']}" if row["key"] else name
+            try:
+                if isinstance(row["fields"], BadRowError):
+                    raise row["fields"]
+                checked = self._checker.check(place, row["fields"])
+            except BadRowError as error:
+                self._counts.add_row(kept=False)
+                self._counts.add_bad_row(error, place)
+                if rows_read >= MIN_ROWS:
+                    self._stop_if_bad(rows_read, rows_kept)
+                continue
+            rows_kept += 1
+            self._counts.add_row(kept=True)
+            yield self._draw(checked, random.Random(f"{self.seed}-{epoch}-{place}"))
+        if rows_read:
+            self._stop_if_bad(rows_read, rows_kept)
+        return rows_read
+
+    def _shuffled_share(self, epoch: int) -> "datasets.IterableDataset":
+        """This rank's samples in the order of the epoch; `datasets` shares them out among the workers."""
+        import numpy as np
+        from datasets.distributed import split_dataset_by_node
+
+        generator = np.random.default_rng([self.seed, epoch])
+        samples = self._samples.shuffle(generator=generator, buffer_size=self.shuffle_buffer)
+        if self.world_size == 1:
+            return samples
+        strategy = "shards" if len(self.shards) >= self.world_size else "examples"
+        return split_dataset_by_node(samples, self.rank, self.world_size, strategy=strategy)
+
+    def _draw(self, row: dict, rng: random.Random) -> dict[str, object]:
+        draw_seed = rng.getrandbits(63)
+        image, text = row["image"], row["text"]
+        text = text if isinstance(text, str) else rng.choice(text)
+        pair = {
+            "image": image["bytes"] if image["bytes"] is not None else image["path"],
+            "text": text,
+            "group_id": caption_group(text) if self.group_by_caption else UNKNOWN_GROUP,
+            "draw_seed": draw_seed,
+        }
+        return pair | ({"boxes": row["boxes"] or []} if self.has_boxes else {})
+
+    def _stop_if_bad(self, rows_read: int, rows_kept: int) -> None:
+        bad = rows_read - rows_kept
+        if bad / rows_read > self.max_bad_fraction or (self.endless and not rows_kept):
+            share = f"{bad} of the {rows_read} rows that one reader has read"
+            raise TooManyBadRowsError(f"{share} are bad; at most {self.max_bad_fraction:.0%} may be.\n{self.bad_rows}")
+
+
+def _read_shards(shards: list[str], columns: tuple[str, str]) -> Iterator[dict[str, object]]:
+    for shard in shards:
+        for key, fields in read_shard(shard, columns):
+            yield {"shard": shard, "key": key, "fields": fields}
+
+
+def _good_texts(fields: dict | BadRowError, text_column: str) -> Iterator[str]:
+    texts = [] if isinstance(fields, BadRowError) else fields.get(text_column)
+    for text in texts if isinstance(texts, list) else [texts]:
+        try:
+            yield clean_caption(text)
+        except BadRowError:
+            continue
+
+
+__all__ = ["StreamedPairs"]

@@ -1,0 +1,1 @@
+"""Region features on disk: schema, shards, readers, importers."""

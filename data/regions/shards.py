@@ -1,0 +1,135 @@
+"""Shards of regions: Parquet files that appear whole or not at all, and that record the inputs they had to leave out.
+
+*input*: a picture, or the features of one, by its id.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..files.atomic import atomic_file
+from ..rows.report import BadRowError
+from .schema import METADATA_KEY, RegionInfo
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SHARD_NAME = re.compile(r"regions-(\d{5})-of-(\d{5})\.parquet")
+SHARD_KEY = b"wenlan.shard"
+GROUP_BYTES = 16 << 20  # of a row group: what a reader holds at least
+
+
+@dataclass(frozen=True)
+class SkippedInput:
+    """An input without a row.
+
+    Attributes:
+        image_id: of the input.
+        path: where it was looked for.
+        cause: a short phrase to count by.
+        message: what was found.
+    """
+
+    image_id: str
+    path: str
+    cause: str
+    message: str
+
+
+@dataclass(frozen=True)
+class ShardHeader:
+    """What a shard says of itself before its rows: common information, digest of its input ids, inputs left out."""
+
+    info: RegionInfo
+    digest: str
+    skipped: tuple[SkippedInput, ...]
+    num_rows: int
+
+
+def write_shard(
+    path: Path,
+    rows: Iterable[dict[str, Any]],
+    info: RegionInfo,
+    *,
+    digest: str = "",
+    skipped: Sequence[SkippedInput] = (),
+) -> None:
+    """Writes rows, as `RegionInfo.encode` gives them, to a Parquet file that appears when it is complete.
+
+    Pages are compressed with zstd and carry checksums.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    metadata = {METADATA_KEY: info.to_json(), b"wenlan.version": version("wenlan")}
+    with (
+        atomic_file(path) as unfinished,
+        pq.ParquetWriter(
+            unfinished,
+            info.schema().with_metadata(metadata),
+            compression="zstd",
+            use_dictionary=["background_index"],
+            write_statistics=False,
+            write_page_checksum=True,
+        ) as writer,
+    ):
+        for group in _groups(rows):
+            writer.write_batch(pa.RecordBatch.from_pylist(group, writer.schema))
+        shard = {"digest": digest, "skipped": [asdict(entry) for entry in skipped]}
+        writer.add_key_value_metadata({SHARD_KEY: json.dumps(shard)})
+
+
+def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    group: list[dict[str, Any]] = []
+    num_bytes = 0
+    for row in rows:
+        group.append(row)
+        num_bytes += len(row["features"])
+        if num_bytes >= GROUP_BYTES:
+            yield group
+            group, num_bytes = [], 0
+    if group:
+        yield group
+
+
+def read_header(path: Path) -> ShardHeader:
+    """What a shard says of itself; its rows are not read.
+
+    Raises:
+        BadRowError: with the cause "broken shard", if it is no whole Parquet file of regions.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        metadata = pq.read_metadata(path)
+        info = RegionInfo.from_json(metadata.metadata[METADATA_KEY])
+        shard = json.loads(metadata.metadata[SHARD_KEY])
+        skipped = tuple(SkippedInput(**entry) for entry in shard["skipped"])
+        return ShardHeader(info, shard["digest"], skipped, metadata.num_rows)
+    except (pa.ArrowException, OSError, TypeError, KeyError, ValueError) as error:
+        raise BadRowError("broken shard", f"{path}: {type(error).__name__}: {error}") from error
+
+
+def read_batches(path: Path) -> "Iterator[pa.RecordBatch]":
+    """Yields the rows of a shard, a row group at a time, with the checksums verified.
+
+    Raises:
+        BadRowError: with the cause "broken shard", at the first damaged page.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as parquet:
+            for group in range(parquet.num_row_groups):
+                yield from parquet.read_row_group(group).to_batches()
+    except (pa.ArrowException, OSError) as error:
+        raise BadRowError("broken shard", f"{path}: {type(error).__name__}: {error}") from error
+
+
+__all__ = ["SHARD_NAME", "ShardHeader", "SkippedInput", "read_batches", "read_header", "write_shard"]

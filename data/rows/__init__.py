@@ -1,0 +1,1 @@
+"""Rows of every data set: validation, text cleaning, scripts, and the report of bad rows."""

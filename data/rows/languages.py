@@ -1,0 +1,15 @@
+"""The seven languages of the paper, in its order."""
+
+from collections.abc import Sequence
+
+LANGUAGES = ("zh", "en", "de", "fr", "cs", "ja", "ko")
+
+
+def check_languages(language: str | Sequence[str] | None) -> None:
+    """Raise ValueError for a language that is none of `LANGUAGES`; None passes."""
+    given = [] if language is None else [language] if isinstance(language, str) else language
+    if unknown := sorted({str(one) for one in given if one not in LANGUAGES}):
+        raise ValueError(f"Unknown language {', '.join(map(repr, unknown))}; MLMM has {', '.join(LANGUAGES)}.")
+
+
+__all__ = ["LANGUAGES", "check_languages"]

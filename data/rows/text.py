@@ -1,0 +1,44 @@
+"""Captions as users bring them to captions a model can learn from, or the reason why one cannot."""
+
+import re
+import unicodedata
+
+from .report import BadRowError
+
+_URL = re.compile(r"(https?://|www\.)\S+", re.IGNORECASE)
+_FILE_NAME = re.compile(r".+\.(jpe?g|png|gif|webp|bmp|tiff?|heic|svg)", re.IGNORECASE)
+_PLACEHOLDERS = {"image", "img", "图片", "图像"}
+
+
+def clean_caption(text: object) -> str:
+    """The text without control characters and U+FEFF, white space folded to single spaces.
+
+    Raises:
+        BadRowError: it is no string, is not valid Unicode, is empty, or only a URL, a file name or the word "image".
+    """
+    if not isinstance(text, str):
+        raise BadRowError("text is no string", repr(text)[:80])
+    check_unicode(text)
+    printable = (c for c in text if c.isspace() or (c != "\ufeff" and unicodedata.category(c) != "Cc"))
+    cleaned = " ".join("".join(printable).split())
+    if not cleaned:
+        raise BadRowError("empty text", repr(text)[:80])
+    if _URL.fullmatch(cleaned) or _FILE_NAME.fullmatch(cleaned) or cleaned.casefold() in _PLACEHOLDERS:
+        raise BadRowError("useless text", repr(cleaned[:80]))
+    return cleaned
+
+
+def is_blank(text: str) -> bool:
+    """Return True where nothing can be seen: white space, zero-width and control characters."""
+    return not any(character.isprintable() and not character.isspace() for character in text)
+
+
+def check_unicode(text: str) -> None:
+    """Raises BadRowError where bytes that are not UTF-8 were read into the text (as lone surrogates)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadRowError("invalid UTF-8", ascii(text[:80])) from error
+
+
+__all__ = ["check_unicode", "clean_caption", "is_blank"]

@@ -1,0 +1,142 @@
+"""The closed list of answers that a model chooses from: made by the rules of VQA 2.0 and VQA VG Japanese, or read."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ..files.atomic import atomic_file
+from ..files.json_files import read_json
+
+
+def build_answers(
+    rows: Iterable[Mapping],
+    *,
+    min_questions: int | None = None,
+    size: int | None = None,
+    prepare: Callable[[str], str] = str,
+) -> list[str]:
+    """The most common answers, the commonest first; of equally common ones, the first by code points.
+
+    The answer of a question is its `multiple_choice_answer`, the one that most annotators gave, or its only answer.
+    `min_questions=9` is the rule for VQA 2.0 (3,129 answers of its training and validation questions), `size=3000` that
+    for VQA VG Japanese.
+
+    Args:
+        rows: of `read_vqa`, of the training split. A question that is there twice counts once.
+        min_questions: keep the answers of so many questions.
+        size: keep so many answers, or all if there are fewer.
+        prepare: normalises an answer, e.g. `wenlan.evaluation.prepare_answer`. What it makes empty counts as the
+            answer "", which is one of the 3,129.
+
+    Raises:
+        ValueError: not exactly one of `min_questions` and `size` is given, a row has no answer, or no answer is left.
+    """
+    if (min_questions is None) == (size is None):
+        raise ValueError("Give either min_questions (9 for VQA 2.0) or size (3000 for VQA VG Japanese).")
+    if (min_questions or size or 0) < 1:
+        raise ValueError(f"min_questions or size is {min_questions or size}; it must be 1 or more.")
+    counts: Counter[str] = Counter()
+    seen = set()
+    for row in rows:
+        key = (row.get("language"), row["question_id"])
+        if key not in seen:
+            seen.add(key)
+            counts[prepare(_common_answer(row))] += 1
+    ranked = sorted(counts, key=lambda answer: (-counts[answer], answer))
+    kept = ranked[:size] if size is not None else [answer for answer in ranked if counts[answer] >= min_questions]
+    if not kept:
+        raise ValueError(f"No answer belongs to {min_questions} of the {len(seen)} questions; lower min_questions.")
+    return kept
+
+
+def _common_answer(row: Mapping) -> str:
+    answer = row.get("multiple_choice_answer")
+    if answer is None and len(row.get("answers") or []) == 1:
+        answer = row["answers"][0]
+    if not isinstance(answer, str):
+        raise ValueError(
+            f"Question {row['question_id']} has no multiple_choice_answer; make the list from a split with annotations."
+        )
+    return answer
+
+
+def read_answers(path: str | Path) -> list[str]:
+    """The answers of a JSON file, by their number: a list, or {answer: number} with the numbers from 0.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is neither of these, an answer is there twice, or a number is missing.
+    """
+    content, path = read_json(Path(path)), Path(path)
+    if isinstance(content, dict):
+        numbers = list(content.values())
+        if {type(n) for n in numbers} != {int} or sorted(numbers) != list(range(len(numbers))):
+            raise ValueError(f"{path}: the answers are not numbered from 0 to {len(numbers) - 1}, each number once.")
+        content = sorted(content, key=content.__getitem__)
+    if not isinstance(content, list) or not content:
+        raise ValueError(f"{path} holds no answers; it must be a JSON list of them, or an object answer -> number.")
+    if bad := [answer for answer in content if not isinstance(answer, str)]:
+        raise ValueError(f"{path}: {bad[0]!r} is no answer; write strings.")
+    if twice := [answer for answer, count in Counter(content).items() if count > 1]:
+        raise ValueError(f"{path} has {twice[0]!r} twice; a question would have two right numbers.")
+    return content
+
+
+def write_answers(answers: Sequence[str], path: str | Path) -> None:
+    """Writes the list as JSON, an answer a line; the file appears when it is complete."""
+    with atomic_file(Path(path)) as unfinished:
+        unfinished.write_text(json.dumps(list(answers), ensure_ascii=False, indent=0) + "\n", "utf-8")
+
+
+def reachable_scores(
+    rows: Iterable[Mapping],
+    answers: Sequence[str],
+    accuracy: Callable[[str, Sequence[str]], float],
+    *,
+    prepare: Callable[[str], str] = str,
+) -> list[list[float]]:
+    """For each question the accuracies, 0 to 1, of the answers of the list that may score; all others score nothing.
+
+    Args:
+        rows: of `read_vqa`, with answers.
+        answers: the list.
+        accuracy: of a prediction, given all answers to its question: `wenlan.evaluation.vqa.accuracy.vqa_accuracy`.
+        prepare: makes two answers equal that `accuracy` takes for the same.
+
+    Raises:
+        ValueError: a question has no answers.
+    """
+    listed: dict[str, set[str]] = {}
+    for answer in answers:
+        for form in (answer, prepare(answer)):
+            listed.setdefault(form, set()).add(answer)
+    scores = []
+    for row in rows:
+        if not row.get("answers"):
+            raise ValueError(f"Question {row['question_id']} has no answers; a ceiling needs annotations.")
+        forms = {form for given in row["answers"] for form in (given, prepare(given))}
+        reachable = sorted({answer for form in forms for answer in listed.get(form, ())})
+        scores.append([accuracy(answer, row["answers"]) for answer in reachable])
+    return scores
+
+
+def answer_ceiling(
+    rows: Iterable[Mapping],
+    answers: Sequence[str],
+    accuracy: Callable[[str, Sequence[str]], float],
+    *,
+    prepare: Callable[[str], str] = str,
+) -> float:
+    """The mean accuracy, 0 to 1, of a model that always chooses the best answer of the list: what the list costs.
+
+    Raises:
+        ValueError: there is no row, or as `reachable_scores`, whose arguments these are.
+    """
+    best = [max(scores, default=0.0) for scores in reachable_scores(rows, answers, accuracy, prepare=prepare)]
+    if not best:
+        raise ValueError("There are no questions; a ceiling is a mean over some.")
+    return sum(best) / len(best)
+
+
+__all__ = ["answer_ceiling", "build_answers", "reachable_scores", "read_answers", "write_answers"]

@@ -1,0 +1,142 @@
+"""VQA VG Japanese: questions in Japanese about the pictures of Visual Genome, one answer each.
+
+There is no official split. By the rule of UC2's author the pictures in Visual Genome's folder VG_100K_2 are for
+validation (37,674 of 99,208, as a user counted) and the others for training.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlparse
+
+from ..captions.rows import find_picture
+from ..files.image_ids import picture_id
+from ..files.json_files import read_json
+from ..rows.report import BadRowError, BadRowReport
+from ..rows.text import clean_caption
+from .vqa2 import VQAData, check_bad_fraction, collect_rows, is_number
+
+FOLDERS = {"VG_100K": "train", "VG_100K_2": "validation"}
+ID_RULE = 10  # every tenth number
+
+
+def read_vqa_vg_japanese(
+    file: str | Path,
+    split: Literal["train", "validation"] | None = None,
+    *,
+    image_root: str | Path | None = None,
+    image_data: str | Path | None = None,
+    split_by: Literal["folder", "id"] = "folder",
+    max_rows: int | None = None,
+    max_bad_fraction: float = 0.1,
+) -> VQAData:
+    """The questions of VQA VG Japanese as `read_vqa` gives them; `answers` is a list of one.
+
+    Args:
+        file: JSON, [{"id", "qas": [{"qa_id", "image_id", "question", "answer"}, ...]}, ...].
+        split: only the questions of one split.
+        image_root: the folder that holds VG_100K and VG_100K_2; each picture must be in one of them.
+        image_data: Visual Genome's image_data.json, whose URLs name the folder; an alternative to `image_root`, which
+            `split_by="folder"` needs one of.
+        split_by: "folder" as above, or "id": pictures whose number ends in 0 are for validation, a rule of ours that
+            needs the questions alone.
+        max_rows: only the first so many questions, of all splits.
+        max_bad_fraction: raise if a greater share of the questions is bad.
+
+    Raises:
+        FileNotFoundError: no such file, or the root holds neither of the folders.
+        ValueError: the file is not of this form, or the folders are unknown.
+        TooManyBadRowsError: too many questions are bad, or none is left.
+    """
+    if split not in (None, "train", "validation"):
+        raise ValueError(f"split is {split!r}; it must be train or validation.")
+    path = Path(file)
+    content, report = read_json(path), BadRowReport(path)
+    if not isinstance(content, list) or not all(
+        isinstance(picture, dict) and isinstance(picture.get("qas"), list) for picture in content
+    ):
+        raise ValueError(f"{path} is not a list of pictures with their `qas`; is it question_answers.json?")
+    root = None if image_root is None else Path(os.path.abspath(image_root))
+    folder_of = _folders(root, image_data, split_by)
+    questions = [question for picture in content for question in picture["qas"]][:max_rows]
+    seen: set[int] = set()
+
+    def read(entry: object) -> dict:
+        fields = entry if isinstance(entry, dict) else {}
+        number, question_id = fields.get("image_id"), fields.get("qa_id")
+        if not is_number(number) or not is_number(question_id):
+            raise BadRowError("broken question", repr(entry)[:200])
+        if question_id in seen:
+            raise BadRowError("duplicate question", f"qa_id {question_id} is there twice")
+        seen.add(question_id)
+        answer = fields.get("answer")
+        if not isinstance(answer, str) or not answer.strip():
+            raise BadRowError("empty answers", repr(answer)[:80])
+        folder = folder_of(number)
+        image = f"{folder}/{number}.jpg" if folder else f"{number}.jpg"
+        by_id = "train" if number % ID_RULE else "validation"
+        return {
+            "image_id": picture_id(number, "visual_genome"),
+            "image": image if root is None else find_picture(image, root),
+            "question_id": question_id,
+            "question": clean_caption(fields.get("question")),
+            "answers": [answer],
+            "multiple_choice_answer": answer,
+            "question_type": None,
+            "answer_type": None,
+            "language": "ja",
+            "split": FOLDERS[folder] if split_by == "folder" else by_id,
+        }
+
+    rows = collect_rows(questions, read, report)
+    check_bad_fraction(report, max_bad_fraction)
+    if split is not None and not (rows := [row for row in rows if row["split"] == split]):
+        raise ValueError(f"{path} has no question of the split {split!r}.")
+    return VQAData(rows, report)
+
+
+def _folders(root: Path | None, image_data: str | Path | None, split_by: str) -> Callable[[int], str]:
+    """A function from a picture's number to its folder; "" where that is unknown and need not be known."""
+    if split_by not in ("folder", "id"):
+        raise ValueError(f"split_by is {split_by!r}; it must be folder or id.")
+    if image_data is not None:
+        names = _folders_of_urls(Path(image_data))
+    elif root is not None:
+        names = {}
+        for folder in FOLDERS:
+            if (root / folder).is_dir():
+                stems = (entry.name.rpartition(".")[0] for entry in os.scandir(root / folder))
+                names |= {int(stem): folder for stem in stems if stem.isdecimal()}
+        if not names and split_by == "folder":
+            raise FileNotFoundError(
+                f"{root} has no pictures in {' or '.join(FOLDERS)}; give the folder that holds both."
+            )
+    elif split_by == "folder":
+        raise ValueError(
+            "The split is by the folder of a picture: give image_root, the folder of VG_100K and VG_100K_2, or "
+            'image_data, the image_data.json of Visual Genome; or split_by="id".'
+        )
+    else:
+        names = {}
+
+    def find(number: int) -> str:
+        if number not in names and split_by == "folder":
+            raise BadRowError("file missing", f"picture {number} is in neither of {', '.join(FOLDERS)}")
+        return names.get(number, "")
+
+    return find
+
+
+def _folders_of_urls(path: Path) -> dict[int, str]:
+    content = read_json(path)
+    try:
+        folders = {entry["image_id"]: urlparse(entry["url"]).path.split("/")[-2] for entry in content}
+    except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path} is not a list of pictures with image_id and url ({error!r}).") from error
+    if unknown := set(folders.values()) - FOLDERS.keys():
+        raise ValueError(f"{path}: pictures are in {sorted(unknown)[0]!r}, which is none of {', '.join(FOLDERS)}.")
+    return folders
+
+
+__all__ = ["read_vqa_vg_japanese"]

@@ -1,0 +1,237 @@
+"""Questions about pictures in the files of VQA 2.0, and in files of that form (EmojiScenes, in English and Japanese).
+
+A row is {"image_id", "image", "question_id", "question", "answers", "multiple_choice_answer", "question_type",
+"answer_type", "language", "split"}. `image` is a path, `image_id` as `picture_id` gives it; `answers` are those of all
+annotators as they wrote them, and None, like the next three, where there are no annotations.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..captions.rows import find_picture
+from ..emoji_scenes.export import MANIFEST
+from ..files.image_ids import picture_id
+from ..files.json_files import read_json, read_lists
+from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
+from ..rows.scripts import SCRIPTS
+from ..rows.text import check_unicode, clean_caption
+
+logger = logging.getLogger(__name__)
+
+ANNOTATORS = 10
+COCO_PATTERN = "{subtype}/COCO_{subtype}_{id:012d}.jpg"
+
+
+@dataclass
+class VQAData:
+    """Questions.
+
+    Attributes:
+        rows: see above, in the order of the file.
+        report: what was left out.
+    """
+
+    rows: list[dict]
+    report: BadRowReport
+
+
+def read_vqa(
+    questions: str | Path,
+    annotations: str | Path | None = None,
+    *,
+    language: str = "en",
+    image_pattern: str | None = None,
+    image_root: str | Path | None = None,
+    max_rows: int | None = None,
+    max_bad_fraction: float = 0.1,
+) -> VQAData:
+    """The questions of a file in VQA 2.0's form, with the answers to them.
+
+    A question is left out and counted if it is there twice, is not annotated though `annotations` are given, has empty
+    answers, or its picture is missing. An annotation of no question is counted, too. Without `annotations` a question
+    without words stays as "?" and is counted: the file of answers must hold an answer to each.
+
+    Args:
+        questions: e.g. v2_OpenEnded_mscoco_train2014_questions.json.
+        annotations: e.g. v2_mscoco_train2014_annotations.json; None for a test without answers.
+        language: of both.
+        image_pattern: makes the path of a picture from its `id`, a number, and the `subtype` of the file. By default
+            COCO's or that of EmojiScenes, by the file's `data_type`.
+        image_root: the folder of the pictures; if given, each must be there, with or without the folder in the pattern.
+        max_rows: only the first so many questions.
+        max_bad_fraction: raise if a greater share of the questions is bad.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a file is not of this form, the two are of different splits, or the names of pictures are unknown.
+        TooManyBadRowsError: too many questions are bad, or all.
+    """
+    if language not in SCRIPTS:
+        raise ValueError(f"There is no language {language!r}, only {', '.join(SCRIPTS)}.")
+    path = Path(questions)
+    content, report = read_lists(path, "questions"), BadRowReport(path)
+    subtype = str(content.get("data_subtype") or "")
+    by_question = None if annotations is None else _read_annotations(Path(annotations), subtype, report)
+    pattern, collection = _naming(content, path, image_pattern)
+    reader = _QuestionReader(
+        pattern=pattern,
+        subtype=subtype.replace("test-dev", "test"),  # whose pictures are some of the test's
+        collection=collection,
+        fixed={"language": language, "split": subtype},
+        root=None if image_root is None else Path(os.path.abspath(image_root)),
+        annotations=by_question,
+        report=report,
+    )
+    rows = collect_rows(content["questions"][:max_rows], reader.read, report)
+    if by_question is not None and max_rows is None:
+        for question_id in by_question.keys() - reader.seen:
+            report.add_repair("annotation without question", f"question_id {question_id}", f"none in {path.name}")
+    check_bad_fraction(report, max_bad_fraction)
+    return VQAData(rows, report)
+
+
+def collect_rows(entries: Iterable[object], read: Callable[[object], dict], report: BadRowReport) -> list[dict]:
+    """What `read` makes of the questions of a file; those for which it raises BadRowError are counted."""
+    rows = []
+    for number, entry in enumerate(entries):
+        report.rows_read += 1
+        try:
+            rows.append(read(entry))
+        except BadRowError as error:
+            report.add_bad_row(error, f"question {number}")
+    report.rows_kept = len(rows)
+    return rows
+
+
+def check_bad_fraction(report: BadRowReport, max_bad_fraction: float) -> None:
+    """Logs what was left out, and raises TooManyBadRowsError if that is too much, or all."""
+    if report.counts or report.repairs:
+        logger.warning("%s", report)
+    if not report.rows_kept or report.bad_fraction > max_bad_fraction:
+        raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the rows (or all) are bad.\n{report}")
+
+
+def _naming(content: dict, path: Path, image_pattern: str | None) -> tuple[str, str]:
+    """The pattern of the pictures' paths, and their collection."""
+    data_type = content.get("data_type")
+    collection = {"mscoco": "coco"}.get(data_type, "")
+    if image_pattern is not None:
+        try:
+            image_pattern.format(id=0, subtype="")
+        except (LookupError, ValueError) as error:
+            raise ValueError(f"image_pattern {image_pattern!r} has a field that is neither id nor subtype.") from error
+        return image_pattern, collection
+    if data_type == "mscoco":
+        return COCO_PATTERN, collection
+    if data_type == "emojiscenes":
+        manifest = path.parent / MANIFEST
+        made = read_json(manifest) if manifest.is_file() else {}
+        suffix = made.get("picture_format", "png") if isinstance(made, dict) else "png"
+        return f"images/{{id:012d}}.{suffix}", collection
+    raise ValueError(
+        f"{path} has the data_type {data_type!r}, not 'mscoco' or 'emojiscenes'; say how its pictures are named, e.g. "
+        'image_pattern="pictures/{id}.jpg".'
+    )
+
+
+def _read_annotations(path: Path, subtype: str, report: BadRowReport) -> dict[int, dict]:
+    shared: dict[str, str] = {}  # equal answers are one string
+
+    def only_answer(fields: dict) -> object:
+        """An annotator's answer without the rest, which would be most of what is in memory."""
+        answer = fields.get("answer")
+        return shared.setdefault(answer, answer) if isinstance(answer, str) else fields
+
+    content = read_lists(path, "annotations", object_hook=only_answer)
+    found = content.get("data_subtype")
+    if found and subtype and found != subtype:
+        raise ValueError(f"{path} annotates {found!r}, but the questions are of {subtype!r}; give files of one split.")
+    by_question: dict[int, dict] = {}
+    for number, entry in enumerate(content["annotations"]):
+        place, question_id = f"annotation {number}", entry.get("question_id") if isinstance(entry, dict) else None
+        if not is_number(question_id):
+            report.add_repair("broken annotation", place, repr(entry)[:80])
+        elif question_id in by_question:
+            report.add_repair("duplicate annotation", place, f"question_id {question_id}")
+        else:
+            by_question[question_id] = entry
+    return by_question
+
+
+def is_number(value: object) -> bool:
+    """Whether this is a number as ids are."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+@dataclass
+class _QuestionReader:
+    pattern: str
+    subtype: str
+    collection: str
+    fixed: dict[str, str]
+    root: Path | None
+    annotations: dict[int, dict] | None
+    report: BadRowReport
+    seen: set[int] = field(default_factory=set)
+
+    def read(self, entry: object) -> dict:
+        """Returns the row of a question; raises BadRowError."""
+        fields = entry if isinstance(entry, dict) else {}
+        number, question_id, question = (fields.get(name) for name in ("image_id", "question_id", "question"))
+        if not is_number(number) or not is_number(question_id):
+            raise BadRowError("broken question", repr(entry)[:200])
+        if question_id in self.seen:
+            raise BadRowError("duplicate question", f"question_id {question_id} is there twice")
+        self.seen.add(question_id)
+        image = self.pattern.format(id=number, subtype=self.subtype)
+        row = {
+            "image_id": picture_id(number, self.collection) if self.collection else picture_id(image),
+            "image": image if self.root is None else find_picture(image, self.root),
+            "question_id": question_id,
+            "question": self._text(question, question_id),
+        }
+        return row | self._answers(number, question_id) | self.fixed
+
+    def _text(self, question: object, question_id: int) -> str:
+        """The question; "?" in its place where a test has none, since every question of a test is to be answered."""
+        try:
+            return clean_caption(question)
+        except BadRowError as error:
+            if self.annotations is not None:
+                raise
+            self.report.add_repair("question without words", f"question_id {question_id}", str(error))
+            return "?"
+
+    def _answers(self, number: int, question_id: int) -> dict:
+        names = ("multiple_choice_answer", "question_type", "answer_type")
+        if self.annotations is None:
+            return dict.fromkeys(("answers", *names))
+        annotation = self.annotations.get(question_id)
+        if annotation is None:
+            raise BadRowError("question without annotation", f"question_id {question_id}")
+        if annotation.get("image_id", number) != number:
+            raise BadRowError("another picture", f"question_id {question_id}: {number} and {annotation['image_id']}")
+        answers = _answers_of(annotation)
+        if len(answers) not in (1, ANNOTATORS):
+            self.report.add_repair(
+                "unusual number of answers", f"question_id {question_id}", f"{len(answers)}, neither 1 nor {ANNOTATORS}"
+            )
+        return {"answers": answers} | {name: annotation.get(name) for name in names}
+
+
+def _answers_of(annotation: dict) -> list[str]:
+    """The answers of all annotators; some may be empty, but not all."""
+    answers = annotation.get("answers")
+    if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
+        raise BadRowError("broken annotation", repr(annotation)[:200])
+    for answer in answers:
+        check_unicode(answer)
+    if not any(answer.strip() for answer in answers):
+        raise BadRowError("empty answers", repr(answers)[:80])
+    return answers
+
+
+__all__ = ["VQAData", "check_bad_fraction", "collect_rows", "is_number", "read_vqa"]

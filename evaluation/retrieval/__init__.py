@@ -1,0 +1,1 @@
+"""Image-text retrieval: recall, score matrices, confidence intervals, benchmarks."""

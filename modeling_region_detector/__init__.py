@@ -1,0 +1,5 @@
+"""The region detector (Faster R-CNN) in transformers. The names are listed in `__init__.pyi`."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,330 @@
+"""Pictures to the tensors that the region detector reads, and its output to detections."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils._pytree import tree_map
+from transformers.image_processing_backends import TorchvisionBackend
+from transformers.image_processing_utils import BatchFeature
+from transformers.image_utils import ChannelDimension, ImageInput, PILImageResampling, SizeDict
+from transformers.processing_utils import ImagesKwargs, Unpack
+from transformers.utils import ModelOutput
+
+from .annotations import to_labels
+from .postprocessing import detect
+from .resizing import resize_like_opencv, resize_like_pillow, to_rgb
+
+# What differs from the defaults, which are those of "bua": caffe's bottom-up attention on Visual Genome.
+PREPARATIONS: dict[str, dict[str, Any]] = {
+    "bua": {},
+    "lxmert": {
+        "resize_style": "pillow",
+        "size": {"shortest_edge": 800, "longest_edge": 1333},
+        "nms_threshold": 0.5,
+        "plus_one": False,
+    },
+}
+PREPARATIONS["d2-c4"] = PREPARATIONS["lxmert"] | {"image_mean": [103.53, 116.28, 123.675]}
+PREPARATIONS["d2-fpn"] = PREPARATIONS["d2-c4"] | {"size_divisibility": 32}
+
+MIN_SIDE = 3  # caffe's stem makes nothing of less; a sliver is padded to it
+
+
+class RegionImageProcessorKwargs(ImagesKwargs, total=False):
+    """What `RegionImageProcessor` knows beyond transformers' `ImagesKwargs`.
+
+    Attributes:
+        do_flip_channel_order: blue first. `image_mean` and `image_std` are then in that order too.
+        resize_style: "opencv" (floats, no smoothing, one exact scale) or "pillow" (uint8, smoothed).
+        size_divisibility: the padded height and width are multiples of it; 0 or 1 pads to the largest picture only.
+        max_attributes: attributes of a box that are kept.
+        nms_threshold: overlap from which the worse of two detections of a class goes.
+        plus_one: that overlap counts the last pixel of a box (caffe).
+    """
+
+    do_flip_channel_order: bool
+    resize_style: str
+    size_divisibility: int
+    max_attributes: int
+    nms_threshold: float
+    plus_one: bool
+
+
+class RegionBatch(BatchFeature):
+    """A batch whose `image_scales` and `labels` stay float32 when it is cast: boxes of 16 bits are pixels off."""
+
+    def to(self, *args: object, **kwargs: object) -> "RegionBatch":
+        """Sends all tensors to a device and casts the pixels, in place."""
+        kept = {name: self[name] for name in ("image_scales", "labels") if name in self}
+        super().to(*args, **kwargs)
+        self.update(tree_map(lambda tensor: tensor.to(self["pixel_values"].device), kept))
+        return self
+
+
+class RegionImageProcessor(TorchvisionBackend):
+    """Resized, normalised and padded `pixel_values` with their mask and scales, and `labels` when boxes are given.
+
+    The defaults are those of bottom-up attention (BUA): blue first, resized as OpenCV does, the shorter side 600 pixels
+    unless the longer one would pass 1000. `from_variant` has those of the other detectors. A timm
+    backbone reads red first and values of 0..1:
+
+    ```python
+    >>> from wenlan.modeling_region_detector import RegionImageProcessor
+    >>> processor = RegionImageProcessor(
+    ...     size={"shortest_edge": 192, "longest_edge": 320}, resize_style="pillow", do_flip_channel_order=False,
+    ...     do_rescale=True, image_mean=[0.5] * 3, image_std=[0.5] * 3, size_divisibility=32, plus_one=False,
+    ... )
+
+    ```
+
+    Source: spec of the region features, section 2.
+    """
+
+    valid_kwargs = RegionImageProcessorKwargs
+    model_input_names = ["pixel_values", "pixel_mask", "image_scales"]
+
+    do_convert_rgb = True
+    do_flip_channel_order = True
+    do_resize = True
+    resize_style = "opencv"
+    size = {"shortest_edge": 600, "longest_edge": 1000}
+    default_to_square = False
+    resample = PILImageResampling.BILINEAR
+    do_rescale = False
+    do_normalize = True
+    image_mean = [102.9801, 115.9465, 122.7717]
+    image_std = [1.0, 1.0, 1.0]
+    size_divisibility = 0
+    max_attributes = 16
+    nms_threshold = 0.3
+    plus_one = True
+
+    def __init__(self, **kwargs: Unpack[RegionImageProcessorKwargs]):
+        super().__init__(**kwargs)
+
+    @classmethod
+    def from_variant(cls, variant: str, changes: dict[str, Any] | None = None) -> "RegionImageProcessor":
+        """Returns the processor of a known detector: "bua", "d2-c4", "d2-fpn" or "lxmert".
+
+        Args:
+            variant: which one. The detectron2 ones are for weights of MSRA (`image_std` 1); where the configuration of
+                a checkpoint says otherwise, it goes first.
+            changes: settings that differ from it.
+
+        Raises:
+            ValueError: for an unknown variant.
+        """
+        if variant not in PREPARATIONS:
+            nearest = difflib.get_close_matches(variant, PREPARATIONS, n=1)
+            hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+            raise ValueError(f"Unknown detector {variant!r}; there are {', '.join(sorted(PREPARATIONS))}.{hint}")
+        return cls(**(PREPARATIONS[variant] | (changes or {})))
+
+    def __call__(
+        self,
+        images: ImageInput,
+        annotations: Mapping | Sequence[Mapping] | None = None,
+        **kwargs: Unpack[RegionImageProcessorKwargs],
+    ) -> BatchFeature:
+        """Same as `preprocess`."""
+        return self.preprocess(images, annotations, **kwargs)
+
+    def preprocess(
+        self,
+        images: ImageInput,
+        annotations: Mapping | Sequence[Mapping] | None = None,
+        **kwargs: Unpack[RegionImageProcessorKwargs],
+    ) -> BatchFeature:
+        """Return the tensors of a batch.
+
+        Args:
+            images: one or more PIL images of any mode, or uint8 arrays or tensors (CHW or HWC). Files are opened by
+                `wenlan.processing.decode_image`. PIL images are turned upright; transparency becomes white.
+            annotations: one an image, in COCO's form (see `to_labels`); boxes in pixels of the upright picture.
+            **kwargs: overrides of this processor's settings for one call, and `return_tensors`.
+
+        Returns:
+            pixel_values: (B, 3, H, W) float32, zeros right of and below a picture.
+            pixel_mask: (B, H, W) int64, 1 = picture.
+            image_scales: (B, 2) float32, resized / original of y and x.
+            labels: with annotations, a list of what `to_labels` gives.
+
+        Raises:
+            TypeError: for a path, a URL, or pixels that are not uint8.
+            ValueError: for annotations that do not fit.
+        """
+        return super().preprocess(images, image_like_kwargs={"annotations": annotations}, **kwargs)
+
+    def fetch_images(self, image_url_or_urls: ImageInput) -> ImageInput:
+        """Return the images as they are. Nothing is opened."""
+        if isinstance(image_url_or_urls, list | tuple):
+            return [self.fetch_images(image) for image in image_url_or_urls]
+        if isinstance(image_url_or_urls, Image.Image | np.ndarray | Tensor):
+            return image_url_or_urls
+        kind = type(image_url_or_urls).__name__
+        raise TypeError(f"A picture is a PIL image, an array or a tensor, not {kind}; open files with decode_image.")
+
+    def process_image(
+        self,
+        image: ImageInput,
+        input_data_format: str | ChannelDimension | None = None,
+        **kwargs: object,
+    ) -> Tensor:
+        """Return one picture as a (3, H, W) uint8 tensor."""
+        if isinstance(image, Image.Image):
+            image, input_data_format = np.array(to_rgb(image)), ChannelDimension.LAST
+        if image.dtype not in (np.uint8, torch.uint8):
+            raise TypeError(f"The pixels of an array are 0..255 in uint8, not {image.dtype}; or give a PIL image.")
+        if input_data_format is None and image.ndim == 3 and image.shape[-1] in (3, 4) and image.shape[0] not in (3, 4):
+            input_data_format = ChannelDimension.LAST  # also of one row of pixels, which looks like one channel
+        return super().process_image(image, input_data_format=input_data_format, **(kwargs | {"do_convert_rgb": True}))
+
+    def post_process_object_detection(
+        self,
+        outputs: ModelOutput,
+        threshold: float = 0.5,
+        target_sizes: Tensor | Sequence[tuple[int, int]] | None = None,
+        top_k: int = 100,
+    ) -> list[dict[str, Tensor]]:
+        """Returns the detections of each picture, best first.
+
+        Every pair of a box and an object class that is more probable than the threshold counts; then non-maximum
+        suppression within each class, at `nms_threshold`.
+
+        Args:
+            outputs: of `RegionDetector`. Its boxes are in pixels of the original pictures.
+            threshold: detections score more.
+            target_sizes: (height, width) a picture; boxes are clipped to it. Nothing is scaled.
+            top_k: at most so many detections a picture. Those of which nothing is inside the picture are left out.
+
+        Returns:
+            scores (n,), labels (n,) from 0 without the background, boxes (n, 4) x1 y1 x2 y2.
+
+        Raises:
+            ValueError: for another number of target sizes than of pictures.
+        """
+        boxes, probabilities = outputs.pred_boxes.float(), outputs.logits.float().softmax(-1)  # (b, n, c, 4), (b, n, k)
+        if boxes.shape[2] == probabilities.shape[-1]:  # boxes for the background too: it is the first class
+            boxes, probabilities = boxes[:, :, 1:], probabilities[..., 1:]
+        else:
+            probabilities = probabilities[..., :-1]
+        if target_sizes is not None and len(target_sizes) != len(boxes):
+            raise ValueError(f"{len(target_sizes)} target sizes for {len(boxes)} pictures; give one a picture.")
+        detections = []
+        for index, mask in enumerate(outputs.proposal_mask.bool()):
+            candidates, scores = boxes[index, mask], probabilities[index, mask]
+            box_ids, labels, scores = detect(
+                candidates,
+                scores,
+                threshold=threshold,
+                max_boxes=top_k,
+                nms_threshold=self.nms_threshold,
+                plus_one=self.plus_one,
+            )
+            found = candidates[box_ids, labels]
+            if target_sizes is not None:
+                height, width = (float(side) for side in target_sizes[index])
+                found = found.clamp(min=0).minimum(found.new_tensor([width, height, width, height]))
+            shown = (found[:, 2:] > found[:, :2]).all(dim=1)
+            detections.append({"scores": scores[shown], "labels": labels[shown], "boxes": found[shown]})
+        return detections
+
+    def _standardize_kwargs(self, **kwargs: object) -> dict:
+        kwargs = super()._standardize_kwargs(**kwargs)
+        size = kwargs["size"]
+        if not size.shortest_edge or not size.longest_edge:
+            raise ValueError(
+                'size is {"shortest_edge": ..., "longest_edge": ...} in pixels; without the latter a panorama would '
+                f"fill the memory. Given: {dict(size)}."
+            )
+        if kwargs["resize_style"] not in ("opencv", "pillow"):
+            raise ValueError(f"resize_style is {kwargs['resize_style']!r}; it must be 'opencv' or 'pillow'.")
+        if kwargs["resize_style"] == "opencv" and kwargs["resample"] != PILImageResampling.BILINEAR:
+            raise ValueError("resize_style 'opencv' is bilinear; for another `resample` use resize_style='pillow'.")
+        if kwargs.get("do_center_crop"):
+            raise ValueError("The region detector does not crop, since that would move the boxes.")
+        return kwargs
+
+    def _preprocess_image_like_inputs(
+        self,
+        images: ImageInput,
+        annotations: Mapping | Sequence[Mapping] | None = None,
+        return_tensors: str | None = None,
+        **kwargs: object,
+    ) -> BatchFeature:
+        images = self._prepare_image_like_inputs(images, **kwargs)
+        resized, scales = zip(*(self._resize_and_normalize(image, **kwargs) for image in images), strict=True)
+        pixel_values, masks = self.pad(list(resized), pad_size=_padded_size(resized, **kwargs), return_mask=True)
+        batch = RegionBatch(
+            {"pixel_values": pixel_values, "pixel_mask": masks, "image_scales": [torch.tensor(row) for row in scales]},
+            tensor_type=return_tensors,
+        )
+        if annotations is not None:
+            annotations = [annotations] if isinstance(annotations, Mapping) else annotations
+            if len(annotations) != len(images):
+                raise ValueError(f"{len(annotations)} annotations for {len(images)} images; give one an image.")
+            batch["labels"] = [
+                to_labels(
+                    annotation,
+                    image_size=tuple(image.shape[-2:]),
+                    scales=scale,
+                    max_attributes=kwargs["max_attributes"],
+                )
+                for annotation, image, scale in zip(annotations, images, scales, strict=True)
+            ]
+            with_attributes = ["attributes" in labels for labels in batch["labels"]]
+            if any(with_attributes) and not all(with_attributes):
+                for labels in batch["labels"]:
+                    empty = torch.full((len(labels["boxes"]), kwargs["max_attributes"]), -1)
+                    labels.setdefault("attributes", empty)
+        return batch
+
+    def _resize_and_normalize(
+        self, image: Tensor, *, do_flip_channel_order: bool, do_resize: bool, resize_style: str, **kwargs: object
+    ) -> tuple[Tensor, tuple[float, float]]:
+        # One at a time: a picture's numbers never depend on its batch.
+        edges = (kwargs["size"].shortest_edge, kwargs["size"].longest_edge)
+        normalize = partial(self._normalize, **kwargs)
+        if do_flip_channel_order:
+            image = image.flip(0)
+        if not do_resize:
+            return normalize(image), (1.0, 1.0)
+        if resize_style == "opencv":
+            return resize_like_opencv(image, *edges, to_floats=normalize)
+        image, scales = resize_like_pillow(image, *edges, resample=kwargs["resample"])
+        return normalize(image), scales
+
+    def _normalize(
+        self,
+        image: Tensor,
+        *,
+        do_rescale: bool,
+        rescale_factor: float,
+        do_normalize: bool,
+        image_mean: Sequence[float],
+        image_std: Sequence[float],
+        **kwargs: object,
+    ) -> Tensor:
+        image = image.to(torch.float32)
+        if do_rescale:
+            image = self.rescale(image, rescale_factor)
+        return self.normalize(image, image_mean, image_std) if do_normalize else image
+
+
+def _padded_size(
+    images: Sequence[Tensor], *, pad_size: SizeDict | None, size_divisibility: int, **kwargs: object
+) -> SizeDict:
+    if pad_size is not None:
+        return pad_size
+    step = max(size_divisibility, 1)
+    height, width = (max(MIN_SIDE, *(image.shape[axis] for image in images)) for axis in (1, 2))
+    return SizeDict(height=-(-height // step) * step, width=-(-width // step) * step)
+
+
+__all__ = ["PREPARATIONS", "RegionBatch", "RegionImageProcessor", "RegionImageProcessorKwargs"]

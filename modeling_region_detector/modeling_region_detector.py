@@ -1,0 +1,261 @@
+"""`RegionDetector`: a Faster R-CNN that reads the bottom-up-attention, detectron2 and LXMERT checkpoints, and trains.
+
+The names of its weights are detectron2's. Source: spec of the region features.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput, can_return_tuple
+
+from .backbone import ConvNorm, TimmBackbone, build_backbone
+from .boxes import clip_boxes, decode_boxes
+from .configuration_region_detector import RegionDetectorConfig
+from .losses import head_losses, rpn_losses, sample_proposals
+from .roi_heads import RoiHeads
+from .rpn import RegionProposalNetwork
+
+
+@dataclass
+class RegionDetectorOutput(ModelOutput):
+    """B pictures, N = the most proposals of a picture, K classes; rows beyond a picture's own are zeros.
+
+    Boxes are x1 y1 x2 y2 in pixels of the original picture, that is of `pixel_values` divided by `image_scales`.
+
+    Args:
+        loss: scalar, the sum of `loss_dict`, given labels.
+        loss_dict: loss_rpn_cls, loss_rpn_loc, loss_cls, loss_box_reg and, with attributes, loss_attribute.
+        logits: (B, N, K + 1) class logits; `config.background_index` is the background.
+        pred_boxes: (B, N, C, 4) the refined box for each class, clipped; C = K, or K + 1 if the background is first.
+        proposals: (B, N, 4) what was refined, best first.
+        proposal_mask: (B, N) int64, 1 = real proposal.
+        proposal_scores: (B, N) probability of being an object; 1 for boxes that were given.
+        features: (B, N, D) of the proposals.
+        attribute_logits: (B, N, A + 1), with the most probable class taken for granted; None without attributes.
+        image_sizes: (B, 2) height and width of the original pictures.
+    """
+
+    loss: torch.FloatTensor | None = None
+    loss_dict: dict[str, torch.FloatTensor] | None = None
+    logits: torch.FloatTensor | None = None
+    pred_boxes: torch.FloatTensor | None = None
+    proposals: torch.FloatTensor | None = None
+    proposal_mask: torch.LongTensor | None = None
+    proposal_scores: torch.FloatTensor | None = None
+    features: torch.FloatTensor | None = None
+    attribute_logits: torch.FloatTensor | None = None
+    image_sizes: torch.FloatTensor | None = None
+
+
+class RegionDetector(PreTrainedModel):
+    """Faster R-CNN: backbone, region proposal network, heads on the pooled proposals.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from wenlan.modeling_region_detector import RegionDetector, RegionDetectorConfig
+    >>> tiny = {"depth": 50, "stem_channels": 4, "bottleneck_channels": 4, "res2_channels": 16, "num_objects": 3}
+    >>> model = RegionDetector(RegionDetectorConfig.from_variant("d2-c4", tiny)).eval()
+    >>> model(torch.zeros(1, 3, 64, 64)).logits.shape[-1]
+    4
+
+    ```
+    """
+
+    config: RegionDetectorConfig
+    base_model_prefix = ""
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    accepts_loss_kwargs = False  # the loss is a mean: the Trainer must divide it by the accumulation steps
+
+    def __init__(self, config: RegionDetectorConfig):
+        super().__init__(config)
+        self.backbone = build_backbone(config)
+        pooled = getattr(self.backbone, "num_pooled_levels", None)
+        self.used_maps = slice(None) if pooled else slice(-1, None)  # without a pyramid the last map alone
+        strides, channels = self.backbone.strides[self.used_maps], self.backbone.channels[self.used_maps]
+        self.proposal_generator = RegionProposalNetwork(config, strides, channels)
+        self.roi_heads = RoiHeads(config, strides[:pooled], channels[-1])
+        for module in self.modules():
+            if isinstance(module, TimmBackbone):
+                for part in module.modules():
+                    part._is_hf_initialized = True  # timm's own initialisation stays
+        self.post_init()
+        self._freeze()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, *args: object, **kwargs: object) -> Self:
+        """Loads a checkpoint as transformers does, but refuses one that lacks weights, and freezes what is frozen.
+
+        Raises:
+            ValueError: when weights are missing, which would otherwise be random; the message names them.
+        """
+        with_info = kwargs.pop("output_loading_info", False)
+        model, info = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
+        missing = sorted(info["missing_keys"])
+        if missing:
+            names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+            raise ValueError(
+                f"{pretrained_model_name_or_path} lacks {len(missing)} weights of {cls.__name__}: {names}. "
+                "It holds another model, or config.json does not belong to it."
+            )
+        model._freeze()
+        return (model, info) if with_info else model
+
+    def _freeze(self) -> None:
+        parts = tuple(f"{part}." for part in self.config.frozen_backbone)
+        for name, parameter in self.backbone.named_parameters():
+            if name.removeprefix("bottom_up.").removeprefix("body.").startswith(parts):
+                parameter.requires_grad_(False)
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        std = self.config.initializer_range
+        if isinstance(module, ConvNorm):
+            init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, nn.Conv2d | nn.Linear):
+            if module in self._outputs():
+                init.normal_(module.weight, std=std / 10 if module is self.roi_heads.box_predictor.bbox_pred else std)
+            else:
+                init.kaiming_uniform_(module.weight, a=1)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            init.normal_(module.weight, std=std)
+
+    def _outputs(self) -> tuple[nn.Module, ...]:
+        head, predictor = self.proposal_generator.rpn_head, self.roi_heads.box_predictor
+        return (*head.children(), predictor.cls_score, predictor.bbox_pred)
+
+    def fold_batch_norms(self) -> None:
+        """Makes the batch norms of the ResNet part of its convolutions, for inference: saved so, it does not load."""
+        for module in self.modules():
+            if isinstance(module, ConvNorm):
+                module.fold()
+
+    @can_return_tuple
+    def forward(
+        self,
+        pixel_values: Tensor,
+        pixel_mask: Tensor | None = None,
+        image_scales: Tensor | None = None,
+        boxes: Sequence[Tensor] | None = None,
+        labels: Sequence[dict[str, Tensor]] | None = None,
+    ) -> RegionDetectorOutput:
+        """Returns what is in the pictures, or in training mode the losses alone.
+
+        Args:
+            pixel_values: (B, 3, H, W) prepared pictures, padded right and below.
+            pixel_mask: (B, H, W), 1 = picture, 0 = padding; everything is picture without it.
+            image_scales: (B, 2) pixels of `pixel_values` a pixel of the original, y and x; 1 without it.
+            boxes: one (n, 4) a picture, in pixels of the original, in place of proposals; n may be 0.
+            labels: one dictionary a picture: boxes (n, 4) x1 y1 x2 y2 in pixels of `pixel_values`, class_labels (n,)
+                from 0 without background, and, for a detector with attributes, attributes (n, a) from 0, -1 = none.
+
+        Raises:
+            ValueError: `boxes` or `labels` are not as many as the pictures.
+        """
+        self._check(pixel_values, boxes, labels)
+        image_sizes = _picture_sizes(pixel_values, pixel_mask)
+        image_scales = torch.ones_like(image_sizes) if image_scales is None else image_scales.to(image_sizes)
+        maps = self.backbone(pixel_values)[self.used_maps]
+        loss_dict = None
+        if labels is not None or boxes is None:
+            anchors, objectness, deltas = self.proposal_generator(maps)
+            proposals, scores = self.proposal_generator.propose(anchors, objectness, deltas, image_sizes, image_scales)
+        if labels is not None:
+            loss_dict = rpn_losses(
+                torch.cat(anchors), torch.cat(objectness, dim=1), torch.cat(deltas, dim=1), labels, self.config
+            )
+            loss_dict |= self._head_losses(maps, proposals, labels)
+            if self.training:
+                return RegionDetectorOutput(loss=sum(loss_dict.values()), loss_dict=loss_dict)
+        if boxes is not None:
+            proposals = [
+                torch.as_tensor(b, dtype=torch.float32, device=pixel_values.device).reshape(-1, 4) * _as_box(scale)
+                for b, scale in zip(boxes, image_scales, strict=True)
+            ]
+            scores = [b.new_full((len(b),), math.inf) for b in proposals]
+        output = self._predict(maps, proposals, scores, image_sizes, image_scales)
+        if loss_dict is not None:
+            output.loss, output.loss_dict = sum(loss_dict.values()), loss_dict
+        return output
+
+    def _check(self, pixel_values: Tensor, boxes: Sequence | None, labels: Sequence | None) -> None:
+        for name, given in (("boxes", boxes), ("labels", labels)):
+            if given is not None and len(given) != len(pixel_values):
+                raise ValueError(
+                    f"{len(given)} {name} were given for {len(pixel_values)} pictures; give one a picture."
+                )
+
+    def _head_losses(self, maps: list[Tensor], proposals: list[Tensor], labels: Sequence[dict]) -> dict[str, Tensor]:
+        samples = sample_proposals(proposals, labels, self.config)
+        features = self._features(maps, [sample["boxes"] for sample in samples])
+        class_logits, deltas = self.roi_heads.box_predictor(features)
+        columns = torch.cat([sample["class_labels"] for sample in samples])
+        attribute_logits = self.roi_heads.box_predictor.attributes(features, columns)
+        return head_losses(class_logits, deltas, samples, self.config, attribute_logits=attribute_logits)
+
+    def _features(self, maps: list[Tensor], boxes: list[Tensor]) -> Tensor:
+        return self.roi_heads(maps[: len(self.roi_heads.strides)], boxes)
+
+    def _predict(
+        self,
+        maps: list[Tensor],
+        proposals: list[Tensor],
+        scores: list[Tensor],
+        image_sizes: Tensor,
+        image_scales: Tensor,
+    ) -> RegionDetectorOutput:
+        config, predictor = self.config, self.roi_heads.box_predictor
+        counts = [len(b) for b in proposals]
+        features = self._features(maps, proposals)
+        logits, deltas = predictor(features)
+        attribute_logits = predictor.attributes(features, logits.argmax(dim=1))
+        original_sizes = image_sizes / image_scales
+        pred_boxes, originals = [], []
+        for moves, reference, scale, size in zip(
+            deltas.split(counts), proposals, image_scales, original_sizes, strict=True
+        ):
+            reference = reference / _as_box(scale)
+            refined = decode_boxes(moves, reference[:, None], weights=config.box_weights, plus_one=config.plus_one)
+            pred_boxes.append(clip_boxes(refined, size[0], size[1], plus_one=config.plus_one))
+            originals.append(reference)
+        pad = nn.utils.rnn.pad_sequence
+        ones = [torch.ones(count, dtype=torch.long, device=logits.device) for count in counts]
+        return RegionDetectorOutput(
+            logits=pad(logits.split(counts), batch_first=True),
+            pred_boxes=pad(pred_boxes, batch_first=True),
+            proposals=pad(originals, batch_first=True),
+            proposal_mask=pad(ones, batch_first=True),
+            proposal_scores=pad([score.sigmoid() for score in scores], batch_first=True),
+            features=pad(features.float().split(counts), batch_first=True),
+            attribute_logits=None
+            if attribute_logits is None
+            else pad(attribute_logits.split(counts), batch_first=True),
+            image_sizes=original_sizes,
+        )
+
+
+def _picture_sizes(pixel_values: Tensor, pixel_mask: Tensor | None) -> Tensor:
+    """Returns (B, 2) float32, height and width without padding."""
+    if pixel_mask is None:
+        size = torch.tensor(pixel_values.shape[-2:], dtype=torch.float32, device=pixel_values.device)
+        return size.expand(len(pixel_values), 2)
+    return torch.stack([pixel_mask.amax(dim=2).sum(dim=1), pixel_mask.amax(dim=1).sum(dim=1)], dim=1).float()
+
+
+def _as_box(scale: Tensor) -> Tensor:
+    """Returns (x, y, x, y) of (y, x)."""
+    return scale.flip(0).repeat(2)
+
+
+__all__ = ["RegionDetector", "RegionDetectorOutput"]

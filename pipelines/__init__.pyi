@@ -1,0 +1,3 @@
+from .embedding import embed_images, embed_texts
+
+__all__ = ["embed_images", "embed_texts"]

@@ -1,0 +1,105 @@
+"""Pictures and sentences to embeddings, a batch at a time."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
+from os import PathLike
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm.auto import tqdm
+from transformers import BatchFeature, PreTrainedModel
+
+from ..processing.image_decoding import decode_image
+from ..processing.processing_brivl import BriVLProcessor
+from ..processing.regions.brivl_boxes import find_brivl_boxes
+
+if TYPE_CHECKING:
+    from ..processing.regions.feature_extractor import RegionFeatureExtractor
+
+
+def embed_texts(
+    model: PreTrainedModel,
+    processor: BriVLProcessor,
+    texts: Iterable[str],
+    *,
+    batch_size: int = 64,
+    progress: bool = False,
+) -> Tensor:
+    """Returns the embeddings of n sentences: (n, d) float32 unit rows on the CPU.
+
+    Raises:
+        ValueError: for a blank text or nothing to embed.
+    """
+    return _embed(model, partial(_prepare_texts, processor), texts, batch_size, progress)
+
+
+def embed_images(
+    model: PreTrainedModel,
+    processor: BriVLProcessor,
+    images: Iterable[Image.Image | str | PathLike | bytes],
+    *,
+    detector: "RegionFeatureExtractor | None" = None,
+    batch_size: int = 32,
+    progress: bool = False,
+) -> Tensor:
+    """Returns the embeddings of n pictures: (n, d) float32 unit rows on the CPU.
+
+    Args:
+        model: BriVL.
+        processor: its processor.
+        images: decoded, or anything that `decode_image` reads.
+        detector: finds the boxes that the model looks at (BriVL 1.0); without it the model looks at its grid.
+        batch_size: pictures at a time.
+        progress: show a bar.
+
+    Raises:
+        ImageDecodingError: for a picture that cannot be decoded.
+        ValueError: for nothing to embed.
+    """
+    return _embed(model, partial(_prepare_images, processor, detector), images, batch_size, progress)
+
+
+def _prepare_texts(processor: BriVLProcessor, texts: list[str]) -> BatchFeature:
+    return processor(text=texts, return_tensors="pt")
+
+
+def _prepare_images(processor: BriVLProcessor, detector: "RegionFeatureExtractor | None", images: list) -> BatchFeature:
+    if detector is None:
+        return processor(images=images, return_tensors="pt")
+    images = [decode_image(image) for image in images]
+    boxes = find_brivl_boxes(detector, images, max_boxes=max(processor.image_processor.max_regions - 1, 1))
+    return processor(images=images, boxes=boxes, return_tensors="pt")
+
+
+@torch.inference_mode()
+def _embed(
+    model: PreTrainedModel,
+    prepare: Callable[[list], BatchFeature],
+    items: Iterable,
+    batch_size: int,
+    progress: bool,
+) -> Tensor:
+    was_training = model.training
+    model.eval()
+    embeddings = []
+    with tqdm(desc="embed", disable=not progress) as bar:
+        for batch in _batches(items, batch_size):
+            output = model(**prepare(batch).to(model.device))
+            embeddings.append((output.image_embeds if output.text_embeds is None else output.text_embeds).float().cpu())
+            bar.update(len(batch))
+    model.train(was_training)
+    if not embeddings:
+        raise ValueError("There is nothing to embed: no text and no picture.")
+    return torch.cat(embeddings)
+
+
+def _batches(items: Iterable, size: int) -> Iterator[list]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+__all__ = ["embed_images", "embed_texts"]

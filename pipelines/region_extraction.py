@@ -1,0 +1,248 @@
+"""Extracts the regions of many pictures into shards that `read_regions` opens.
+
+    wenlan extract-regions photos --output runs/regions --model MODEL
+    wenlan extract-regions coco.json --image-root train2014 --output runs/regions --model MODEL --top-k 100
+
+Killed at any moment and started again, it goes on with the first shard that is not complete; no row is lost or doubled,
+and every row has the same bits as in an unbroken run on the same machine.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from tqdm.auto import tqdm
+
+from ..data.files.image_listing import list_pictures
+from ..data.regions.schema import LABELS, RegionInfo
+from ..data.regions.shards import SkippedInput
+from ..data.regions.writer import RegionFolder
+from ..data.rows.report import BadRowError, BadRowReport, TooManyBadRowsError
+from ..processing.image_decoding import ImageDecodingError, decode_image
+from ..processing.regions.feature_extractor import RegionFeatureExtractor
+from ..processing.regions.output import RegionOutput
+
+logger = logging.getLogger(__name__)
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DETECTOR_FAILED = "detector failed"
+MAX_FAILURES = 8  # of a shard without any success: then it is not the pictures
+WINDOW_BATCHES = 4  # pictures that are looked at together for some of equal size, in batches
+WINDOW_PIXELS = 50_000_000  # but no more than these, except for a single larger picture
+
+Decoded = tuple[int, Image.Image | BadRowError]
+
+
+@dataclass(frozen=True)
+class RegionChoice:
+    """How regions are chosen; the arguments of `RegionFeatureExtractor.extract` with its defaults."""
+
+    min_boxes: int = 10
+    max_boxes: int = 100
+    conf_threshold: float = 0.2
+    region_boxes: str | None = None
+
+
+def extract_regions(
+    images: str | Path,
+    output: str | Path,
+    *,
+    model: str | Path,
+    backend: str = "native",
+    image_root: str | Path | None = None,
+    choice: RegionChoice | None = None,
+    top_k: int | None = None,
+    batch_size: int = 8,
+    shard_size: int = 256,
+    dtype: str = "float32",
+    device: str | None = None,
+    num_workers: int = 2,
+    max_bad_fraction: float = 0.1,
+) -> BadRowReport:
+    """Writes a row of regions for every picture that can be read, and a report of all others.
+
+    Args:
+        images: a folder, or a file that lists pictures (see `list_pictures`).
+        output: the folder for shards, `manifest.json` and `report.json`. A run that was stopped there goes on.
+        model: folder or hub id of the detector.
+        backend: "native" or "detectron2".
+        image_root: the folder that paths in a list are relative to, if not the list's own.
+        choice: which boxes become regions.
+        top_k: classes of each distribution that are kept; None = all.
+        batch_size: pictures of equal size a forward pass.
+        shard_size: pictures a shard, which is also what a kill can cost.
+        dtype: of the convolutions, "float32" or "bfloat16".
+        device: of the detector; by default a GPU if there is one.
+        num_workers: threads that read and decode pictures.
+        max_bad_fraction: a greater share of pictures left out is an error, after all others were written.
+
+    Returns:
+        What was written and left out, over all runs into `output`.
+
+    Raises:
+        FileNotFoundError: no such pictures.
+        ValueError: `output` was begun with other pictures or settings, or an argument is out of range.
+        TooManyBadRowsError: too many pictures were left out, or the detector fails on all of a shard.
+    """
+    if dtype not in DTYPES or batch_size < 1 or num_workers < 1:
+        raise ValueError(
+            f"dtype {dtype!r} of {', '.join(DTYPES)}; batch_size {batch_size}, num_workers {num_workers} > 0."
+        )
+    pictures = list_pictures(images, image_root=image_root)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    extractor = RegionFeatureExtractor.from_pretrained(model, backend, dtype=DTYPES[dtype], device=device)
+    choice = choice or RegionChoice()
+    info = _describe(extractor, choice, top_k, {"backend": backend, "dtype": dtype})
+    folder = RegionFolder(Path(output), [name for name, _ in pictures], info, shard_size=shard_size)
+    pending = folder.pending()
+    done = len(pictures) - sum(len(folder.inputs(shard)) for shard in pending)
+    extract = _Extraction(extractor, choice, info, batch_size, num_workers)
+    with tqdm(total=len(pictures), initial=done, desc="extract", unit=" pictures", disable=None) as bar:
+        for shard in pending:
+            rows, skipped = extract([pictures[position] for position in folder.inputs(shard)], bar)
+            failed = [entry for entry in skipped if entry.cause == DETECTOR_FAILED]
+            if len(failed) > MAX_FAILURES and not rows:
+                raise TooManyBadRowsError(f"The detector failed on all {len(failed)} pictures.\n{failed[0].message}")
+            folder.write(shard, rows, skipped)
+    report = folder.finish()
+    if report.bad_fraction > max_bad_fraction:
+        raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the pictures were left out.\n{report}")
+    return report
+
+
+def _describe(
+    extractor: RegionFeatureExtractor, choice: RegionChoice, top_k: int | None, settings: dict[str, Any]
+) -> RegionInfo:
+    """What all rows will have in common; an argument that does not fit is an error here, before the first picture."""
+    output = extractor.extract([Image.new("RGB", (64, 64))], **vars(choice))
+    return RegionInfo(
+        model_hash=extractor.model_hash,
+        feature_dim=output.features.shape[-1],
+        num_classes=output.class_probs.shape[-1],
+        background_index=output.background_index,
+        top_k=top_k,
+        labels=tuple(name for name in LABELS if output.get(name) is not None),
+        settings={
+            **vars(choice),
+            "region_boxes": choice.region_boxes or extractor.config.region_boxes,
+            "proposals": extractor.config.post_nms_top_n,
+            **settings,
+        },
+    )
+
+
+class _Extraction:
+    """Turns the pictures of a shard into stored rows, in their order, and what was left out."""
+
+    def __init__(
+        self,
+        extractor: RegionFeatureExtractor,
+        choice: RegionChoice,
+        info: RegionInfo,
+        batch_size: int,
+        num_workers: int,
+    ) -> None:
+        self.extractor, self.choice, self.info = extractor, choice, info
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.causes_seen: set[str] = set()
+
+    def __call__(self, pictures: list[tuple[str, Path]], bar: tqdm) -> tuple[list[dict[str, Any]], list[SkippedInput]]:
+        """The rows of the pictures and the pictures without one."""
+        rows, skipped = {}, {}
+        # Pictures of one shape come together, so that batches are full; the rows are put back in order.
+        order = sorted(range(len(pictures)), key=lambda position: _shape(pictures[position][1]))
+        for window in _windows(self._decode_all(order, pictures), self.batch_size * WINDOW_BATCHES):
+            images = [image for _, image in window if isinstance(image, Image.Image)]
+            found = iter(self._regions(images))
+            for position, image in window:
+                name, path = pictures[position]
+                result = next(found) if isinstance(image, Image.Image) else image
+                if isinstance(result, BadRowError):
+                    skipped[position] = SkippedInput(name, str(path), result.cause, result.found)
+                    self._log(skipped[position])
+                else:
+                    rows[position] = result | {"image_id": name}
+            bar.update(len(window))
+        return [rows[position] for position in sorted(rows)], [skipped[position] for position in sorted(skipped)]
+
+    def _decode_all(self, order: list[int], pictures: list[tuple[str, Path]]) -> Iterator[Decoded]:
+        """Yields positions and their pictures in order, a few of them decoded ahead."""
+        with ThreadPoolExecutor(self.num_workers) as pool:  # Pillow decodes without the interpreter's lock
+            ahead: deque = deque()
+            for position in order:
+                ahead.append((position, pool.submit(_decode, pictures[position][1])))
+                if len(ahead) > 2 * self.num_workers:
+                    first, image = ahead.popleft()
+                    yield first, image.result()
+            for position, image in ahead:
+                yield position, image.result()
+
+    def _regions(self, images: list[Image.Image]) -> list[dict[str, Any] | BadRowError]:
+        """The stored row of each picture; where the detector fails, halves are tried until it is known on which."""
+        if not images:
+            return []
+        try:
+            output = self.extractor.extract(images, batch_size=self.batch_size, **vars(self.choice))
+        except torch.AcceleratorError:  # the device is lost: every further picture would fail
+            raise
+        except Exception as error:  # recorded, with the picture
+            if len(images) == 1:
+                return [BadRowError(DETECTOR_FAILED, f"{type(error).__name__}: {error}")]
+            half = len(images) // 2
+            return self._regions(images[:half]) + self._regions(images[half:])
+        return [self._encode(output, index) for index in range(len(images))]
+
+    def _encode(self, output: RegionOutput, index: int) -> dict[str, Any] | BadRowError:
+        count = int(output.attention_mask[index].sum())
+        height, width = output.image_sizes[index].tolist()
+        row = {"image_height": height, "image_width": width}
+        for name in ("boxes", "features", "class_probs", *self.info.labels):
+            row[name] = output[name][index, :count].float().cpu().numpy()
+        try:
+            return self.info.encode(row)
+        except BadRowError as error:
+            return BadRowError(DETECTOR_FAILED, str(error))
+
+    def _log(self, entry: SkippedInput) -> None:
+        if entry.cause not in self.causes_seen:
+            self.causes_seen.add(entry.cause)
+            logger.warning("Left out, %s: %s (further ones of this cause are only counted)", entry.cause, entry.message)
+
+
+def _decode(path: Path) -> Image.Image | BadRowError:
+    try:
+        return decode_image(path)
+    except ImageDecodingError as error:
+        return BadRowError(error.cause, str(error))
+
+
+def _shape(path: Path) -> float:
+    """Height / width as the header of the file has it, 0 where it has none."""
+    try:
+        with Image.open(path) as image:
+            return image.height / image.width
+    except Exception:  # whatever it is, `_decode` reports it
+        return 0.0
+
+
+def _windows(pictures: Iterable[Decoded], max_pictures: int) -> Iterator[list[Decoded]]:
+    """Yields runs of pictures that fit in memory together."""
+    window, pixels = [], 0
+    for position, image in pictures:
+        size = image.width * image.height if isinstance(image, Image.Image) else 0
+        if window and (len(window) == max_pictures or pixels + size > WINDOW_PIXELS):
+            yield window
+            window, pixels = [], 0
+        window.append((position, image))
+        pixels += size
+    if window:
+        yield window
+
+
+__all__ = ["RegionChoice", "extract_regions"]

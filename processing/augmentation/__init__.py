@@ -1,0 +1,1 @@
+"""Random changes of images (and of their boxes) while training."""

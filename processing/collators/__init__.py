@@ -1,0 +1,1 @@
+"""Rows to batches: one collator for each task."""

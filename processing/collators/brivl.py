@@ -1,0 +1,88 @@
+"""Rows of pictures and texts to one batch for contrastive training."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from PIL import Image
+
+from ..augmentation.image import Augmentation
+from ..processing_brivl import BriVLProcessor
+from .skip_counter import CountingDecoder
+
+
+@dataclass
+class ContrastiveCollator:
+    """Turns a list of rows into the keyword arguments of a BriVL model.
+
+    A row holds `text` (str) and either `image` (PIL image, path or bytes) or `feature_map` (a (C, H, W) tensor: what a
+    frozen backbone made of the picture). It may hold `boxes` ((n, 4), pixels of the upright original), `group_id` (int,
+    equal for rows that must not be each other's negatives) and, needed with `augmentation`, `draw_seed` (int, made from
+    seed, epoch and index). What the first row holds, all rows must hold.
+
+    A picture that cannot be decoded is left out with its row, counted in `bad_images` and logged once a cause. The
+    batch is then shorter.
+
+    Args:
+        processor: makes the tensors.
+        augmentation: changes each picture before the processor sees it; without moving it if rows have boxes.
+    """
+
+    processor: BriVLProcessor
+    augmentation: Augmentation | None = None
+    _decoder: CountingDecoder = field(default_factory=CountingDecoder, init=False, repr=False, compare=False)
+
+    @property
+    def bad_images(self) -> Counter[str]:
+        """Number of rows left out so far by cause (see `image_decoding.CAUSES`), over all DataLoader workers."""
+        return self._decoder.bad_images
+
+    def __call__(self, rows: Sequence[Mapping[str, object]]) -> dict[str, torch.Tensor]:
+        """Return the batch of the B rows whose picture can be decoded.
+
+        Returns:
+            pixel_values (B, 3, S, S) float32, or feature_map (B, C, H, W) float32.
+            input_ids, attention_mask: (B, L) int64, 1 = real token.
+            boxes, box_mask: (B, R, 4) float32 and (B, R) int64, 1 = real region, if the rows have boxes.
+            group_ids: (B,) int64, if the rows have a `group_id`.
+
+        Raises:
+            ValueError: every picture of the batch is bad, a text is blank, boxes do not fit their picture, rows with
+                boxes or feature maps are to be augmented in a way that cannot be, or a `draw_seed` is missing.
+        """
+        if "feature_map" in rows[0]:
+            batch = self._collate_feature_maps(rows)
+        else:
+            decoded = [(row, image) for row in rows if (image := self._decode(row)) is not None]
+            if not decoded:
+                raise ValueError(
+                    f"None of the {len(rows)} pictures of a batch can be decoded; so far: {dict(self.bad_images)}. "
+                    "Check the image root."
+                )
+            rows, images = zip(*decoded, strict=True)
+            boxes = [row["boxes"] for row in rows] if "boxes" in rows[0] else None
+            batch = self.processor.image_processor(list(images), boxes=boxes, return_tensors="pt")
+        texts = self.processor(text=[row["text"] for row in rows], return_tensors="pt")
+        batch = {**batch, **texts}
+        if "group_id" in rows[0]:
+            batch["group_ids"] = torch.tensor([row["group_id"] for row in rows], dtype=torch.int64)
+        return batch
+
+    def _collate_feature_maps(self, rows: Sequence[Mapping[str, object]]) -> dict[str, torch.Tensor]:
+        if self.augmentation is not None:
+            raise ValueError("Feature maps cannot be augmented: pass augmentation=None, or rows with an `image`.")
+        return {"feature_map": torch.stack([torch.as_tensor(row["feature_map"], dtype=torch.float32) for row in rows])}
+
+    def _decode(self, row: Mapping[str, object]) -> Image.Image | None:
+        image = self._decoder(row["image"])
+        if image is None or self.augmentation is None:
+            return image
+        if "boxes" in row and self.augmentation.is_geometric:
+            raise ValueError("Rows have boxes, which a moved picture invalidates: use an Augmentation of colours only.")
+        if "draw_seed" not in row:
+            raise ValueError("A row has no `draw_seed`, which augmentation needs: make one from (seed, epoch, index).")
+        return self.augmentation(image, seed=row["draw_seed"])
+
+
+__all__ = ["ContrastiveCollator"]

@@ -1,0 +1,75 @@
+"""Rows of pictures and boxes to one batch for a region detector."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from ...modeling_region_detector.image_processing_region_detector import RegionImageProcessor
+from ..augmentation.detection import DetectionAugmentation
+from .skip_counter import CountingDecoder
+
+
+@dataclass
+class DetectionCollator:
+    """Turns a list of rows into the keyword arguments of a `RegionDetector`.
+
+    A row holds `image` (PIL image, path or bytes), `image_id` (int), `objects`, a list of {"bbox": [x, y, width,
+    height] in pixels of the upright original, "category_id", "attribute_ids" (optional)}, and, needed with
+    `augmentation`, `draw_seed` (int, made from seed, epoch and index).
+
+    A picture that cannot be decoded is left out with its row, counted in `bad_images` and logged once a cause. The
+    batch is then shorter.
+
+    Args:
+        processor: makes the tensors.
+        augmentation: changes each picture and its boxes before the processor sees them.
+    """
+
+    processor: RegionImageProcessor
+    augmentation: DetectionAugmentation | None = None
+    _decoder: CountingDecoder = field(default_factory=CountingDecoder, init=False, repr=False, compare=False)
+
+    @property
+    def bad_images(self) -> Counter[str]:
+        """Number of rows left out so far by cause (see `image_decoding.CAUSES`), over all DataLoader workers."""
+        return self._decoder.bad_images
+
+    def __call__(self, rows: Sequence[Mapping[str, object]]) -> dict[str, torch.Tensor | list[dict]]:
+        """Returns the batch of the B rows whose picture can be decoded: what the processor gives, labels included.
+
+        Raises:
+            ValueError: every picture of the batch is bad, or a `draw_seed` is missing.
+        """
+        images, annotations = [], []
+        for row in rows:
+            image = self._decoder(row["image"])
+            if image is None:
+                continue
+            objects = row["objects"]
+            if self.augmentation is not None:
+                boxes = [item["bbox"] for item in objects]
+                image, boxes = self.augmentation(image, boxes, seed=_draw_seed(row))
+                objects = [{**item, "bbox": box} for item, box in zip(objects, boxes, strict=True)]
+            images.append(image)
+            annotations.append({"image_id": row["image_id"], "annotations": objects})
+        if not images:
+            raise ValueError(
+                f"None of the {len(rows)} pictures of a batch can be decoded; so far: {dict(self.bad_images)}. "
+                "Check the image root."
+            )
+        size = {edge: pixels for edge, pixels in dict(self.processor.size).items() if pixels}
+        if self.augmentation is not None:
+            scale = self.augmentation.draw_scale(_draw_seed(rows[0]))
+            size = {edge: max(1, round(scale * pixels)) for edge, pixels in size.items()}
+        return dict(self.processor(images, annotations, size=size, return_tensors="pt"))
+
+
+def _draw_seed(row: Mapping[str, object]) -> int:
+    if "draw_seed" not in row:
+        raise ValueError("A row has no `draw_seed`, which augmentation needs: make one from (seed, epoch, index).")
+    return row["draw_seed"]
+
+
+__all__ = ["DetectionCollator"]

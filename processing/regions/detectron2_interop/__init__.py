@@ -1,0 +1,1 @@
+"""detectron2: its checkpoints, configurations and models, in both directions."""

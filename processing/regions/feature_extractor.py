@@ -1,0 +1,274 @@
+"""`RegionFeatureExtractor`: pictures to regions, with our own detector or with a real detectron2 behind it."""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+from transformers import BatchFeature
+
+from ...modeling_region_detector.boxes import nms
+from ...modeling_region_detector.configuration_region_detector import REGION_BOXES, RegionDetectorConfig
+from ...modeling_region_detector.image_processing_region_detector import RegionImageProcessor
+from ...modeling_region_detector.modeling_region_detector import RegionDetector, RegionDetectorOutput
+from ...modeling_region_detector.postprocessing import choose_by_confidence, detect, kept_confidence
+from .output import RegionOutput
+
+BACKENDS = ("native", "detectron2")
+Boxes = Sequence[Tensor | np.ndarray | Sequence[Sequence[float]]]
+
+
+class _Regions(NamedTuple):
+    """The regions of one picture, in the fields of `RegionOutput`."""
+
+    features: Tensor | None = None
+    boxes: Tensor | None = None
+    class_probs: Tensor | None = None
+    object_ids: Tensor | None = None
+    object_scores: Tensor | None = None
+    attribute_ids: Tensor | None = None
+    attribute_scores: Tensor | None = None
+
+
+class RegionFeatureExtractor:
+    """Finds the regions of pictures and gives their boxes, features, classes and attributes.
+
+    Args:
+        model: the detector; it is put into evaluation mode.
+        image_processor: prepares the pictures for it.
+        model_hash: identifies the weights in files of features; computed from them when not given.
+    """
+
+    def __init__(self, model: RegionDetector, image_processor: RegionImageProcessor, *, model_hash: str | None = None):
+        self.model = model.eval()
+        self.image_processor = image_processor
+        self.model_hash = model_hash or hash_weights(model)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | PathLike,
+        backend: str = "native",
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
+    ) -> "RegionFeatureExtractor":
+        """Returns the extractor of a saved detector, made fast: batch norms folded, channels last.
+
+        Args:
+            pretrained_model_name_or_path: folder or hub id of a `RegionDetector` with its image processor; for the
+                detectron2 backend a folder with detectron2's `config.yaml` and its weights, or one of ours.
+            backend: "native", or "detectron2" for a real detectron2 model of any configuration (it must be importable).
+            dtype: of the convolutions; boxes and suppression are computed in float32 in any case.
+            device: where the model runs.
+
+        Raises:
+            ValueError: for an unknown backend, or another dtype than float32 for the detectron2 backend.
+            OSError: there is no such model.
+        """
+        if backend not in BACKENDS:
+            raise ValueError(f"Unknown backend {backend!r}; there are {' and '.join(BACKENDS)}.")
+        if backend == "detectron2":
+            if dtype != torch.float32:
+                raise ValueError(f"The detectron2 backend runs in float32, not in {dtype}; leave dtype out.")
+            from .detectron2_interop.backend import load_detectron2
+
+            model, image_processor = load_detectron2(pretrained_model_name_or_path)
+            return cls(model.to(device), image_processor, model_hash=model.model_hash)
+        model = RegionDetector.from_pretrained(pretrained_model_name_or_path, dtype=torch.float32)
+        image_processor = RegionImageProcessor.from_pretrained(pretrained_model_name_or_path)
+        model_hash = hash_weights(model)
+        model.fold_batch_norms()
+        model = model.to(device=device, dtype=dtype, memory_format=torch.channels_last)
+        return cls(model, image_processor, model_hash=model_hash)
+
+    @property
+    def config(self) -> RegionDetectorConfig:
+        """The configuration of the detector."""
+        return self.model.config
+
+    @torch.inference_mode()
+    def extract(
+        self,
+        images: Sequence[Image.Image],
+        boxes: Boxes | None = None,
+        min_boxes: int = 10,
+        max_boxes: int = 100,
+        conf_threshold: float = 0.2,
+        region_boxes: str | None = None,
+        batch_size: int = 8,
+    ) -> RegionOutput:
+        """Returns the regions of pictures.
+
+        Pictures of equal size share a batch; others do not, since padding changes features near its edge.
+
+        Args:
+            images: RGB pictures.
+            boxes: one (n, 4) a picture, x1 y1 x2 y2 in pixels of the picture: the features of these, all, in order.
+            min_boxes: at least so many regions (or all proposals), whatever their confidence.
+            max_boxes: at most so many, the most confident.
+            conf_threshold: confidence from which a box is a region.
+            region_boxes: how they are chosen, in place of `config.region_boxes`: "proposals" (MLMM), "refined" (BriVL
+                1.0: the `max_boxes` most confident, without threshold), "detections" or "refined_agnostic" (LXMERT).
+            batch_size: pictures at a time, at most.
+
+        Raises:
+            ValueError: no pictures, or arguments that do not fit.
+        """
+        region_boxes = region_boxes or self.config.region_boxes
+        _check(images, boxes, min_boxes, max_boxes, conf_threshold, region_boxes)
+        prepared = [self.image_processor([image], return_tensors="pt") for image in images]
+        regions: list[_Regions] = [_Regions()] * len(images)
+        for group in _equally_large(prepared, batch_size):
+            batch = {
+                name: torch.cat([prepared[index][name] for index in group]).to(self.model.device)
+                for name in ("pixel_values", "pixel_mask", "image_scales")
+            }
+            batch["pixel_values"] = batch["pixel_values"].to(self.model.dtype, memory_format=torch.channels_last)
+            given = None if boxes is None else [torch.as_tensor(boxes[index]).reshape(-1, 4) for index in group]
+            output = self.model(**batch, boxes=given)
+            for row, index in enumerate(group):
+                if given is not None:
+                    regions[index] = self._all(output, row)
+                else:
+                    found = self._choose(output, row, region_boxes, min_boxes, max_boxes, conf_threshold)
+                    regions[index] = found._replace(boxes=_inside(found.boxes, images[index]))
+        return self._pad(regions, images)
+
+    def _all(self, output: RegionDetectorOutput, row: int) -> _Regions:
+        count = int(output.proposal_mask[row].sum())
+        kept = torch.arange(count, device=output.proposals.device)
+        return self._gather(output, row, kept, output.proposals[row, kept])
+
+    def _choose(
+        self,
+        output: RegionDetectorOutput,
+        row: int,
+        region_boxes: str,
+        min_boxes: int,
+        max_boxes: int,
+        conf_threshold: float,
+    ) -> _Regions:
+        config = self.config
+        count = int(output.proposal_mask[row].sum())
+        probs = _without_background(output.logits[row, :count].softmax(dim=1), config)
+        proposals, refined = output.proposals[row, :count], output.pred_boxes[row, :count]
+        if config.background_first:
+            refined = refined[:, 1:]
+        overlap = {"nms_threshold": config.selection_nms_threshold, "plus_one": config.plus_one}
+        if region_boxes == "detections":
+            kept, classes, scores = detect(
+                refined, probs, threshold=conf_threshold, min_boxes=min_boxes, max_boxes=max_boxes, **overlap
+            )
+            return self._gather(output, row, kept, refined[kept, classes], classes, scores)
+        scores, classes = probs.max(dim=1)
+        boxes = refined[torch.arange(count, device=probs.device), classes]
+        if region_boxes == "refined_agnostic":
+            kept = nms(boxes, scores, config.selection_nms_threshold, plus_one=config.plus_one)[:max_boxes]
+            return self._gather(output, row, kept, boxes[kept])
+        if region_boxes == "refined":  # the published code has no threshold here
+            confidence = kept_confidence(boxes, probs, threshold=conf_threshold, enough=max_boxes, **overlap)
+            kept = confidence.argsort(descending=True, stable=True)[:max_boxes]
+            return self._gather(output, row, kept, boxes[kept])
+        confidence = kept_confidence(proposals, probs, threshold=conf_threshold, enough=min_boxes, **overlap)
+        kept = choose_by_confidence(confidence, threshold=conf_threshold, min_boxes=min_boxes, max_boxes=max_boxes)
+        return self._gather(output, row, kept, proposals[kept])
+
+    def _gather(
+        self,
+        output: RegionDetectorOutput,
+        row: int,
+        kept: Tensor,
+        boxes: Tensor,
+        classes: Tensor | None = None,
+        scores: Tensor | None = None,
+    ) -> _Regions:
+        probs = output.logits[row, kept].softmax(dim=1)
+        if classes is None:
+            scores, classes = _without_background(probs, self.config).max(dim=1)
+        attribute_ids = attribute_scores = None
+        if output.attribute_logits is not None:
+            attributes = output.attribute_logits[row, kept].softmax(dim=1)
+            attribute_scores, attribute_ids = _without_background(attributes, self.config).max(dim=1)
+        return _Regions(
+            features=output.features[row, kept],
+            boxes=boxes,
+            class_probs=probs,
+            object_ids=classes,
+            object_scores=scores,
+            attribute_ids=attribute_ids,
+            attribute_scores=attribute_scores,
+        )
+
+    def _pad(self, regions: list[_Regions], images: Sequence[Image.Image]) -> RegionOutput:
+        columns = {}
+        for name in _Regions._fields:
+            values = [getattr(region, name) for region in regions]
+            columns[name] = None if values[0] is None else pad_sequence(values, batch_first=True).cpu()
+        masks = [torch.ones(len(region.boxes), dtype=torch.long) for region in regions]
+        return RegionOutput(
+            **columns,
+            attention_mask=pad_sequence(masks, batch_first=True),
+            background_index=self.config.background_index,
+            image_sizes=torch.tensor([[image.height, image.width] for image in images]),
+        )
+
+
+def _equally_large(prepared: Sequence[BatchFeature], batch_size: int) -> Iterator[list[int]]:
+    """Yields the indices of pictures that need no padding beside one another."""
+    groups: dict[tuple, list[int]] = defaultdict(list)
+    for index, inputs in enumerate(prepared):
+        mask = inputs["pixel_mask"][0]
+        groups[(*mask.shape, int(mask[:, 0].sum()), int(mask[0].sum()))].append(index)
+    for group in groups.values():
+        yield from (group[start : start + batch_size] for start in range(0, len(group), batch_size))
+
+
+def _inside(boxes: Tensor, image: Image.Image) -> Tensor:
+    # The detector clips to the resized picture; its rounded sides can be part of a pixel more than the original's.
+    return boxes.minimum(boxes.new_tensor([image.width, image.height] * 2))
+
+
+def _without_background(probs: Tensor, config: RegionDetectorConfig) -> Tensor:
+    """Returns the probabilities of the classes, or of the attributes, without that of "none of them"."""
+    return probs[:, 1:] if config.background_first else probs[:, :-1]
+
+
+def _check(
+    images: Sequence[Image.Image],
+    boxes: Boxes | None,
+    min_boxes: int,
+    max_boxes: int,
+    conf_threshold: float,
+    region_boxes: str,
+) -> None:
+    if len(images) == 0:
+        raise ValueError("There is no picture to find regions in; give a list of at least one.")
+    if boxes is not None and len(boxes) != len(images):
+        raise ValueError(f"{len(boxes)} lists of boxes for {len(images)} pictures; give one a picture.")
+    if region_boxes not in REGION_BOXES:
+        raise ValueError(f"region_boxes is {region_boxes!r}; it must be one of {', '.join(REGION_BOXES)}.")
+    if not (0 <= min_boxes <= max_boxes and max_boxes >= 1):
+        raise ValueError(f"min_boxes={min_boxes} and max_boxes={max_boxes} must be 0 <= min <= max, max from 1.")
+    if not 0 <= conf_threshold <= 1:
+        raise ValueError(f"conf_threshold is {conf_threshold}; it is a probability, from 0 to 1.")
+
+
+def hash_weights(model: RegionDetector) -> str:
+    """Returns 16 hexadecimal digits that identify the weights and the configuration of a detector."""
+    settings = {name: getattr(model.config, name) for name in RegionDetectorConfig.__annotations__}
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+__all__ = ["BACKENDS", "RegionFeatureExtractor", "hash_weights"]

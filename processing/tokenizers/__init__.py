@@ -1,0 +1,1 @@
+"""Small tokenizers, built from a list of texts."""

@@ -1,0 +1,46 @@
+"""The files that docs/mlmm.md assumes: trained models, a corpus with its recipe, checkpoints of others."""
+
+import json
+
+import torch
+import yaml
+from helpers.mlmm.corpus_files import write_corpus
+from helpers.mlmm.folder import noise_picture, write_model
+from helpers.mlmm.golden import Golden
+from helpers.mlmm.golden_files import write_golden
+from wenlan.modeling_mlmm import MLMMForPreTraining
+from wenlan.training.recipe import find_recipe
+
+SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40}
+SMALL_RUN = {"token_budget": 256, "use_cpu": True, "disable_tqdm": True, "test_examples": 4, "logging_steps": 1}
+
+
+def write_mlmm_files(folder):
+    """Writes them with the names of the document; models have random weights."""
+    write_model(folder / "runs" / "mlmm_tiny", MLMMForPreTraining)
+    write_model(folder / "runs" / "mlmm_vqa")
+    (folder / "runs" / "demo_mlmm").mkdir()
+    (folder / "runs" / "demo_mlmm" / "vqa").symlink_to(folder / "runs" / "mlmm_vqa")
+    noise_picture(1).save(folder / "dog.png")
+    write_my_corpus(folder)
+    write_golden(folder, "uc2_tiny").rename(folder / "uc2.pt")
+    (folder / "tokenizer").rename(folder / "xlm-roberta-base")
+    golden = Golden("uc2_tiny")
+    torch.save(golden.checkpoint("pretrain", "vqa"), folder / "uc2_vqa.pt")
+    answers = {f"answer {index}": index for index in range(len(golden.tensors["vqa/vqa_output.3.bias"]))}
+    (folder / "ans2label.json").write_text(json.dumps(answers), "utf-8")
+
+
+def write_my_corpus(folder):
+    """Writes regions, captions and a recipe that is done in a second."""
+    write_corpus(folder / "my_train", 12)
+    write_corpus(folder / "my_test", 6, first=100)
+    recipe = yaml.safe_load(find_recipe("mlmm_tiny").read_text("utf-8")) | SMALL_RUN | {"detector": None}
+    recipe["model_config"] |= SMALL
+    for name, corpus in (("", "my_train"), ("test_", "my_test")):
+        recipe |= {f"{name}{part}": str(folder / corpus / part) for part in ("regions", "captions")}
+    recipe |= {"max_steps": 2, "output_dir": "runs/my_mlmm"}
+    (folder / "my_mlmm.yaml").write_text(yaml.safe_dump(recipe, allow_unicode=True), "utf-8")
+
+
+__all__ = ["write_mlmm_files"]

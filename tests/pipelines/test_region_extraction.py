@@ -1,0 +1,261 @@
+import json
+import logging
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from helpers.regions.images import save_detector, save_pictures, spoil
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from wenlan.data import TooManyBadRowsError, read_region_info, read_regions
+from wenlan.modeling_region_detector import RegionDetector
+from wenlan.pipelines import region_extraction as script
+from wenlan.pipelines.region_extraction import RegionChoice, extract_regions
+from wenlan.processing import decode_image
+from wenlan.processing.regions import RegionFeatureExtractor
+
+CHOICE = RegionChoice(min_boxes=4, max_boxes=8)
+ARRAYS = ["boxes", "features", "class_probs", "object_ids", "object_scores", "attribute_ids", "attribute_scores"]
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory):
+    return save_detector(tmp_path_factory.mktemp("detector"))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+@pytest.fixture
+def photos(tmp_path):
+    save_pictures(tmp_path / "photos", 10)
+    return tmp_path / "photos"
+
+
+def rows_of(folder):
+    return {row["image_id"]: row for row in read_regions(folder)}
+
+
+def test_300_pictures_with_15_bad_ones_finish_with_exact_counts(detector, tmp_path):
+    names = save_pictures(tmp_path / "photos", 300)
+    causes = spoil(tmp_path / "photos", names[7::20])
+    (tmp_path / "photos" / "list.txt").write_text("\n".join(names), "utf-8")
+    report = extract_regions(tmp_path / "photos" / "list.txt", tmp_path / "out", model=detector, choice=CHOICE)
+    assert len(causes) == 15
+    assert (report.rows_read, report.rows_kept) == (300, 285)
+    assert report.counts == Counter(causes.values())
+    assert set(report.counts.values()) == {3}
+    assert [row["image_id"] for row in read_regions(tmp_path / "out")] == [name for name in names if name not in causes]
+    written = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
+    assert {entry["image_id"]: entry["cause"] for entry in written["skipped"]} == causes
+    assert all(entry["path"] == str(tmp_path / "photos" / entry["image_id"]) for entry in written["skipped"])
+
+
+def test_rows_are_what_the_extractor_gives_for_each_picture(detector, photos, tmp_path):
+    extract_regions(photos, tmp_path / "out", model=detector, choice=CHOICE, batch_size=3)
+    extractor = RegionFeatureExtractor.from_pretrained(detector)
+    for name, row in rows_of(tmp_path / "out").items():
+        image = decode_image(photos / name)
+        alone = extractor.extract([image], min_boxes=4, max_boxes=8)
+        assert (row["image_height"], row["image_width"]) == (image.height, image.width)
+        assert 1 <= len(row["boxes"]) <= 8
+        for key in ARRAYS:
+            assert np.allclose(row[key], alone[key][0].numpy(), atol=2e-3, rtol=2e-3), key
+
+
+def test_information_says_how_the_regions_were_made(detector, photos, tmp_path):
+    extract_regions(photos, tmp_path / "out", model=detector, choice=CHOICE, top_k=3)
+    info = read_region_info(tmp_path / "out")
+    assert info.model_hash == RegionFeatureExtractor.from_pretrained(detector).model_hash
+    assert (info.feature_dim, info.num_classes, info.background_index, info.top_k) == (64, 7, 0, 3)
+    assert info.settings == {
+        "min_boxes": 4,
+        "max_boxes": 8,
+        "conf_threshold": 0.2,
+        "region_boxes": "proposals",
+        "proposals": 12,
+        "backend": "native",
+        "dtype": "float32",
+    }
+
+
+def test_batches_shards_and_workers_do_not_change_the_rows(detector, photos, tmp_path):
+    extract_regions(photos, tmp_path / "a", model=detector, choice=CHOICE, batch_size=1, num_workers=1)
+    extract_regions(photos, tmp_path / "b", model=detector, choice=CHOICE, batch_size=8, shard_size=3, num_workers=3)
+    one, other = rows_of(tmp_path / "a"), rows_of(tmp_path / "b")
+    assert list(one) == list(other)
+    assert all(np.allclose(one[name][key], other[name][key], atol=2e-3, rtol=2e-3) for name in one for key in ARRAYS)
+
+
+def test_bfloat16_gives_nearly_the_same_features(detector, photos, tmp_path):
+    boxes = RegionChoice(min_boxes=12, max_boxes=12)
+    for dtype in ("float32", "bfloat16"):
+        extract_regions(photos, tmp_path / dtype, model=detector, choice=boxes, dtype=dtype)
+    folders = [tmp_path / dtype for dtype in ("float32", "bfloat16")]
+    exact, rough = (np.concatenate([row["features"] for row in read_regions(folder)]) for folder in folders)
+    assert not np.array_equal(exact, rough)
+    assert np.abs(exact.mean(0) - rough.mean(0)).max() < 0.1 * np.abs(exact).max()
+
+
+def test_finished_shards_are_not_made_again(detector, photos, tmp_path):
+    arguments = {"model": detector, "choice": CHOICE, "shard_size": 3}
+    extract_regions(photos, tmp_path / "out", **arguments)
+    shards = sorted((tmp_path / "out").glob("*.parquet"))
+    before = [(shard.read_bytes(), shard.stat().st_mtime_ns) for shard in shards]
+    shards[1].unlink()
+    shards[3].write_bytes(before[3][0][:-9])
+    extract_regions(photos, tmp_path / "out", **arguments)
+    after = [(shard.read_bytes(), shard.stat().st_mtime_ns) for shard in shards]
+    assert [data for data, _ in after] == [data for data, _ in before]
+    assert [new[1] == old[1] for new, old in zip(after, before, strict=True)] == [True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"choice": RegionChoice(4, 9)}, "info.settings.max_boxes is 8 there and 9 now"),
+        ({"top_k": 2}, "info.top_k is None there and 2 now"),
+        ({"dtype": "bfloat16"}, "info.settings.dtype"),
+        ({"shard_size": 7}, "shard_size is 256 there and 7 now"),
+    ],
+)
+def test_changed_settings_are_refused(detector, photos, tmp_path, changes, message):
+    extract_regions(photos, tmp_path / "out", model=detector, choice=CHOICE)
+    with pytest.raises(ValueError, match=message):
+        extract_regions(photos, tmp_path / "out", **({"model": detector, "choice": CHOICE} | changes))
+
+
+def test_other_pictures_and_other_weights_are_refused(detector, photos, tmp_path):
+    extract_regions(photos, tmp_path / "out", model=detector, choice=CHOICE)
+    other = save_detector(tmp_path / "other")
+    weights = tmp_path / "other" / "model.safetensors"
+    state = load_file(weights)
+    state["roi_heads.box_predictor.cls_score.bias"] += 1
+    save_file(state, weights, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"info.model_hash is"):
+        extract_regions(photos, tmp_path / "out", model=other, choice=CHOICE)
+    save_pictures(photos, 11)
+    with pytest.raises(ValueError, match=r"inputs.count is 10 there and 11 now"):
+        extract_regions(photos, tmp_path / "out", model=detector, choice=CHOICE)
+
+
+MARK = (255, 0, 255)
+
+
+@pytest.fixture
+def failing_detector(monkeypatch):
+    """Fails as a whole, or gives a number that is none, for pictures with a mark in their corner."""
+
+    def break_on_mark(how):
+        real = RegionFeatureExtractor.extract
+
+        def extract(self, images, **arguments):
+            marked = [image.getpixel((0, 0)) == MARK for image in images]
+            if how == "raise" and any(marked):
+                raise RuntimeError("no kernel for this picture")
+            if how == "lose device" and any(marked):
+                raise torch.AcceleratorError("device-side assert")
+            output = real(self, images, **arguments)
+            if how == "nan":
+                broken = torch.tensor(marked)[:, None, None]
+                output.features = output.features.masked_fill(broken, torch.nan)
+            return output
+
+        monkeypatch.setattr(RegionFeatureExtractor, "extract", extract)
+
+    return break_on_mark
+
+
+def mark(path):
+    Image.new("RGB", (48, 48), MARK).save(path)
+
+
+@pytest.mark.parametrize("how", ["raise", "nan"])
+def test_picture_that_the_detector_fails_on_costs_itself(detector, photos, tmp_path, failing_detector, how, caplog):
+    extract_regions(photos, tmp_path / "whole", model=detector, choice=CHOICE)
+    mark(photos / "x1.png")
+    mark(photos / "x2.png")
+    failing_detector(how)
+    with caplog.at_level(logging.WARNING):
+        report = extract_regions(photos, tmp_path / "out", model=detector, choice=CHOICE, max_bad_fraction=0.2)
+    assert (report.rows_kept, dict(report.counts)) == (10, {"detector failed": 2})
+    assert caplog.text.count("Left out, detector failed") == 1
+    whole, rows = rows_of(tmp_path / "whole"), rows_of(tmp_path / "out")
+    assert list(whole) == list(rows)
+    assert all(np.allclose(whole[name][key], rows[name][key], atol=2e-3, rtol=2e-3) for name in whole for key in ARRAYS)
+
+
+def test_detector_that_fails_on_everything_ends_the_run_without_a_shard(detector, tmp_path, failing_detector):
+    (tmp_path / "photos").mkdir()
+    for index in range(12):
+        mark(tmp_path / "photos" / f"{index}.png")
+    failing_detector("raise")
+    with pytest.raises(TooManyBadRowsError, match=r"failed on all 12 pictures(?s:.*)no kernel for this picture"):
+        extract_regions(tmp_path / "photos", tmp_path / "out", model=detector, choice=CHOICE)
+    assert list((tmp_path / "out").glob("*.parquet")) == []
+
+
+def test_lost_device_ends_the_run_and_no_picture_is_blamed(detector, photos, tmp_path, failing_detector):
+    mark(photos / "x1.png")
+    failing_detector("lose device")
+    with pytest.raises(torch.AcceleratorError):
+        extract_regions(photos, tmp_path / "out", model=detector, choice=CHOICE)
+    assert list((tmp_path / "out").glob("*.parquet")) == []
+
+
+def test_too_many_bad_pictures_are_an_error_but_the_rows_stay(detector, photos, tmp_path):
+    spoil(photos, ["000.png", "001.jpg"])
+    with pytest.raises(TooManyBadRowsError, match=r"(?s)More than 10% .* 1 x not an image"):
+        extract_regions(photos, tmp_path / "out", model=detector, choice=CHOICE)
+    assert len(read_regions(tmp_path / "out")) == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dtype": "float8"}, "dtype 'float8'"),
+        ({"batch_size": 0}, "batch_size 0"),
+        ({"choice": RegionChoice(9, 8)}, "min_boxes=9"),
+        ({"choice": RegionChoice(region_boxes="best")}, "region_boxes is 'best'"),
+        ({"top_k": 99}, "top_k is 99"),
+        ({"backend": "caffe"}, "Unknown backend 'caffe'"),
+    ],
+)
+def test_argument_out_of_range_is_an_error_before_the_first_picture(detector, photos, tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        extract_regions(photos, tmp_path / "out", model=detector, **arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_of_one_shape_fill_the_batches_whatever_their_order(detector, tmp_path, monkeypatch):
+    batches = []
+    real = RegionDetector.forward
+
+    def forward(self, pixel_values, **arguments):
+        batches.append(len(pixel_values))
+        return real(self, pixel_values, **arguments)
+
+    monkeypatch.setattr(RegionDetector, "forward", forward)
+    monkeypatch.setattr(script, "WINDOW_BATCHES", 1)
+    save_pictures(tmp_path / "photos", 16)  # of four shapes in turn
+    extract_regions(tmp_path / "photos", tmp_path / "out", model=detector, choice=CHOICE, batch_size=4)
+    assert batches == [1, 4, 4, 4, 4]  # the first one checks the settings
+
+
+def test_large_pictures_are_not_held_together():
+    decoded = [(position, Image.new("L", (5000, 5000))) for position in range(4)]
+    windows = [[position for position, _ in window] for window in script._windows(decoded, 32)]
+    assert windows == [[0, 1], [2, 3]]
+
+
+def test_few_pictures_are_decoded_ahead(detector, photos, monkeypatch):
+    decoded = []
+    monkeypatch.setattr(script, "_decode", lambda path: decoded.append(path) or Image.new("RGB", (8, 8)))
+    extraction = script._Extraction(None, CHOICE, None, batch_size=1, num_workers=1)
+    pictures = extraction._decode_all(list(range(10)), [(str(i), photos / str(i)) for i in range(10)])
+    assert next(pictures)[0] == 0
+    assert len(decoded) <= 4
+    assert [position for position, _ in pictures] == list(range(1, 10))

@@ -1,0 +1,97 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from helpers.mlmm.corpus_files import INFO
+from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
+from wenlan.data.regions.schema import RegionInfo
+from wenlan.modeling_mlmm import MLMMForMaskedLM, MLMMForPreTraining
+from wenlan.processing import load_small_tokenizer
+from wenlan.training.mlmm.model import MLMMArguments, build_config, build_model, load_processor
+from wenlan.training.recipe import parse_recipe
+from wenlan.training_scripts.pretrain_mlmm import ARGUMENTS
+
+SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40}
+VISUAL_GENOME = RegionInfo(model_hash="x", feature_dim=2048, num_classes=1601, background_index=0)
+
+
+def build(args, info=INFO):
+    processor = load_processor(args, info)
+    return build_model(args, processor, info), processor
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """The folder of an MLMM for made-up regions."""
+    model, processor = build(MLMMArguments(model_config=SMALL))
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    return str(tmp_path)
+
+
+def test_sizes_come_from_tokenizer_and_regions():
+    model, processor = build(MLMMArguments(model_config=SMALL, detector="runs/detector"))
+    config = model.config
+    assert (config.vocab_size, config.region_feature_dim) == (len(processor.tokenizer), 6)
+    assert (config.num_region_classes, config.region_background_index) == (5, 4)
+    assert (processor.detector, processor.min_boxes, processor.max_boxes) == ("runs/detector", 1, 4)
+
+
+def test_base_recipe_is_xlm_r_base_over_the_regions_of_visual_genome(tmp_path):
+    model_args = parse_recipe(ARGUMENTS, ["mlmm_base", "--output_dir", str(tmp_path), "--bf16", "false"])[0]
+    assert model_args.text_weights == "FacebookAI/xlm-roberta-base"
+    tokenizer = load_small_tokenizer()
+    with torch.device("meta"):
+        model = MLMMForPreTraining(build_config(replace(model_args, text_weights=None), tokenizer, VISUAL_GENOME))
+    layers = sum(parameter.numel() for parameter in model.mlmm.encoder.parameters())
+    assert layers == 12 * (4 * (768**2 + 768) + 2 * 768 * 3072 + 3072 + 768 + 4 * 768)
+    assert model.mrc_head.classifier.out_features == 1601
+    assert model.mlmm.region_embeddings.feature_projection.in_features == 2048
+
+
+def test_xlm_r_gives_sizes_tokenizer_and_weights(tmp_path):
+    tokenizer = load_small_tokenizer()
+    tokenizer.save_pretrained(tmp_path)
+    text_config = XLMRobertaConfig(**SMALL, vocab_size=len(tokenizer), max_position_embeddings=40, type_vocab_size=1)
+    xlm_r = XLMRobertaForMaskedLM(text_config).eval()
+    xlm_r.save_pretrained(tmp_path)
+    model, processor = build(MLMMArguments(text_weights=str(tmp_path)))
+    assert model.config.hidden_size == 24
+    model.save_pretrained(tmp_path / "mlmm")
+    inputs = processor(text=["a lion and a fox", "ライオン"])
+    ours = MLMMForMaskedLM.from_pretrained(tmp_path / "mlmm").eval()(**inputs).logits
+    real = inputs["attention_mask"].bool()
+    torch.testing.assert_close(ours[real], xlm_r(**inputs).logits[real], atol=1e-5, rtol=0)
+
+
+def test_folder_of_an_mlmm_brings_weights_and_processor(saved):
+    model, processor = build(MLMMArguments(init_from=saved))
+    again, _ = build(MLMMArguments(init_from=saved))
+    assert processor.region_feature_dim == 6
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_folder_of_an_mlmm_may_be_trained_in_another_way(saved):
+    model, _ = build(MLMMArguments(init_from=saved, model_config={"mrc_reduction": "batchmean"}))
+    assert model.config.mrc_reduction == "batchmean"
+
+
+def test_folder_of_an_mlmm_keeps_its_sizes(saved):
+    with pytest.raises(ValueError, match=r"model_config has num_hidden_layers=7, and the model in .* 2: leave it out"):
+        build(MLMMArguments(init_from=saved, model_config={"num_hidden_layers": 7}))
+
+
+def test_regions_of_another_width_are_refused_with_both(saved):
+    with pytest.raises(ValueError, match=r"features of 8 numbers, and the model in .* reads 6"):
+        build(MLMMArguments(init_from=saved), replace(INFO, feature_dim=8))
+
+
+def test_regions_of_other_classes_are_refused_with_both(saved):
+    with pytest.raises(ValueError, match=r"9 classes, and the model in .* reads 5"):
+        build(MLMMArguments(init_from=saved), replace(INFO, num_classes=9))
+
+
+def test_misspelt_field_of_the_configuration_is_named():
+    with pytest.raises(ValueError, match=r"hiden_size \(did you mean hidden_size\?\)"):
+        build(MLMMArguments(model_config={"hiden_size": 24}))

@@ -1,0 +1,79 @@
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+from wenlan.data import load_emoji7
+
+from wenlan.cli.main import app
+
+run = CliRunner().invoke
+
+
+def test_help_lists_the_commands():
+    result = run(app, ["--help"])
+    assert result.exit_code == 0
+    commands = ["quickstart", "demo-mlmm", "pretrain-brivl", "pretrain-mlmm", "finetune-retrieval", "finetune-vqa"]
+    for command in [*commands, "table3", "table4", "train-detector", "zero-shot", "embed"]:
+        assert command in result.output
+
+
+@pytest.mark.slow
+def test_zero_shot_prints_a_probability_per_label_and_skips_bad_pictures(quickstart_folder, tmp_path):
+    load_emoji7()["test"][0]["image"].save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_text("no picture")
+    images = [str(tmp_path / "good.png"), str(tmp_path / "bad.png")]
+    result = run(app, ["zero-shot", str(quickstart_folder), *images, "--labels", "猫，狗, 飞机"])
+    assert result.exit_code == 0
+    assert "bad.png  skipped:" in result.output
+    line = next(line for line in result.stdout.splitlines() if "good.png" in line)
+    assert {"猫", "狗", "飞机"} <= set(line.split())
+    assert line.count("%") == 3
+
+
+@pytest.mark.slow
+def test_zero_shot_fails_when_no_picture_can_be_read(quickstart_folder, tmp_path):
+    (tmp_path / "bad.png").write_text("no picture")
+    result = run(app, ["zero-shot", str(quickstart_folder), str(tmp_path / "bad.png"), "--labels", "猫"])
+    assert result.exit_code == 1
+    assert "No picture could be read" in result.output
+
+
+@pytest.mark.slow
+def test_embed_writes_parquet(quickstart_folder, tmp_path):
+    (tmp_path / "texts.txt").write_text("猫\n狗\n", "utf-8")
+    output = tmp_path / "texts.parquet"
+    result = run(app, ["embed", str(quickstart_folder), str(tmp_path / "texts.txt"), "--output", str(output)])
+    assert result.exit_code == 0, result.output
+    assert pq.read_table(output).num_rows == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "known"),
+    [
+        ("pretrain-brivl", "brivl_tiny"),
+        ("pretrain-mlmm", "mlmm_tiny"),
+        ("finetune-retrieval", "retrieval_tiny"),
+        ("finetune-vqa", "vqa_tiny"),
+        ("table3", "retrieval_tiny"),
+        ("table4", "vqa_tiny"),
+        ("train-detector", "detector_tiny"),
+    ],
+)
+def test_mistake_is_one_line_and_exit_code_one(command, known):
+    result = run(app, [command, "brivl_huge"])
+    assert result.exit_code == 1
+    assert known in result.output
+    assert "Traceback" not in result.output
+
+
+def test_zero_shot_of_a_folder_without_a_model_is_an_error(tmp_path):
+    result = run(app, ["zero-shot", str(tmp_path), "x.png", "--labels", "猫"])
+    assert result.exit_code == 1
+    assert "Error:" in result.output
+
+
+def test_wrong_value_in_a_recipe_is_one_line_and_exit_code_one(tmp_path):
+    recipe = tmp_path / "bad.yaml"
+    recipe.write_text("model_config: {temperature: 0.0}\noutput_dir: out\n", "utf-8")
+    result = run(app, ["pretrain-brivl", str(recipe)])
+    assert result.exit_code == 1
+    assert "temperature must be positive" in result.output

@@ -1,0 +1,51 @@
+"""The demo's outputs: a model that opens elsewhere bit for bit, a report with pictures, figures beside chance."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoModel, AutoProcessor, pipeline
+from wenlan.data import load_emoji7
+from wenlan.pipelines import embed_texts
+from wenlan.processing import decode_image
+
+pytestmark = pytest.mark.slow
+
+EMBED = """
+import sys, torch, wenlan
+from transformers import AutoModel, AutoProcessor
+torch.set_num_threads(1)
+model, processor = AutoModel.from_pretrained(sys.argv[1]).eval(), AutoProcessor.from_pretrained(sys.argv[1])
+from wenlan.pipelines import embed_texts
+torch.save(embed_texts(model, processor, ["猫", "红色的心", "会飞的交通工具"]), sys.argv[2])
+"""
+
+
+def test_saved_folder_gives_the_same_embeddings_bit_for_bit_in_a_new_process(quickstart_folder, tmp_path):
+    model, processor = AutoModel.from_pretrained(quickstart_folder), AutoProcessor.from_pretrained(quickstart_folder)
+    ours = embed_texts(model, processor, ["猫", "红色的心", "会飞的交通工具"])
+    subprocess.run([sys.executable, "-c", EMBED, quickstart_folder, tmp_path / "theirs.pt"], check=True)
+    assert torch.equal(ours, torch.load(tmp_path / "theirs.pt", weights_only=True))
+
+
+def test_report_shows_every_figure_beside_chance_and_every_picture(quickstart_folder):
+    page = (quickstart_folder / "report.html").read_text("utf-8")
+    for name in ("loss", "pipeline", "picture_to_text", "text_to_picture"):
+        assert f'src="{name}.png"' in page
+        assert Image.open(quickstart_folder / f"{name}.png").width > 300
+    retrieval = json.loads((quickstart_folder / "metrics.json").read_text("utf-8"))["test/retrieval"]
+    assert f"R@1 {retrieval['i2t_R@1']:.1f} (chance 0.1)" in page
+    assert "test_held (fluent3d)" in page
+
+
+def test_zero_shot_pipeline_agrees_with_the_model(quickstart_folder):
+    labels = ["猫", "狗", "飞机", "香蕉"]
+    classify = pipeline("zero-shot-image-classification", model=str(quickstart_folder))
+    model, processor = AutoModel.from_pretrained(quickstart_folder), AutoProcessor.from_pretrained(quickstart_folder)
+    for row in load_emoji7()["test"].select(range(0, 200, 50)):
+        best = classify(decode_image(row["image"]), candidate_labels=labels, hypothesis_template="{}")[0]["label"]
+        inputs = processor(images=row["image"], text=labels, return_tensors="pt")
+        assert best == labels[model(**inputs).logits_per_image.argmax().item()]

@@ -1,0 +1,1 @@
+"""Pre-training BriVL: model, data and the cache of feature maps."""

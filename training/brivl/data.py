@@ -1,0 +1,134 @@
+"""What BriVL is pre-trained on: emoji7, or pairs of the user's own, read whole or as a stream; and a report on it."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from ...data.emoji7.dataset import draw_text, load_emoji7, training_texts
+from ...data.pairs.dataset import TrainingPairs
+from ...data.pairs.load import read_pairs
+from ...data.pairs.report import PairReport
+from ...data.pairs.report_pairs import report_pairs
+from ...data.pairs.streaming import StreamedPairs
+from ...processing.image_decoding import decode_image
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+VOCABULARY_SAMPLE = 100_000  # captions of a stream that a vocabulary is built from
+REPORT_SAMPLE = 5_000  # pairs of a stream that are reported on
+
+
+@dataclass
+class DataArguments:
+    """What it is trained on."""
+
+    data: str = field(
+        default="emoji7",
+        metadata={
+            "help": '"emoji7", a file or folder as `read_pairs` reads it, or shards as `StreamedPairs` reads them'
+        },
+    )
+    language: str = field(default="zh", metadata={"help": "of emoji7's texts; what the data report expects of others"})
+    streaming: bool = field(
+        default=False, metadata={"help": "read .tar or .parquet shards as a stream; needs max_steps, keeps no copy"}
+    )
+    shuffle_buffer: int = field(default=1000, metadata={"help": "pairs that a reader of a stream shuffles at a time"})
+    image_root: str | None = field(default=None, metadata={"help": "folder of the pictures, if not beside the file"})
+    image_column: str = field(default="image")
+    text_column: str = field(default="text")
+    max_bad_fraction: float = field(default=0.1, metadata={"help": "stop if a greater share of the rows is bad"})
+    duplicate_captions: Literal["ignore", "mask", "positive"] = field(
+        default="ignore",
+        metadata={
+            "help": "pairs with the same caption are each other's negatives (ignore), neither negatives nor positives "
+            "(mask), or positives (positive: also sets group_positives of the model's configuration); pairs of emoji7 "
+            "are grouped by their concept, so that ignore and mask are the same there"
+        },
+    )
+    augmentation: dict = field(default_factory=dict, metadata={"help": "fields of wenlan.processing.Augmentation"})
+    cached_views: int = field(
+        default=0, metadata={"help": "0: augment anew each epoch; n: a frozen backbone sees n views of a picture once"}
+    )
+
+    def __post_init__(self) -> None:
+        if self.duplicate_captions not in ("ignore", "mask", "positive"):
+            raise ValueError(f"duplicate_captions is {self.duplicate_captions!r}; give ignore, mask or positive.")
+        if self.streaming and self.data == "emoji7":
+            raise ValueError("emoji7 is no stream; give shards of your own as data, or streaming false.")
+        if self.streaming and self.cached_views:
+            raise ValueError("A stream is never seen as a whole, so that nothing can be cached; set cached_views to 0.")
+
+
+def load_pairs(
+    args: DataArguments, seed: int, *, rank: int = 0, world_size: int = 1
+) -> tuple[TrainingPairs | StreamedPairs, list[str]]:
+    """Returns the pairs to train on and the texts to build a vocabulary from, the same on every rank.
+
+    Args:
+        args: what to read.
+        seed: of the draws, and of the order of a stream.
+        rank, world_size: this process's share of a stream; other pairs are shared out by the Trainer.
+    """
+    if args.data == "emoji7":
+        draw = partial(draw_text, language=args.language)
+        pairs = TrainingPairs(load_emoji7()["train"], draw_text=draw, group_column="concept_id", seed=seed)
+        return pairs, training_texts(args.language)
+    if args.streaming:
+        pairs = _open_stream(args, seed, rank=rank, world_size=world_size, endless=True)
+        return pairs, pairs.sample_texts(VOCABULARY_SAMPLE)
+    dataset, bad_rows = read_pairs(
+        args.data,
+        image_root=args.image_root,
+        image_column=args.image_column,
+        text_column=args.text_column,
+        max_bad_fraction=args.max_bad_fraction,
+        check_image=decode_image,
+    )
+    texts = [text for row in dataset["text"] for text in ([row] if isinstance(row, str) else row)]
+    by_caption = args.duplicate_captions != "ignore"
+    return TrainingPairs(dataset, group_by_caption=by_caption, seed=seed, bad_rows=bad_rows), texts
+
+
+def report_data(
+    pairs: TrainingPairs | StreamedPairs,
+    args: DataArguments,
+    *,
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
+    max_tokens: int | None = None,
+    batch_size: int | None = None,
+    queue_size: int | None = None,
+) -> PairReport:
+    """Returns the report on pairs from `load_pairs`; of a stream, on the first `REPORT_SAMPLE` pairs of all ranks.
+
+    The other arguments are those of `report_pairs`.
+    """
+    is_stream = isinstance(pairs, StreamedPairs)
+    return report_pairs(
+        _open_stream(args, pairs.seed) if is_stream else pairs,
+        source=args.data,
+        max_pairs=REPORT_SAMPLE if is_stream else None,
+        language=args.language,
+        tokenizer=tokenizer,
+        max_tokens=max_tokens,
+        batch_size=batch_size,
+        queue_size=queue_size,
+    )
+
+
+def _open_stream(args: DataArguments, seed: int, **share: int) -> StreamedPairs:
+    return StreamedPairs(
+        args.data,
+        image_root=args.image_root,
+        image_column=args.image_column,
+        text_column=args.text_column,
+        check_image=decode_image,
+        max_bad_fraction=args.max_bad_fraction,
+        group_by_caption=args.duplicate_captions != "ignore",
+        seed=seed,
+        shuffle_buffer=args.shuffle_buffer,
+        **share,
+    )
+
+
+__all__ = ["DataArguments", "load_pairs", "report_data"]

@@ -1,0 +1,72 @@
+"""The feature maps of a frozen backbone, computed once and drawn from in every epoch."""
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
+
+from ...processing.collators.brivl import ContrastiveCollator
+
+
+class CachedFeatureMaps(Dataset):
+    """Pairs whose pictures are replaced by the feature map of one of `views` augmented copies.
+
+    A backbone that does not train gives the same map for the same pixels, so it runs `views` times per picture in all
+    instead of once per picture and epoch. The first view is the picture as it is.
+
+    Args:
+        pairs: rows with `image` and `draw_seed`, and `set_epoch(epoch)`: the draws of epoch v make view v.
+        backbone: has `forward_features`; frozen and in evaluation mode.
+        collator: makes `pixel_values` from rows; its augmentation makes the views.
+        views: copies per picture.
+        batch_size: pictures at a time.
+
+    Raises:
+        ValueError: for a backbone that trains.
+    """
+
+    def __init__(
+        self, pairs: Dataset, backbone: nn.Module, collator: ContrastiveCollator, *, views: int, batch_size: int = 64
+    ) -> None:
+        if backbone.training or any(parameter.requires_grad for parameter in backbone.parameters()):
+            raise ValueError("Feature maps can only be cached for a frozen backbone in evaluation mode.")
+        self.pairs = pairs
+        self.feature_maps = torch.stack([self._view(backbone, collator, v, batch_size, views) for v in range(views)])
+        pairs.set_epoch(0)
+
+    @torch.inference_mode()
+    def _view(
+        self, backbone: nn.Module, collator: ContrastiveCollator, view: int, batch_size: int, views: int
+    ) -> torch.Tensor:
+        self.pairs.set_epoch(view)
+        if view == 0:
+            collator = ContrastiveCollator(collator.processor)
+        batches = DataLoader(self.pairs, batch_size=batch_size, collate_fn=collator)
+        maps = []
+        for batch in tqdm(batches, desc=f"feature maps, view {view + 1} of {views}"):
+            maps.append(backbone.forward_features(batch["pixel_values"]).half())
+        if sum(map(len, maps)) != len(self.pairs):
+            raise ValueError(
+                f"Pictures could not be decoded: {dict(collator.bad_images)}. Leave their rows out before training: "
+                "read_pairs(..., check_image=decode_image) does."
+            )
+        return torch.cat(maps)  # (pairs, c, h, w)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> dict[str, object]:
+        """The pair as drawn in the current epoch, with `feature_map` (c, h, w) float16 for `image`."""
+        pair = self.pairs[index]
+        view = pair["draw_seed"] % len(self.feature_maps)
+        return {
+            "feature_map": self.feature_maps[view, index],
+            **{k: pair[k] for k in ("text", "group_id", "draw_seed")},
+        }
+
+    def set_epoch(self, epoch: int) -> None:
+        """Changes what is drawn; the Trainer calls it before each epoch."""
+        self.pairs.set_epoch(epoch)
+
+
+__all__ = ["CachedFeatureMaps"]

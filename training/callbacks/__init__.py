@@ -1,0 +1,1 @@
+"""Trainer callbacks that every task shares."""

@@ -1,0 +1,119 @@
+"""Keeps NaN and infinity out of everything that lasts longer than a step."""
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.utils.hooks import RemovableHandle
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from ..distributed import any_rank
+
+logger = logging.getLogger(__name__)
+
+ADVICE = "Look for NaN in the input, lower the learning rate or lengthen the warm-up."
+
+
+@dataclass
+class NonFiniteArguments:
+    """What to do about a loss or a gradient that is not finite."""
+
+    on_non_finite: Literal["skip", "stop"] = field(default="skip", metadata={"help": "the step, or the run"})
+    max_skipped_in_a_row: int = field(default=25, metadata={"help": "stop when more steps in a row are bad"})
+
+
+class NonFiniteGuard(TrainerCallback):
+    """Drops the optimizer step, or stops the run, when the loss or a gradient is NaN or infinite.
+
+    A dropped step leaves weights, optimizer state and batch norm statistics (of query and momentum towers) as they were
+    before it; the learning rate schedule and the step count go on. The queue leaves non-finite keys out by itself. With
+    fp16 the gradient scaler drops such steps, as part of its work: they are not counted here and never stop the run.
+
+    Args:
+        on_non_finite: "skip" the step, or "stop" with ValueError.
+        max_skipped_in_a_row: stop when more steps in a row are dropped.
+
+    Attributes:
+        skipped_steps: how many were dropped.
+    """
+
+    def __init__(self, on_non_finite: Literal["skip", "stop"] = "skip", max_skipped_in_a_row: int = 25) -> None:
+        if on_non_finite not in ("skip", "stop"):
+            raise ValueError(f"on_non_finite is {on_non_finite!r}; it must be 'skip' or 'stop'.")
+        self.on_non_finite = on_non_finite
+        self.max_skipped_in_a_row = max_skipped_in_a_row
+        self.skipped_steps = 0
+        self._in_a_row = 0
+        self._bad_loss: Tensor | None = None  # whether a loss of this step is not finite; no wait for the device
+        self._hook: RemovableHandle | None = None
+        self._statistics: list[list[Tensor]] = []  # the batch norm buffers, one list a dtype
+        self._saved: list[list[Tensor]] = []
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Finds the batch norm statistics and begins to watch the loss."""
+        model = kwargs["model"]
+        norms = [module for module in model.modules() if isinstance(module, _NormBase)]
+        buffers = {id(buffer): buffer for module in norms for buffer in module.buffers(recurse=False)}.values()
+        dtypes = {buffer.dtype for buffer in buffers}
+        self._statistics = [[buffer for buffer in buffers if buffer.dtype == dtype] for dtype in dtypes]
+        self._saved = [[buffer.clone() for buffer in group] for group in self._statistics]
+        self._hook = model.register_forward_hook(self._watch_loss)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Ends the watch and says how many steps were dropped."""
+        self._hook.remove()
+        if self.skipped_steps:
+            logger.warning("%d of %d steps were dropped as not finite.", self.skipped_steps, state.global_step)
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Keeps the batch norm statistics, which forward passes change."""
+        self._bad_loss = None
+        for group, saved in zip(self._statistics, self._saved, strict=True):
+            torch._foreach_copy_(saved, group)
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Looks at the gradients of the step, on all ranks alike, and drops them if need be."""
+        gradients = [p.grad for p in kwargs["model"].parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients, norm_type=float("inf"))  # the largest, which cannot overflow
+        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # of a sharded model
+        bad = ~norm.isfinite()
+        if self._bad_loss is not None:
+            bad = bad | self._bad_loss
+        if not any_rank(bad):
+            self._in_a_row = 0
+            return
+        for group, saved in zip(self._statistics, self._saved, strict=True):
+            torch._foreach_copy_(group, saved)
+        if args.fp16:
+            return
+        self.skipped_steps += 1
+        self._in_a_row += 1
+        part = "loss" if self._bad_loss is not None and self._bad_loss else "gradient"
+        found = f"The {part} of step {state.global_step + 1} (epoch {state.epoch:.2f}) is not finite. {ADVICE}"
+        if self.on_non_finite == "stop":
+            raise ValueError(found)
+        if self._in_a_row > self.max_skipped_in_a_row:
+            raise ValueError(f"{self._in_a_row} steps in a row were not finite. {found}")
+        if self.skipped_steps == 1:
+            logger.warning("%s The step is dropped; further ones are only counted.", found)
+        kwargs["optimizer"].zero_grad(set_to_none=True)
+
+    def _watch_loss(self, module: nn.Module, args: tuple, output: object) -> None:
+        loss = getattr(output, "loss", None)
+        if module.training and loss is not None:
+            bad = ~loss.detach().isfinite()
+            self._bad_loss = bad if self._bad_loss is None else self._bad_loss | bad
+
+
+__all__ = ["NonFiniteArguments", "NonFiniteGuard"]

@@ -1,0 +1,1 @@
+"""Checkpoints that survive a kill: atomic writing, manifests, resuming."""

@@ -1,0 +1,129 @@
+"""Checkpoints that are complete or absent, whatever interrupts the saving.
+
+A checkpoint is written below a hidden folder, `.saving-STEP`, gets its manifest, goes to the disk, and only then takes
+its name `checkpoint-STEP`. Older ones are deleted after that.
+"""
+
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from torch import nn
+from transformers import Trainer
+from transformers.trainer_utils import rotate_checkpoints
+
+from ...data.files.atomic import UNFINISHED, sync
+from ..distributed import any_rank
+from .manifest import find_fault, write_manifest
+
+logger = logging.getLogger(__name__)
+
+SAVE_ERRORS = (OSError, RuntimeError, SafetensorError)  # of files, of torch.save, of safetensors
+
+
+class AtomicCheckpointTrainer(Trainer):
+    """A `Trainer` whose checkpoints are complete or absent; nothing else differs.
+
+    A checkpoint that cannot be saved (disk full) is logged and counted, the older ones stay, and training goes on.
+    With several ranks all give it up if one fails.
+
+    Attributes:
+        failed_saves: number of checkpoints that could not be saved so far.
+    """
+
+    failed_saves = 0
+    _saving: Path | None = None  # the hidden folder, while a checkpoint is being written
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self._saving or super()._get_output_dir(trial))
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        output_dir = Path(self._get_output_dir(trial))
+        name = f"checkpoint-{self.state.global_step}"
+        saving = output_dir / f"{UNFINISHED}{self.state.global_step}"
+        best = self.state.best_model_checkpoint
+        error = None
+        try:
+            self._write_checkpoint(model, trial, saving / name)
+        except SAVE_ERRORS as failure:
+            error = failure
+        failed = any_rank(error is not None)  # when this returns, all ranks have written
+        if not failed and self.args.should_save:
+            try:
+                write_manifest(saving / name)
+                _take_name(saving / name)
+            except SAVE_ERRORS as failure:
+                error = failure
+        if failed or any_rank(error is not None):
+            self.state.best_model_checkpoint = best
+            self._give_up(saving, error)
+            return
+        if self.args.push_to_hub:
+            super()._push_from_checkpoint(str(output_dir / name))
+        if self.args.should_save:
+            limit, best = self.args.save_total_limit, self.state.best_model_checkpoint
+            rotate_checkpoints(str(output_dir), limit, best, use_mtime=True)
+
+    def _write_checkpoint(self, model: nn.Module, trial: Any, checkpoint: Path) -> None:
+        """Lets the parent write into the hidden folder, whose name must not appear in what it writes."""
+        state = self.state
+        best_step, state.best_global_step = state.best_global_step, None  # the parent would look for its folder here
+        self._saving = checkpoint.parent
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self._saving, state.best_global_step = None, best_step
+        if best_step == state.global_step:
+            state.best_model_checkpoint = str(checkpoint.parent.parent / checkpoint.name)
+        if best_step is not None and self.args.should_save:
+            state.save_to_json(str(checkpoint / "trainer_state.json"))
+
+    def _give_up(self, saving: Path, error: Exception | None) -> None:
+        self.failed_saves += 1
+        logger.error(
+            "The checkpoint of step %d could not be saved (%s). The older ones are intact and training goes on; "
+            "%.1f GB are free on the disk of %s.",
+            self.state.global_step,
+            error or "another process failed",
+            shutil.disk_usage(saving.parent).free / 1e9,
+            saving.parent,
+        )
+        if self.args.should_save:
+            shutil.rmtree(saving, ignore_errors=True)
+
+    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
+        """Waits until the folder has its name."""
+
+    def _run_epoch(self, **kwargs: Any) -> None:
+        # The parent would make one step more when it resumes in mid-epoch from the checkpoint of the last step.
+        if self.state.global_step < self.state.max_steps:
+            super()._run_epoch(**kwargs)
+
+
+def settle_unfinished_saves(output_dir: Path) -> None:
+    """Clears what a killed process left behind: a complete checkpoint gets its name, the rest is removed."""
+    for path in sorted(output_dir.glob(f"{UNFINISHED}*")):
+        if not path.is_dir():
+            path.unlink()
+            continue
+        for checkpoint in path.glob("checkpoint-*"):
+            if find_fault(checkpoint) is None:
+                _take_name(checkpoint)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _take_name(checkpoint: Path) -> None:
+    """Moves a complete checkpoint out of its hidden folder; one that had the name before goes afterwards."""
+    saving = checkpoint.parent
+    final = saving.parent / checkpoint.name
+    if final.exists():
+        os.replace(final, saving / "replaced")
+    os.replace(checkpoint, final)
+    sync(saving.parent)
+    shutil.rmtree(saving, ignore_errors=True)
+
+
+__all__ = ["AtomicCheckpointTrainer", "settle_unfinished_saves"]

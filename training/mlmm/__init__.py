@@ -1,0 +1,1 @@
+"""Pre-training MLMM: model, data and trainer."""

@@ -1,0 +1,231 @@
+"""What MLMM is pre-trained on: shards of regions, joined with caption files in up to seven languages.
+
+*strongly correlated* captions describe their pictures and serve all four tasks; *weakly correlated* ones, such as texts
+around pictures on the web, serve image-text matching alone (WuDao-WenLan, section 2).
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ...data.captions.text_corpus import CaptionSource
+from ...data.mlmm.corpus import STRONG_TASKS, WEAK_TASKS, MLMMCorpus
+from ...data.regions.load import read_region_info, read_regions
+from ...data.regions.lookup import RegionFinder
+from ...data.regions.schema import RegionInfo
+from ...data.rows.report import BadRowError, BadRowReport, TooManyBadRowsError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TASKS_OF = {"strong": STRONG_TASKS, "weak": WEAK_TASKS}
+CORPUS_KEYS = ("name", "regions", "captions", "tasks")
+CAPTION_FILE = "captions_*.jsonl"
+PIECE = 1000  # rows of a caption file at a time
+
+
+@dataclass
+class CorpusArguments:
+    """What it is trained and judged on."""
+
+    regions: str | None = field(default=None, metadata={"help": "folder that wenlan extract-regions wrote"})
+    captions: str | None = field(
+        default=None, metadata={"help": "folder with captions_LANGUAGE.jsonl: describe the pictures of `regions`"}
+    )
+    tasks: dict = field(default_factory=dict, metadata={"help": "task -> integer weight there; itm, mlm, mrfr, mrc"})
+    corpora: list[dict] = field(
+        default_factory=list,
+        metadata={
+            "help": "further corpora: mappings with regions (folder or list of them), captions (folder, or language -> "
+            'file), and perhaps name and tasks ("strong", "weak" or weights)'
+        },
+    )
+    test_regions: str | None = field(default=None, metadata={"help": "regions of unseen pictures, judged at the end"})
+    test_captions: str | None = field(default=None, metadata={"help": "their captions, as captions"})
+    test_objects: str | None = field(
+        default=None, metadata={"help": "emoji_scenes: hide its names of things in the test captions"}
+    )
+    test_examples: int = field(default=700, metadata={"help": "captions of each test"})
+    on_bad_shard: Literal["raise", "skip"] = field(default="raise", metadata={"help": "a damaged shard of regions"})
+    max_bad_fraction: float = field(
+        default=0.1, metadata={"help": "stop if a greater share of a file's rows is bad or has no regions"}
+    )
+    shuffle_pairs: bool = field(default=False, metadata={"help": "a control: captions of other pictures"})
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Returns all corpora to train on as mappings.
+
+        Raises:
+            ValueError: there is none, or one has a wrong key or lacks one; all faults are named.
+        """
+        first = {"regions": self.regions, "captions": self.captions, "tasks": self.tasks or "strong"}
+        corpora = ([first] if self.regions or self.captions else []) + list(self.corpora)
+        problems = [] if corpora else ["no corpus: give regions and captions, or a list of corpora"]
+        for number, corpus in enumerate(corpora):
+            if not isinstance(corpus, Mapping):
+                problems.append(f"corpus {number} is {corpus!r}, no mapping")
+                continue
+            problems += [f"corpus {number} lacks {key}" for key in ("regions", "captions") if not corpus.get(key)]
+            problems += [
+                f"corpus {number} has an unknown key {key!r} (known: {', '.join(CORPUS_KEYS)})"
+                for key in corpus
+                if key not in CORPUS_KEYS
+            ]
+            tasks = corpus.get("tasks", "strong")
+            if not isinstance(tasks, Mapping) and tasks not in TASKS_OF:
+                problems.append(f"corpus {number} has tasks {tasks!r}; give strong, weak, or weights by task")
+        if problems:
+            raise ValueError(f"The corpora cannot be used: {'; '.join(problems)}.")
+        return [dict(corpus) for corpus in corpora]
+
+    def test(self) -> dict[str, Any] | None:
+        """Returns the corpus that is judged on as a mapping, None without one.
+
+        Raises:
+            ValueError: half of it is missing.
+        """
+        if bool(self.test_regions) != bool(self.test_captions):
+            raise ValueError("Give test_regions and test_captions, or neither.")
+        if not self.test_regions:
+            return None
+        return {"name": "test", "regions": self.test_regions, "captions": self.test_captions, "tasks": "strong"}
+
+
+@dataclass
+class CorpusReport:
+    """What a corpus holds, and what was left out of it."""
+
+    name: str
+    tasks: dict[str, int]
+    pictures: int
+    regions: float
+    captions: dict[str, int]
+    dropped: Counter[str]
+    files: list[BadRowReport]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what JSON can hold."""
+        files = [
+            {
+                "file": str(file.source),
+                "rows": file.rows_kept,
+                "left_out": dict(file.counts),
+                "repairs": dict(file.repairs),
+            }
+            for file in self.files
+        ]
+        return {**vars(self), "dropped": dict(self.dropped), "files": files}
+
+    def __str__(self) -> str:
+        tasks = ", ".join(f"{task} {weight}" for task, weight in self.tasks.items())
+        captions = ", ".join(f"{language} {count}" for language, count in self.captions.items())
+        lines = [f"{self.name}: {self.pictures} pictures of {self.regions:.1f} regions; captions: {captions}; {tasks}"]
+        lines += [f"  left out {count} x {reason}" for reason, count in self.dropped.items() if count]
+        return "\n".join([*lines, *(f"  {file}" for file in self.files if file.counts or file.repairs)])
+
+
+def read_info(corpora: Sequence[Mapping[str, Any]]) -> RegionInfo:
+    """Returns what the regions of all corpora have in common.
+
+    Raises:
+        ValueError: they are of different detectors, whose features do not mean the same.
+        FileNotFoundError, RegionShardError: as `read_regions`.
+    """
+    infos = {str(path): read_region_info(path) for corpus in corpora for path in _folders(corpus)}
+    first, *others = infos
+    for path in others:
+        for name in ("feature_dim", "model_hash", "num_classes", "background_index"):
+            ours, other = getattr(infos[first], name), getattr(infos[path], name)
+            if ours != other:
+                raise ValueError(
+                    f"{name} is {ours!r} in {first} and {other!r} in {path}: extract both with the same detector."
+                )
+    return infos[first]
+
+
+def load_corpus(
+    corpus: Mapping[str, Any], args: CorpusArguments, tokenizer: "PreTrainedTokenizerBase", *, max_text_length: int = 60
+) -> tuple[MLMMCorpus, CorpusReport]:
+    """Returns a corpus from one of `CorpusArguments.listed`, and what was left out of it.
+
+    Raises:
+        FileNotFoundError: a folder or file does not exist.
+        RegionShardError: a shard is damaged and `on_bad_shard` is "raise".
+        TooManyBadRowsError: more of a caption file than allowed is bad, or has no regions.
+        ValueError: an unknown language, two pictures that fit the same regions, and whatever `MLMMCorpus` refuses.
+    """
+    regions = read_regions(_folders(corpus), on_bad_shard=args.on_bad_shard)
+    places = {name: place for place, name in enumerate(regions.with_format(None)["image_id"])}
+    reports, captions = [], {}
+    for language, file in caption_files(corpus["captions"]).items():
+        source = CaptionSource(file, language, PIECE, max_bad_fraction=args.max_bad_fraction)
+        captions[language], report = _join(source, places, args.max_bad_fraction)
+        reports.append(report)
+    if args.shuffle_pairs:
+        captions = {language: (_shift(pictures), texts) for language, (pictures, texts) in captions.items()}
+    tasks = corpus.get("tasks", "strong")
+    name = corpus.get("name") or str(corpus["captions"])
+    loaded = MLMMCorpus(
+        regions,
+        captions,
+        tokenizer,
+        name=name,
+        tasks=TASKS_OF[tasks] if isinstance(tasks, str) else tasks,
+        max_text_length=max_text_length,
+    )
+    counts = {language: len(table) for language, table in loaded.captions.items()}
+    mean = float(loaded.region_counts[loaded.pictures].mean())
+    return loaded, CorpusReport(name, loaded.tasks, len(loaded.pictures), mean, counts, loaded.dropped, reports)
+
+
+def _join(
+    source: CaptionSource, places: Mapping[str, int], max_bad_fraction: float
+) -> tuple[tuple[list[int], list[str]], BadRowReport]:
+    """The captions with the rows of their pictures' regions."""
+    pictures, texts, finder = [], [], RegionFinder(places, source.source)
+    report = source.report
+    for piece in source:
+        for row in piece:
+            place = finder.find(row.image)
+            if place < 0:
+                report.rows_kept -= 1
+                report.add_bad_row(BadRowError("no regions", f"none are of {row.image}"), row.image)
+                continue
+            pictures += [place] * len(row.captions)
+            texts += row.captions
+    if not texts or report.bad_fraction > max_bad_fraction:
+        raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the captions (or all) are lost.\n{report}")
+    return (pictures, texts), report
+
+
+def _folders(corpus: Mapping[str, Any]) -> list[str]:
+    regions = corpus["regions"]
+    return [regions] if isinstance(regions, str) else list(regions)
+
+
+def caption_files(captions: str | Mapping[str, str]) -> dict[str, Path]:
+    """Returns language -> file, of a folder with captions_LANGUAGE.jsonl or as they were given.
+
+    Raises:
+        FileNotFoundError: the folder holds none.
+    """
+    if isinstance(captions, Mapping):
+        return {language: Path(file) for language, file in captions.items()}
+    files = {file.stem.removeprefix("captions_"): file for file in sorted(Path(captions).glob(CAPTION_FILE))}
+    if not files:
+        raise FileNotFoundError(
+            f"{captions} holds no {CAPTION_FILE}; give a folder of wenlan data scenes or wenlan translate-captions, or "
+            "language -> file."
+        )
+    return files
+
+
+def _shift(pictures: list[int]) -> list[int]:
+    """Gives each caption the picture of one far away in the file."""
+    half = len(pictures) // 2
+    return pictures[half:] + pictures[:half]
+
+
+__all__ = ["CorpusArguments", "CorpusReport", "caption_files", "load_corpus", "read_info"]

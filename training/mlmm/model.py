@@ -1,0 +1,141 @@
+"""An MLMM to pre-train and its processor: from a recipe, from an XLM-R, or from a folder, whose kind is found first."""
+
+import difflib
+from dataclasses import dataclass, field, fields
+
+import torch
+from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerBase
+
+from ...data.regions.schema import RegionInfo
+from ...modeling_mlmm.configuration_mlmm import XLM_R_FIELDS, MLMMConfig
+from ...modeling_mlmm.original_checkpoint_mlmm import load_original_checkpoint
+from ...modeling_mlmm.pretraining_mlmm import MLMMForPreTraining
+from ...processing.processing_mlmm import MLMMProcessor
+from ...processing.tokenizers.unigram import load_small_tokenizer
+
+# what the weights of a folder cannot do without
+SIZES = {*XLM_R_FIELDS} - {"layer_norm_eps"} | {"position_offset", "region_feature_dim", "num_region_classes"}
+
+
+@dataclass
+class MLMMArguments:
+    """What is trained, and what it starts from."""
+
+    model_config: dict = field(
+        default_factory=dict, metadata={"help": "differences from XLM-R base, fields of config.json"}
+    )
+    text_weights: str | None = field(
+        default=None, metadata={"help": "folder or hub id of an XLM-R, which also gives sizes and tokenizer"}
+    )
+    init_from: str | None = field(
+        default=None,
+        metadata={
+            "help": "folder or hub id of an MLMM, whose weights, sizes and processor go before text_weights and "
+            "max_text_length; model_config may still change how it trains"
+        },
+    )
+    max_text_length: int = field(default=60, metadata={"help": "word pieces; longer captions are left out"})
+    detector: str | None = field(
+        default=None, metadata={"help": "folder or hub id of the regions' detector, for pictures later on"}
+    )
+
+
+def load_processor(args: MLMMArguments, info: RegionInfo) -> MLMMProcessor:
+    """Returns the processor for regions of this kind; without weights it has the small tokenizer of the package.
+
+    Raises:
+        ValueError: `init_from` reads regions of another width.
+    """
+    if args.init_from:
+        processor = MLMMProcessor.from_pretrained(args.init_from)
+        if processor.region_feature_dim not in (None, info.feature_dim):
+            raise ValueError(
+                f"The regions have features of {info.feature_dim} numbers, and the model in {args.init_from} reads "
+                f"{processor.region_feature_dim}: extract the regions with the detector it was trained on."
+            )
+        return processor
+    tokenizer = AutoTokenizer.from_pretrained(args.text_weights) if args.text_weights else load_small_tokenizer()
+    choice = {
+        name: info.settings[name] for name in ("min_boxes", "max_boxes", "conf_threshold") if name in info.settings
+    }
+    return MLMMProcessor(tokenizer, args.max_text_length, info.feature_dim, args.detector, **choice)
+
+
+def build_config(args: MLMMArguments, tokenizer: PreTrainedTokenizerBase, info: RegionInfo) -> MLMMConfig:
+    """Returns the recipe's configuration with the sizes of tokenizer and regions, and those of an XLM-R if it is given.
+
+    Raises:
+        ValueError: the recipe has a field that the configuration has not; the nearest one is named.
+    """
+    _check_fields(args.model_config)
+    values = {
+        "vocab_size": len(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "region_feature_dim": info.feature_dim,
+    }
+    if info.num_classes:
+        values |= {"num_region_classes": info.num_classes, "region_background_index": info.background_index}
+    if args.text_weights:
+        text = AutoConfig.from_pretrained(args.text_weights)
+        values |= {name: getattr(text, name) for name in XLM_R_FIELDS}
+        values["encoder_layer_norm_eps"] = text.layer_norm_eps
+    return MLMMConfig(**{**values, **args.model_config})
+
+
+def build_model(args: MLMMArguments, processor: MLMMProcessor, info: RegionInfo) -> MLMMForPreTraining:
+    """Returns the model to pre-train.
+
+    Raises:
+        ValueError: `init_from` reads regions of another width or other classes, or has other sizes than
+            `model_config` says; `text_weights` do not fit; `model_config` has unknown fields.
+    """
+    if not args.init_from:
+        model = MLMMForPreTraining(build_config(args, processor.tokenizer, info))
+        if args.text_weights:
+            weights = AutoModelForMaskedLM.from_pretrained(args.text_weights, dtype=torch.float32)
+            load_original_checkpoint(model, weights.state_dict())
+        return model
+    _check_fields(args.model_config)
+    config = MLMMConfig.from_pretrained(args.init_from)
+    for name in SIZES & args.model_config.keys():
+        if args.model_config[name] != getattr(config, name):
+            raise ValueError(
+                f"model_config has {name}={args.model_config[name]!r}, and the model in {args.init_from} "
+                f"{getattr(config, name)!r}: leave it out, or train from the beginning."
+            )
+    model = MLMMForPreTraining.from_pretrained(args.init_from, dtype=torch.float32, **args.model_config)
+    found = {"features": info.feature_dim, "classes": info.num_classes or model.config.num_region_classes}
+    wanted = {"features": model.config.region_feature_dim, "classes": model.config.num_region_classes}
+    for what in found:
+        if found[what] != wanted[what]:
+            raise ValueError(
+                f"The regions have {found[what]} {what}, and the model in {args.init_from} reads {wanted[what]}: "
+                "extract the regions with the detector it was trained on."
+            )
+    return model
+
+
+def _check_fields(model_config: dict) -> None:
+    known = [one.name for one in fields(MLMMConfig)]
+    if unknown := sorted(model_config.keys() - set(known)):
+        nearest = [(name, difflib.get_close_matches(name, known, n=1)) for name in unknown]
+        problems = [name + (f" (did you mean {near[0]}?)" if near else "") for name, near in nearest]
+        raise ValueError(f"Unknown keys in model_config: {', '.join(problems)}.")
+
+
+def model_kind(init_from: str) -> str:
+    """Returns the type of the model in a folder or hub repository, such as "mlmm".
+
+    Raises:
+        ValueError: no model is there, or it cannot be reached.
+    """
+    try:
+        return AutoConfig.from_pretrained(init_from).model_type
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"init_from is {init_from!r}, where there is no model ({reason}); give its folder.") from error
+
+
+__all__ = ["MLMMArguments", "build_config", "build_model", "load_processor", "model_kind"]

@@ -1,0 +1,177 @@
+"""What the commands of the paper's tables share: their own options, runs that are not done twice, and their files."""
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import takewhile
+from pathlib import Path
+
+import yaml
+
+from ..analysis.plots.table_picture import draw_table
+from ..data.files.atomic import atomic_file
+from ..data.files.manifest import MANIFEST, differences
+from ..evaluation.tables.paper import paper_reference
+from ..evaluation.tables.table import ResultTable
+from .recipe import find_recipe
+
+FIGURES = "metrics.json"  # what a finished run has written
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """What a table is made of.
+
+    Attributes:
+        recipes: one for each test set.
+        test_sets: their names, as many; empty: as the data tell.
+        output_dir: gets the table, and a folder for each run.
+        resume: keep finished runs and go on with the others.
+        comparable: data and weights are the paper's.
+        settings: of table 3.
+        others: options that are handed on to each run.
+    """
+
+    recipes: list[str]
+    test_sets: list[str]
+    output_dir: Path
+    resume: bool
+    comparable: bool
+    settings: list[str]
+    others: list[str]
+
+    def folder(self, recipe: str) -> Path:
+        """Returns the folder of a recipe's runs: the output folder, or one below it where there are several."""
+        return self.output_dir if len(self.recipes) == 1 else self.output_dir / Path(recipe).stem
+
+
+def parse_table_options(
+    argv: Sequence[str], *, command: str, recipe: str, settings: Sequence[str] = (), reserved: Sequence[str] = ()
+) -> TableOptions:
+    """Returns the options from `[RECIPE ...] [--option value ...]`; those that are not the table's are handed on.
+
+    Args:
+        argv: the words of the command line.
+        command: its name, such as "table3".
+        recipe: the one to take where none is given.
+        settings: that may be chosen.
+        reserved: options that the command sets itself.
+
+    Raises:
+        FileNotFoundError: an unknown recipe.
+        ValueError: reserved options, two recipes with one name, names that are not as many as the recipes, or more
+            than one process.
+    """
+    argv = list(argv)
+    recipes = list(takewhile(lambda word: not word.startswith("-"), argv))
+    parser = argparse.ArgumentParser(f"wenlan {command}", usage="%(prog)s [RECIPE ...] [options]", allow_abbrev=False)
+    parser.add_argument("--output_dir", default=f"runs/{command}", help="gets the table and a folder for each run")
+    parser.add_argument("--resume", action="store_true", help="keep what is done and go on")
+    parser.add_argument("--test_sets", nargs="+", default=[], help="names of the recipes' test sets, e.g. Multi30K")
+    parser.add_argument("--comparable", action="store_true", help="you say that data and weights are the paper's")
+    if settings:
+        parser.add_argument("--settings", nargs="+", choices=settings, default=list(settings), help="all by default")
+    found, others = parser.parse_known_args(argv[len(recipes) :])
+    recipes = recipes or [recipe]
+    given = {word.partition("=")[0].replace("-", "_") for word in others}
+    problems = [f"{name} is set by {command} itself" for name in reserved if name.replace("-", "_") in given]
+    names = [Path(find_recipe(one)).stem for one in recipes]
+    if len(set(names)) < len(names):
+        problems.append(f"two recipes have one name ({', '.join(names)}), as their folders would")
+    if found.test_sets and len(set(found.test_sets)) != len(recipes):
+        problems.append(f"{len(set(found.test_sets))} different test_sets for {len(recipes)} recipes")
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        problems.append("it runs in one process; train with torchrun into the folders, then give --resume")
+    if problems:
+        raise ValueError(f"wenlan {command} cannot begin: {'; '.join(problems)}.")
+    chosen = [one for one in settings if one in found.settings] if settings else []
+    return TableOptions(
+        recipes, found.test_sets, Path(found.output_dir), found.resume, found.comparable, chosen, others
+    )
+
+
+def is_finished(folder: Path, options: TableOptions) -> bool:
+    """Whether a run has its figures and is to be kept.
+
+    Raises:
+        ValueError: it has, and `--resume` was not given.
+    """
+    if not (folder / FIGURES).exists():
+        return False
+    if not options.resume:
+        raise ValueError(f"{folder} holds a finished run: give --resume to keep it, or another --output_dir.")
+    return True
+
+
+def run_once(folder: Path, recipe: str, options: TableOptions, main: Callable, *own: str) -> dict:
+    """Returns the figures of a run, which is made if need be.
+
+    Args:
+        folder: of the run. A finished one that another command made is taken as it is.
+        recipe: of it.
+        options: of the table.
+        main: makes it, from a recipe and options.
+        own: options of this run, beside those that are handed on.
+
+    Raises:
+        ValueError: a run of another recipe or with other options is there.
+    """
+    made_of = {"recipe": yaml.safe_load(find_recipe(recipe).read_text("utf-8")), "options": options.others}
+    made_of, manifest = json.loads(json.dumps(made_of, default=str)), folder / MANIFEST
+    if not is_finished(folder, options):
+        main([recipe, *options.others, *own, "--output_dir", str(folder), *["--resume"] * options.resume])
+        with atomic_file(manifest) as unfinished:
+            unfinished.write_text(json.dumps(made_of, indent=1), "utf-8")
+    elif not manifest.exists():
+        print(f"{folder} was made by another command and is taken as it is.")
+    elif found := list(differences(json.loads(manifest.read_bytes()), made_of)):
+        raise ValueError(
+            f"{folder} was made otherwise: {', '.join(found)}. Give the same recipe and options to keep it, or another "
+            "--output_dir."
+        )
+    else:
+        print(f"{folder} is done already.")
+    return json.loads((folder / FIGURES).read_text("utf-8"))
+
+
+def name_test_sets(options: TableOptions, folders: Sequence[Path | None]) -> list[str]:
+    """Returns the names of the test sets: as given, "EmojiScenes" where its files are, or the recipe's name.
+
+    Args:
+        options: of the table.
+        folders: with the captions or questions of each recipe's test, where known.
+    """
+    if options.test_sets:
+        return options.test_sets
+    stems = [Path(recipe).stem for recipe in options.recipes]
+    pairs = zip(stems, folders, strict=True)
+    names = ["EmojiScenes" if folder and (folder / "scenes.json").exists() else stem for stem, folder in pairs]
+    return names if len(set(names)) == len(names) else stems
+
+
+def write_table(table: ResultTable, number: int, options: TableOptions, facts: Mapping[str, object]) -> None:
+    """Writes `tableN.md`, `.csv`, `.png` and `metrics.json`, which comes last, and prints the table.
+
+    Args:
+        table: what is written.
+        number: 3 or 4.
+        options: of the table.
+        facts: go into `metrics.json`.
+    """
+    name = options.output_dir / f"table{number}"
+    for suffix, text in ((".md", table.to_markdown()), (".csv", table.to_csv())):
+        with atomic_file(name.with_suffix(suffix)) as unfinished:
+            unfinished.write_text(text, "utf-8")
+    with atomic_file(name.with_suffix(".png")) as unfinished:
+        draw_table(table).save(unfinished)
+    figures = {"table": number, "comparable": options.comparable, "mark": table.mark}
+    figures |= {"package": f"wenlan {version('wenlan')}", **facts, "paper_reference": paper_reference(number)}
+    with atomic_file(options.output_dir / FIGURES) as unfinished:
+        unfinished.write_text(json.dumps(figures, indent=1, ensure_ascii=False), "utf-8")
+    print(f"\n{table.to_markdown()}\nThe table: {name}.png, .md and .csv. All figures: {options.output_dir / FIGURES}")
+
+
+__all__ = ["TableOptions", "is_finished", "name_test_sets", "parse_table_options", "run_once", "write_table"]

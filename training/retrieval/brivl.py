@@ -1,0 +1,145 @@
+"""What fine-tuning BriVL to retrieval is made of: its own contrastive pre-training, on pairs, judged as MLMM is."""
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import AutoModel, AutoProcessor, TrainingArguments
+
+from ...data.pairs.dataset import TrainingPairs
+from ...data.pairs.load import read_pairs
+from ...evaluation.retrieval.benchmark import RetrievalTest, choose_captions, mean_recalls
+from ...evaluation.retrieval.confidence_interval import mean_recall_interval
+from ...evaluation.retrieval.recall import retrieval_recalls
+from ...modeling_brivl.modeling_brivl import BriVLModel
+from ...modeling_brivl.momentum_queue_callback import MomentumQueueCallback
+from ...pipelines.embedding import embed_images, embed_texts
+from ...processing.collators.brivl import ContrastiveCollator
+from ...processing.image_decoding import decode_image
+from ..brivl.model import ModelArguments, build_model
+from ..mlmm.data import caption_files
+from ..run import save_query_towers
+from .arguments import RetrievalArguments, RetrievalData
+from .leakage import find_leaks
+from .trainer import RetrievalTrainer
+
+
+class BriVLRetrieval:
+    """As `MLMMRetrieval`, for a model of two towers: it looks at pictures, which lie where the caption files say."""
+
+    kind = "brivl"
+
+    def __init__(self, args: RetrievalArguments, data: RetrievalData) -> None:
+        self.args, self.data = args, data
+        self.processor = AutoProcessor.from_pretrained(args.init_from)
+        self.report: dict[str, object] = {}
+        self.summary: list[str] = []
+        parts = {name: data.part(name, needs_regions=False) for name in ("training", "validation", "test")}
+        self.rows = {name: self._read(name, part) for name, part in parts.items() if part is not None}
+        self.tests = {
+            name: {language: self._test(name, rows) for language, rows in self.rows[name].items()}
+            for name in ("validation", "test")
+            if name in self.rows
+        }
+        self.test_languages = sorted(self.tests.get("test", {}), key=lambda language: (language != "en", language))
+        self.leaked = self._subtract_leaks()
+        self.languages = list(self.rows.get("training", {}))
+
+    def train(self, languages: Sequence[str], args: TrainingArguments, **options: object) -> RetrievalTrainer:
+        """Returns the trainer of a model for some languages; `options` go on to it."""
+        from datasets import concatenate_datasets
+
+        model, _ = build_model(ModelArguments(init_from=self.args.init_from), [])
+        chosen = [self.rows["training"][language] for language in languages]
+        most = max(map(len, chosen))  # all languages come as often
+        rows = concatenate_datasets([one.select(np.arange(most) % len(one)) for one in chosen])
+        return RetrievalTrainer(
+            model,
+            args,
+            train_dataset=TrainingPairs(rows, group_column="picture", seed=args.seed),
+            eval_dataset=self.rows.get("validation"),
+            data_collator=ContrastiveCollator(self.processor),
+            judge=lambda model: self.judge(model.brivl, "validation", self.data.choose_validation(languages)),
+            callbacks=[MomentumQueueCallback(), *options.pop("callbacks", [])],
+            **options,
+        )
+
+    def save(self, trainer: RetrievalTrainer) -> None:
+        """Writes the query towers, the processor and the course of training into the trainer's output folder."""
+        save_query_towers(trainer, trainer.accelerator.unwrap_model(trainer.model), self.processor)
+
+    def open(self, folder: str | Path) -> BriVLModel:
+        """Returns a saved model."""
+        return AutoModel.from_pretrained(folder, dtype=torch.float32)
+
+    def bad_rows(self, trainer: RetrievalTrainer) -> dict[str, int]:
+        """Returns the pictures that could not be read while training, by cause."""
+        return dict(trainer.data_collator.bad_images)
+
+    def judge(
+        self, model: nn.Module, part: str, language: str, *, folder: Path | None = None, blind: bool = False
+    ) -> dict[str, float | list[float]]:
+        """Returns the recalls on "validation" or "test" in a language."""
+        test, size = self.tests[part][language], self.args.scoring_batch_size
+        figures, scored = [], []
+        for fold in test.folds(self.data.test_folds if part == "test" else 1):
+            images = embed_images(model, self.processor, fold.pictures, batch_size=size)
+            texts = embed_texts(model, self.processor, fold.texts, batch_size=size)
+            scored.append(((texts @ images.T).numpy(), fold.owners))
+            figures.append(retrieval_recalls(*scored[-1]))
+        return mean_recalls(figures) | {"interval": mean_recall_interval(scored)}
+
+    def _read(self, name: str, part: Mapping[str, object]) -> dict:
+        """Language -> rows with `image` (a path), `text` (a list) and `picture`, its number in all languages."""
+        import datasets
+
+        numbers: dict[str, int] = {}
+        rows, reports = {}, {}
+        for language, file in caption_files(part["captions"]).items():
+            found, report = read_pairs(file, check_image=decode_image, max_bad_fraction=self.data.max_bad_fraction)
+            found = found.cast_column("image", datasets.Image(decode=False))
+            paths = [image["path"] for image in found["image"]]
+            rows[language] = found.add_column("picture", [numbers.setdefault(path, len(numbers)) for path in paths])
+            reports[language] = {"rows": report.rows_kept, "left_out": dict(report.counts)}
+        self.report[name] = reports
+        self.summary.append(f"{name}: pictures with captions in " + ", ".join(f"{k} {len(v)}" for k, v in rows.items()))
+        return rows
+
+    def _test(self, part: str, rows: Sequence) -> RetrievalTest:
+        limit = (self.data.test_pictures if part == "test" else self.data.validation_pictures) or len(rows)
+        chosen = rows.select(range(min(limit, len(rows))))
+        lists = [[text] if isinstance(text, str) else text for text in chosen["text"]]
+        pictures = [place for place, texts in enumerate(lists) for _ in texts]
+        texts = [text for texts in lists for text in texts]
+        texts, owners, places = choose_captions(pictures, texts, range(len(chosen)), caption=self.data.test_caption)
+        paths = [image["path"] for image in chosen["image"]]
+        test = RetrievalTest(texts, owners, [paths[place] for place in places])
+        test.folds(self.data.test_folds if part == "test" else 1)
+        return test
+
+    def _subtract_leaks(self) -> int:
+        """Takes the pictures of validation and test out of the training pairs; returns how many it took."""
+        judged = {path for tests in self.tests.values() for test in tests.values() for path in test.pictures}
+        training = {
+            language: [image["path"] for image in rows["image"]]
+            for language, rows in self.rows.get("training", {}).items()
+        }
+        leaks, namesakes = find_leaks(chain.from_iterable(training.values()), judged)
+        for language, paths in training.items():
+            stays = [row for row, path in enumerate(paths) if path not in leaks]
+            if not stays:
+                raise ValueError(f"All training pictures with captions in {language!r} are judged on, too.")
+            self.rows["training"][language] = self.rows["training"][language].select(stays)
+        self.report["namesakes_kept"] = len(namesakes)
+        if namesakes:
+            self.summary.append(
+                f"training: {len(namesakes)} pictures, such as {min(namesakes)}, have the name of one that is judged "
+                "on but look different; they stay"
+            )
+        return len(leaks)
+
+
+__all__ = ["BriVLRetrieval"]

@@ -1,0 +1,169 @@
+"""What fine-tuning MLMM to retrieval is made of: regions and captions, examples of wrong pairs, and the judgement."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import TrainingArguments
+
+from ...data.files.image_ids import picture_id
+from ...data.mlmm.corpus import MLMMCorpus
+from ...data.regions.schema import RegionInfo
+from ...evaluation.retrieval.benchmark import RetrievalTest
+from ...evaluation.retrieval.mlmm import evaluate_mlmm_retrieval, make_retrieval_test
+from ...modeling_mlmm.retrieval_mlmm import MLMMForImageTextRetrieval
+from ...processing.collators.mlmm_finetuning import MLMMRetrievalCollator, MLMMRetrievalExamples
+from ..mlmm.data import CorpusArguments, load_corpus, read_info
+from ..mlmm.model import MLMMArguments, load_processor
+from ..run import save
+from .arguments import RetrievalArguments, RetrievalData
+from .trainer import HardNegatives, RetrievalTrainer
+
+
+class MLMMRetrieval:
+    """Data and settings of MLMM, checked before anything is trained.
+
+    Args:
+        args: how it is trained.
+        data: on what.
+
+    Attributes:
+        languages: of the training captions.
+        test_languages: of the test captions, English first.
+        leaked: number of training pictures that are left out, since they are judged on.
+        report, summary: what is trained and judged on and what was left out, for a file and to be read.
+
+    Raises:
+        FileNotFoundError, RegionShardError, TooManyBadRowsError: as `load_corpus`.
+        ValueError: an unknown language, regions of another detector, no picture left.
+    """
+
+    kind = "mlmm"
+
+    def __init__(self, args: RetrievalArguments, data: RetrievalData) -> None:
+        self.args, self.data = args, data
+        self.hard_negatives = HardNegatives.from_mapping(args.hard_negatives)
+        parts = {name: part for name in ("training", "validation", "test") if (part := data.part(name)) is not None}
+        info = read_info(list(parts.values()))
+        self.processor = load_processor(MLMMArguments(init_from=args.init_from), info)
+        self.report: dict[str, object] = {}
+        self.summary: list[str] = []
+        self.corpora = {name: self._load(name, part) for name, part in parts.items()}
+        self.tests = {name: self._tests(name, info) for name in ("validation", "test") if name in self.corpora}
+        self.test_languages = sorted(self.tests.get("test", {}), key=lambda language: (language != "en", language))
+        self.leaked = self._subtract_leaks()
+        self.languages = list(self.corpora["training"].captions) if "training" in self.corpora else []
+
+    def train(self, languages: Sequence[str], args: TrainingArguments, **options: object) -> RetrievalTrainer:
+        """Returns the trainer of a model for some languages; `options` go on to it."""
+        corpus = restrict(self.corpora["training"], languages)
+        num_wrong = self.args.num_wrong if self.hard_negatives is None else self.hard_negatives.pool
+        examples = MLMMRetrievalExamples(corpus, num_wrong=num_wrong, even_languages=True, seed=args.seed)
+        model = MLMMForImageTextRetrieval.from_pretrained(
+            self.args.init_from,
+            dtype=torch.float32,
+            retrieval_loss=self.args.retrieval_loss,
+            rank_margin=self.args.rank_margin,
+        )
+        return RetrievalTrainer(
+            model,
+            args,
+            train_dataset=examples,
+            eval_dataset=self.corpora.get("validation"),
+            data_collator=MLMMRetrievalCollator(self.processor),
+            judge=lambda model: self.judge(model, "validation", self.data.choose_validation(languages)),
+            hard_negatives=self.hard_negatives,
+            **options,
+        )
+
+    def save(self, trainer: RetrievalTrainer) -> None:
+        """Writes the model, the processor and the course of training into the trainer's output folder."""
+        save(trainer, self.processor, Path(trainer.args.output_dir))
+
+    def open(self, folder: str | Path) -> MLMMForImageTextRetrieval:
+        """Returns a saved model."""
+        return MLMMForImageTextRetrieval.from_pretrained(folder, dtype=torch.float32)
+
+    def bad_rows(self, trainer: RetrievalTrainer) -> dict[str, int]:
+        """Returns the pictures that could not be used while training, by cause."""
+        return dict(trainer.data_collator.bad_regions)
+
+    def judge(
+        self, model: nn.Module, part: str, language: str, *, folder: Path | None = None, blind: bool = False
+    ) -> dict[str, float | list[float]]:
+        """Returns the recalls on "validation" or "test" in a language; scores are kept below the folder."""
+        return evaluate_mlmm_retrieval(
+            model,
+            self.processor,
+            self.corpora[part],
+            self.tests[part][language],
+            folds=self.data.test_folds if part == "test" else 1,
+            folder=folder,
+            name=language + ("-blind" if blind else ""),
+            batch_size=self.args.scoring_batch_size,
+            dtype=getattr(torch, self.args.scoring_dtype),
+            blind=blind,
+            progress=part == "test",
+        )
+
+    def _load(self, name: str, part: dict) -> MLMMCorpus:
+        limits = CorpusArguments(on_bad_shard=self.data.on_bad_shard, max_bad_fraction=self.data.max_bad_fraction)
+        corpus, report = load_corpus(
+            {**part, "name": name}, limits, self.processor.tokenizer, max_text_length=self.processor.max_text_length
+        )
+        self.report[name] = report.to_dict()
+        self.summary.append(str(report))
+        return corpus
+
+    def _tests(self, part: str, info: RegionInfo) -> dict[str, RetrievalTest]:
+        limit = self.data.test_pictures if part == "test" else self.data.validation_pictures
+        options = {"caption": self.data.test_caption, "max_pictures": limit, "feature_dim": info.feature_dim}
+        tests = {}
+        for language in self.corpora[part].captions:
+            tests[language], bad = make_retrieval_test(self.corpora[part], language, **options)
+            tests[language].folds(self.data.test_folds if part == "test" else 1)
+        if bad:
+            self.summary.append(f"{part}: pictures left out: {dict(bad)}")
+        self.report[f"{part}_left_out"] = dict(bad)
+        return tests
+
+    def _subtract_leaks(self) -> int:
+        """Takes the pictures of validation and test out of the training captions; returns how many it took."""
+        if "training" not in self.corpora:
+            return 0
+        names = {
+            name: [picture_id(one) for one in corpus.regions.with_format(None)["image_id"]]
+            for name, corpus in self.corpora.items()
+        }
+        judged = {names[part][place] for part in self.tests for place in self.corpora[part].pictures}
+        corpus = self.corpora["training"]
+        leaked = [place for place in corpus.pictures.tolist() if names["training"][place] in judged]
+        self.corpora["training"] = restrict(corpus, list(corpus.captions), without=leaked)
+        return len(leaked)
+
+
+def restrict(corpus: MLMMCorpus, languages: Sequence[str], *, without: Sequence[int] = ()) -> MLMMCorpus:
+    """Returns the corpus with the captions of these languages alone, less those of some pictures.
+
+    Raises:
+        ValueError: a language has no captions (left).
+    """
+    captions = {}
+    for language in languages:
+        table = corpus.captions.get(language)
+        stays = np.zeros(0, bool) if table is None else ~np.isin(table.pictures, without)
+        if not stays.any():
+            raise ValueError(f"{corpus.name} has no caption in {language!r}, only in {', '.join(corpus.captions)}.")
+        columns = {name: getattr(table, name)[stays] for name in ("rows", "pictures", "lengths")}
+        captions[language] = replace(table, **columns)
+    restricted = copy.copy(corpus)
+    restricted.captions = captions
+    restricted.pictures = np.unique(np.concatenate([table.pictures for table in captions.values()]))
+    return restricted
+
+
+__all__ = ["MLMMRetrieval", "restrict"]

@@ -1,0 +1,1 @@
+"""Fine-tuning to visual question answering."""

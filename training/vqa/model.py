@@ -1,0 +1,107 @@
+"""An MLMM that answers questions, and the answers it chooses from: from a pre-trained MLMM, or one that has answers."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from transformers import AutoConfig
+
+from ...modeling_mlmm.configuration_mlmm import MLMMConfig
+from ...modeling_mlmm.vqa_mlmm import MLMMForVisualQuestionAnswering
+from .data import QuestionArguments, QuestionFile, choose_answers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def has_answers(config: MLMMConfig) -> bool:
+    """True if it is the configuration of an MLMM for questions."""
+    return MLMMForVisualQuestionAnswering.__name__ in (config.architectures or ())
+
+
+def find_pool(
+    folder: str, args: QuestionArguments, train: Sequence[QuestionFile], *, predict_only: bool = False
+) -> list[str]:
+    """Returns the answers there are: those of an MLMM for questions that is to go on, or of the data.
+
+    Args:
+        folder: of the MLMM to start from, or its hub id.
+        args: may name lists of answers.
+        train: has the answers of training.
+        predict_only: the MLMM must have answers.
+
+    Raises:
+        ValueError: they do not fit those of the MLMM, or there are none.
+    """
+    config = AutoConfig.from_pretrained(folder)
+    if not has_answers(config):
+        if predict_only:
+            raise ValueError(f"{folder} is not for questions: predict_only takes a folder that finetune-vqa wrote.")
+        return choose_answers(args, train)
+    own = [config.id2label[number] for number in range(config.num_labels)]
+    is_named = not all(re.fullmatch(r"LABEL_\d+", name) for name in own)
+    if not args.answers:
+        if not is_named:
+            raise ValueError(f"{folder} has {len(own)} answers without names: give its own list as `answers`.")
+        return own
+    given = choose_answers(args, train)
+    if len(given) != len(own):
+        raise ValueError(
+            f"{', '.join(args.answers)} has {len(given)} answers and the head of {folder} {len(own)}: leave `answers` "
+            "out to go on with its own, or give the pre-trained MLMM as init_from."
+        )
+    if is_named and given != own:
+        number = next(number for number, pair in enumerate(zip(given, own, strict=True)) if pair[0] != pair[1])
+        raise ValueError(
+            f"Answer {number} is {given[number]!r} in {', '.join(args.answers)} and {own[number]!r} in {folder}: leave "
+            "`answers` out to go on with its own."
+        )
+    return given
+
+
+def build_vqa_model(
+    folder: str,
+    pool: Sequence[str],
+    targets: Sequence[Mapping[int, float]] = (),
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
+) -> MLMMForVisualQuestionAnswering:
+    """Returns the MLMM with a head for these answers.
+
+    Args:
+        folder: of the MLMM to start from, or its hub id.
+        pool: the answers.
+        targets: answer number -> score of the training questions. With them a new head starts from the frequencies of
+            answers, so that a short run need not learn them.
+        tokenizer: with it the answers of a new head start from what the MLMM knows of their words.
+    """
+    names = {"id2label": dict(enumerate(pool)), "label2id": {answer: number for number, answer in enumerate(pool)}}
+    is_new = not has_answers(AutoConfig.from_pretrained(folder))
+    model = MLMMForVisualQuestionAnswering.from_pretrained(folder, dtype=torch.float32, **names)
+    classifier = model.vqa_head.classifier
+    with torch.no_grad():
+        if targets and is_new:
+            classifier.bias.copy_(log_odds(targets, len(pool)))
+        if tokenizer is not None and is_new:
+            words = embed_answers(model.get_input_embeddings().weight, pool, tokenizer)
+            classifier.weight[:, : words.shape[1]] = words * classifier.weight.std()
+    return model
+
+
+def embed_answers(embeddings: torch.Tensor, pool: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> torch.Tensor:
+    """Returns (a, h) mean embeddings of the pieces of each answer, less their mean, with a standard deviation of 1."""
+    pieces = tokenizer(list(pool), add_special_tokens=False)["input_ids"]
+    means = torch.stack([embeddings[ids or [tokenizer.unk_token_id]].mean(dim=0) for ids in pieces])
+    return (means - means.mean(dim=0)) / means.std(dim=0).square().mean().sqrt()
+
+
+def log_odds(targets: Sequence[Mapping[int, float]], num_answers: int) -> torch.Tensor:
+    """Returns (a,) the log odds of each answer's mean score, which is kept within 0.0001 and 0.99."""
+    sums = torch.zeros(num_answers)
+    for target in targets:
+        for number, score in target.items():
+            sums[number] += score
+    return (sums / len(targets)).clamp(1e-4, 0.99).logit()
+
+
+__all__ = ["build_vqa_model", "embed_answers", "find_pool", "has_answers", "log_odds"]

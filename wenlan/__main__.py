@@ -1,0 +1,5 @@
+"""`python -m wenlan`: the command, in the interpreter at hand."""
+
+from .cli.main import app
+
+app()

@@ -1,0 +1,1 @@
+"""The `wenlan` command, one file for each group of commands."""

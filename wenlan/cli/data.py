@@ -1,0 +1,163 @@
+"""`wenlan data`: reports on image-text pairs, cleans them, reads captions of public data sets, draws EmojiScenes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .clean import clean
+from .errors import short_errors
+
+data_app = typer.Typer(
+    help="Report on image-text pairs before training, clean them, or draw some.", no_args_is_help=True
+)
+
+
+@data_app.command()
+def report(
+    source: Annotated[str, typer.Argument(help="A file or folder of pairs, shards, or emoji7.")],
+    streaming: Annotated[bool, typer.Option(help="Read .tar or .parquet shards as a stream: a sample.")] = False,
+    tokenizer: Annotated[str | None, typer.Option(help="Folder or hub id; shows cut and unknown text.")] = None,
+    language: Annotated[str, typer.Option(help="Of the captions: zh, en, de, fr, cs, ja or ko.")] = "zh",
+    image_root: Annotated[str | None, typer.Option(help="Folder of the pictures, if not beside the file.")] = None,
+    image_column: Annotated[str, typer.Option(help="Column with the picture or its path.")] = "image",
+    text_column: Annotated[str, typer.Option(help="Column with the caption or the captions.")] = "text",
+    output: Annotated[Path | None, typer.Option(help="Also write the report here, as JSON.")] = None,
+) -> None:
+    """Prints duplicates, lengths, scripts and bad rows of pairs, and what of it spoils training."""
+    from ..training.brivl.data import DataArguments, load_pairs, report_data
+
+    with short_errors():
+        args = DataArguments(
+            data=source,
+            streaming=streaming,
+            language=language,
+            image_root=image_root,
+            image_column=image_column,
+            text_column=text_column,
+            max_bad_fraction=1.0,
+        )
+        if tokenizer is not None:
+            from transformers import AutoTokenizer
+
+            tokenizer = AutoTokenizer.from_pretrained(tokenizer)
+        pairs, _ = load_pairs(args, seed=0)
+        found = report_data(pairs, args, tokenizer=tokenizer)
+        typer.echo(found)
+        if output is not None:
+            found.save(output)
+
+
+data_app.command()(clean)
+
+
+if TYPE_CHECKING:
+    from ..data.captions.rows import CaptionRows
+
+RECIPE_FIELDS = {"val": "validation_captions", "test": "test_captions"}  # by how a split's name begins
+
+
+@data_app.command()
+def captions(
+    kind: Annotated[str, typer.Argument(help="multi30k, coco, stair, coco-cn, conceptual, lines or folder.")],
+    source: Annotated[Path, typer.Argument(help="The file or folder of the data set, as it was published.")],
+    output: Annotated[Path, typer.Option(help="Folder for SPLIT/captions_LANGUAGE.jsonl.")],
+    test_set: Annotated[
+        list[str] | None,
+        typer.Option(help="KIND=SOURCE or a folder written here, whose test pictures are left out; again for more."),
+    ] = None,
+    strict: Annotated[bool, typer.Option(help="Stop if a test picture is in another list.")] = False,
+    split_file: Annotated[Path | None, typer.Option(help="dataset_coco.json: splits of coco and stair files.")] = None,
+    language: Annotated[
+        list[str] | None, typer.Option(help="Of the captions (coco, conceptual), or to choose (multi30k).")
+    ] = None,
+    task: Annotated[int | None, typer.Option(help="Of multi30k: 1 (one caption) or 2 (five).")] = None,
+    split: Annotated[list[str] | None, typer.Option(help="Of multi30k, as its files are named.")] = None,
+    translated: Annotated[bool, typer.Option(help="Of coco-cn: the translated captions.")] = False,
+    image_root: Annotated[Path | None, typer.Option(help="Folder of the pictures; each must be there then.")] = None,
+    image_column: Annotated[str | None, typer.Option(help="Of conceptual: number of a column of paths.")] = None,
+    max_rows: Annotated[int | None, typer.Option(help="Read no more.")] = None,
+    max_bad_fraction: Annotated[float | None, typer.Option(help="Stop above this share of bad rows.")] = None,
+) -> None:
+    """Turns the captions of a public data set into files that training reads, without pictures of any test set."""
+    from ..data.captions.decontamination import LeakGuard, is_test
+    from ..data.captions.load import read_captions
+    from ..data.captions.writer import write_captions
+
+    with short_errors():
+        if language and kind != "multi30k" and len(language) > 1:
+            raise ValueError(f"{kind} is in one language; give --language once.")
+        rows = read_captions(
+            kind,
+            source,
+            languages=language if kind == "multi30k" else None,
+            language=language[0] if language and kind != "multi30k" else None,
+            split_file=split_file,
+            task=task,
+            splits=split,
+            translated=translated or None,
+            image_column=image_column,
+            image_root=image_root,
+            max_rows=max_rows,
+            max_bad_fraction=max_bad_fraction,
+        )
+        guard = LeakGuard(strict=strict)
+        for other in test_set or []:
+            guard.add_test_set(other, _read_test_set(other, split_file))
+        if own := [row for row in rows if is_test(row)]:
+            guard.add_test_set(kind, own)
+        written = write_captions(guard.subtract(kind, rows), output)
+        for account in (rows.report, guard, written):
+            typer.echo(account)
+        typer.echo("In a recipe of wenlan finetune-retrieval:")
+        for name in dict.fromkeys(split for split, _ in written.counts):
+            part = next((field for word, field in RECIPE_FIELDS.items() if name.startswith(word)), "captions")
+            typer.echo(f"  {part}: {output / name}")
+
+
+def _read_test_set(given: str, split_file: Path | None) -> "CaptionRows":
+    """The rows of KIND=SOURCE, or of a folder."""
+    from ..data.captions.load import KINDS, kind_options, read_captions
+
+    kind, separator, source = given.partition("=")
+    if not separator or kind not in KINDS:
+        kind, source = "folder", given
+    takes_splits = "split_file" in kind_options(kind) and Path(source) != split_file
+    return read_captions(kind, source, split_file=split_file if takes_splits else None)
+
+
+@data_app.command()
+def scenes(
+    output: Annotated[Path, typer.Argument(help="The folder that gets a folder for each split.")],
+    split: Annotated[
+        list[str] | None,
+        typer.Option(help="detect, pretrain, finetune, validation, test or test_style; again for more. Default: all."),
+    ] = None,
+    size: Annotated[str, typer.Option(help="Scenes of each split: a number, or a preset: tests, cpu or gpu.")] = "cpu",
+    num_classes: Annotated[int, typer.Option(help="Only the first so many classes.")] = 128,
+    canvas: Annotated[int, typer.Option(help="Pixels a side.")] = 192,
+    picture_format: Annotated[str, typer.Option(help="png, webp or jpg.")] = "png",
+) -> None:
+    """Draws EmojiScenes: pictures with exact boxes, captions in seven languages, questions and answers."""
+    from ..data.emoji_scenes.dataset import SPLIT_SEEDS, split_size
+    from ..data.emoji_scenes.export import write_emoji_scenes
+
+    with short_errors():
+        splits, wanted = split or list(SPLIT_SEEDS), int(size) if size.lstrip("-").isdecimal() else size
+        for name in splits:  # all are checked before the first is drawn
+            split_size(name, wanted)
+        for name in splits:
+            is_new = write_emoji_scenes(
+                output,
+                name,
+                wanted,
+                num_classes=num_classes,
+                canvas=canvas,
+                picture_format=picture_format,
+                show_progress=True,
+            )
+            number = split_size(name, wanted)
+            typer.echo(f"{output / name}  {number} scenes{'' if is_new else ', complete already'}")
+
+
+__all__ = ["captions", "data_app", "scenes"]

@@ -1,0 +1,1 @@
+"""The two demos: BriVL and MLMM trained, evaluated and shown."""

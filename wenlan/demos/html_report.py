@@ -1,0 +1,95 @@
+"""The report of a run: a page with figures, a curve and pictures that any browser opens."""
+
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from ..data.files.atomic import atomic_file
+
+STYLE = """
+body { font: 16px/1.5 system-ui, "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif; max-width: 1000px;
+       margin: 2rem auto; padding: 0 1rem; color: #222; background: #fff }
+table { border-collapse: collapse; margin: 1rem 0 } td, th { padding: .3rem .8rem; border-bottom: 1px solid #ddd }
+td, th { font-size: 14px; vertical-align: top } td:first-child { white-space: nowrap }
+td + td, th + th { text-align: right } img { max-width: 100% }
+pre { background: #f5f5f5; padding: 1rem }
+"""
+
+
+KINDS = {"zero_shot_prompt": "8 groups by one prompt", "zero_shot_prototype": "8 groups by mean training name"}
+
+
+def figure_table(results: Mapping[str, Mapping[str, float | int | str]]) -> list[list[str]]:
+    """Returns rows of (what, candidates, figures beside chance) for the results of `evaluate_emoji7`."""
+    rows = []
+    for name, figures in results.items():
+        split, kind = name.split("/")
+        directions = (
+            (("i2t_", "picture → text"), ("t2i_", "text → picture")) if kind == "retrieval" else (("", KINDS[kind]),)
+        )
+        for prefix, label in directions:
+            keys = [key.removeprefix(f"{prefix}chance_") for key in figures if key.startswith(f"{prefix}chance_")]
+            shown = [
+                f"{key} {figures[prefix + key]:.1f} (chance {figures[f'{prefix}chance_{key}']:.1f})" for key in keys
+            ]
+            rows.append([f"{split} ({figures['style']}), {label}", str(figures["candidates"]), "; ".join(shown)])
+    return rows
+
+
+def draw_loss_curve(log_history: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Draws the training loss over the steps into a PNG file."""
+    from matplotlib.figure import Figure
+
+    points = [(entry["step"], entry["loss"]) for entry in log_history if "loss" in entry]
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(*zip(*points, strict=True))
+    axes.set_xlabel("optimizer step")
+    axes.set_ylabel("InfoNCE, both directions")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    with atomic_file(path) as unfinished:
+        figure.savefig(unfinished, dpi=120)
+
+
+def write_report(
+    folder: Path,
+    *,
+    summary: str,
+    results: Mapping[str, Mapping[str, float | int | str]],
+    grids: Mapping[str, Image.Image],
+    commands: str,
+) -> Path:
+    """Writes `report.html`, and the grids beside it as PNG; returns the page.
+
+    Args:
+        folder: an existing folder, which may hold `loss.png`.
+        summary: one paragraph of plain text.
+        results: of `evaluate_emoji7`.
+        grids: picture by file name without suffix.
+        commands: what to do next, as shell lines.
+    """
+    for name, image in grids.items():
+        with atomic_file(folder / f"{name}.png") as unfinished:
+            image.save(unfinished)
+    cells = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in figure_table(results)
+    )
+    pictures = "".join(f'<p><img src="{name}.png" alt="{name}"></p>' for name in grids)
+    page = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>wenlan quickstart</title><style>{STYLE}</style>'
+        f"<h1>wenlan quickstart</h1><p>{html.escape(summary)}</p>"
+        f"<h2>Figures</h2><p>In percent, beside chance. No training picture has the styles fluentflat and fluent3d.</p>"
+        f"<table><tr><th>what</th><th>candidates</th><th>result</th></tr>{cells}</table>"
+        f'<h2>Training</h2><p><img src="loss.png" alt="training loss"></p><h2>Pictures</h2>{pictures}'
+        f"<h2>Next</h2><pre>{html.escape(commands)}</pre></html>\n"
+    )
+    path = folder / "report.html"
+    with atomic_file(path) as unfinished:
+        unfinished.write_text(page, "utf-8")
+    return path
+
+
+__all__ = ["draw_loss_curve", "figure_table", "write_report"]

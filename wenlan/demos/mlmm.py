@@ -1,0 +1,206 @@
+"""The demo of MLMM: detector, regions and pre-training; then retrieval in seven languages, questions in English and
+Japanese, and what the words of one sentence look at in each language."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..analysis.plots.attention import draw_attention_panels
+from ..analysis.region_attention import find_word, text_to_region_attention
+from ..data.emoji_scenes.coco_vqa_format import vqa_file_names
+from ..data.emoji_scenes.dataset import generate_scenes
+from ..data.emoji_scenes.export import write_emoji_scenes
+from ..data.emoji_scenes.vocabulary import CLASS_NAMES
+from ..data.files.atomic import atomic_file
+from ..data.regions.load import read_regions
+from ..data.rows.languages import LANGUAGES
+from ..evaluation.retrieval.recall import retrieval_recalls
+from ..modeling_mlmm.pretraining_mlmm import MLMMForPreTraining
+from ..modeling_mlmm.retrieval_mlmm import MLMMForImageTextRetrieval
+from ..pipelines.pair_scoring import score_pairs
+from ..pipelines.region_extraction import RegionChoice, extract_regions
+from ..processing.processing_mlmm import MLMMProcessor
+from ..training_scripts.finetune_vqa import main as finetune_vqa
+from ..training_scripts.pretrain_mlmm import main as pretrain
+from ..training_scripts.train_region_detector import main as train_detector
+
+SPLITS = ("pretrain", "finetune", "test")
+QUESTION_LANGUAGES = ("en", "ja")
+CHOICE = RegionChoice(min_boxes=2, max_boxes=10, conf_threshold=0.4)
+CANDIDATES = 100  # pictures, and captions of each language, of the retrieval
+
+
+def run_demo_mlmm(
+    output_dir: Path,
+    *,
+    scenes: int | str = "cpu",
+    detector: str | None = None,
+    detector_options: Sequence[str] = (),
+    pretraining_options: Sequence[str] = (),
+    question_options: Sequence[str] = (),
+    candidates: int = CANDIDATES,
+) -> Path:
+    """Runs the whole demo and returns its folder, which holds all figures in `demo.json`.
+
+    What is there from a run that was stopped is used again: scenes, detector, regions.
+
+    Args:
+        output_dir: gets `scenes`, `detector`, `regions`, `mlmm`, `vqa`, `attention.png` and `demo.json`.
+        scenes: size of EmojiScenes.
+        detector: folder of a trained one, instead of training it.
+        detector_options, pretraining_options, question_options: of the three recipes, such as ["--max_steps", "5"].
+        candidates: pictures, and captions of each language, of the retrieval.
+    """
+    minutes: dict[str, float] = {}
+    with _timed("scenes", minutes):
+        for split in SPLITS:
+            write_emoji_scenes(output_dir / "scenes", split, scenes)
+    if detector is None:
+        detector = str(output_dir / "detector")
+        if not (output_dir / "detector" / "config.json").exists():
+            with _timed("detector", minutes):
+                train_detector(["detector_tiny", "--output_dir", detector, *detector_options])
+    with _timed("regions", minutes):
+        for split in SPLITS:
+            print(
+                extract_regions(
+                    output_dir / "scenes" / split / "images",
+                    output_dir / "regions" / split,
+                    model=detector,
+                    choice=CHOICE,
+                )
+            )
+    with _timed("pre-training", minutes):
+        options = ["--output_dir", str(output_dir / "mlmm"), "--detector", detector]
+        options += [*_paths(output_dir, "pretrain", ""), *_paths(output_dir, "test", "test_")]
+        folder = pretrain(["mlmm_tiny", *options, *pretraining_options])
+    processor = MLMMProcessor.from_pretrained(folder)
+    results = {"pre-training": json.loads((folder / "metrics.json").read_text("utf-8"))}
+    with _timed("retrieval", minutes):
+        results["retrieval"] = retrieve(folder, processor, output_dir, candidates)
+    with _timed("questions", minutes):
+        results["questions"] = answer_questions(folder, output_dir, question_options)
+    with _timed("attention", minutes):
+        results["pointing"] = point_at_things(folder, processor, output_dir)
+        layer = max(results["pointing"], key=results["pointing"].get)
+        draw_attention(folder, processor, output_dir, layer=layer).save(output_dir / "attention.png")
+    results["minutes"] = {name: round(value, 1) for name, value in minutes.items()}
+    with atomic_file(output_dir / "demo.json") as unfinished:
+        unfinished.write_text(json.dumps(results, indent=1, ensure_ascii=False), "utf-8")
+    _print(results, output_dir)
+    return output_dir
+
+
+def retrieve(folder: Path, processor: MLMMProcessor, output_dir: Path, candidates: int) -> dict[str, dict[str, float]]:
+    """Returns the recalls of each language on unseen scenes, by the matching head, without any fine-tuning."""
+    model = MLMMForImageTextRetrieval.from_pretrained(folder)
+    regions = read_regions(output_dir / "regions" / "test")
+    rows = {row["image_id"]: row for row in regions.select(range(min(candidates, len(regions))))}
+    figures = {}
+    for language in LANGUAGES:
+        captions = _captions(output_dir / "scenes" / "test", language)
+        names = [name for name in rows if name in captions]
+        scores = score_pairs(model, processor, [captions[name] for name in names], [rows[name] for name in names])
+        recalls = retrieval_recalls(scores.numpy(), range(len(names)))
+        chance = float(np.mean([value for name, value in recalls.items() if "chance" in name]))
+        figures[language] = recalls | {"chance": chance, "candidates": len(names)}
+    return figures
+
+
+def answer_questions(folder: Path, output_dir: Path, options: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Fine-tunes the model, and one that sees no picture, to questions; returns their figures by language, percent."""
+    paths = [["--init_from", str(folder)], ["--output_dir", str(output_dir / "vqa")]]
+    for split, prefix in (("finetune", ""), ("test", "test_")):
+        scenes = output_dir / "scenes" / split
+        files = [str(scenes / vqa_file_names(split, language)[0]) for language in QUESTION_LANGUAGES]
+        paths += [[f"--{prefix}questions", *files], [f"--{prefix}regions", str(output_dir / "regions" / split)]]
+    finetune_vqa(["vqa_tiny", *(word for words in paths for word in words), *options])
+    return json.loads((output_dir / "vqa" / "metrics.json").read_text("utf-8"))["languages"]
+
+
+def point_at_things(
+    folder: Path, processor: MLMMProcessor, output_dir: Path, *, language: str = "en", pictures: int = 50
+) -> dict[int, float]:
+    """Returns, by layer, how often the region that a name attends to most is one of its class."""
+    model = MLMMForPreTraining.from_pretrained(folder).eval()
+    regions = read_regions(output_dir / "regions" / "finetune")
+    captions = _captions(output_dir / "scenes" / "finetune", language)
+    shares = {}
+    for layer in range(model.config.num_hidden_layers):
+        hits = []
+        for row in regions.select(range(min(pictures, len(regions)))):
+            found = text_to_region_attention(model, processor, captions[row["image_id"]], regions=row, layer=layer)
+            classes = np.delete(row["class_probs"], row["background_index"], axis=1).argmax(axis=1)
+            for name in {CLASS_NAMES[language][index] for index in classes}:
+                if find_word(found.text, name):
+                    hits.append(CLASS_NAMES[language][classes[int(found.of(name).argmax())]] == name)
+        shares[layer] = float(np.mean(hits)) if hits else 0.0
+    return shares
+
+
+def draw_attention(folder: Path, processor: MLMMProcessor, output_dir: Path, *, layer: int = -1) -> Image.Image:
+    """Draws what the name of one thing looks at, in one sentence in seven languages."""
+    model = MLMMForPreTraining.from_pretrained(folder).eval()
+    scene = next(
+        one for one in generate_scenes("test", 50) if len({item["category_id"] for item in one["objects"]}) > 3
+    )
+    rows = read_regions(output_dir / "regions" / "test")
+    place = rows.with_format(None)["image_id"].index(f"{scene['image_id']:012d}.png")
+    largest = max(scene["objects"], key=lambda item: _area(item["bbox"]))["category_id"]
+    texts = [scene["captions"][language][0] for language in LANGUAGES]
+    found = text_to_region_attention(model, processor, texts, regions=rows[place], layer=layer)
+    words = {language: CLASS_NAMES[language][largest] for language in LANGUAGES}
+    return draw_attention_panels(scene["image"], dict(zip(LANGUAGES, found, strict=True)), words, scale=1.4)
+
+
+def _captions(folder: Path, language: str) -> dict[str, str]:
+    """The first caption of each picture, by its file's name."""
+    lines = (folder / f"captions_{language}.jsonl").read_text("utf-8").splitlines()
+    return {Path(row["image"]).name: row["text"][0] for row in map(json.loads, lines)}
+
+
+def _paths(output_dir: Path, split: str, prefix: str) -> list[str]:
+    paths = {"regions": output_dir / "regions" / split, "captions": output_dir / "scenes" / split}
+    return [part for name, path in paths.items() for part in (f"--{prefix}{name}", str(path))]
+
+
+def _area(box: Sequence[float]) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+@contextmanager
+def _timed(name: str, minutes: dict[str, float]) -> Iterator[None]:
+    print(f"\n{name} ...", flush=True)
+    started = time.monotonic()
+    yield
+    minutes[name] = (time.monotonic() - started) / 60
+    print(f"{name}: {minutes[name]:.1f} minutes", flush=True)
+
+
+def _print(results: dict, output_dir: Path) -> None:
+    figures = {name: rows["all"] for name, rows in results["pre-training"].items()}
+    print("\nPre-training on unseen scenes (the control beside it):")
+    for name, key, control in (
+        ("itm", "pairs that match or not", "without_regions"),
+        ("object_words", "hidden names", "without_regions"),
+        ("mrc", "classes of hidden regions", "with_other_words"),
+    ):
+        print(f"  {key} {figures[name]['accuracy']:.1%} ({control.replace('_', ' ')} {figures[name][control]:.1%})")
+    count = next(iter(results["retrieval"].values()))["candidates"]
+    print(f"Retrieval among {count} unseen scenes, mean recall (chance {results['retrieval']['en']['chance']:.1f}):")
+    print("  " + ", ".join(f"{language} {row['mean_recall']:.1f}" for language, row in results["retrieval"].items()))
+    print("Questions on unseen scenes, percent right (a model of the same size that sees no picture):")
+    rows = results["questions"].items()
+    print("  " + ", ".join(f"{name} {row['accuracy']:.1f} ({row['question_only']:.1f})" for name, row in rows))
+    shares = ", ".join(f"layer {layer + 1} {share:.1%}" for layer, share in results["pointing"].items())
+    print(f"Names that attend most to a region of theirs: {shares}")
+    print(f"What words look at: {output_dir / 'attention.png'}. All figures: {output_dir / 'demo.json'}")
+    print(f"\nNext: wenlan answer {output_dir / 'vqa'} PICTURE --question QUESTION")
+
+
+__all__ = ["answer_questions", "draw_attention", "point_at_things", "retrieve", "run_demo_mlmm"]
