@@ -1,4 +1,4 @@
-"""A trained model to pictures and figures. The names are listed in `__init__.pyi`."""
+"""A trained model to images and metrics. The names are listed in `__init__.pyi`."""
 
 import lazy_loader
 

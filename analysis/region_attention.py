@@ -1,7 +1,7 @@
-"""Which regions of a picture the words of a text attend to (section 2.4 of the paper, figure 6).
+"""Which regions of an image the words of a text attend to (section 2.4 of the paper, figure 6).
 
 The paper shows the last layer. How it joined the heads and scaled the weights is not published: here it is their mean,
-and weights are shares of the attention that the regions get together.
+and weights are fractions of the attention that the regions get together.
 """
 
 import re
@@ -21,15 +21,15 @@ from ..processing.processing_mlmm import MLMMProcessor
 
 @dataclass(frozen=True)
 class RegionAttention:
-    """Attention from the l word pieces of a text to the n regions of a picture.
+    """Attention from the l word pieces of a text to the n regions of an image.
 
     Attributes:
         text: the text.
         tokens: l parts of it, one a word piece; <s> and </s> are left out. "" for a piece of white space.
         spans: where they are in it, (first, last + 1) character.
-        boxes: (n, 4) float32, x1, y1, x2, y2 in pixels of the picture; shares of it where its size is not known.
+        boxes: (n, 4) float32, x1, y1, x2, y2 in pixels of the image; fractions of it where its size is not known.
         weights: (l, n) float32, rows add up to 1.
-        region_share: (l,) how much of its attention a piece gives to regions at all; the rest goes to the text.
+        region_fraction: (l,) how much of its attention a piece gives to regions at all; the rest goes to the text.
     """
 
     text: str
@@ -37,10 +37,10 @@ class RegionAttention:
     spans: list[tuple[int, int]]
     boxes: Tensor
     weights: Tensor
-    region_share: Tensor
+    region_fraction: Tensor
 
     def of(self, words: str | Sequence[str]) -> Tensor:
-        """Returns the (n,) weights of a word, or of several together: the mean of those of their pieces.
+        """Return the (n,) weights of a word, or of several together: the mean of those of their pieces.
 
         A word of Chinese or Japanese has no mark around it, so words are found as parts of the text: where "key" occurs
         as a word of its own only there, else wherever it occurs.
@@ -78,30 +78,30 @@ def text_to_region_attention(
     layer: int = -1,
     heads: str | int = "mean",
 ) -> RegionAttention | list[RegionAttention]:
-    """Returns the attention from a text to the regions of a picture; for a list of texts (languages, say) a list.
+    """Return the attention from a text to the regions of an image; for a list of texts (languages, say) a list.
 
-    Regions of a picture are found once for all texts. The model computes eager attention meanwhile, the only one that
+    Regions of an image are found once for all texts. The model computes eager attention meanwhile, the only one that
     has weights.
 
     Args:
         model: any MLMM.
         processor: its processor.
         text: one text or several.
-        image: the picture (PIL, path or bytes), whose regions the processor finds.
+        image: the image (PIL, path or bytes), whose regions the processor finds.
         regions: in its place: its row of `read_regions`, or what `RegionFeatureExtractor.extract` gave for it.
         layer: of the encoder; -1 is the last.
         heads: "mean" or "max" over the heads, or the number of one.
 
     Raises:
-        ValueError: no picture, or not one; no such layer or head; and what the processor refuses.
+        ValueError: no image, or not one; no such layer or head; and what the processor refuses.
     """
     if (image is None) == (regions is None):
-        raise ValueError("Give either the picture (image=...) or the regions found in it (regions=...).")
+        raise ValueError("Give either the image (image=...) or the regions found in it (regions=...).")
     if image is not None:
         image = decode_image(image)
     inputs = processor(images=image, regions=regions)
     if len(inputs["region_features"]) != 1:
-        raise ValueError(f"There are {len(inputs['region_features'])} pictures; give the regions of one.")
+        raise ValueError(f"There are {len(inputs['region_features'])} images; give the regions of one.")
     number = model.config.num_hidden_layers
     if not -number <= layer < number:
         raise ValueError(f"There is no layer {layer}: the model has {number}.")
@@ -113,7 +113,7 @@ def text_to_region_attention(
 
 
 def find_word(text: str, word: str) -> list[tuple[int, int]]:
-    """Returns where a word is in a text: as a word of its own, or if it is nowhere that, as a part."""
+    """Return where a word is in a text: as a word of its own, or if it is nowhere that, as a part."""
     if not word.strip():
         return []
     part = re.escape(word.strip())
@@ -139,15 +139,15 @@ def _attention_of(
     with torch.inference_mode():
         attention = model.base_model(**inputs, output_attentions=True).attentions[layer][0].float().cpu()
     weights = _join_heads(attention, heads)[: len(special), len(special) :][special == 0]  # (l, n)
-    share = weights.sum(dim=1)
+    fraction = weights.sum(dim=1)
     spans = [_without_space(text, first, last) for first, last in offsets[special == 0].tolist()]
     return RegionAttention(
         text=text,
         tokens=[text[first:last] for first, last in spans],
         spans=spans,
         boxes=boxes,
-        weights=weights / share.clamp(min=torch.finfo(share.dtype).tiny)[:, None],
-        region_share=share,
+        weights=weights / fraction.clamp(min=torch.finfo(fraction.dtype).tiny)[:, None],
+        region_fraction=fraction,
     )
 
 
@@ -162,7 +162,7 @@ def _join_heads(attention: Tensor, heads: str | int) -> Tensor:
 
 
 def _size(image: Image.Image | None, regions: Mapping[str, object] | None) -> list[float]:
-    """Returns width and height of the picture; 1 and 1 if they are not known."""
+    """Return width and height of the image; 1 and 1 if they are not known."""
     if image is not None:
         return [float(side) for side in image.size]
     if "image_sizes" in regions:
@@ -173,7 +173,7 @@ def _size(image: Image.Image | None, regions: Mapping[str, object] | None) -> li
 
 
 def _without_space(text: str, first: int, last: int) -> tuple[int, int]:
-    """Returns the span without the white space before it, which belongs to the pieces of some tokenizers."""
+    """Return the span without the white space before it, which belongs to the pieces of some tokenizers."""
     while first < last and text[first].isspace():
         first += 1
     return first, last

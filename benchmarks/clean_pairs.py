@@ -1,7 +1,7 @@
-"""CPU seconds and memory of `wenlan data clean`: texts alone, pictures, and the tables of fingerprints.
+"""CPU seconds and memory of `wenlan data clean`: texts alone, images, and the tables of fingerprints.
 
     python benchmarks/clean_pairs.py
-    python benchmarks/clean_pairs.py --rows 1000000 --pictures 0 --table-rows 0
+    python benchmarks/clean_pairs.py --rows 1000000 --images 0 --table-rows 0
 
 The bar: 100,000 synthetic rows of text in less than 60 CPU seconds. Each part runs in a process of its own, so that its
 memory is its own: "memory" is the peak of resident memory above what the imports take.
@@ -23,7 +23,7 @@ from PIL import Image
 from wenlan.data import CleanSettings, clean_pairs
 from wenlan.data.cleaning.cooccurrence import PairCounter
 from wenlan.data.cleaning.near_duplicates import NearDuplicateIndex
-from wenlan.data.cleaning.pipeline import PICTURE_RULES
+from wenlan.data.cleaning.pipeline import IMAGE_RULES
 from wenlan.processing import decode_image
 
 WORDS = "今天天气真好我们去公园看花窗台上的黑猫一只红色大鸟在湖边飞过北京上海旅游美食摄影新闻图片来源网络"
@@ -42,19 +42,19 @@ def clean_texts(rows: int) -> str:
             for number in range(rows):
                 lines.write(json.dumps({"image": f"{number}.jpg", "text": draw_text(rng)}, ensure_ascii=False) + "\n")
         start = time.process_time()
-        report = clean_pairs(source, folder, decode=decode_image, settings=CleanSettings(skip=PICTURE_RULES))
+        report = clean_pairs(source, folder, decode=decode_image, settings=CleanSettings(skip=IMAGE_RULES))
         return f"{time.process_time() - start:.1f} CPU s, kept {report.rows_out}"
 
 
-def clean_pictures(count: int) -> str:
+def clean_images(count: int) -> str:
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
         rows = []
         for number in range(count):
             blocks = np.random.default_rng(number).integers(0, 256, (8, 9, 3), np.uint8)
             noise = Image.effect_noise((640, 480), 60).convert("RGB")
-            picture = Image.blend(Image.fromarray(blocks).resize((640, 480), Image.Resampling.NEAREST), noise, 0.3)
-            picture.save(Path(folder, f"{number}.jpg"))
+            image = Image.blend(Image.fromarray(blocks).resize((640, 480), Image.Resampling.NEAREST), noise, 0.3)
+            image.save(Path(folder, f"{number}.jpg"))
             rows.append(json.dumps({"image": f"{number}.jpg", "text": draw_text(rng)}))
         Path(folder, "crawl.jsonl").write_text("\n".join(rows), "utf-8")
         start, start_wall = time.process_time(), time.perf_counter()
@@ -73,10 +73,10 @@ def fill_pair_counter(rows: int) -> str:
 
 
 def fill_exact_duplicates(rows: int) -> str:
-    rng, picture_of_bytes = random.Random(0), {}
+    rng, image_of_bytes = random.Random(0), {}
     for _ in range(rows):
-        picture_of_bytes[rng.getrandbits(64)] = rng.getrandbits(64)
-    return f"{len(picture_of_bytes)} entries"
+        image_of_bytes[rng.getrandbits(64)] = rng.getrandbits(64)
+    return f"{len(image_of_bytes)} entries"
 
 
 def fill_near_duplicates(rows: int) -> str:
@@ -104,12 +104,12 @@ def measure(part: Callable[[int], str], size: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=100_000, help="of text")
-    parser.add_argument("--pictures", type=int, default=500, help="of 640 x 480 pixels")
+    parser.add_argument("--images", type=int, default=500, help="of 640 x 480 pixels")
     parser.add_argument("--table-rows", type=int, default=1_000_000, help="entries of each table")
     arguments = parser.parse_args()
     parts = [
         (f"{arguments.rows} rows of text", clean_texts, arguments.rows),
-        (f"{arguments.pictures} pictures", clean_pictures, arguments.pictures),
+        (f"{arguments.images} images", clean_images, arguments.images),
         (f"pair counter, {arguments.table_rows}", fill_pair_counter, arguments.table_rows),
         (f"exact duplicates, {arguments.table_rows}", fill_exact_duplicates, arguments.table_rows),
         (f"near duplicates, {arguments.table_rows}", fill_near_duplicates, arguments.table_rows),

@@ -1,4 +1,4 @@
-"""EmojiScenes: scenes per CPU second, bytes a scene on disk, and how far answers can be guessed without the picture.
+"""EmojiScenes: scenes per CPU second, bytes a scene on disk, and how far answers can be guessed without the image.
 
     python benchmarks/emoji_scenes.py
     python benchmarks/emoji_scenes.py --scenes 200 --training 200 --validation 50
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wenlan.data import ask_questions, generate_scene, generate_scenes, load_emoji_scenes, text_seed, write_emoji_scenes
-from wenlan.data.emoji_scenes.export import PICTURE_FORMATS
+from wenlan.data.emoji_scenes.export import IMAGE_FORMATS
 from wenlan.data.emoji_scenes.questions import QUESTION_KINDS
 
 Asked = tuple[str, str, str]  # kind, question, answer
@@ -37,7 +37,7 @@ def ask(split: str, size: int) -> list[Asked]:
 
 
 def guess(training: list[Asked], validation: list[Asked]) -> dict[str, tuple[float, float, int]]:
-    """For "all" and each kind: shares of right guesses by type and by words, and the number of questions."""
+    """For "all" and each kind: fractions of right guesses by type and by words, and the number of questions."""
     by_kind, by_words = defaultdict(Counter), defaultdict(Counter)
     for kind, question, answer in training:
         by_kind[kind][answer] += 1
@@ -66,19 +66,19 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         stored = rate(args.scenes, lambda: load_emoji_scenes("detect", args.scenes, cache_dir=folder))
         print(f"load_emoji_scenes, first call: {stored:.0f} scenes per CPU s")
-        for suffix in PICTURE_FORMATS:
+        for suffix in IMAGE_FORMATS:
             output = Path(folder, suffix)
             written = rate(
                 args.scenes,
-                lambda: write_emoji_scenes(output, "detect", args.scenes, picture_format=suffix),  # noqa: B023
+                lambda: write_emoji_scenes(output, "detect", args.scenes, image_format=suffix),  # noqa: B023
             )
             size = sum(file.stat().st_size for file in output.glob("detect/images/*")) / args.scenes
-            print(f"write_emoji_scenes, {suffix}: {written:.0f} scenes per CPU s, {size / 1000:.1f} kB a picture")
+            print(f"write_emoji_scenes, {suffix}: {written:.0f} scenes per CPU s, {size / 1000:.1f} kB an image")
     training, validation = ask("finetune", args.training), ask("validation", args.validation)
     print(f"questions: {len(training)} for training, {len(validation)} for validation")
-    shares = guess(training, validation)
+    fractions = guess(training, validation)
     for key in ["all", *QUESTION_KINDS]:
-        of_kind, of_words, number = shares[key]
+        of_kind, of_words, number = fractions[key]
         print(f"  {key:9s} right by type {of_kind:5.1%}, by words {of_words:5.1%} of {number}")
 
 

@@ -1,10 +1,10 @@
-"""Every caption with every picture: our scorer against the published way, and a full matrix that is killed and resumed.
+"""Every caption with every image: our scorer against the published way, and a full matrix that is killed and resumed.
 
     make demo-mlmm                                    # the model, its regions and captions
     python benchmarks/full_scoring.py                 # the ratio, in a minute
-    python benchmarks/full_scoring.py --kills 2       # and 1,000 pictures x 5,000 captions, a quarter of an hour
+    python benchmarks/full_scoring.py --kills 2       # and 1,000 images x 5,000 captions, a quarter of an hour
 
-The plain way is that of UC2's and UNITER's evaluators: a caption goes with batches of pictures through the whole model,
+The plain way is that of UC2's and UNITER's evaluators: a caption goes with batches of images through the whole model,
 so that words and regions are padded and embedded again for each pair; the scores are the same. The full matrix has
 captions in five languages and is scored in bfloat16. Its process gets SIGKILL, is started again, and goes to the end at
 the last; then the shards around the kills and four others are made again and compared bit for bit.
@@ -31,18 +31,18 @@ LANGUAGES = ("zh", "en", "de", "fr", "ja")
 
 
 class Data:
-    """A model, the first so many pictures of a folder of regions, and one caption a language for each.
+    """A model, the first so many images of a folder of regions, and one caption a language for each.
 
     Args:
         folder: of `make demo-mlmm`.
-        pictures: how many.
+        images: how many.
     """
 
-    def __init__(self, folder: Path, pictures: int) -> None:
+    def __init__(self, folder: Path, images: int) -> None:
         self.model = MLMMForImageTextRetrieval.from_pretrained(folder / "mlmm").eval()
         self.processor = MLMMProcessor.from_pretrained(folder / "mlmm")
         regions = read_regions(folder / "regions" / "finetune")
-        self.rows = [regions[index] for index in range(pictures)]
+        self.rows = [regions[index] for index in range(images)]
         self.texts = []
         for language in LANGUAGES:
             lines = (folder / "scenes" / "finetune" / f"captions_{language}.jsonl").read_text("utf-8").splitlines()
@@ -56,7 +56,7 @@ class Data:
 
 @torch.inference_mode()
 def score_plainly(data: Data, texts: list[str], batch_size: int = 256) -> np.ndarray:
-    """Returns (texts, pictures) scores, a caption at a time."""
+    """Returns (texts, images) scores, a caption at a time."""
     scores = np.empty((len(texts), len(data.rows)), np.float32)
     for row, text in enumerate(texts):
         for start in range(0, len(data.rows), batch_size):
@@ -66,22 +66,22 @@ def score_plainly(data: Data, texts: list[str], batch_size: int = 256) -> np.nda
     return scores
 
 
-def score_fully(folder: Path, pictures: int, shards: Path) -> None:
+def score_fully(folder: Path, images: int, shards: Path) -> None:
     """Fills the shards of a full matrix; what is killed."""
-    data = Data(folder, pictures)
+    data = Data(folder, images)
     score_matrix(data.scorer(torch.bfloat16), data.texts, shards)
 
 
-def kill_and_resume(folder: Path, pictures: int, kills: int) -> None:
+def kill_and_resume(folder: Path, images: int, kills: int) -> None:
     """Scores a full matrix in processes of which all but the last are killed; prints what came of it."""
     random.seed(0)
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as scratch:
         shards = Path(scratch) / "scores"
-        count = -(-pictures * len(LANGUAGES) // 64)  # of 64 captions each, `score_matrix`'s own
+        count = -(-images * len(LANGUAGES) // 64)  # of 64 captions each, `score_matrix`'s own
         doubtful, seconds = set(), 0.0
         for number in range(kills + 1):
-            process = spawn.Process(target=score_fully, args=(folder, pictures, shards))
+            process = spawn.Process(target=score_fully, args=(folder, images, shards))
             started = time.perf_counter()
             process.start()
             done = (number + random.random()) * count / (kills + 1)
@@ -101,9 +101,9 @@ def kill_and_resume(folder: Path, pictures: int, kills: int) -> None:
         first = {path: np.load(path) for place, path in enumerate(found) if place in doubtful}
         for path in first:
             path.unlink()
-        score_fully(folder, pictures, shards)
+        score_fully(folder, images, shards)
         equal = sum(np.array_equal(scores, np.load(path)) for path, scores in first.items())
-        pairs = pictures * pictures * len(LANGUAGES)
+        pairs = images * images * len(LANGUAGES)
         print(
             f"{pairs:,} pairs in {seconds:.0f} s with {kills} kills, starts included: {pairs / seconds:,.0f} a second; "
             f"{equal} of {len(first)} shards made again are bit-equal"
@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/demo_mlmm"), help="of make demo-mlmm")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--kills", type=int, default=0)
-    parser.add_argument("--pictures", type=int, default=1000, help="of the full matrix")
+    parser.add_argument("--images", type=int, default=1000, help="of the full matrix")
     args = parser.parse_args()
     data = Data(args.folder, 256)
     texts = data.texts[:: len(data.texts) // 32][:32]
@@ -131,7 +131,7 @@ def main() -> None:
     for name in ("float32", "bfloat16"):
         print(f"plain / ours in {name}: {ratio(seconds['plain'], seconds[name])}")
     if args.kills:
-        kill_and_resume(args.folder, args.pictures, args.kills)
+        kill_and_resume(args.folder, args.images, args.kills)
 
 
 if __name__ == "__main__":

@@ -69,17 +69,17 @@ RECIPE = {
 
 
 def write_inputs(folder: Path) -> Path:
-    """Writes a tiny recipe and 37 pictures of emoji7 with their names; returns the recipe."""
+    """Writes a tiny recipe and 37 images of emoji7 with their names; returns the recipe."""
     from wenlan.data import load_emoji7
 
-    (folder / "pictures").mkdir()
+    (folder / "images").mkdir()
     lines = []
     for index, row in enumerate(load_emoji7()["train"].select(range(37))):
-        row["image"].save(folder / "pictures" / f"{index}.png")
+        row["image"].save(folder / "images" / f"{index}.png")
         lines.append(json.dumps({"image": f"{index}.png", "text": [row["name_zh"], row["group"]]}, ensure_ascii=False))
-    (folder / "pictures" / "metadata.jsonl").write_text("\n".join(lines), "utf-8")
+    (folder / "images" / "metadata.jsonl").write_text("\n".join(lines), "utf-8")
     recipe = folder / "recipe.yaml"
-    recipe.write_text(json.dumps({**RECIPE, "data": str(folder / "pictures")}), "utf-8")  # JSON is YAML
+    recipe.write_text(json.dumps({**RECIPE, "data": str(folder / "images")}), "utf-8")  # JSON is YAML
     return recipe
 
 

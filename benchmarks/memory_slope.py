@@ -3,7 +3,7 @@
     python benchmarks/memory_slope.py                  # 20,000 steps
     python benchmarks/memory_slope.py --steps 2000 --warm-up 500
 
-The run is that of `wenlan pretrain-brivl`: pictures decoded and augmented, momentum towers, queue, guard, logging, and
+The run is that of `wenlan pretrain-brivl`: images decoded and augmented, momentum towers, queue, guard, logging, and
 a checkpoint every 2,000 steps.
 """
 

@@ -4,7 +4,7 @@
     OMP_NUM_THREADS=1 python benchmarks/mlmm.py --rounds 3 --examples 64
 
 Random weights; texts of 8 to 30 tokens with 10 to 100 regions, the numbers of UC2 and UNITER. All ways see the same
-examples in batches of as many rows: forward and backward pass of MLM, no optimizer. The share of padding is that of the
+examples in batches of as many rows: forward and backward pass of MLM, no optimizer. The padding is that of the
 sampler's own settings, over a whole bucket.
 """
 
@@ -15,7 +15,7 @@ import torch
 from alternate import alternate, ratio
 from plain_mlmm import plain_loss, plain_states
 from torch import Tensor
-from wenlan.data.mlmm.batch_sampler import fill_batches, padded_share
+from wenlan.data.mlmm.batch_sampler import padding_fraction, token_budget_batches
 from wenlan.modeling_mlmm import MLMMConfig, MLMMForPreTraining
 
 TEXT, REGIONS = (8, 31), (10, 101)
@@ -64,17 +64,19 @@ def make_batch(lengths: np.ndarray) -> dict[str, Tensor]:
 
 
 def print_padding(buckets: int = 4) -> None:
-    """Prints the share of padding in full buckets, by length and in random order, with the sampler's settings."""
+    """Prints the fraction of padding in full buckets, by length and in random order, with the sampler's settings."""
     for text, budget, bucket in (("mlmm_base", 10240, 8192), ("smaller", 2048, 2048)):
         lengths = draw_lengths(buckets * bucket).sum(axis=1)
         pools = [lengths[start : start + bucket] for start in range(0, len(lengths), bucket)]
-        sorted_share = np.mean([padded_share(pool, fill_batches(pool, token_budget=budget)) for pool in pools])
-        size = len(fill_batches(pools[0], token_budget=budget)[0])
+        sorted_fraction = np.mean(
+            [padding_fraction(pool, token_budget_batches(pool, token_budget=budget)) for pool in pools]
+        )
+        size = len(token_budget_batches(pools[0], token_budget=budget)[0])
         mixed = [np.arange(start, min(start + size, bucket)) for start in range(0, bucket, size)]
-        mixed_share = np.mean([padded_share(pool, mixed) for pool in pools])
+        mixed_fraction = np.mean([padding_fraction(pool, mixed) for pool in pools])
         print(
-            f"padding of {budget} tokens in buckets of {bucket} ({text}): {sorted_share:.1%} of the tokens, "
-            f"{mixed_share:.1%} in random order"
+            f"padding of {budget} tokens in buckets of {bucket} ({text}): {sorted_fraction:.1%} of the tokens, "
+            f"{mixed_fraction:.1%} in random order"
         )
 
 

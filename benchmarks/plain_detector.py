@@ -1,4 +1,4 @@
-"""Region features the plain way, as the published code goes: one picture at a time, one suppression for each class."""
+"""Region features the plain way, as the published code goes: one image at a time, one suppression for each class."""
 
 import torch
 from PIL import Image
@@ -16,7 +16,7 @@ def plain_regions(
     max_boxes: int = 100,
     threshold: float = 0.2,
 ) -> list[tuple[Tensor, Tensor]]:
-    """Returns (boxes (n, 4), features (n, D)) of each picture, of a detector whose background is first."""
+    """Returns (boxes (n, 4), features (n, D)) of each image, of a detector whose background is first."""
     regions = []
     for image in images:
         output = model(**processor([image], return_tensors="pt"))

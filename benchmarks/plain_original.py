@@ -1,6 +1,6 @@
 """The way of the original, written plainly from the specification: the baseline of the benchmarks, not for use.
 
-One picture at a time, its map repeated for every box, the 1x1 convolution on every sample; a full copy of each tower
+One image at a time, its map repeated for every box, the 1x1 convolution on every sample; a full copy of each tower
 for the keys, the query pass first, the moving average tensor by tensor.
 """
 

@@ -2,8 +2,8 @@
 
     python benchmarks/png_bomb.py
 
-Each line is a fresh process (Linux), in which `decode_image` has read one small picture before. The bar: below 50 ms
-and 50 MB. The first line is a control: a black picture that is small enough to be decoded.
+Each line is a fresh process (Linux), in which `decode_image` has read one small image before. The bar: below 50 ms
+and 50 MB. The first line is a control: a black image that is small enough to be decoded.
 """
 
 import argparse

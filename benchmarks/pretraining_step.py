@@ -103,8 +103,8 @@ def print_memory(way: str, image_size: int, batch_size: int) -> None:
     print(f"{at_rest / 1e9:.3f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9:.3f}")
 
 
-def shares_of_a_step(model: BriVLForPreTraining, batch: dict[str, torch.Tensor], rounds: int) -> None:
-    """Prints the share of a step that moving average, queue and logits take."""
+def fractions_of_a_step(model: BriVLForPreTraining, batch: dict[str, torch.Tensor], rounds: int) -> None:
+    """Prints the fraction of a step that moving average, queue and logits take."""
     with torch.no_grad():
         output = model.eval()(**batch)
     model.train()
@@ -123,7 +123,7 @@ def shares_of_a_step(model: BriVLForPreTraining, batch: dict[str, torch.Tensor],
     seconds = alternate(ways | {"logits and loss": logits}, rounds=rounds)
     medians = {name: sorted(values)[len(values) // 2] for name, values in seconds.items()}
     parts = {name: value / medians["step"] for name, value in medians.items() if name != "step"}
-    print(f"share of a step: {sum(parts.values()):.1%} = " + ", ".join(f"{n} {v:.2%}" for n, v in parts.items()))
+    print(f"fraction of a step: {sum(parts.values()):.1%} = " + ", ".join(f"{n} {v:.2%}" for n, v in parts.items()))
 
 
 def accumulation(image_size: int, batch_size: int, chunk_size: int, rounds: int) -> None:
@@ -193,7 +193,7 @@ def main() -> None:
         print(f"step, {way} / {ours}: {ratio(seconds[way], seconds[ours])}")
     if "shared" not in args.ways:
         return
-    shares_of_a_step(models["shared"], batches["shared"], args.rounds)
+    fractions_of_a_step(models["shared"], batches["shared"], args.rounds)
     models.clear()
     accumulation(args.image_size, 2 * args.batch_size, args.batch_size, args.rounds)
 

@@ -5,7 +5,7 @@
 
 The towers of the recipe brivl_tiny: the frozen backbone's feature maps are computed once, then every setting trains
 `--seeds` times for the same number of pairs. R@1 is the mean of both directions on the style `fluent3d`, which no
-training picture has; chance is 0.08. The interval is that of Student's t over the seeds.
+training image has; chance is 0.08. The interval is that of Student's t over the seeds.
 """
 
 import argparse
@@ -116,7 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=1800, help="of batch 32; larger batches take fewer")
-    parser.add_argument("--output", type=Path, help="a JSON file for the single figures")
+    parser.add_argument("--output", type=Path, help="a JSON file for the single metrics")
     args = parser.parse_args()
     recipe = parse_recipe(ARGUMENTS, ["brivl_tiny"])
     model_args, data_args = recipe[:2]
@@ -124,15 +124,15 @@ def main() -> None:
     model, processor = build_model(recipe, {})
     collator = ContrastiveCollator(processor, Augmentation(**data_args.augmentation))
     maps = CachedFeatureMaps(pairs, model.brivl.vision_model.backbone.eval(), collator, views=data_args.cached_views)
-    figures: dict[str, list[float]] = {setting.name: [] for setting in SETTINGS}
+    metrics: dict[str, list[float]] = {setting.name: [] for setting in SETTINGS}
     for seed in range(args.seeds):
         for setting in SETTINGS:
-            figures[setting.name].append(run(setting, seed, maps, args, recipe))
-            print(f"seed {seed}, {setting.name}: R@1 {figures[setting.name][-1]:.1f}", flush=True)
+            metrics[setting.name].append(run(setting, seed, maps, args, recipe))
+            print(f"seed {seed}, {setting.name}: R@1 {metrics[setting.name][-1]:.1f}", flush=True)
     if args.output:
-        args.output.write_text(json.dumps(figures, indent=1), "utf-8")
+        args.output.write_text(json.dumps(metrics, indent=1), "utf-8")
     print(f"\ntorch {torch.__version__}; {args.steps * 32} pairs a run; {model_args.image_weights}")
-    for name, values in figures.items():
+    for name, values in metrics.items():
         mean = statistics.mean(values)
         half = T_95[len(values)] * statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
         print(f"{name}: R@1 {mean:.1f} +- {half:.1f}  ({', '.join(f'{value:.1f}' for value in values)})")

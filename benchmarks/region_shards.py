@@ -1,6 +1,6 @@
 """Size and speed of region shards at the sizes of bottom-up attention: 2048 features and 1601 classes a region.
 
-    python benchmarks/region_shards.py                # 36 regions a picture
+    python benchmarks/region_shards.py                # 36 regions an image
     python benchmarks/region_shards.py --regions 100
 
 The numbers in the regions are made up: features as means of rectified normal numbers, class logits normal with standard
@@ -21,7 +21,7 @@ from wenlan.data import read_regions
 from wenlan.data.regions.schema import RegionInfo
 from wenlan.data.regions.shards import write_shard
 
-DISTINCT = 32  # made-up pictures, repeated
+DISTINCT = 32  # made-up images, repeated
 
 
 def make_up(regions: int, seed: int) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def measure(rows: list[dict[str, Any]], top_k: int | None, folder: Path) -> str:
     times["random access"] = seconds(lambda: [dataset[index]["features"] for index in order])
     rates = [f"{name} {len(rows) / time:.0f}" for name, time in times.items()]
     kept = "all classes" if top_k is None else f"best {top_k} classes"
-    return f"{kept}: {path.stat().st_size / len(rows) / 1000:.0f} kB a picture; rows/s: {', '.join(rates)}"
+    return f"{kept}: {path.stat().st_size / len(rows) / 1000:.0f} kB an image; rows/s: {', '.join(rates)}"
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Region features of BUA R-101 at 600 x 800: where the time goes, how near to a matrix product, against a plain loop.
 
     python benchmarks/regions.py                       # minutes on 2 cores
-    python benchmarks/regions.py --pictures 1 --rounds 1
+    python benchmarks/regions.py --images 1 --rounds 1
 
 Random weights of the published size, 300 proposals, 1600 classes. Same weights in both ways, same regions (checked).
 """
@@ -38,11 +38,11 @@ def make_fast(model: RegionDetector, processor: RegionImageProcessor, dtype: tor
     return RegionFeatureExtractor(fast.to(dtype=dtype, memory_format=torch.channels_last), processor, model_hash="-")
 
 
-def print_shares(extractor: RegionFeatureExtractor, images: list[Image.Image]) -> None:
+def print_fractions(extractor: RegionFeatureExtractor, images: list[Image.Image]) -> None:
     """Prints which part of the time is neither a convolution nor the pooling."""
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         extractor.extract(images)
-    shares = {"convolutions and matrix products": 0.0, "pooling": 0.0, "the rest": 0.0}
+    fractions = {"convolutions and matrix products": 0.0, "pooling": 0.0, "the rest": 0.0}
     rest = {}
     for event in profiler.key_averages():
         name, seconds = event.key.lower(), event.self_cpu_time_total / 1e6
@@ -53,9 +53,9 @@ def print_shares(extractor: RegionFeatureExtractor, images: list[Image.Image]) -
             kind = "convolutions and matrix products"
         else:
             rest[event.key] = seconds
-        shares[kind] += seconds
-    total = sum(shares.values())
-    for kind, seconds in shares.items():
+        fractions[kind] += seconds
+    total = sum(fractions.values())
+    for kind, seconds in fractions.items():
         print(f"{kind}: {seconds / total:.1%} of {total:.1f} s")
     largest = sorted(rest.items(), key=lambda item: -item[1])[:6]
     print("largest of the rest: " + ", ".join(f"{name} {seconds / total:.1%}" for name, seconds in largest))
@@ -87,12 +87,12 @@ def print_head_rate(extractor: RegionFeatureExtractor, boxes: int, rounds: int) 
 def main() -> None:
     """Prints shares, rates and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=2)
+    parser.add_argument("--images", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     torch.manual_seed(0)
     noise = np.random.default_rng(0)
-    small = [noise.integers(0, 256, (15, 20, 3), dtype=np.uint8) for _ in range(args.pictures)]
+    small = [noise.integers(0, 256, (15, 20, 3), dtype=np.uint8) for _ in range(args.images)]
     images = [Image.fromarray(pixels).resize((800, 600), Image.Resampling.BICUBIC) for pixels in small]
     model, processor = build_model(), RegionImageProcessor.from_variant("bua")
     ours, half = (make_fast(model, processor, dtype) for dtype in (torch.float32, torch.bfloat16))
@@ -107,18 +107,14 @@ def main() -> None:
         torch.testing.assert_close(regions.boxes[index, : len(boxes)], boxes, atol=1e-2, rtol=0)
         largest = features.abs().max().item()
         torch.testing.assert_close(regions.features[index, : len(boxes)], features, atol=1e-3 * largest, rtol=0)
-    print(
-        f"{args.pictures} pictures of 600 x 800, {regions.attention_mask.sum(1).tolist()} regions, the same both ways"
-    )
-    print_shares(ours, images)
+    print(f"{args.images} images of 600 x 800, {regions.attention_mask.sum(1).tolist()} regions, the same both ways")
+    print_fractions(ours, images)
     print_head_rate(ours, 64, args.rounds * 2)
     started = time.perf_counter()
     ways = {"plain": plain, "ours": lambda: ours.extract(images), "half": lambda: half.extract(images)}
     seconds = alternate(ways, rounds=args.rounds)
     for name, label in (("ours", "ours in float32"), ("half", "ours in bfloat16")):
-        print(
-            f"{label}: {ratio(seconds['plain'], seconds[name])}, {min(seconds[name]) / args.pictures:.1f} s a picture"
-        )
+        print(f"{label}: {ratio(seconds['plain'], seconds[name])}, {min(seconds[name]) / args.images:.1f} s an image")
     print(f"{time.perf_counter() - started:.0f} s")
 
 

@@ -20,7 +20,7 @@ from wenlan.processing import build_character_tokenizer
 
 
 def random_boxes(batch_size: int, count: int, image_size: int) -> torch.Tensor:
-    """Returns (batch_size, count, 4) boxes, the last one the whole picture."""
+    """Returns (batch_size, count, 4) boxes, the last one the whole image."""
     corners = torch.rand(batch_size, count, 2) * image_size * 0.8
     sides = (torch.rand(batch_size, count, 2) * 0.5 + 0.1) * image_size
     boxes = torch.cat([corners, (corners + sides).clamp(max=image_size)], dim=-1)

@@ -46,7 +46,7 @@ SENTENCE = "一张用来检查的图片"
 
 
 def read_checkpoint(path: Path) -> Mapping[str, object]:
-    """Returns what a file of `torch.save` or a safetensors file holds; memory-mapped where the format allows it.
+    """Return what a file of `torch.save` or a safetensors file holds; memory-mapped where the format allows it.
 
     Raises:
         FileNotFoundError: for no such file.
@@ -79,7 +79,7 @@ def read_checkpoint(path: Path) -> Mapping[str, object]:
 def build_config(
     variant: str | None, config_file: Path | None, text_folder: Path | None, *, with_momentum: bool
 ) -> BriVLConfig:
-    """Returns the configuration of a variant or of a file, with the text encoder of a folder if that has a config.json.
+    """Return the configuration of a variant or of a file, with the text encoder of a folder if that has a config.json.
 
     Raises:
         ValueError: for no or two sources, a variant without released weights, or a configuration of another model.
@@ -108,7 +108,7 @@ def _read_config(path: Path, model_type: str) -> dict[str, object]:
 
 
 def load_tokenizer(text_folder: Path | None, vocab_size: int) -> PreTrainedTokenizerBase:
-    """Returns the tokenizer of a folder, or of the encoder on the hub that the original starts from.
+    """Return the tokenizer of a folder, or of the encoder on the hub that the original starts from.
 
     Raises:
         OSError: when the hub cannot be reached.
@@ -135,7 +135,7 @@ def load_tokenizer(text_folder: Path | None, vocab_size: int) -> PreTrainedToken
 
 
 def build_model(converted: ConvertedCheckpoint, config: BriVLConfig) -> BriVLModel | BriVLForPreTraining:
-    """Returns the model with the weights of a checkpoint: for pre-training if that was converted with momentum towers.
+    """Return the model with the weights of a checkpoint: for pre-training if that was converted with momentum towers.
 
     Where the frozen trunks of query and momentum tower differ, `config.share_frozen_trunk` becomes False.
     """
@@ -163,7 +163,7 @@ def build_model(converted: ConvertedCheckpoint, config: BriVLConfig) -> BriVLMod
 
 
 def build_processor(config: BriVLConfig, tokenizer: PreTrainedTokenizerBase) -> BriVLProcessor:
-    """Returns the processor with the original's settings: ImageNet's colours whatever the backbone, no antialiasing."""
+    """Return the processor with the original's settings: ImageNet's colours whatever the backbone, no antialiasing."""
     return BriVLProcessor(
         BriVLImageProcessor(size=config.vision_config.image_size, max_regions=config.vision_config.max_regions),
         tokenizer,
@@ -173,7 +173,7 @@ def build_processor(config: BriVLConfig, tokenizer: PreTrainedTokenizerBase) -> 
 
 
 def check_folder(folder: Path, model: BriVLModel | BriVLForPreTraining, processor: BriVLProcessor) -> None:
-    """Opens the folder as a user would and embeds a made-up pair.
+    """Open the folder as a user would and embeds a made-up pair.
 
     Raises:
         ValueError: when the embeddings are no finite unit vectors, or not those of the model in memory.
@@ -189,9 +189,9 @@ def check_folder(folder: Path, model: BriVLModel | BriVLForPreTraining, processo
 
 
 def _embed_made_up_pair(model: BriVLModel | BriVLForPreTraining, processor: BriVLProcessor) -> dict[str, Tensor]:
-    picture = Image.fromarray((np.indices((48, 64, 3)).sum(axis=0) * 2).astype(np.uint8))
+    image = Image.fromarray((np.indices((48, 64, 3)).sum(axis=0) * 2).astype(np.uint8))
     with torch.inference_mode():
-        output = model(**processor(images=picture, text=SENTENCE, return_tensors="pt"))
+        output = model(**processor(images=image, text=SENTENCE, return_tensors="pt"))
     return {name: output[name] for name in ("image_embeds", "text_embeds", "image_keys", "text_keys") if name in output}
 
 
@@ -204,7 +204,7 @@ def convert_brivl(
     text_folder: Path | None = None,
     with_momentum: bool = False,
 ) -> Path:
-    """Writes model, processor and tokenizer of an original checkpoint, checks and returns the folder.
+    """Write model, processor and tokenizer of an original checkpoint, check and return the folder.
 
     Args:
         checkpoint: a file of `torch.save`, or .safetensors, in a layout of `convert_original_checkpoint`.
@@ -246,7 +246,7 @@ def _summary(converted: ConvertedCheckpoint, model: BriVLModel | BriVLForPreTrai
     if converted.momentum:
         pairs = f"of {model.config.queue_size} pairs" if converted.queue else "not in the checkpoint, starts anew"
         lines.append(f"Momentum towers converted; queue {pairs}.")
-    lines.append(f"The model is in {output_dir}. Next: wenlan zero-shot {output_dir} PICTURE --labels 猫,狗")
+    lines.append(f"The model is in {output_dir}. Next: wenlan zero-shot {output_dir} IMAGE --labels 猫,狗")
     return "\n".join(lines)
 
 

@@ -49,7 +49,7 @@ class Int8Report:
 
 
 def quantize_text_tower(model: str, output: Path, *, sentences: Sequence[str] | None = None) -> Int8Report:
-    """Writes text_tower.int8.onnx, the report as text_tower.int8.json, and the processor into a folder.
+    """Write text_tower.int8.onnx, the report as text_tower.int8.json, and the processor into a folder.
 
     Args:
         model: folder or hub id.
@@ -87,7 +87,7 @@ def quantize_text_tower(model: str, output: Path, *, sentences: Sequence[str] | 
 
 
 def quantize(float32: Path, int8: Path) -> None:
-    """Writes an ONNX file with int8 weights.
+    """Write an ONNX file with int8 weights.
 
     Seven of the eight bits are used: with eight, processors without VNNI saturate and the embeddings differ from one
     machine to the next.
@@ -102,7 +102,7 @@ def quantize(float32: Path, int8: Path) -> None:
 
 
 def embed_with_onnx(path: str | PathLike, processor: BriVLProcessor, sentences: Sequence[str]) -> torch.Tensor:
-    """Returns the embeddings (n, d) of n sentences by the text tower of an ONNX file."""
+    """Return the embeddings (n, d) of n sentences by the text tower of an ONNX file."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

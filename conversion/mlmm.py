@@ -5,7 +5,7 @@
     wenlan convert mlmm --checkpoint xlm-roberta-base/model.safetensors --tokenizer xlm-roberta-base --output start
 
 The result computes what the original computes, its LayerNorm epsilons included. What the original lacks starts new: of
-XLM-R, which has never seen a picture, that is the whole region part.
+XLM-R, which has never seen an image, that is the whole region part.
 """
 
 import json
@@ -46,7 +46,7 @@ WRAPPERS = ("model", "state_dict", "model_state_dict")
 
 
 def state_dict_of(checkpoint: Mapping[str, object], layout: str | None) -> tuple[Mapping[str, object], str]:
-    """Returns the weights in a checkpoint, and their layout.
+    """Return the weights in a checkpoint, and their layout.
 
     Raises:
         ValueError: for a checkpoint of another layout than given, or of none that is known.
@@ -64,7 +64,7 @@ def state_dict_of(checkpoint: Mapping[str, object], layout: str | None) -> tuple
 
 
 def choose_head(weights: Mapping[str, object], head: str | None) -> str:
-    """Returns the head that is asked for, or the one that the checkpoint was trained for last.
+    """Return the head that is asked for, or the one that the checkpoint was trained for last.
 
     Raises:
         ValueError: for an unknown head, or "vqa" where the checkpoint has no answers.
@@ -80,7 +80,7 @@ def choose_head(weights: Mapping[str, object], head: str | None) -> str:
 
 
 def read_answers(path: Path, count: int) -> list[str]:
-    """Returns the answers in the order of their ids.
+    """Return the answers in the order of their ids.
 
     Args:
         path: JSON, either {answer: id} as UC2 and UNITER have it (ans2label.json) or a list; or text, one a line.
@@ -111,7 +111,7 @@ def read_answers(path: Path, count: int) -> list[str]:
 
 
 def load_tokenizer(source: str | Path | None, layout: str, vocab_size: int) -> PreTrainedTokenizerBase:
-    """Returns the tokenizer of a folder or hub id, else the one on the hub that the original uses.
+    """Return the tokenizer of a folder or hub id, else the one on the hub that the original uses.
 
     Raises:
         OSError: when there is none.
@@ -135,7 +135,7 @@ def build_config(
     overrides: Mapping[str, object],
     answers: list[str] | None,
 ) -> MLMMConfig:
-    """Returns the configuration of a checkpoint with the tokenizer's special ids and the names of the answers.
+    """Return the configuration of a checkpoint with the tokenizer's special ids and the names of the answers.
 
     Raises:
         ValueError: the tokenizer pads with another id than the original.
@@ -156,7 +156,7 @@ def build_config(
 
 
 def read_overrides(path: Path | None) -> dict[str, object]:
-    """Returns the fields of `MLMMConfig` in a JSON file, or in the config.json of an XLM-R; none without a file.
+    """Return the fields of `MLMMConfig` in a JSON file, or in the config.json of an XLM-R; none without a file.
 
     Raises:
         FileNotFoundError: for no such file.
@@ -182,7 +182,7 @@ def read_overrides(path: Path | None) -> dict[str, object]:
 
 
 def build_processor(config: MLMMConfig, tokenizer: PreTrainedTokenizerBase, detector: str | None) -> MLMMProcessor:
-    """Returns the processor; texts are cut at 60 word pieces, as in UC2 and UNITER, or where the positions end.
+    """Return the processor; texts are cut at 60 word pieces, as in UC2 and UNITER, or where the positions end.
 
     Raises:
         ValueError: the regions of the detector have another width than the model reads.
@@ -200,7 +200,7 @@ def build_processor(config: MLMMConfig, tokenizer: PreTrainedTokenizerBase, dete
 
 @torch.inference_mode()
 def check_folder(folder: Path, model: MLMMPreTrainedModel) -> None:
-    """Opens the folder as a user would, compares every weight, and runs a made-up example.
+    """Open the folder as a user would, compare every weight, and run a made-up example.
 
     Raises:
         ValueError: the weights are damaged, or not those in memory.
@@ -231,7 +231,7 @@ def convert_mlmm(
     answers_file: Path | None = None,
     detector: str | None = None,
 ) -> Path:
-    """Writes model, processor and tokenizer of an original checkpoint, checks and returns the folder.
+    """Write model, processor and tokenizer of an original checkpoint, check and return the folder.
 
     Args:
         checkpoint: a file of `torch.save`, or .safetensors, with a flat state dict.
@@ -242,7 +242,7 @@ def convert_mlmm(
         config_file: JSON with fields of our config.json that are not what the shapes and the layout say:
             num_attention_heads where a head has not 64 numbers. The config.json beside an XLM-R is read anyway.
         answers_file: see `read_answers`; "vqa" needs it.
-        detector: folder or hub id of a `RegionDetector`, copied into the folder so that the processor reads pictures.
+        detector: folder or hub id of a `RegionDetector`, copied into the folder so that the processor reads images.
 
     Raises:
         OSError, ValueError: for files that cannot be read or do not fit; nothing is written then.
@@ -292,7 +292,7 @@ def _summary(report: LoadedOriginal, model: MLMMPreTrainedModel, head: str, outp
         if names:
             lines.append(f"{what}: {', '.join(names)}.")
     following = {
-        "vqa": f"wenlan answer {output_dir} PICTURE --question QUESTION",
+        "vqa": f"wenlan answer {output_dir} IMAGE --question QUESTION",
         "pretraining": f"wenlan pretrain-mlmm RECIPE, with init_from: {output_dir} in it.",
     }
     lines.append(f"The model is in {output_dir}." + (f" Next: {following[head]}" if head in following else ""))

@@ -30,7 +30,7 @@ INSTALL = "ONNX files need further packages: pip install 'wenlan[onnx]'"
 
 
 class ImageTower(nn.Module):
-    """What image_tower.onnx computes: the embeddings (b, d) of pictures. Arguments as in `BriVLVisionModel`."""
+    """What image_tower.onnx computes: the embeddings (b, d) of images. Arguments as in `BriVLVisionModel`."""
 
     output_name = "image_embeds"
 
@@ -39,7 +39,7 @@ class ImageTower(nn.Module):
         self.tower = model.vision_model
 
     def forward(self, pixel_values: Tensor, boxes: Tensor | None = None, box_mask: Tensor | None = None) -> Tensor:
-        """Returns unit rows."""
+        """Return unit rows."""
         return F.normalize(self.tower(pixel_values, boxes, box_mask).pooler_output, dim=-1)
 
 
@@ -53,7 +53,7 @@ class TextTower(nn.Module):
         self.tower = model.text_model
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Returns unit rows."""
+        """Return unit rows."""
         return F.normalize(self.tower(input_ids, attention_mask).pooler_output, dim=-1)
 
 
@@ -73,7 +73,7 @@ class OnnxReport:
 
 
 def export_onnx(model: str, output: Path, *, boxes: bool = False) -> OnnxReport:
-    """Writes image_tower.onnx, text_tower.onnx and the processor of a BriVL into a folder.
+    """Write image_tower.onnx, text_tower.onnx and the processor of a BriVL into a folder.
 
     Args:
         model: folder or hub id.
@@ -97,7 +97,7 @@ def export_onnx(model: str, output: Path, *, boxes: bool = False) -> OnnxReport:
 
 
 def export_image_tower(model: BriVLModel, path: Path, *, boxes: bool = False) -> float:
-    """Writes the image tower and returns its largest difference to PyTorch; see `export_onnx`."""
+    """Write the image tower and return its largest difference to PyTorch; see `export_onnx`."""
     sizes = [(3, model.config.vision_config.max_regions), (1, 1), (2, 3)] if boxes else [(3, 0), (1, 0)]
     batches = [_image_batch(model, *size) for size in sizes]
     batch = Dim("batch")
@@ -107,7 +107,7 @@ def export_image_tower(model: BriVLModel, path: Path, *, boxes: bool = False) ->
 
 
 def export_text_tower(model: BriVLModel, path: Path) -> float:
-    """Writes the text tower and returns its largest difference to PyTorch; see `export_onnx`."""
+    """Write the text tower and return its largest difference to PyTorch; see `export_onnx`."""
     config = model.config.text_config
     longest = config.max_text_length
     lengths = [longest] * 3 if config.attend_padding else [longest, 2, (longest + 2) // 2]
@@ -117,7 +117,7 @@ def export_text_tower(model: BriVLModel, path: Path) -> float:
 
 
 def _image_batch(model: BriVLModel, count: int, regions: int) -> dict[str, Tensor]:
-    """Returns pictures of noise; with regions, boxes too, of which the last picture has one."""
+    """Return images of noise; with regions, boxes too, of which the last image has one."""
     side = model.config.vision_config.image_size
     generator = torch.Generator().manual_seed(count)
     batch = {"pixel_values": torch.randn(count, 3, side, side, generator=generator)}
@@ -130,7 +130,7 @@ def _image_batch(model: BriVLModel, count: int, regions: int) -> dict[str, Tenso
 
 
 def _text_batch(model: BriVLModel, count: int, length: int) -> dict[str, Tensor]:
-    """Returns random tokens; the first text fills the length, the next ones are shorter and padded with 0."""
+    """Return random tokens; the first text fills the length, the next ones are shorter and padded with 0."""
     generator = torch.Generator().manual_seed(count)
     vocabulary = model.config.text_config.encoder_config.vocab_size
     input_ids = torch.randint(vocabulary, (count, length), generator=generator)
@@ -163,7 +163,7 @@ def _export(tower: nn.Module, batches: list[dict[str, Tensor]], shapes: dict, pa
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Hides two messages about what is meant or harmless: inputs that share an axis, constants that are not folded."""
+    """Hide two messages about what is meant or harmless: inputs that share an axis, constants that are not folded."""
     folding = logging.getLogger("onnxscript.optimizer._constant_folding")
     level = folding.level
     folding.setLevel(logging.ERROR)
@@ -177,7 +177,7 @@ def _quiet_exporter() -> Iterator[None]:
 
 @torch.inference_mode()
 def _largest_difference(tower: nn.Module, batches: list[dict[str, Tensor]], path: Path) -> float:
-    """Returns NaN if any difference is."""
+    """Return NaN if any difference is."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -189,7 +189,7 @@ def _largest_difference(tower: nn.Module, batches: list[dict[str, Tensor]], path
 
 
 def require_onnx() -> None:
-    """Raises ImportError, with what to install, without the extra `onnx`."""
+    """Raise ImportError, with what to install, without the extra `onnx`."""
     try:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401

@@ -29,7 +29,7 @@ CHECKED_PROPOSALS = 10
 
 
 def read_names(path: Path, count: int, option: str) -> list[str]:
-    """Returns the names in a text file, one a line.
+    """Return the names in a text file, one a line.
 
     Raises:
         FileNotFoundError: for no such file.
@@ -56,7 +56,7 @@ def convert(
     class_names: Path | None = None,
     attribute_names: Path | None = None,
 ) -> ConvertedDetector:
-    """Returns the detector in a checkpoint, with the names of its classes and attributes.
+    """Return the detector in a checkpoint, with the names of its classes and attributes.
 
     Raises:
         ValueError: as `convert_detectron2_checkpoint` and `read_names` do, and for weights that are no numbers.
@@ -77,7 +77,7 @@ def convert(
 def build_image_processor(
     preset: str, cfg: Mapping[str, object], weights: Mapping[str, Tensor]
 ) -> RegionImageProcessor:
-    """Returns what prepares pictures as the original does.
+    """Return what prepares images as the original does.
 
     Raises:
         ValueError: when the checkpoint itself says another mean or scale of the pixels.
@@ -91,22 +91,22 @@ def build_image_processor(
 
 
 def check_folder(folder: Path, model: RegionDetector, image_processor: RegionImageProcessor) -> None:
-    """Opens the folder as a user would and looks for regions in a made-up picture.
+    """Open the folder as a user would and looks for regions in a made-up image.
 
     Raises:
         ValueError: when these are not those of the model in memory.
     """
     opened = RegionDetector.from_pretrained(folder), RegionImageProcessor.from_pretrained(folder)
-    expected, found = _regions_of_made_up_picture(model, image_processor), _regions_of_made_up_picture(*opened)
+    expected, found = _regions_of_made_up_image(model, image_processor), _regions_of_made_up_image(*opened)
     for name, tensor in expected.items():
         if tensor.shape != found[name].shape or not torch.allclose(tensor, found[name], rtol=1e-4, atol=1e-4):
-            raise ValueError(f"What was saved is not what was converted: {name} of a made-up picture differ.")
+            raise ValueError(f"What was saved is not what was converted: {name} of a made-up image differ.")
 
 
-def _regions_of_made_up_picture(model: RegionDetector, image_processor: RegionImageProcessor) -> dict[str, Tensor]:
+def _regions_of_made_up_image(model: RegionDetector, image_processor: RegionImageProcessor) -> dict[str, Tensor]:
     y, x = torch.meshgrid(torch.arange(96), torch.arange(144), indexing="ij")
-    picture = Image.fromarray(torch.stack([x, y * 2, (x // 16 + y // 16) % 2 * 200], dim=-1).byte().numpy())
-    inputs = image_processor(picture, return_tensors="pt", size=CHECKED_SIZE)
+    image = Image.fromarray(torch.stack([x, y * 2, (x // 16 + y // 16) % 2 * 200], dim=-1).byte().numpy())
+    inputs = image_processor(image, return_tensors="pt", size=CHECKED_SIZE)
     proposals, model.config.post_nms_top_n = model.config.post_nms_top_n, CHECKED_PROPOSALS
     with torch.inference_mode():
         output = model(**inputs)
@@ -123,7 +123,7 @@ def convert_regions(
     class_names: Path | None = None,
     attribute_names: Path | None = None,
 ) -> Path:
-    """Writes detector and image processor of an original checkpoint, checks and returns the folder.
+    """Write detector and image processor of an original checkpoint, check and return the folder.
 
     Args:
         checkpoint: .pth or .bin as `torch.save` writes them, .safetensors, or .pkl of detectron2's model zoo.
@@ -164,7 +164,7 @@ def _summary(converted: ConvertedDetector, model: RegionDetector, output_dir: Pa
             f"RegionDetector of {model.num_parameters():,} parameters for {config.num_objects} classes{attributes}, "
             "checked: opened again, it finds the same regions.",
             f"Left out as not needed: {dropped}.",
-            f"The detector is in {output_dir}. Next: wenlan extract-regions PICTURES --model {output_dir} --output OUT",
+            f"The detector is in {output_dir}. Next: wenlan extract-regions IMAGES --model {output_dir} --output OUT",
         ]
     )
 

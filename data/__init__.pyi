@@ -1,4 +1,4 @@
-from .captions.decontamination import LeakError, LeakGuard
+from .captions.decontamination import Decontaminator, LeakError
 from .captions.load import read_captions
 from .captions.rows import CaptionRows
 from .captions.writer import WrittenCaptions, write_captions
@@ -12,7 +12,7 @@ from .emoji_scenes.export import write_emoji_scenes
 from .emoji_scenes.questions import answer_vocabulary, ask_questions
 from .emoji_scenes.vocabulary import ATTRIBUTE_NAMES, CLASS_NAMES, COLOUR_NAMES
 from .files.atomic import atomic_file, atomic_files
-from .files.image_listing import list_pictures
+from .files.image_listing import list_images
 from .mlmm.batch_sampler import MLMMBatches
 from .mlmm.corpus import MLMMCorpus
 from .mlmm.dataset import MLMMExamples, draw_evaluation
@@ -26,7 +26,7 @@ from .regions.import_features import import_regions
 from .regions.load import RegionShardError, read_region_info, read_regions
 from .rows.languages import LANGUAGES
 from .rows.report import BadRowReport, TooManyBadRowsError
-from .vqa.answer_vocabulary import answer_ceiling, build_answers, read_answers, write_answers
+from .vqa.answer_vocabulary import build_answers, oracle_accuracy, read_answers, write_answers
 from .vqa.vg_japanese import read_vqa_vg_japanese
 from .vqa.vqa2 import VQAData, read_vqa
 
@@ -40,10 +40,10 @@ __all__ = [
     "CaptionRows",
     "CleanReport",
     "CleanSettings",
+    "Decontaminator",
     "DetectionData",
     "DetectionRows",
     "LeakError",
-    "LeakGuard",
     "MLMMBatches",
     "MLMMCorpus",
     "MLMMExamples",
@@ -54,7 +54,6 @@ __all__ = [
     "TrainingPairs",
     "VQAData",
     "WrittenCaptions",
-    "answer_ceiling",
     "answer_vocabulary",
     "ask_questions",
     "atomic_file",
@@ -66,9 +65,10 @@ __all__ = [
     "generate_scene",
     "generate_scenes",
     "import_regions",
-    "list_pictures",
+    "list_images",
     "load_emoji7",
     "load_emoji_scenes",
+    "oracle_accuracy",
     "read_answers",
     "read_captions",
     "read_coco_detection",

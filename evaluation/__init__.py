@@ -1,4 +1,4 @@
-"""Predictions to figures. The names are listed in `__init__.pyi`."""
+"""Predictions to metrics. The names are listed in `__init__.pyi`."""
 
 import lazy_loader
 

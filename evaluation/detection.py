@@ -8,13 +8,13 @@ from torch import Tensor
 def detection_map(
     predictions: Sequence[Mapping[str, Tensor]], targets: Sequence[Mapping[str, Tensor]], class_names: Sequence[str]
 ) -> dict[str, float]:
-    """Returns `mAP` (mean over overlaps of 0.50 to 0.95), `mAP50`, `mAP75`, and `AP/NAME` of each class, from 0 to 1.
+    """Return `mAP` (mean over overlaps of 0.50 to 0.95), `mAP50`, `mAP75`, and `AP/NAME` of each class, from 0 to 1.
 
-    A class that no target holds has no figure and does not count.
+    A class that no target holds has no metric and does not count.
 
     Args:
-        predictions: one a picture: boxes (n, 4) x1 y1 x2 y2, scores (n,), labels (n,). At most 100 of them count.
-        targets: one a picture: boxes (m, 4) in the same pixels and labels (m,).
+        predictions: one an image: boxes (n, 4) x1 y1 x2 y2, scores (n,), labels (n,). At most 100 of them count.
+        targets: one an image: boxes (m, 4) in the same pixels and labels (m,).
         class_names: name of each label.
 
     Raises:
@@ -34,9 +34,9 @@ def detection_map(
         [{name: one[name].cpu() for name in ("boxes", "labels")} for one in targets],
     )
     found = metric.compute()
-    figures = {name: float(found[key]) for name, key in (("mAP", "map"), ("mAP50", "map_50"), ("mAP75", "map_75"))}
+    metrics = {name: float(found[key]) for name, key in (("mAP", "map"), ("mAP50", "map_50"), ("mAP75", "map_75"))}
     each = zip(found["classes"].reshape(-1).tolist(), found["map_per_class"].reshape(-1).tolist(), strict=True)
-    return figures | {f"AP/{class_names[label]}": value for label, value in each if value >= 0}
+    return metrics | {f"AP/{class_names[label]}": value for label, value in each if value >= 0}
 
 
 __all__ = ["detection_map"]

@@ -12,7 +12,7 @@ METRICS_FOLDER = Path(__file__).parent / "metrics"
 
 
 def list_metrics() -> list[str]:
-    """Returns the names that `load_metric` knows."""
+    """Return the names that `load_metric` knows."""
     return sorted(path.parent.name for path in METRICS_FOLDER.glob("*/*.py") if path.stem == path.parent.name)
 
 
@@ -25,7 +25,7 @@ def load_metric(
     cache_dir: str | None = None,
     keep_in_memory: bool = False,
 ) -> evaluate.Metric:
-    """Returns an `evaluate` module of the package, ready for `add_batch` and `compute`.
+    """Return an `evaluate` module of the package, ready for `add_batch` and `compute`.
 
     Args:
         name: one of `list_metrics()`.

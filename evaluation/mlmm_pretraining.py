@@ -1,6 +1,6 @@
-"""What a pre-trained MLMM is judged on with unseen pictures: matching, names of things, and classes of hidden regions.
+"""What a pre-trained MLMM is evaluated on with unseen images: matching, names of things, and classes of hidden regions.
 
-Each figure stands beside a control: the same model on the same examples, less what it ought to use.
+Each metric stands beside a control: the same model on the same examples, less what it ought to use.
 """
 
 import re
@@ -32,35 +32,35 @@ def evaluate_mlmm_pretraining(
     max_examples: int | None = 700,
     seed: int = 0,
 ) -> Figures:
-    """Evaluates an `MLMMForPreTraining` on pictures that it was not trained on; shares between 0 and 1.
+    """Evaluate an `MLMMForPreTraining` on images that it was not trained on; shares between 0 and 1.
 
     Args:
         model: the model; it is left as it was, in training or not.
         processor: its processor.
-        corpus: unseen pictures with their captions.
+        corpus: unseen images with their captions.
         object_names: language -> names of things. One of those in a caption is hidden, wherever it stands, and all of
             its pieces must be found again.
-        max_examples: captions of each figure, drawn from all; None: all of them.
-        seed: of pairs and masks; the same figures come at every call.
+        max_examples: captions of each metric, drawn from all; None: all of them.
+        seed: of pairs and masks; the same metrics come at every call.
 
     Returns:
-        figure -> "all" and each language -> numbers:
+        metric -> "all" and each language -> numbers:
         "itm": `accuracy`, balanced over matching and wrong pairs, and `without_regions`, where all regions are zeros.
         "object_words": `accuracy` of whole names, `piece_accuracy`, and the same `without_regions`; with object_names.
         "mrc": `accuracy` of the hidden regions' best class, background left out, `with_other_words`, where each
-        picture has another one's caption, and `commonest`, the share of the commonest class.
+        image has another one's caption, and `most common`, the fraction of the most common class.
         Each also has `count`, of pairs, names or regions.
     """
     was_training = model.training
     model.eval()
-    judge = _Judge(model, processor, corpus, max_examples, seed)
-    figures = {"itm": judge.matching()}
+    evaluate = _Judge(model, processor, corpus, max_examples, seed)
+    metrics = {"itm": evaluate.matching()}
     if object_names is not None:
-        figures["object_words"] = judge.object_words(object_names)
-    if "class_probs" in corpus.read_pictures([int(corpus.pictures[0])], with_labels=True)[0]:
-        figures["mrc"] = judge.region_classes()
+        metrics["object_words"] = evaluate.object_words(object_names)
+    if "class_probs" in corpus.read_images([int(corpus.images[0])], with_labels=True)[0]:
+        metrics["mrc"] = evaluate.region_classes()
     model.train(was_training)
-    return figures
+    return metrics
 
 
 class _Judge:
@@ -78,7 +78,7 @@ class _Judge:
         self.max_examples, self.seed = max_examples, seed
 
     def matching(self) -> dict[str, dict[str, float]]:
-        """Share of right pairs, the mean of matching and wrong ones."""
+        """Return fraction of right pairs, the mean of matching and wrong ones."""
         right = _Counts()
         for batch, languages in self._batches("itm"):
             labels = batch["itm_labels"]
@@ -86,17 +86,19 @@ class _Judge:
                 hits = self.model(**inputs).itm_logits.argmax(dim=1) == labels
                 for language, label, hit in zip(languages, labels.tolist(), hits.tolist(), strict=True):
                     right.add(language, f"{name} {label}", hit)
-        figures = {}
-        for language, shares in right.shares().items():
+        metrics = {}
+        for language, fractions in right.fractions().items():
             balanced = {
-                name: float(np.mean([shares[f"{name} {label}"] for label in (0, 1) if f"{name} {label}" in shares]))
+                name: float(
+                    np.mean([fractions[f"{name} {label}"] for label in (0, 1) if f"{name} {label}" in fractions])
+                )
                 for name in ("accuracy", "without_regions")
             }
-            figures[language] = balanced | {"count": right.count(language, "accuracy 0", "accuracy 1")}
-        return figures
+            metrics[language] = balanced | {"count": right.count(language, "accuracy 0", "accuracy 1")}
+        return metrics
 
     def object_words(self, names: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
-        """Share of hidden names that are found, as wholes and by pieces, with and without regions."""
+        """Return fraction of hidden names that are found, as wholes and by pieces, with and without regions."""
         patterns = {language: _pattern(words, language) for language, words in names.items() if words}
         right = _Counts()
         for batch, languages in self._batches("mlm", patterns):
@@ -109,19 +111,19 @@ class _Judge:
                     right.add(language, f"accuracy{suffix}", all(pieces))
                     for piece in pieces:
                         right.add(language, f"piece_accuracy{suffix}", piece)
-        figures = {}
-        for language, shares in right.shares().items():
-            figures[language] = {
-                "accuracy": shares["accuracy"],
-                "without_regions": shares["accuracy without_regions"],
-                "piece_accuracy": shares["piece_accuracy"],
-                "piece_accuracy_without_regions": shares["piece_accuracy without_regions"],
+        metrics = {}
+        for language, fractions in right.fractions().items():
+            metrics[language] = {
+                "accuracy": fractions["accuracy"],
+                "without_regions": fractions["accuracy without_regions"],
+                "piece_accuracy": fractions["piece_accuracy"],
+                "piece_accuracy_without_regions": fractions["piece_accuracy without_regions"],
                 "count": right.count(language, "accuracy"),
             }
-        return figures
+        return metrics
 
     def region_classes(self) -> dict[str, dict[str, float]]:
-        """Share of hidden regions whose best class is found, with their own and with other words."""
+        """Return fraction of hidden regions whose best class is found, with their own and with other words."""
         right, classes = _Counts(), defaultdict(list)
         background = self.model.config.region_background_index
         for batch, languages in self._batches("mrc"):
@@ -136,19 +138,19 @@ class _Judge:
                 classes[languages[row]].append(label)
                 classes["all"].append(label)
         return {
-            language: shares
-            | {"commonest": float(np.bincount(classes[language]).max() / len(classes[language]))}
+            language: fractions
+            | {"most_common": float(np.bincount(classes[language]).max() / len(classes[language]))}
             | {"count": right.count(language, "accuracy")}
-            for language, shares in right.shares().items()
+            for language, fractions in right.fractions().items()
         }
 
     def _batches(
         self, task: str, patterns: Mapping[str, re.Pattern] | None = None
     ) -> Iterator[tuple[dict[str, Tensor | str], list[str]]]:
-        """Yields batches and the language of each row; rows with bad regions, or without a name, are left out."""
+        """Yield batches and the language of each row; rows with bad regions, or without a name, are left out."""
         draws = draw_evaluation([self.corpus], task, max_examples=self.max_examples, seed=self.seed)
         examples = MLMMExamples([self.corpus], draws)
-        # captions of one picture are equally long: they must not meet, since words change places between rows
+        # captions of one image are equally long: they must not meet, since words change places between rows
         order = np.random.default_rng(self.seed).permutation(len(draws)).tolist()
         device = self.model.device
         for start in range(0, len(order), BATCH_SIZE):
@@ -160,7 +162,7 @@ class _Judge:
                 spans = [span for span in spans if span]
                 if not rows:
                     continue
-            kept, _ = self.collator.read_pictures(rows, with_class_probs=task == "mrc")
+            kept, _ = self.collator.read_images(rows, with_class_probs=task == "mrc")
             batch = self.collator(kept)
             if patterns is not None:
                 kept_spans = [span for row, span in zip(rows, spans, strict=True) if any(row is one for one in kept)]
@@ -169,7 +171,7 @@ class _Judge:
             yield tensors, [row["language"] for row in kept]
 
     def _hide(self, rows: Sequence[Mapping[str, object]], spans: Sequence[list[tuple[int, int]]]) -> dict[str, Tensor]:
-        """The texts with all pieces masked that touch the spans of a row, and the labels."""
+        """Return the texts with all pieces masked that touch the spans of a row, and the labels."""
         encoded = self.collator.processor(text=[row["text"] for row in rows], return_offsets_mapping=True)
         ids, offsets = encoded["input_ids"].clone(), torch.as_tensor(encoded["offset_mapping"])
         hidden = torch.zeros_like(ids, dtype=torch.bool)
@@ -187,7 +189,7 @@ class _Counts:
         self.hits: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
 
     def add(self, language: str, name: str, hit: bool) -> None:
-        """Counts one."""
+        """Count one."""
         for key in ("all", language):
             self.hits[key][name].append(hit)
 
@@ -195,8 +197,8 @@ class _Counts:
         """How many were counted."""
         return sum(len(self.hits[language][name]) for name in names)
 
-    def shares(self) -> dict[str, dict[str, float]]:
-        """The share of hits."""
+    def fractions(self) -> dict[str, dict[str, float]]:
+        """Return the fraction of hits."""
         return {
             language: {name: float(np.mean(hits)) for name, hits in by_name.items()}
             for language, by_name in self.hits.items()
@@ -215,13 +217,13 @@ def _best_class(values: Tensor, background: int) -> Tensor:
 
 
 def _pattern(names: Sequence[str], language: str) -> re.Pattern:
-    """Finds names, the longest first."""
+    """Find names, the longest first."""
     longest_first = "|".join(map(re.escape, sorted(set(names), key=len, reverse=True)))
     return re.compile(longest_first if language in SPACELESS else rf"(?<!\w)(?:{longest_first})(?!\w)")
 
 
 def _draw_name(row: Mapping[str, object], pattern: re.Pattern) -> list[tuple[int, int]]:
-    """The places of one of the names in a caption, drawn by the row's seed; none if there is no name."""
+    """Return the places of one of the names in a caption, drawn by the row's seed; none if there is no name."""
     places = defaultdict(list)
     for match in pattern.finditer(row["text"]):
         places[match.group()].append(match.span())

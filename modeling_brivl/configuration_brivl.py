@@ -64,7 +64,7 @@ class _TowerConfig(PreTrainedConfig):
         return self.hidden_size
 
     def validate_tower(self) -> None:
-        """Raises ValueError for sizes that cannot work."""
+        """Raise ValueError for sizes that cannot work."""
         name = type(self).__name__
         _require(
             self.width % self.num_attention_heads == 0,
@@ -117,7 +117,7 @@ class BriVLVisionConfig(_TowerConfig):
     train_frozen_batch_norm: bool = False
 
     def validate_regions(self) -> None:
-        """Raises ValueError for an empty grid or sizes below one."""
+        """Raise ValueError for an empty grid or sizes below one."""
         _require(
             len(self.grid_scales) > 0 and min(self.grid_scales) >= 1,
             f"BriVLVisionConfig: grid_scales must be positive integers such as [6, 1], got {list(self.grid_scales)}.",
@@ -167,7 +167,7 @@ class BriVLTextConfig(_TowerConfig):
         return self.encoder_config.hidden_size
 
     def validate_text_length(self) -> None:
-        """Raises ValueError for a length that the encoder has no positions for."""
+        """Raise ValueError for a length that the encoder has no positions for."""
         positions = getattr(self.encoder_config, "max_position_embeddings", self.max_text_length)
         _require(
             2 <= self.max_text_length <= positions,
@@ -235,7 +235,7 @@ class BriVLConfig(PreTrainedConfig):
         return self.vision_config.projection_dim
 
     def validate_objective(self) -> None:
-        """Raises ValueError for towers that do not meet in one space or an objective that cannot work."""
+        """Raise ValueError for towers that do not meet in one space or an objective that cannot work."""
         text_dim, vision_dim = self.text_config.projection_dim, self.vision_config.projection_dim
         _require(
             text_dim == vision_dim,
@@ -258,7 +258,7 @@ class BriVLConfig(PreTrainedConfig):
 
     @classmethod
     def from_variant(cls, variant: str = "nmi", overrides: dict[str, Any] | None = None) -> "BriVLConfig":
-        """Returns the configuration of a published variant ("nmi", "1.0" or "2.0") with `overrides` on top.
+        """Return the configuration of a published variant ("nmi", "1.0" or "2.0") with `overrides` on top.
 
         `overrides` is nested as config.json is: `{"queue_size": 512, "vision_config": {"image_size": 96}}`.
 
@@ -286,7 +286,7 @@ def _unknown_keys(config_class: type[PreTrainedConfig], values: dict[str, Any], 
 
 
 def _merge(base: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
-    """Returns base with overrides; dictionaries merge, except an encoder_config, which is a whole."""
+    """Return base with overrides; dictionaries merge, except an encoder_config, which is a whole."""
     merged = dict(base)
     for key, value in overrides.items():
         is_tower = isinstance(value, dict) and key != "encoder_config"

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def similarity_logits(queries: Tensor, keys: Tensor, *, temperature: float) -> Tensor:
-    """Returns all dot products over temperature: (b, n) float32, also under autocast.
+    """Return all dot products over temperature: (b, n) float32, also under autocast.
 
     In bfloat16 a cosine over a temperature of 0.07 would have steps of 0.1.
 
@@ -18,7 +18,7 @@ def similarity_logits(queries: Tensor, keys: Tensor, *, temperature: float) -> T
 
 
 def info_nce(logits: Tensor, positives: Tensor, negatives: Tensor | None = None) -> Tensor:
-    """Returns the mean over rows of the summed negative log-likelihoods of the positives: a scalar.
+    """Return the mean over rows of the summed negative log-likelihoods of the positives: a scalar.
 
     As in the original, a row with several positives is not divided by their number.
 

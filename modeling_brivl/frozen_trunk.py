@@ -21,12 +21,12 @@ LAYERED_ENCODERS = ("bert", "roberta", "xlm-roberta")
 
 
 def trains(name: str, trainable: Sequence[str] | None) -> bool:
-    """Returns whether a parameter trains: its dotted name holds one of the dotted parts, or all parts do (None)."""
+    """Return whether a parameter trains: its dotted name holds one of the dotted parts, or all parts do (None)."""
     return trainable is None or any(f".{part}." in f".{name}." for part in trainable)
 
 
 def backbone_stages(backbone: nn.Module) -> dict[str, nn.Module]:
-    """Returns the stages by name, in order: EfficientNets of timm, BERT-like encoders; {} for any other backbone."""
+    """Return the stages by name, in order: EfficientNets of timm, BERT-like encoders; {} for any other backbone."""
     if isinstance(backbone, EfficientNet):
         names = ["conv_stem", "bn1", *(f"blocks.{i}" for i in range(len(backbone.blocks))), "conv_head", "bn2"]
     elif isinstance(backbone, PreTrainedModel) and backbone.config.model_type in LAYERED_ENCODERS:
@@ -37,7 +37,7 @@ def backbone_stages(backbone: nn.Module) -> dict[str, nn.Module]:
 
 
 def trunk_depth(backbone: nn.Module, trainable: Sequence[str] | None) -> int:
-    """Returns the number of stages in the trunk."""
+    """Return the number of stages in the trunk."""
     stages = backbone_stages(backbone)
     for depth, (name, stage) in enumerate(stages.items()):
         if any(trains(f"{name}.{parameter}", trainable) for parameter, _ in stage.named_parameters()):
@@ -46,13 +46,13 @@ def trunk_depth(backbone: nn.Module, trainable: Sequence[str] | None) -> int:
 
 
 def drop_trunk(backbone: nn.Module, depth: int) -> None:
-    """Takes the first `depth` stages out of a backbone; the names of the others stay."""
+    """Take the first `depth` stages out of a backbone; the names of the others stay."""
     for name in list(backbone_stages(backbone))[:depth]:
         backbone.set_submodule(name, nn.Identity())
 
 
 def run_image_stages(backbone: EfficientNet, states: Tensor, stages: slice) -> Tensor:
-    """Returns what some stages make of pixels (b, 3, s, s) or of a map (b, c, h, w).
+    """Return what some stages make of pixels (b, 3, s, s) or of a map (b, c, h, w).
 
     With `grad_checkpointing` each block is computed again in the backward pass; its batch norms count that once.
     """
@@ -86,7 +86,7 @@ def _still_statistics(block: nn.Module) -> Iterator[None]:
 
 
 def run_text_stages(backbone: nn.Module, states: Tensor, attention_mask: Tensor | None, stages: slice) -> Tensor:
-    """Returns what some stages make of token ids (b, l) or of token states (b, l, e): (b, l, e).
+    """Return what some stages make of token ids (b, l) or of token states (b, l, e): (b, l, e).
 
     Args:
         attention_mask: (b, l), 1 = real token; None: all are attended to.

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def gather_rows(rows: Tensor) -> tuple[Tensor, int]:
-    """Returns the rows of all processes in rank order, and where those of this process begin. No gradient flows.
+    """Return the rows of all processes in rank order, and where those of this process begin. No gradient flows.
 
     Processes may hold different numbers of rows (n, ...). Without `torch.distributed` the rows come back as they are.
     """

@@ -4,7 +4,7 @@ from torch import Tensor
 
 
 def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
-    """Returns the mean of `states` over the positions where `mask` is 1: (b, d).
+    """Return the mean of `states` over the positions where `mask` is 1: (b, d).
 
     Args:
         states: (b, n, d).

@@ -1,4 +1,4 @@
-"""BriVL: a vision tower and a text tower that embed pictures and sentences into one space.
+"""BriVL: a vision tower and a text tower that embed images and sentences into one space.
 
 Words: *features* are the projected vectors as a tower returns them (`pooler_output`), *embeddings* the same after L2
 normalisation (`image_embeds`, `text_embeds`). Shapes: b batch, n regions, l tokens, c or e width, d embedding size.
@@ -74,18 +74,18 @@ class BriVLModel(BriVLPreTrainedModel):
         self.freeze()
 
     def get_input_embeddings(self) -> nn.Module:
-        """Returns the token embeddings of the text encoder."""
+        """Return the token embeddings of the text encoder."""
         return self.text_model.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replaces the token embeddings of the text encoder."""
+        """Replace the token embeddings of the text encoder."""
         self.text_model.set_input_embeddings(value)
 
     @can_return_tuple
     def get_text_features(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
     ) -> BaseModelOutputWithPooling:
-        """Returns the text tower's output; `pooler_output` (b, d) is not normalised. See `BriVLTextModel`."""
+        """Return the text tower's output; `pooler_output` (b, d) is not normalised. See `BriVLTextModel`."""
         return self.text_model(input_ids=input_ids, attention_mask=attention_mask)
 
     @can_return_tuple
@@ -96,7 +96,7 @@ class BriVLModel(BriVLPreTrainedModel):
         box_mask: Tensor | None = None,
         feature_map: Tensor | None = None,
     ) -> BaseModelOutputWithPooling:
-        """Returns the image tower's output; `pooler_output` (b, d) is not normalised. See `BriVLVisionModel`."""
+        """Return the image tower's output; `pooler_output` (b, d) is not normalised. See `BriVLVisionModel`."""
         return self.vision_model(pixel_values=pixel_values, boxes=boxes, box_mask=box_mask, feature_map=feature_map)
 
     @can_return_tuple
@@ -112,9 +112,9 @@ class BriVLModel(BriVLPreTrainedModel):
         group_ids: Tensor | None = None,
         return_loss: bool | None = None,
     ) -> BriVLOutput:
-        """Embeds texts, pictures or both; with both, compares all with all.
+        """Embed texts, images or both; with both, compare all with all.
 
-        The towers are independent: give only texts or only pictures to embed them.
+        The towers are independent: give only texts or only images to embed them.
 
         Args:
             group_ids: (b,) int64, with `return_loss`: pairs of the same group, such as pairs with the same caption, are
@@ -122,7 +122,7 @@ class BriVLModel(BriVLPreTrainedModel):
             return_loss: True also computes the loss of the batch.
 
         Raises:
-            ValueError: for neither texts nor pictures, or `return_loss` without pairs.
+            ValueError: for neither texts nor images, or `return_loss` without pairs.
         """
         has_text, has_image = input_ids is not None, pixel_values is not None or feature_map is not None
         if not (has_text or has_image):
@@ -139,7 +139,7 @@ class BriVLModel(BriVLPreTrainedModel):
             logits_per_text = logits_per_image.T
         if return_loss:
             if not (has_text and has_image) or len(text_embeds) != len(image_embeds):
-                raise ValueError("return_loss needs as many texts as pictures: pair i is text i and picture i.")
+                raise ValueError("return_loss needs as many texts as images: pair i is text i and image i.")
             positives = torch.eye(len(text_embeds), dtype=torch.bool, device=text_embeds.device)
             negatives = ~positives
             if group_ids is not None:

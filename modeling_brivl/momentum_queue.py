@@ -29,7 +29,7 @@ class NegativeQueue(nn.Module):
         self.reset()
 
     def reset(self) -> None:
-        """Fills the queue with random unit rows of no group; the same ones in every process."""
+        """Fill the queue with random unit rows of no group; the same ones in every process."""
         generator = torch.Generator().manual_seed(0)
         for keys in (self.image_keys, self.text_keys):
             init.copy_(keys, F.normalize(torch.randn(keys.shape, generator=generator, device="cpu"), dim=1))
@@ -38,7 +38,7 @@ class NegativeQueue(nn.Module):
 
     @torch.no_grad()
     def enqueue(self, image_keys: Tensor, text_keys: Tensor, group_ids: Tensor | None = None) -> None:
-        """Overwrites the oldest entries with a batch of keys of any size; of a batch above `size` the newest remain.
+        """Overwrite the oldest entries with a batch of keys of any size; of a batch above `size` the newest remain.
 
         Pairs with a non-finite key are left out.
 
@@ -60,7 +60,7 @@ class NegativeQueue(nn.Module):
 
 @torch.no_grad()
 def update_momentum(momentum_tower: nn.Module, query_tower: nn.Module, momentum: float) -> None:
-    """Moves the parameters of the momentum tower: `key = momentum * key + (1 - momentum) * query`, in one fused call.
+    """Move the parameters of the momentum tower: `key = momentum * key + (1 - momentum) * query`, in one fused call.
 
     All parameters of the momentum tower take part, frozen ones too; a trunk that it shares has none there. Buffers
     (batch norm statistics) do not: as in the original they move by the momentum tower's own forward passes.

@@ -16,11 +16,11 @@ class MomentumQueueCallback(TrainerCallback):
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Moves the momentum towers towards the query towers."""
+        """Move the momentum towers towards the query towers."""
         kwargs["model"].update_momentum()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Moves the keys of this step into the queue."""
+        """Move the keys of this step into the queue."""
         model = kwargs["model"]
         model.queue.enqueue(*model.pop_keys())
 

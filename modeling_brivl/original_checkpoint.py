@@ -57,7 +57,7 @@ class ConvertedCheckpoint:
 
 
 def convert_tower(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Returns the tensors of one tower under our names, without the unused ones.
+    """Return the tensors of one tower under our names, without the unused ones.
 
     Their names are as inside `imgencoder.` or `textencoder.`. The original's region projection is a 1x1 convolution,
     ours a linear layer: (d, c, 1, 1) becomes (d, c).
@@ -75,7 +75,7 @@ def convert_tower(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def convert_original_checkpoint(
     checkpoint: Mapping[str, object], expected: Mapping[str, Tensor], *, with_momentum: bool = False
 ) -> ConvertedCheckpoint:
-    """Returns the checkpoint under our names: complete, and with the expected shapes.
+    """Return the checkpoint under our names: complete, and with the expected shapes.
 
     Args:
         checkpoint: what the file holds, in any of the layouts above.
@@ -113,7 +113,7 @@ def convert_original_checkpoint(
 def _rename_entries(
     entries: list[tuple[str, object]], known: set[str]
 ) -> tuple[dict[str, Tensor], Counter[str], list[str]]:
-    """Returns the state under our names, what was dropped, and what is wrong with the keys."""
+    """Return the state under our names, what was dropped, and what is wrong with the keys."""
     state: dict[str, Tensor] = {}
     dropped: Counter[str] = Counter()
     problems = []
@@ -137,7 +137,7 @@ def _rename_entries(
 
 
 def _flat_items(checkpoint: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    """Yields (key without the wrappers' prefixes, value)."""
+    """Yield (key without the wrappers' prefixes, value)."""
     for key, value in checkpoint.items():
         if key == "learnable" and isinstance(value, Mapping):
             yield from _flat_items(value)
@@ -177,7 +177,7 @@ def _queue_misfits(queue: Mapping[str, Tensor], dim: int) -> list[str]:
 
 
 def _convert_queue(queue: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Returns the queue as rows; the original has columns, and no groups."""
+    """Return the queue as rows; the original has columns, and no groups."""
     images, texts, position, _ = (queue[key] for key in QUEUE)
     return {
         "queue.image_keys": images.T,

@@ -30,7 +30,7 @@ class BriVLEncoder(nn.Module):
         self.fc2 = nn.Linear(config.projection_dim, config.projection_dim)
 
     def forward(self, vectors: Tensor, mask: Tensor) -> BaseModelOutputWithPooling:
-        """Returns `last_hidden_state` (b, n, c) and the features `pooler_output` (b, d).
+        """Return `last_hidden_state` (b, n, c) and the features `pooler_output` (b, d).
 
         Args:
             vectors: (b, n, c).

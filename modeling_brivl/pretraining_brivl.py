@@ -29,7 +29,7 @@ class BriVLForPreTrainingOutput(ModelOutput):
         loss: (), image-to-text plus text-to-image InfoNCE.
         logits_per_image: (b, 1 + k), the key of the own text first, then the text queue; (b, 1 + b + k) with
             `in_batch_negatives`, the keys of the batch between them.
-        logits_per_text: the same with the key of the own picture and the image queue.
+        logits_per_text: the same with the key of the own image and the image queue.
         text_embeds, image_embeds: (b, d) queries, unit rows.
         text_keys, image_keys: (b, d) keys of the momentum towers, unit rows, no gradient.
     """
@@ -91,29 +91,29 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         )
 
     def get_input_embeddings(self) -> nn.Module:
-        """Returns the token embeddings of the query text tower."""
+        """Return the token embeddings of the query text tower."""
         return self.brivl.get_input_embeddings()
 
     def reset_momentum_towers(self) -> None:
-        """Makes the momentum towers equal to the query towers: needed after the query towers got new weights."""
+        """Make the momentum towers equal to the query towers: needed after the query towers got new weights."""
         for momentum_tower, query_tower in self._towers:
             query_state = query_tower.state_dict()
             momentum_tower.load_state_dict({name: query_state[name] for name in momentum_tower.state_dict()})
 
     def freeze(self) -> None:
-        """Freezes what the configuration says, and the momentum towers whole: they move by `update_momentum`."""
+        """Freeze what the configuration says, and the momentum towers whole: they move by `update_momentum`."""
         super().freeze()
         for momentum_tower, _ in self._towers:
             momentum_tower.requires_grad_(False)
 
     def after_loading(self, missing_keys: set[str]) -> None:
-        """Starts the momentum towers from the query towers where the checkpoint has none."""
+        """Start the momentum towers from the query towers where the checkpoint has none."""
         if any(key.startswith("momentum_") for key in missing_keys):
             self.reset_momentum_towers()
         super().after_loading(missing_keys)
 
     def update_momentum(self) -> None:
-        """Moves the momentum towers towards the query towers; once per optimizer step, before its first forward."""
+        """Move the momentum towers towards the query towers; once per optimizer step, before its first forward."""
         self._momentum_has_moved = True
         for momentum_tower, query_tower in self._towers:
             update_momentum(momentum_tower, query_tower, self.config.momentum)
@@ -127,7 +127,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         self._waiting_keys.append(pairs)
 
     def pop_keys(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the image keys, text keys and group ids of all training forwards since the last call.
+        """Return the image keys, text keys and group ids of all training forwards since the last call.
 
         They are those of all processes, in rank order: the same in every process.
 
@@ -141,7 +141,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         return image_keys, text_keys, group_ids
 
     def _embed(self, text_inputs: TowerInputs, image_inputs: TowerInputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Returns image queries, text queries, image keys and text keys of a batch, unit rows: four (b, d)."""
+        """Return image queries, text queries, image keys and text keys of a batch, unit rows: four (b, d)."""
         vision_model, text_model = self.brivl.vision_model, self.brivl.text_model
         if self.config.share_frozen_trunk:
             text_inputs = {**text_inputs, "trunk_states": text_model.run_trunk(**text_inputs)}
@@ -162,12 +162,12 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
     def _embed_in_chunks(
         self, text_inputs: TowerInputs, image_inputs: TowerInputs
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Returns the same as `_embed`, `contrastive_chunk_size` pairs at a time."""
+        """Return the same as `_embed`, `contrastive_chunk_size` pairs at a time."""
         chunks = zip(*(_split(x, self.config.contrastive_chunk_size) for x in (text_inputs, image_inputs)), strict=True)
         return tuple(torch.cat(parts) for parts in zip(*(self._embed(*chunk) for chunk in chunks), strict=True))
 
     def _near_pairs(self, image_keys: Tensor, text_keys: Tensor) -> Tensor:
-        """Returns (b, k) bool: the queue pairs that are among the nearest of a key in both queues."""
+        """Return (b, k) bool: the queue pairs that are among the nearest of a key in both queues."""
         near = torch.ones(len(image_keys), len(self.queue.group_ids), dtype=torch.bool, device=image_keys.device)
         if self.config.multi_positive_top_k == 0:
             return ~near
@@ -180,7 +180,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
     def _masks(
         self, image_keys: Tensor, text_keys: Tensor, group_ids: Tensor, batch_groups: Tensor, first: int
     ) -> tuple[Tensor, Tensor]:
-        """Returns the positives and the negatives among the compared keys, own key first: two (b, 1 + n) bool.
+        """Return the positives and the negatives among the compared keys, own key first: two (b, 1 + n) bool.
 
         Args:
             batch_groups: (m,) groups of the pairs of all processes, if their keys are compared; else (0,).
@@ -197,7 +197,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         return F.pad(positives, (1, 0), value=True), F.pad(~(same_group | own), (1, 0), value=False)
 
     def _logits(self, queries: Tensor, keys: Tensor, batch_keys: Tensor, queue: Tensor) -> Tensor:
-        """Returns (b, 1 + n) similarities over temperature: own key, keys of the batch if asked for, queue."""
+        """Return (b, 1 + n) similarities over temperature: own key, keys of the batch if asked for, queue."""
         temperature = self.config.temperature
         own = (queries.float() * keys).sum(dim=1, keepdim=True) / temperature
         others = [similarity_logits(queries, other, temperature=temperature) for other in (batch_keys, queue)]
@@ -206,7 +206,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
     def compare(
         self, image_queries: Tensor, text_queries: Tensor, image_keys: Tensor, text_keys: Tensor, group_ids: Tensor
     ) -> BriVLForPreTrainingOutput:
-        """Returns logits and loss of b pairs; in training mode their keys, and those of all processes, then wait.
+        """Return logits and loss of b pairs; in training mode their keys, and those of all processes, then wait.
 
         Args:
             image_queries, text_queries, image_keys, text_keys: (b, d) unit rows.
@@ -244,7 +244,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         group_ids: Tensor | None = None,
         return_loss: bool = True,
     ) -> BriVLForPreTrainingOutput:
-        """Computes queries, keys and the loss of b pairs; in training mode the keys wait for `pop_keys`.
+        """Compute queries, keys and the loss of b pairs; in training mode the keys wait for `pop_keys`.
 
         Args:
             group_ids: (b,) int64, e.g. the concept of a pair: queue entries of the same group are left out of the
@@ -270,7 +270,7 @@ def _unit_features(tower: nn.Module, inputs: TowerInputs) -> Tensor:
 
 
 def _split(inputs: TowerInputs, size: int) -> list[TowerInputs]:
-    """Returns the inputs of `size` rows at a time."""
+    """Return the inputs of `size` rows at a time."""
     count = next(len(tensor) for tensor in inputs.values() if tensor is not None)
     return [
         {name: None if tensor is None else tensor[start : start + size] for name, tensor in inputs.items()}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def grid_boxes(image_size: int, scales: tuple[int, ...] | list[int], device: torch.device | None = None) -> Tensor:
-    """Returns the cells of an s x s grid for every s in `scales`, x as the outer loop: (n, 4), x1 y1 x2 y2 in pixels.
+    """Return the cells of an s x s grid for every s in `scales`, x as the outer loop: (n, 4), x1 y1 x2 y2 in pixels.
 
     `scales=(6, 1)` gives the 36 cells + whole image of the released grid checkpoint.
     """
@@ -25,7 +25,7 @@ def grid_boxes(image_size: int, scales: tuple[int, ...] | list[int], device: tor
 def pool_regions(
     feature_map: Tensor, boxes_xyxy: Tensor, *, image_size: int, num_samples: int = 4, stretch_boxes: bool = True
 ) -> Tensor:
-    """Returns the mean of num_samples x num_samples bilinear samples in every box: (b, n, c).
+    """Return the mean of num_samples x num_samples bilinear samples in every box: (b, n, c).
 
     Args:
         feature_map: (b, c, h, w).
@@ -54,7 +54,7 @@ def pool_regions(
 
 
 def _axis_weights(low: Tensor, high: Tensor, cells: int, num_samples: int, stretch: bool) -> Tensor:
-    """Returns the weight of every cell along one axis, averaged over the samples: (b, n, cells)."""
+    """Return the weight of every cell along one axis, averaged over the samples: (b, n, cells)."""
     offsets = (2 * torch.arange(num_samples, device=low.device) + 1) / num_samples - 1
     positions = ((high - low).unsqueeze(-1) * offsets + (low + high).unsqueeze(-1)) / 2
     if stretch:

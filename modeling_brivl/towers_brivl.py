@@ -1,4 +1,4 @@
-"""The two towers of BriVL: picture or sentence to features. What all BriVL models share stands first."""
+"""The two towers of BriVL: image or sentence to features. What all BriVL models share stands first."""
 
 from os import PathLike
 from typing import Self
@@ -38,7 +38,7 @@ class BriVLPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, *args: object, **kwargs: object) -> Self:
-        """Loads a checkpoint as transformers does, but refuses one that is damaged or incomplete.
+        """Load a checkpoint as transformers does, but refuse one that is damaged or incomplete.
 
         Raises:
             OSError: for a truncated or damaged weight file.
@@ -65,11 +65,11 @@ class BriVLPreTrainedModel(PreTrainedModel):
         return (model, info) if with_info else model
 
     def after_loading(self, missing_keys: set[str]) -> None:
-        """Restores what loading does not keep: `requires_grad`."""
+        """Restore what loading does not keep: `requires_grad`."""
         self.freeze()
 
     def freeze(self) -> None:
-        """Sets `requires_grad` as the configuration says. Loading recreates parameters, so it runs again after it."""
+        """Set `requires_grad` as the configuration says. Loading recreates parameters, so it runs again after it."""
         for module in self.modules():
             if isinstance(module, BriVLVisionModel | BriVLTextModel) and module.config.trainable_backbone is not None:
                 for name, parameter in module.backbone.named_parameters():
@@ -83,7 +83,7 @@ class BriVLPreTrainedModel(PreTrainedModel):
 
 
 class BriVLVisionModel(BriVLPreTrainedModel):
-    """The image tower: picture to features. Source: BriVL 1.0 and BriVL-NMI image encoders."""
+    """The image tower: image to features. Source: BriVL 1.0 and BriVL-NMI image encoders."""
 
     config: BriVLVisionConfig
     base_model_prefix = "vision_model"
@@ -105,11 +105,11 @@ class BriVLVisionModel(BriVLPreTrainedModel):
         self.freeze()
 
     def get_input_embeddings(self) -> nn.Module:
-        """Returns the first convolution."""
+        """Return the first convolution."""
         return self.backbone.conv_stem
 
     def train(self, mode: bool = True) -> "BriVLVisionModel":
-        """Sets training mode; batch norms of the backbone stay in evaluation mode where the configuration says so."""
+        """Set training mode; batch norms of the backbone stay in evaluation mode where the configuration says so."""
         super().train(mode)
         for name, module in self.backbone.named_modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -119,7 +119,7 @@ class BriVLVisionModel(BriVLPreTrainedModel):
         return self
 
     def run_trunk(self, pixel_values: Tensor) -> Tensor | None:
-        """Returns the output of the backbone's frozen lower stages (b, c, h, w); None where all of it trains."""
+        """Return the output of the backbone's frozen lower stages (b, c, h, w); None where all of it trains."""
         if self.trunk_depth == 0:
             return None
         return run_image_stages(self.backbone, pixel_values, slice(0, self.trunk_depth))
@@ -135,18 +135,18 @@ class BriVLVisionModel(BriVLPreTrainedModel):
         trunk_states: Tensor | None = None,
         **kwargs: object,
     ) -> BaseModelOutputWithPooling:
-        """Returns region states `last_hidden_state` (b, n, c) and image features `pooler_output` (b, d).
+        """Return region states `last_hidden_state` (b, n, c) and image features `pooler_output` (b, d).
 
         Args:
             pixel_values: (b, 3, s, s), normalised; square.
-            boxes: (b, n, 4) regions as x1, y1, x2, y2 in pixels of the s x s picture. None: the grid of the config.
+            boxes: (b, n, 4) regions as x1, y1, x2, y2 in pixels of the s x s image. None: the grid of the config.
             box_mask: (b, n), 1 = real region. None: all are.
             feature_map: (b, c, h, w) output of `backbone.forward_features`, instead of pixel_values: a frozen backbone
-                needs to run only once per picture.
+                needs to run only once per image.
             trunk_states: output of `run_trunk` for these pixel_values, so that the trunk is not run again.
 
         Raises:
-            ValueError: for no picture, a picture that is not square, or boxes of the wrong shape.
+            ValueError: for no image, an image that is not square, or boxes of the wrong shape.
         """
         if (pixel_values is None) == (feature_map is None):
             raise ValueError("Give either pixel_values or feature_map to the vision tower.")
@@ -203,15 +203,15 @@ class BriVLTextModel(BriVLPreTrainedModel):
         self.freeze()
 
     def get_input_embeddings(self) -> nn.Module:
-        """Returns the token embeddings of the text encoder."""
+        """Return the token embeddings of the text encoder."""
         return self.backbone.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replaces the token embeddings of the text encoder."""
+        """Replace the token embeddings of the text encoder."""
         self.backbone.set_input_embeddings(value)
 
     def run_trunk(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor | None:
-        """Returns the output of the encoder's frozen lower layers (b, l, e); None where all of it trains."""
+        """Return the output of the encoder's frozen lower layers (b, l, e); None where all of it trains."""
         if self.trunk_depth == 0:
             return None
         input_ids, attention_mask = self._cut(input_ids, attention_mask)
@@ -226,7 +226,7 @@ class BriVLTextModel(BriVLPreTrainedModel):
         return input_ids[:, :limit], attention_mask[:, :limit]
 
     def _attended(self, attention_mask: Tensor) -> Tensor | None:
-        """Returns the mask that the encoder gets: none in the faithful mode."""
+        """Return the mask that the encoder gets: none in the faithful mode."""
         return None if self.config.attend_padding else attention_mask
 
     @merge_with_config_defaults
@@ -239,7 +239,7 @@ class BriVLTextModel(BriVLPreTrainedModel):
         trunk_states: Tensor | None = None,
         **kwargs: object,
     ) -> BaseModelOutputWithPooling:
-        """Returns token states `last_hidden_state` (b, l, e) and text features `pooler_output` (b, d).
+        """Return token states `last_hidden_state` (b, l, e) and text features `pooler_output` (b, d).
 
         Args:
             input_ids: (b, l); cut to `max_text_length`.

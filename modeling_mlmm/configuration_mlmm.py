@@ -1,4 +1,4 @@
-"""Configuration of MLMM: one transformer over the word pieces of a text and the regions of a picture."""
+"""Configuration of MLMM: one transformer over the word pieces of a text and the regions of an image."""
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
@@ -38,7 +38,7 @@ class MLMMConfig(PreTrainedConfig):
         normalize_region_features: True brings every feature to mean 0 and variance 1 before its projection, and as the
             target of MRFR. A detector's features may have norms near 100, with which the projection of a model that
             starts from nothing does not learn.
-        region_box_dim: numbers that place a region: x1, y1, x2, y2, width, height, area, all relative to the picture.
+        region_box_dim: numbers that place a region: x1, y1, x2, y2, width, height, area, all relative to the image.
         num_region_classes: classes of the detector, background included.
         region_background_index: which of them is the background; it never counts as a right answer of MRC.
         freeze_word_embeddings: True leaves the word embeddings out of training: 192 of about 280 million parameters.
@@ -119,7 +119,7 @@ class MLMMConfig(PreTrainedConfig):
         return self.max_position_embeddings - self.position_offset
 
     def validate_sizes(self) -> None:
-        """Raises ValueError for sizes that cannot work."""
+        """Raise ValueError for sizes that cannot work."""
         _require(
             self.hidden_size % self.num_attention_heads == 0,
             f"hidden_size={self.hidden_size} is not a multiple of num_attention_heads={self.num_attention_heads}.",
@@ -135,7 +135,7 @@ class MLMMConfig(PreTrainedConfig):
         )
 
     def validate_objectives(self) -> None:
-        """Raises ValueError for objectives that do not exist."""
+        """Raise ValueError for objectives that do not exist."""
         for name, known in {
             "mrc_reduction": ("elementwise", "batchmean"),
             "retrieval_loss": ("margin", "itm"),

@@ -20,7 +20,7 @@ class MLMMTextEmbeddings(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, input_ids: Tensor, position_ids: Tensor | None = None) -> Tensor:
-        """Returns (b, l, h) for (b, l) token ids; positions count the tokens that are no padding."""
+        """Return (b, l, h) for (b, l) token ids; positions count the tokens that are no padding."""
         if position_ids is None:
             is_token = input_ids != self.pad_token_id
             position_ids = (is_token.cumsum(dim=1) - 1 + self.position_offset).clamp(min=0)
@@ -47,13 +47,13 @@ class MLMMRegionEmbeddings(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def normalize(self, features: Tensor) -> Tensor:
-        """Returns (..., d) features as the projection reads them: of mean 0 and variance 1, if the config says so."""
+        """Return (..., d) features as the projection reads them: of mean 0 and variance 1, if the config says so."""
         return F.layer_norm(features, features.shape[-1:]) if self.normalizes else features
 
     def forward(
         self, region_features: Tensor, region_boxes: Tensor, masked_regions: Tensor | None, type_embedding: Tensor
     ) -> Tensor:
-        """Returns (b, n, h) for (b, n, d) features, (b, n, 7) boxes, (b, n) bool masks and the (h,) type of regions."""
+        """Return (b, n, h) for (b, n, d) features, (b, n, 7) boxes, (b, n) bool masks and the (h,) type of regions."""
         dtype = self.feature_projection.weight.dtype
         features, boxes = self.normalize(region_features).to(dtype), region_boxes.to(dtype)
         if masked_regions is not None:

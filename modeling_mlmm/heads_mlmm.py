@@ -16,7 +16,7 @@ class MLMMTransform(nn.Module):
         self.norm = nn.LayerNorm(out_features, eps=eps)
 
     def forward(self, states: Tensor) -> Tensor:
-        """Returns (..., out) for (..., in)."""
+        """Return (..., out) for (..., in)."""
         return self.norm(F.gelu(self.dense(states)))
 
 
@@ -29,7 +29,7 @@ class MLMMMaskedLanguageHead(nn.Module):
         self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
 
     def forward(self, states: Tensor) -> Tensor:
-        """Returns (..., v) logits for (..., h) states."""
+        """Return (..., v) logits for (..., h) states."""
         return self.decoder(self.transform(states))
 
 
@@ -42,7 +42,7 @@ class MLMMRegionFeatureHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.region_feature_dim))
 
     def forward(self, states: Tensor, feature_projection_weight: Tensor) -> Tensor:
-        """Returns (..., d) features for (..., h) states and the (h, d) weight."""
+        """Return (..., d) features for (..., h) states and the (h, d) weight."""
         return F.linear(self.transform(states), feature_projection_weight.t(), self.bias)
 
 
@@ -55,7 +55,7 @@ class MLMMClassifierHead(nn.Module):
         self.classifier = nn.Linear(inner_size, num_classes)
 
     def forward(self, states: Tensor) -> Tensor:
-        """Returns (..., c) logits for (..., h) states."""
+        """Return (..., c) logits for (..., h) states."""
         return self.classifier(self.transform(states))
 
 

@@ -7,7 +7,7 @@ from .configuration_mlmm import MLMMConfig
 
 
 def check_text(config: MLMMConfig, input_ids: Tensor, attention_mask: Tensor | None) -> None:
-    """Raises ValueError for token ids that are no (b, l), a mask of another shape, and a text without positions."""
+    """Raise ValueError for token ids that are no (b, l), a mask of another shape, and a text without positions."""
     if input_ids.ndim != 2:
         raise ValueError(f"input_ids must be (batch, tokens), got {tuple(input_ids.shape)}.")
     if input_ids.shape[1] > config.max_text_length:
@@ -25,7 +25,7 @@ def check_regions(
     region_attention_mask: Tensor | None,
     masked_regions: Tensor | None,
 ) -> None:
-    """Raises ValueError for regions of another width, number or shape than the model's, and for NaN and infinity."""
+    """Raise ValueError for regions of another width, number or shape than the model's, and for NaN and infinity."""
     if region_features is None:
         raise ValueError("region_features are missing: boxes and masks of regions alone say nothing.")
     if region_boxes is None:
@@ -47,14 +47,14 @@ def check_regions(
 
 
 def check_rows(mask: Tensor) -> None:
-    """Raises ValueError where a row of the joint mask has neither a token nor a region."""
+    """Raise ValueError where a row of the joint mask has neither a token nor a region."""
     if mask.shape[1] == 0 or (_knows_values() and not mask.any(dim=1).all()):
         rows = (~mask.any(dim=1)).nonzero().flatten().tolist()
         raise ValueError(f"Neither text nor regions in {len(rows)} rows of the batch: {', '.join(map(str, rows[:5]))}.")
 
 
 def _knows_values() -> bool:
-    """False while a compiler or exporter traces: tensors have no values then."""
+    """Return False while a compiler or exporter traces: tensors have no values then."""
     return not (torch.compiler.is_compiling() or torch.jit.is_tracing())
 
 

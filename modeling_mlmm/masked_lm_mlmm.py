@@ -1,4 +1,4 @@
-"""MLMM that fills masked words, with or without a picture."""
+"""MLMM that fills masked words, with or without an image."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,11 +23,11 @@ class MLMMForMaskedLM(MLMMPreTrainedModel):
         self.freeze()
 
     def get_output_embeddings(self) -> nn.Module:
-        """Returns the decoder of the MLM head."""
+        """Return the decoder of the MLM head."""
         return self.mlm_head.decoder
 
     def set_output_embeddings(self, value: nn.Module) -> None:
-        """Replaces the decoder of the MLM head."""
+        """Replace the decoder of the MLM head."""
         self.mlm_head.decoder = value
 
     @can_return_tuple
@@ -42,7 +42,7 @@ class MLMMForMaskedLM(MLMMPreTrainedModel):
         labels: Tensor | None = None,
         **kwargs: object,
     ) -> MaskedLMOutput:
-        """Returns `logits` (b, l, v), and the mean cross-entropy `loss` over labels (b, l) that are not -100.
+        """Return `logits` (b, l, v), and the mean cross-entropy `loss` over labels (b, l) that are not -100.
 
         The rest of the arguments: as in `MLMMModel`. Memory grows with b x l x v; `MLMMForPreTraining` keeps to the
         masked tokens.

@@ -1,7 +1,7 @@
 """The tower of MLMM: text and regions to fused states. What all MLMM models share stands first.
 
 Words used here: *region* = a box that a detector found, with its feature; *joint sequence* = the tokens of a text, then
-the regions of a picture; *masks* have 1 (or True) for what is real, except `masked_regions`, True for what is hidden.
+the regions of an image; *masks* have 1 (or True) for what is real, except `masked_regions`, True for what is hidden.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from .configuration_mlmm import MLMMConfig
 from .embeddings_mlmm import MLMMRegionEmbeddings, MLMMTextEmbeddings
 from .heads_mlmm import MLMMRegionFeatureHead
 from .input_checks_mlmm import check_regions, check_rows, check_text
-from .sequence_compaction import compact_rows, restore_rows
+from .sequence_compaction import restore_rows, unpad
 
 HEADS = ("mlm_head.", "mrfr_head.", "mrc_head.", "itm_head.", "rank_head.", "vqa_head.")
 
@@ -72,16 +72,16 @@ class MLMMPreTrainedModel(PreTrainedModel):
             init.zeros_(module.bias)
 
     def get_input_embeddings(self) -> nn.Module:
-        """Returns the word embeddings."""
+        """Return the word embeddings."""
         return self.base_model.text_embeddings.word_embeddings
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replaces the word embeddings."""
+        """Replace the word embeddings."""
         self.base_model.text_embeddings.word_embeddings = value
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, *args: object, **kwargs: object) -> Self:
-        """Loads a checkpoint as transformers does, but refuses one that is damaged or lacks a part of the tower.
+        """Load a checkpoint as transformers does, but refuse one that is damaged or lacks a part of the tower.
 
         A head that the checkpoint does not have starts new, and transformers names it.
 
@@ -110,13 +110,13 @@ class MLMMPreTrainedModel(PreTrainedModel):
         return (model, info) if with_info else model
 
     def freeze(self) -> None:
-        """Sets `requires_grad` as the configuration says. Loading recreates parameters, so it runs again after it."""
+        """Set `requires_grad` as the configuration says. Loading recreates parameters, so it runs again after it."""
         if self.config.freeze_word_embeddings:
             self.get_input_embeddings().requires_grad_(False)
 
 
 class MLMMModel(MLMMPreTrainedModel):
-    """One transformer over the tokens of a text and the regions of a picture; either may be absent.
+    """One transformer over the tokens of a text and the regions of an image; either may be absent.
 
     The layers are those of transformers' XLM-R: without regions, and with its weights, the model is XLM-R.
     Regions have no order: any permutation of them permutes their states and changes nothing else.
@@ -156,14 +156,14 @@ class MLMMModel(MLMMPreTrainedModel):
         position_ids: Tensor | None = None,
         **kwargs: object,
     ) -> MLMMModelOutput:
-        """Returns the states of tokens and regions, each of which has seen all the others.
+        """Return the states of tokens and regions, each of which has seen all the others.
 
         Args:
-            input_ids: (b, l) tokens. None: pictures alone.
+            input_ids: (b, l) tokens. None: images alone.
             attention_mask: (b, l), 1 = real token. None: all are.
             region_features: (b, n, d) features of the detector; n may be 0. None: texts alone.
-            region_boxes: (b, n, 7) x1, y1, x2, y2, width, height, area, relative to the picture.
-            region_attention_mask: (b, n), 1 = real region; a row of zeros is a picture without regions. None: all are.
+            region_boxes: (b, n, 7) x1, y1, x2, y2, width, height, area, relative to the image.
+            region_attention_mask: (b, n), 1 = real region; a row of zeros is an image without regions. None: all are.
             masked_regions: (b, n) bool, True = hide this region's feature. None: none is.
             position_ids: (b, l) positions of the tokens. None: counted from `position_offset`, padding left out.
 
@@ -182,7 +182,7 @@ class MLMMModel(MLMMPreTrainedModel):
         states, mask = self._embed(input_ids, attention_mask, position_ids, regions)
         keeps_layout = wants_attentions or kwargs.get("output_hidden_states", self.config.output_hidden_states)
         if self.config.compact_batches and not (keeps_layout or torch.compiler.is_compiling()):
-            compacted, compacted_mask, source = compact_rows(states, mask)
+            compacted, compacted_mask, source = unpad(states, mask)
             states = restore_rows(self._encode(compacted, compacted_mask, **kwargs), source, states.shape[1])
         else:
             states = self._encode(states, mask, **kwargs)
@@ -202,7 +202,7 @@ class MLMMModel(MLMMPreTrainedModel):
         position_ids: Tensor | None,
         regions: tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None],
     ) -> tuple[Tensor, Tensor]:
-        """Returns the joint sequence (b, l + n, h) and what is real of it (b, l + n) bool."""
+        """Return the joint sequence (b, l + n, h) and what is real of it (b, l + n) bool."""
         parts, masks = [], []
         if input_ids is not None:
             check_text(self.config, input_ids, attention_mask)
@@ -217,7 +217,7 @@ class MLMMModel(MLMMPreTrainedModel):
         if not parts:
             raise ValueError("MLMM needs input_ids or region_features: there is neither.")
         if len({len(part) for part in parts}) > 1:
-            raise ValueError(f"There are {len(parts[0])} texts for {len(parts[1])} pictures: pair them up.")
+            raise ValueError(f"There are {len(parts[0])} texts for {len(parts[1])} images: pair them up.")
         mask = torch.cat([mask.bool() for mask in masks], dim=1)
         check_rows(mask)
         return torch.cat(parts, dim=1), mask

@@ -71,7 +71,7 @@ class LoadedOriginal:
 
 
 def original_family(checkpoint: Mapping[str, object]) -> str:
-    """Returns "uc2", "uniter" or "xlm-r", by the keys.
+    """Return "uc2", "uniter" or "xlm-r", by the keys.
 
     Raises:
         ValueError: for a checkpoint of none of them.
@@ -88,7 +88,7 @@ def original_family(checkpoint: Mapping[str, object]) -> str:
 
 
 def config_of_original(checkpoint: Mapping[str, object], **overrides: object) -> MLMMConfig:
-    """Returns the configuration that fits a checkpoint: sizes by its shapes, epsilons and positions by its family.
+    """Return the configuration that fits a checkpoint: sizes by its shapes, epsilons and positions by its family.
 
     The number of attention heads is in no shape: 64 numbers a head, as in the published sizes, unless `overrides` say.
     """
@@ -123,7 +123,7 @@ def config_of_original(checkpoint: Mapping[str, object], **overrides: object) ->
 
 @torch.no_grad()
 def load_original_checkpoint(model: MLMMPreTrainedModel, checkpoint: Mapping[str, object]) -> LoadedOriginal:
-    """Puts the weights of an original checkpoint into an MLMM model of any class, and says what found no place.
+    """Put the weights of an original checkpoint into an MLMM model of any class, and say what found no place.
 
     XLM-R has one token type: both of ours, text and region, start as it, so that a text alone gives XLM-R's states.
     A rank head that is new starts as the matching row of the ITM head. Half precision becomes the model's.
@@ -167,7 +167,7 @@ def load_original_checkpoint(model: MLMMPreTrainedModel, checkpoint: Mapping[str
 def _rename(
     checkpoint: Mapping[str, object],
 ) -> tuple[dict[str, Tensor], dict[str, str], list[str], list[str]]:
-    """Returns the weights under our names without tied copies, their keys, the unknown keys, and what is wrong."""
+    """Return the weights under our names without tied copies, their keys, the unknown keys, and what is wrong."""
     state: dict[str, Tensor] = {}
     keys: dict[str, str] = {}
     copies: dict[str, Tensor] = {}

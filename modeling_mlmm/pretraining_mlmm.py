@@ -21,7 +21,7 @@ class MLMMForPreTrainingOutput(ModelOutput):
     Attributes:
         loss: (), weighted sum of the losses. None without labels.
         losses: task -> (), each before its weight.
-        accuracies: task -> (), share of right pairs (itm), words (mlm) and, background left out, classes (mrc).
+        accuracies: task -> (), fraction of right pairs (itm), words (mlm) and, background left out, classes (mrc).
         itm_logits: (b, 2), column 1 = they match. Also without labels.
         mlm_logits: (m, v) of the tokens with a label.
         mrfr_predictions: (m, d) features of the masked regions, normalized if the config says so.
@@ -65,11 +65,11 @@ class MLMMForPreTraining(MLMMPreTrainedModel):
         self.freeze()
 
     def get_output_embeddings(self) -> nn.Module:
-        """Returns the decoder of the MLM head."""
+        """Return the decoder of the MLM head."""
         return self.mlm_head.decoder
 
     def set_output_embeddings(self, value: nn.Module) -> None:
-        """Replaces the decoder of the MLM head."""
+        """Replace the decoder of the MLM head."""
         self.mlm_head.decoder = value
 
     @can_return_tuple
@@ -89,10 +89,10 @@ class MLMMForPreTraining(MLMMPreTrainedModel):
         task: str | None = None,
         **kwargs: object,
     ) -> MLMMForPreTrainingOutput:
-        """Returns the losses of all tasks with labels, and their sum.
+        """Return the losses of all tasks with labels, and their sum.
 
         Args:
-            itm_labels: (b,) 1 = text and picture match, 0 = not, -100 = leave out.
+            itm_labels: (b,) 1 = text and image match, 0 = not, -100 = leave out.
             mlm_labels: (b, l) the hidden token, -100 where none is predicted.
             mrfr_labels: features of the regions before masking: (b, n, d), or (m, d) of the masked ones alone.
             mrc_labels: the detector's probabilities of its classes: (b, n, c), or (m, c); or (m,) classes, for
@@ -162,7 +162,7 @@ class MLMMForPreTraining(MLMMPreTrainedModel):
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the mean cross-entropy of (m, c) logits and the share of right rows; labels -100 count in neither."""
+    """Return the mean cross-entropy of (m, c) logits and the fraction of right rows; labels -100 count in neither."""
     counted = labels != -100
     count = counted.sum().clamp(min=1)
     loss = F.cross_entropy(logits.float(), labels, reduction="sum") / count
@@ -170,15 +170,15 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def feature_loss(predictions: Tensor, targets: Tensor) -> Tensor:
-    """Returns the mean squared error over the (m, d) numbers of masked regions; 0 where none is masked."""
+    """Return the mean squared error over the (m, d) numbers of masked regions; 0 where none is masked."""
     return F.mse_loss(predictions.float(), targets.float(), reduction="sum") / max(targets.numel(), 1)
 
 
 def class_loss(logits: Tensor, targets: Tensor, *, reduction: str, background_index: int) -> tuple[Tensor, Tensor]:
-    """Returns the loss of (m, c) region classes and the share of regions whose best class is right.
+    """Return the loss of (m, c) region classes and the fraction of regions whose best class is right.
 
     For (m, c) probabilities KL(target || prediction) over all classes, for (m,) classes the cross-entropy. Right is
-    judged without the background, in which the detector's doubt lies.
+    evaluated without the background, in which the detector's doubt lies.
     """
     if not targets.is_floating_point():
         return cross_entropy(logits, targets)
@@ -190,7 +190,7 @@ def class_loss(logits: Tensor, targets: Tensor, *, reduction: str, background_in
 
 
 def _of_masked(name: str, labels: Tensor, masked_regions: Tensor) -> Tensor:
-    """Returns the labels of the masked regions, whether they are of all regions or of these alone."""
+    """Return the labels of the masked regions, whether they are of all regions or of these alone."""
     if labels.shape[:2] == masked_regions.shape and labels.ndim == 3:
         return labels[masked_regions]
     count = int(masked_regions.sum())

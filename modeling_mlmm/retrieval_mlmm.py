@@ -1,4 +1,4 @@
-"""MLMM for image-text retrieval: one score for a text and a picture."""
+"""MLMM for image-text retrieval: one score for a text and an image."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class MLMMForImageTextRetrievalOutput(ModelOutput):
         loss: (), if labels were given.
         scores: (b,), higher = they match better. Raw: the rank head's output, or the log odds of a match where the
             configuration says `retrieval_loss="itm"`.
-        accuracy: (), share of wrong pairs below their matching pair; with "itm" share of pairs classified rightly.
+        accuracy: (), fraction of wrong pairs below their matching pair; with "itm" fraction of pairs classified right.
         hidden_states, attentions: as in `MLMMModelOutput`.
     """
 
@@ -50,34 +50,34 @@ class MLMMForImageTextRetrieval(MLMMPreTrainedModel):
 
     @torch.no_grad()
     def start_rank_head(self) -> None:
-        """Makes the rank head the matching row of the ITM head."""
+        """Make the rank head the matching row of the ITM head."""
         self.rank_head.weight.copy_(self.itm_head.weight[1:])
         self.rank_head.bias.copy_(self.itm_head.bias[1:])
 
     def freeze(self) -> None:
-        """Freezes what the configuration says, and the head that its loss does not use."""
+        """Freeze what the configuration says, and the head that its loss does not use."""
         super().freeze()
         self.itm_head.requires_grad_(self.config.retrieval_loss == "itm")
         self.rank_head.requires_grad_(self.config.retrieval_loss == "margin")
 
     def _adjust_missing_and_unexpected_keys(self, loading_info: LoadStateDictInfo) -> None:
-        """Starts the rank head from the ITM head where the checkpoint has only that, before transformers reports."""
+        """Start the rank head from the ITM head where the checkpoint has only that, before transformers reports."""
         super()._adjust_missing_and_unexpected_keys(loading_info)
         if loading_info.missing_keys >= RANK_HEAD and not ITM_HEAD & loading_info.missing_and_mismatched():
             self.start_rank_head()
             loading_info.missing_keys -= RANK_HEAD
 
     def _score(self, pooled: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Returns the scores (b,) of pooled states (b, h), and with "itm" the logits (b, 2) they come from."""
+        """Return the scores (b,) of pooled states (b, h), and with "itm" the logits (b, 2) they come from."""
         if self.config.retrieval_loss == "itm":
             logits = self.itm_head(pooled)
             return logits[:, 1] - logits[:, 0], logits
         return self.rank_head(pooled).squeeze(-1), None
 
     def score_embedded(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Returns the scores (b,) of pairs whose words and regions are embedded already.
+        """Return the scores (b,) of pairs whose words and regions are embedded already.
 
-        So the score of many texts with many pictures needs each text and each picture embedded only once. The heads
+        So the score of many texts with many images needs each text and each image embedded only once. The heads
         compute in their own precision also under autocast: bfloat16 has too few numbers to rank thousands of pairs by.
 
         Args:
@@ -100,11 +100,11 @@ class MLMMForImageTextRetrieval(MLMMPreTrainedModel):
         labels: Tensor | None = None,
         **kwargs: object,
     ) -> MLMMForImageTextRetrievalOutput:
-        """Returns the scores of b pairs, row i of the texts with row i of the pictures.
+        """Return the scores of b pairs, row i of the texts with row i of the images.
 
         Args:
             labels: (b,) 1 = they match, 0 = not. For the margin loss every 1 opens a group: the zeros after it are
-                its wrong pairs, wrong pictures for its text and wrong texts for its picture.
+                its wrong pairs, wrong images for its text and wrong texts for its image.
             The rest: as in `MLMMModel`.
 
         Raises:
@@ -138,7 +138,7 @@ class MLMMForImageTextRetrieval(MLMMPreTrainedModel):
 
 
 def margin_ranking_loss(scores: Tensor, labels: Tensor, *, margin: float) -> tuple[Tensor, Tensor]:
-    """Returns the mean of max(0, margin + sigmoid(wrong) - sigmoid(right)) over wrong pairs, and the share ranked well.
+    """Return the mean of max(0, margin + sigmoid(wrong) - sigmoid(right)) over wrong pairs, and the share ranked well.
 
     (b,) scores and labels; a label 1 is the right pair of all zeros that follow it.
 

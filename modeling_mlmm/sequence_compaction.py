@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 
-def compact_rows(states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the real places of each row first and in order, their mask, and where each came from.
+def unpad(states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the real places of each row first and in order, their mask, and where each came from.
 
     Shapes: states (b, s, h) and mask (b, s) bool, True = real, become (b, t, h), (b, t) and (b, t) with t the number of
     real places of the fullest row.
@@ -16,10 +16,10 @@ def compact_rows(states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def restore_rows(states: Tensor, source: Tensor, length: int) -> Tensor:
-    """Returns (b, length, h): every (b, t, h) state back where it came from; zeros elsewhere."""
+    """Return (b, length, h): every (b, t, h) state back where it came from; zeros elsewhere."""
     places = source[..., None].expand_as(states)
     restored = torch.zeros(len(states), length, states.shape[-1], dtype=states.dtype, device=states.device)
     return restored.scatter(1, places, states)
 
 
-__all__ = ["compact_rows", "restore_rows"]
+__all__ = ["restore_rows", "unpad"]

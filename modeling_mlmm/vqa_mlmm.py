@@ -54,7 +54,7 @@ class MLMMForVisualQuestionAnswering(MLMMPreTrainedModel):
         labels: Tensor | None = None,
         **kwargs: object,
     ) -> MLMMForVisualQuestionAnsweringOutput:
-        """Returns a logit for every question and answer.
+        """Return a logit for every question and answer.
 
         Args:
             labels: (b, a) scores of the answers in 0..1 (0, .3, .6, .9 or 1 by the number of annotators who agree; a
@@ -89,7 +89,7 @@ class MLMMForVisualQuestionAnswering(MLMMPreTrainedModel):
 
 
 def answer_targets(labels: Tensor, num_questions: int, num_answers: int) -> Tensor:
-    """Returns (b, a) float targets for (b, a) scores or (b,) answer ids.
+    """Return (b, a) float targets for (b, a) scores or (b,) answer ids.
 
     Raises:
         ValueError: for labels that do not fit the questions or the pool of answers.

@@ -14,15 +14,15 @@ _reported: set[str] = set()  # causes of which an example was logged
 def to_labels(
     annotation: Mapping, *, image_size: tuple[int, int], scales: tuple[float, float], max_attributes: int
 ) -> dict[str, torch.Tensor]:
-    """Returns what one picture shows: n boxes in pixels of the resized picture, and what they hold.
+    """Return what one image shows: n boxes in pixels of the resized image, and what they hold.
 
-    Boxes are clipped to the picture. Boxes that are not finite, or of which nothing is left, are left out, logged once
-    with the picture's id and counted; so are crowds (`iscrowd`), without a log.
+    Boxes are clipped to the image. Boxes that are not finite, or of which nothing is left, are left out, logged once
+    with the image's id and counted; so are crowds (`iscrowd`), without a log.
 
     Args:
         annotation: {"image_id": int, "annotations": [{"bbox": [x, y, width, height], "category_id": int,
-            "attribute_ids": [int, ...] (optional)}, ...]}, ids from 0, boxes in pixels of the original picture.
-        image_size: height and width of the original picture.
+            "attribute_ids": [int, ...] (optional)}, ...]}, ids from 0, boxes in pixels of the original image.
+        image_size: height and width of the original image.
         scales: resized / original, of y and x.
         max_attributes: columns of `attributes`; further attributes of a box are left out.
 
@@ -44,7 +44,7 @@ def to_labels(
     height, width = image_size
     boxes, classes, attributes = [], [], []
     for row, item in enumerate(objects):
-        where = f"Box {row} of the picture {image_id}"
+        where = f"Box {row} of the image {image_id}"
         x, y, box_width, box_height = _sides(item.get("bbox"), where)
         class_id = _ids([item.get("category_id")], f"{where}: category_id")[0]
         attribute_ids = _ids(item.get("attribute_ids") or [], f"{where}: attribute_ids")

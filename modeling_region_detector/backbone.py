@@ -1,6 +1,6 @@
 """The ResNet of caffe and detectron2, in detectron2's names, and the feature pyramid over its maps.
 
-Batch norms always use their stored statistics: with a few pictures a step their own would be noise.
+Batch norms always use their stored statistics: with a few images a step their own would be noise.
 Source: spec of the region features, sections 3, 5 and 7 (names of the pyramid).
 """
 
@@ -23,13 +23,13 @@ class ConvNorm(nn.Conv2d):
         self.norm = FrozenBatchNorm2d(out_channels, eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns the normalised convolution of (B, C, H, W)."""
+        """Return the normalised convolution of (B, C, H, W)."""
         x = super().forward(x)
         return x if self.norm is None else self.norm(x)
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Makes the norm a part of the convolution: the same result up to rounding, in one pass over memory fewer."""
+        """Make the norm a part of the convolution: the same result up to rounding, in one pass over memory fewer."""
         if self.norm is None:
             return
         scale = self.norm.weight * (self.norm.running_var + self.norm.eps).rsqrt()
@@ -47,7 +47,7 @@ class Stem(nn.Module):
         self.caffe_pool = config.caffe_stem_pool
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns (B, C, ~H/4, ~W/4)."""
+        """Return (B, C, ~H/4, ~W/4)."""
         x = F.relu_(self.conv1(x))
         if self.caffe_pool:
             return F.max_pool2d(x, 3, stride=2, padding=0, ceil_mode=True)
@@ -81,7 +81,7 @@ class Bottleneck(nn.Module):
         self.shortcut = ConvNorm(in_channels, out_channels, 1, eps, stride=stride) if changes_width else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns (B, out_channels, H / stride, W / stride)."""
+        """Return (B, out_channels, H / stride, W / stride)."""
         shortcut = x if self.shortcut is None else self.shortcut(x)
         x = F.relu_(self.conv1(x))
         x = F.relu_(self.conv2(x))
@@ -89,7 +89,7 @@ class Bottleneck(nn.Module):
 
 
 def build_stage(config: RegionDetectorConfig, stage: int) -> nn.Sequential:
-    """Returns the blocks of res2 to res5 (`stage` 2 to 5); as a head, res5 has its own stride and dilation."""
+    """Return the blocks of res2 to res5 (`stage` 2 to 5); as a head, res5 has its own stride and dilation."""
     factor = 2 ** (stage - 2)
     out_channels = config.res2_channels * factor
     in_channels = config.stem_channels if stage == 2 else out_channels // 2
@@ -124,7 +124,7 @@ class ResNetBackbone(nn.Module):
         self.channels = [config.res2_channels * 2**index for index in range(len(self.stages))]
 
     def forward(self, pixel_values: Tensor) -> list[Tensor]:
-        """Returns the maps of all stages, fine to coarse: (B, C, H / stride, W / stride)."""
+        """Return the maps of all stages, fine to coarse: (B, C, H / stride, W / stride)."""
         x = self.stem(pixel_values)
         maps = []
         for name in self.stages:
@@ -145,7 +145,7 @@ class TimmBackbone(nn.Module):
         self.channels: list[int] = self.body.feature_info.channels()
 
     def train(self, mode: bool = True) -> "TimmBackbone":
-        """Sets the mode of training for everything but the batch norms."""
+        """Set the mode of training for everything but the batch norms."""
         super().train(mode)
         for module in self.body.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -153,7 +153,7 @@ class TimmBackbone(nn.Module):
         return self
 
     def forward(self, pixel_values: Tensor) -> list[Tensor]:
-        """Returns the maps, fine to coarse: (B, C, H / stride, W / stride)."""
+        """Return the maps, fine to coarse: (B, C, H / stride, W / stride)."""
         return self.body(pixel_values)
 
 
@@ -181,7 +181,7 @@ class FeaturePyramid(nn.Module):
         self.channels = [config.fpn_channels] * config.num_levels
 
     def forward(self, pixel_values: Tensor) -> list[Tensor]:
-        """Returns one (B, fpn_channels, H / stride, W / stride) a level, fine to coarse."""
+        """Return one (B, fpn_channels, H / stride, W / stride) a level, fine to coarse."""
         levels: list[Tensor] = []
         above = None
         for name, x in zip(reversed(self.names), reversed(self.bottom_up(pixel_values)), strict=True):
@@ -196,7 +196,7 @@ class FeaturePyramid(nn.Module):
 
 
 def build_backbone(config: RegionDetectorConfig) -> nn.Module:
-    """Returns the module that gives the feature maps; it has `strides` and `channels`, one a map."""
+    """Return the module that gives the feature maps; it has `strides` and `channels`, one a map."""
     if config.fpn_channels is not None:
         return FeaturePyramid(config)
     return ResNetBackbone(config) if config.backbone == "resnet" else TimmBackbone(config)

@@ -1,7 +1,7 @@
 """Boxes and the numbers that move them: encoding, decoding, clipping, non-maximum suppression.
 
 Boxes are x1 y1 x2 y2 in absolute pixels. With *plus one*, as in caffe, a box from x1 to x2 is x2 - x1 + 1 pixels wide
-and ends at the last pixel W - 1 of its picture; without, as in detectron2, it is x2 - x1 wide and ends at W.
+and ends at the last pixel W - 1 of its image; without, as in detectron2, it is x2 - x1 wide and ends at W.
 
 Source: spec of the region features, sections 4-6.
 """
@@ -23,7 +23,7 @@ def _centres_and_sizes(boxes: Tensor, plus_one: bool) -> tuple[Tensor, Tensor]:
 
 
 def encode_boxes(reference: Tensor, boxes: Tensor, *, weights: Sequence[float], plus_one: bool) -> Tensor:
-    """Returns the (N, 4) deltas (dx, dy, dw, dh) that turn `reference` (N, 4) into `boxes` (N, 4)."""
+    """Return the (N, 4) deltas (dx, dy, dw, dh) that turn `reference` (N, 4) into `boxes` (N, 4)."""
     centres, sizes = _centres_and_sizes(reference, plus_one)
     target_centres, target_sizes = _centres_and_sizes(boxes, plus_one)
     deltas = torch.cat([(target_centres - centres) / sizes, torch.log(target_sizes / sizes)], dim=-1)
@@ -31,7 +31,7 @@ def encode_boxes(reference: Tensor, boxes: Tensor, *, weights: Sequence[float], 
 
 
 def decode_boxes(deltas: Tensor, reference: Tensor, *, weights: Sequence[float], plus_one: bool) -> Tensor:
-    """Returns the boxes (..., 4) that `deltas` (..., 4) make of `reference`, which is broadcast against them.
+    """Return the boxes (..., 4) that `deltas` (..., 4) make of `reference`, which is broadcast against them.
 
     The far corner has no "- 1" with plus one: caffe's own asymmetry.
     """
@@ -43,7 +43,7 @@ def decode_boxes(deltas: Tensor, reference: Tensor, *, weights: Sequence[float],
 
 
 def clip_boxes(boxes: Tensor, height: float | Tensor, width: float | Tensor, *, plus_one: bool) -> Tensor:
-    """Returns the boxes (..., 4) cut to a picture of this height and width in pixels."""
+    """Return the boxes (..., 4) cut to an image of this height and width in pixels."""
     height, width = height - int(plus_one), width - int(plus_one)
     x1, y1, x2, y2 = boxes.unbind(-1)
     return torch.stack(
@@ -53,7 +53,7 @@ def clip_boxes(boxes: Tensor, height: float | Tensor, width: float | Tensor, *, 
 
 
 def nms(boxes: Tensor, scores: Tensor, threshold: float, *, groups: Tensor | None = None, plus_one: bool) -> Tensor:
-    """Returns the indices of the boxes that survive non-maximum suppression, best first.
+    """Return the indices of the boxes that survive non-maximum suppression, best first.
 
     Args:
         boxes: (N, 4); computed in float32 whatever their type.

@@ -85,9 +85,9 @@ class RegionDetectorConfig(PreTrainedConfig):
         anchor_ratios: height / width.
         cell_anchors: explicit boxes (x1, y1, x2, y2), one list a level, in place of style, sizes and ratios.
         plus_one: widths of boxes count the last pixel (caffe).
-        min_proposal_size: proposals must be larger, in pixels of the original picture a side.
+        min_proposal_size: proposals must be larger, in pixels of the original image a side.
         clip_before_top_k: clip and filter all boxes of the RPN before the best are taken (caffe); else after.
-        pre_nms_top_n, post_nms_top_n, pre_nms_top_n_train, post_nms_top_n_train: proposals, a level and a picture.
+        pre_nms_top_n, post_nms_top_n, pre_nms_top_n_train, post_nms_top_n_train: proposals, a level and an image.
         rpn_nms_threshold: overlap from which the worse of two proposals goes.
         pooler, pooler_size: "roi_pool" or "roi_align" (aligned), to so many cells a side.
         canonical_box_size: side in pixels of a box that a pyramid pools from its level of stride 16.
@@ -182,7 +182,7 @@ class RegionDetectorConfig(PreTrainedConfig):
 
     @classmethod
     def from_variant(cls, variant: str, changes: dict[str, Any] | None = None) -> "RegionDetectorConfig":
-        """Returns the configuration of a known detector: "bua", "d2-c4", "d2-fpn" or "lxmert".
+        """Return the configuration of a known detector: "bua", "d2-c4", "d2-fpn" or "lxmert".
 
         Args:
             variant: which one.
@@ -214,7 +214,7 @@ class RegionDetectorConfig(PreTrainedConfig):
         return self.res2_channels * 8 if self.head == "res5" else self.fc_dim
 
     def validate_choices(self) -> None:
-        """Raises ValueError for a value that names nothing."""
+        """Raise ValueError for a value that names nothing."""
         choices = {
             "head": ("res5", "fc"),
             "objectness": ("softmax", "sigmoid"),
@@ -229,7 +229,7 @@ class RegionDetectorConfig(PreTrainedConfig):
             raise ValueError(f"depth is {self.depth}; a ResNet detector has {' or '.join(map(str, RESNET_BLOCKS))}.")
 
     def validate_parts(self) -> None:
-        """Raises ValueError for parts that do not fit together."""
+        """Raise ValueError for parts that do not fit together."""
         if self.backbone != "resnet" and self.head == "res5":
             raise ValueError(f"The head res5 continues a ResNet; with the backbone {self.backbone} use head='fc'.")
         if self.backbone != "resnet" and not self.timm_out_indices:

@@ -1,4 +1,4 @@
-"""Pictures to the tensors that the region detector reads, and its output to detections."""
+"""Images to the tensors that the region detector reads, and its output to detections."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ class RegionImageProcessorKwargs(ImagesKwargs, total=False):
     Attributes:
         do_flip_channel_order: blue first. `image_mean` and `image_std` are then in that order too.
         resize_style: "opencv" (floats, no smoothing, one exact scale) or "pillow" (uint8, smoothed).
-        size_divisibility: the padded height and width are multiples of it; 0 or 1 pads to the largest picture only.
+        size_divisibility: the padded height and width are multiples of it; 0 or 1 pads to the largest image only.
         max_attributes: attributes of a box that are kept.
         nms_threshold: overlap from which the worse of two detections of a class goes.
         plus_one: that overlap counts the last pixel of a box (caffe).
@@ -60,7 +60,7 @@ class RegionBatch(BatchFeature):
     """A batch whose `image_scales` and `labels` stay float32 when it is cast: boxes of 16 bits are pixels off."""
 
     def to(self, *args: object, **kwargs: object) -> "RegionBatch":
-        """Sends all tensors to a device and casts the pixels, in place."""
+        """Send all tensors to a device and casts the pixels, in place."""
         kept = {name: self[name] for name in ("image_scales", "labels") if name in self}
         super().to(*args, **kwargs)
         self.update(tree_map(lambda tensor: tensor.to(self["pixel_values"].device), kept))
@@ -110,7 +110,7 @@ class RegionImageProcessor(TorchvisionBackend):
 
     @classmethod
     def from_variant(cls, variant: str, changes: dict[str, Any] | None = None) -> "RegionImageProcessor":
-        """Returns the processor of a known detector: "bua", "d2-c4", "d2-fpn" or "lxmert".
+        """Return the processor of a known detector: "bua", "d2-c4", "d2-fpn" or "lxmert".
 
         Args:
             variant: which one. The detectron2 ones are for weights of MSRA (`image_std` 1); where the configuration of
@@ -132,7 +132,7 @@ class RegionImageProcessor(TorchvisionBackend):
         annotations: Mapping | Sequence[Mapping] | None = None,
         **kwargs: Unpack[RegionImageProcessorKwargs],
     ) -> BatchFeature:
-        """Same as `preprocess`."""
+        """Return same as `preprocess`."""
         return self.preprocess(images, annotations, **kwargs)
 
     def preprocess(
@@ -146,12 +146,12 @@ class RegionImageProcessor(TorchvisionBackend):
         Args:
             images: one or more PIL images of any mode, or uint8 arrays or tensors (CHW or HWC). Files are opened by
                 `wenlan.processing.decode_image`. PIL images are turned upright; transparency becomes white.
-            annotations: one an image, in COCO's form (see `to_labels`); boxes in pixels of the upright picture.
+            annotations: one an image, in COCO's form (see `to_labels`); boxes in pixels of the upright image.
             **kwargs: overrides of this processor's settings for one call, and `return_tensors`.
 
         Returns:
-            pixel_values: (B, 3, H, W) float32, zeros right of and below a picture.
-            pixel_mask: (B, H, W) int64, 1 = picture.
+            pixel_values: (B, 3, H, W) float32, zeros right of and below an image.
+            pixel_mask: (B, H, W) int64, 1 = image.
             image_scales: (B, 2) float32, resized / original of y and x.
             labels: with annotations, a list of what `to_labels` gives.
 
@@ -168,7 +168,7 @@ class RegionImageProcessor(TorchvisionBackend):
         if isinstance(image_url_or_urls, Image.Image | np.ndarray | Tensor):
             return image_url_or_urls
         kind = type(image_url_or_urls).__name__
-        raise TypeError(f"A picture is a PIL image, an array or a tensor, not {kind}; open files with decode_image.")
+        raise TypeError(f"An image is a PIL image, an array or a tensor, not {kind}; open files with decode_image.")
 
     def process_image(
         self,
@@ -176,7 +176,7 @@ class RegionImageProcessor(TorchvisionBackend):
         input_data_format: str | ChannelDimension | None = None,
         **kwargs: object,
     ) -> Tensor:
-        """Return one picture as a (3, H, W) uint8 tensor."""
+        """Return one image as a (3, H, W) uint8 tensor."""
         if isinstance(image, Image.Image):
             image, input_data_format = np.array(to_rgb(image)), ChannelDimension.LAST
         if image.dtype not in (np.uint8, torch.uint8):
@@ -192,22 +192,22 @@ class RegionImageProcessor(TorchvisionBackend):
         target_sizes: Tensor | Sequence[tuple[int, int]] | None = None,
         top_k: int = 100,
     ) -> list[dict[str, Tensor]]:
-        """Returns the detections of each picture, best first.
+        """Return the detections of each image, best first.
 
         Every pair of a box and an object class that is more probable than the threshold counts; then non-maximum
         suppression within each class, at `nms_threshold`.
 
         Args:
-            outputs: of `RegionDetector`. Its boxes are in pixels of the original pictures.
+            outputs: of `RegionDetector`. Its boxes are in pixels of the original images.
             threshold: detections score more.
-            target_sizes: (height, width) a picture; boxes are clipped to it. Nothing is scaled.
-            top_k: at most so many detections a picture. Those of which nothing is inside the picture are left out.
+            target_sizes: (height, width) an image; boxes are clipped to it. Nothing is scaled.
+            top_k: at most so many detections an image. Those of which nothing is inside the image are left out.
 
         Returns:
             scores (n,), labels (n,) from 0 without the background, boxes (n, 4) x1 y1 x2 y2.
 
         Raises:
-            ValueError: for another number of target sizes than of pictures.
+            ValueError: for another number of target sizes than of images.
         """
         boxes, probabilities = outputs.pred_boxes.float(), outputs.logits.float().softmax(-1)  # (b, n, c, 4), (b, n, k)
         if boxes.shape[2] == probabilities.shape[-1]:  # boxes for the background too: it is the first class
@@ -215,7 +215,7 @@ class RegionImageProcessor(TorchvisionBackend):
         else:
             probabilities = probabilities[..., :-1]
         if target_sizes is not None and len(target_sizes) != len(boxes):
-            raise ValueError(f"{len(target_sizes)} target sizes for {len(boxes)} pictures; give one a picture.")
+            raise ValueError(f"{len(target_sizes)} target sizes for {len(boxes)} images; give one an image.")
         detections = []
         for index, mask in enumerate(outputs.proposal_mask.bool()):
             candidates, scores = boxes[index, mask], probabilities[index, mask]
@@ -288,7 +288,7 @@ class RegionImageProcessor(TorchvisionBackend):
     def _resize_and_normalize(
         self, image: Tensor, *, do_flip_channel_order: bool, do_resize: bool, resize_style: str, **kwargs: object
     ) -> tuple[Tensor, tuple[float, float]]:
-        # One at a time: a picture's numbers never depend on its batch.
+        # One at a time: an image's numbers never depend on its batch.
         edges = (kwargs["size"].shortest_edge, kwargs["size"].longest_edge)
         normalize = partial(self._normalize, **kwargs)
         if do_flip_channel_order:

@@ -1,7 +1,7 @@
 """The four losses of a Faster R-CNN, and the fifth of its attributes; in float32 whatever comes in.
 
-*labels*: one dictionary a picture with `boxes` (G, 4), x1 y1 x2 y2 in pixels of the network's input, `class_labels`
-(G,) from 0 without background, and for the attribute loss `attributes` (G, M) padded with -1. A picture may have none.
+*labels*: one dictionary an image with `boxes` (G, 4), x1 y1 x2 y2 in pixels of the network's input, `class_labels`
+(G,) from 0 without background, and for the attribute loss `attributes` (G, M) padded with -1. An image may have none.
 
 Source: spec of the region features, section 9 (detectron2's losses: binary cross entropy and plain L1).
 """
@@ -24,14 +24,14 @@ def rpn_losses(
     labels: list[dict[str, Tensor]],
     config: RegionDetectorConfig,
 ) -> dict[str, Tensor]:
-    """Returns "loss_rpn_cls" and "loss_rpn_loc", both divided by the configured sample size of all pictures.
+    """Return "loss_rpn_cls" and "loss_rpn_loc", both divided by the configured sample size of all images.
 
     Args:
         anchors: (N, 4) of all levels.
         objectness: (B, N) logits of object minus background.
         deltas: (B, N, 4).
         labels: see the module.
-        config: overlaps, sample size and share of positives.
+        config: overlaps, sample size and fraction of positives.
     """
     low, high = config.rpn_iou_thresholds
     picked, picked_positive, targets = [], [], []
@@ -61,15 +61,15 @@ def rpn_losses(
 def sample_proposals(
     proposals: list[Tensor], labels: list[dict[str, Tensor]], config: RegionDetectorConfig
 ) -> list[dict[str, Tensor]]:
-    """Returns one dictionary a picture of the S boxes that the head learns from, ground truth among them.
+    """Return one dictionary an image of the S boxes that the head learns from, ground truth among them.
 
     `boxes` (S, 4); `class_labels` (S,) columns of the class logits, background included; `gt_boxes` (S, 4), meaningless
     for background; and, if labels and detector have them, `attributes` (S, M) from 0, -1 = none, background has none.
 
     Args:
-        proposals: (n, 4) a picture, in the pixels of the labels.
+        proposals: (n, 4) an image, in the pixels of the labels.
         labels: see the module.
-        config: overlap, sample size, share of positives and place of the background.
+        config: overlap, sample size, fraction of positives and place of the background.
 
     Raises:
         ValueError: a class or an attribute that the model does not have.
@@ -108,7 +108,7 @@ def head_losses(
     config: RegionDetectorConfig,
     attribute_logits: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Returns "loss_cls" (mean over all boxes), "loss_box_reg" (of the true class's box) and "loss_attribute".
+    """Return "loss_cls" (mean over all boxes), "loss_box_reg" (of the true class's box) and "loss_attribute".
 
     Args:
         class_logits: (S, K + 1) of the boxes of all samples, one after the other.
@@ -135,7 +135,7 @@ def head_losses(
 
 
 def attribute_loss(attribute_logits: Tensor, samples: list[dict[str, Tensor]], config: RegionDetectorConfig) -> Tensor:
-    """Returns the cross entropy, averaged over the attributes of a box and then over the boxes that have some."""
+    """Return the cross entropy, averaged over the attributes of a box and then over the boxes that have some."""
     logits = attribute_logits.float()
     none = [logits.new_full((len(sample["boxes"]), 1), -1, dtype=torch.long) for sample in samples]
     wanted = [sample.get("attributes", empty) for sample, empty in zip(samples, none, strict=True)]

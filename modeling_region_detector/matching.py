@@ -1,4 +1,4 @@
-"""Which boxes a detector learns from: their labels by overlap, and a sample with a limited share of positives.
+"""Which boxes a detector learns from: their labels by overlap, and a sample with a limited fraction of positives.
 
 Source: spec of the region features, section 9 (detectron2's matcher and sampler).
 """
@@ -17,7 +17,7 @@ def label_boxes(
     allow_low_quality: bool,
     plus_one: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Returns (matches, labels): for each box the index of its best ground truth, and 1, 0 or -1.
+    """Return (matches, labels): for each box the index of its best ground truth, and 1, 0 or -1.
 
     A box is positive (1) from an overlap (IoU) of `high` with its best ground truth, negative (0) below `low`, and
     ignored (-1) between. Without ground truth all are negative and their match, 0, means nothing.
@@ -49,12 +49,12 @@ def label_boxes(
 
 
 def sample_boxes(labels: Tensor, *, size: int, positive_fraction: float) -> tuple[Tensor, Tensor]:
-    """Returns the indices of the sampled positives and negatives; all of a kind, in order, where they are few enough.
+    """Return the indices of the sampled positives and negatives; all of a kind, in order, where they are few enough.
 
     Args:
         labels: (N,) 1, 0, or -1 = never.
         size: boxes in all.
-        positive_fraction: largest share of positives; negatives fill the rest.
+        positive_fraction: largest fraction of positives; negatives fill the rest.
     """
     positives, negatives = (labels == 1).nonzero()[:, 0], (labels == 0).nonzero()[:, 0]
     positives = _draw(positives, int(size * positive_fraction))

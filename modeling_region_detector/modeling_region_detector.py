@@ -25,9 +25,9 @@ from .rpn import RegionProposalNetwork
 
 @dataclass
 class RegionDetectorOutput(ModelOutput):
-    """B pictures, N = the most proposals of a picture, K classes; rows beyond a picture's own are zeros.
+    """B images, N = the most proposals of an image, K classes; rows beyond an image's own are zeros.
 
-    Boxes are x1 y1 x2 y2 in pixels of the original picture, that is of `pixel_values` divided by `image_scales`.
+    Boxes are x1 y1 x2 y2 in pixels of the original image, that is of `pixel_values` divided by `image_scales`.
 
     Args:
         loss: scalar, the sum of `loss_dict`, given labels.
@@ -39,7 +39,7 @@ class RegionDetectorOutput(ModelOutput):
         proposal_scores: (B, N) probability of being an object; 1 for boxes that were given.
         features: (B, N, D) of the proposals.
         attribute_logits: (B, N, A + 1), with the most probable class taken for granted; None without attributes.
-        image_sizes: (B, 2) height and width of the original pictures.
+        image_sizes: (B, 2) height and width of the original images.
     """
 
     loss: torch.FloatTensor | None = None
@@ -93,7 +93,7 @@ class RegionDetector(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, *args: object, **kwargs: object) -> Self:
-        """Loads a checkpoint as transformers does, but refuses one that lacks weights, and freezes what is frozen.
+        """Load a checkpoint as transformers does, but refuse one that lacks weights, and freeze what is frozen.
 
         Raises:
             ValueError: when weights are missing, which would otherwise be random; the message names them.
@@ -136,7 +136,7 @@ class RegionDetector(PreTrainedModel):
         return (*head.children(), predictor.cls_score, predictor.bbox_pred)
 
     def fold_batch_norms(self) -> None:
-        """Makes the batch norms of the ResNet part of its convolutions, for inference: saved so, it does not load."""
+        """Make the batch norms of the ResNet part of its convolutions, for inference: saved so, it does not load."""
         for module in self.modules():
             if isinstance(module, ConvNorm):
                 module.fold()
@@ -150,21 +150,21 @@ class RegionDetector(PreTrainedModel):
         boxes: Sequence[Tensor] | None = None,
         labels: Sequence[dict[str, Tensor]] | None = None,
     ) -> RegionDetectorOutput:
-        """Returns what is in the pictures, or in training mode the losses alone.
+        """Return what is in the images, or in training mode the losses alone.
 
         Args:
-            pixel_values: (B, 3, H, W) prepared pictures, padded right and below.
-            pixel_mask: (B, H, W), 1 = picture, 0 = padding; everything is picture without it.
+            pixel_values: (B, 3, H, W) prepared images, padded right and below.
+            pixel_mask: (B, H, W), 1 = image, 0 = padding; everything is image without it.
             image_scales: (B, 2) pixels of `pixel_values` a pixel of the original, y and x; 1 without it.
-            boxes: one (n, 4) a picture, in pixels of the original, in place of proposals; n may be 0.
-            labels: one dictionary a picture: boxes (n, 4) x1 y1 x2 y2 in pixels of `pixel_values`, class_labels (n,)
+            boxes: one (n, 4) an image, in pixels of the original, in place of proposals; n may be 0.
+            labels: one dictionary an image: boxes (n, 4) x1 y1 x2 y2 in pixels of `pixel_values`, class_labels (n,)
                 from 0 without background, and, for a detector with attributes, attributes (n, a) from 0, -1 = none.
 
         Raises:
-            ValueError: `boxes` or `labels` are not as many as the pictures.
+            ValueError: `boxes` or `labels` are not as many as the images.
         """
         self._check(pixel_values, boxes, labels)
-        image_sizes = _picture_sizes(pixel_values, pixel_mask)
+        image_sizes = _image_sizes(pixel_values, pixel_mask)
         image_scales = torch.ones_like(image_sizes) if image_scales is None else image_scales.to(image_sizes)
         maps = self.backbone(pixel_values)[self.used_maps]
         loss_dict = None
@@ -192,9 +192,7 @@ class RegionDetector(PreTrainedModel):
     def _check(self, pixel_values: Tensor, boxes: Sequence | None, labels: Sequence | None) -> None:
         for name, given in (("boxes", boxes), ("labels", labels)):
             if given is not None and len(given) != len(pixel_values):
-                raise ValueError(
-                    f"{len(given)} {name} were given for {len(pixel_values)} pictures; give one a picture."
-                )
+                raise ValueError(f"{len(given)} {name} were given for {len(pixel_values)} images; give one an image.")
 
     def _head_losses(self, maps: list[Tensor], proposals: list[Tensor], labels: Sequence[dict]) -> dict[str, Tensor]:
         samples = sample_proposals(proposals, labels, self.config)
@@ -245,8 +243,8 @@ class RegionDetector(PreTrainedModel):
         )
 
 
-def _picture_sizes(pixel_values: Tensor, pixel_mask: Tensor | None) -> Tensor:
-    """Returns (B, 2) float32, height and width without padding."""
+def _image_sizes(pixel_values: Tensor, pixel_mask: Tensor | None) -> Tensor:
+    """Return (B, 2) float32, height and width without padding."""
     if pixel_mask is None:
         size = torch.tensor(pixel_values.shape[-2:], dtype=torch.float32, device=pixel_values.device)
         return size.expand(len(pixel_values), 2)
@@ -254,7 +252,7 @@ def _picture_sizes(pixel_values: Tensor, pixel_mask: Tensor | None) -> Tensor:
 
 
 def _as_box(scale: Tensor) -> Tensor:
-    """Returns (x, y, x, y) of (y, x)."""
+    """Return (x, y, x, y) of (y, x)."""
     return scale.flip(0).repeat(2)
 
 

@@ -1,6 +1,6 @@
 """Which boxes become regions.
 
-Of the published ways each is a function of one picture's boxes and class probabilities. Their class loops (one
+Of the published ways each is a function of one image's boxes and class probabilities. Their class loops (one
 suppression for each of 1600 classes) are replaced by one over the pairs (box, class) that can matter: a pair below the
 threshold suppresses none above it, so that every confidence above the threshold is exact.
 
@@ -16,7 +16,7 @@ from .boxes import nms
 
 
 def lowered_thresholds(threshold: float) -> Iterator[float]:
-    """Yields the threshold, then ever lower ones, at last 0."""
+    """Yield the threshold, then ever lower ones, at last 0."""
     while threshold > 1e-5:
         yield threshold
         threshold /= 10
@@ -26,7 +26,7 @@ def lowered_thresholds(threshold: float) -> Iterator[float]:
 def kept_confidence(
     boxes: Tensor, probs: Tensor, *, threshold: float, enough: int, nms_threshold: float, plus_one: bool
 ) -> Tensor:
-    """Returns (N,) the best probability of each box among the classes in which it survives suppression; 0 if in none.
+    """Return (N,) the best probability of each box among the classes in which it survives suppression; 0 if in none.
 
     Exact where it is at least the lowest threshold tried; 0 below.
 
@@ -50,7 +50,7 @@ def kept_confidence(
 
 
 def choose_by_confidence(confidence: Tensor, *, threshold: float, min_boxes: int, max_boxes: int) -> Tensor:
-    """Returns the indices of the regions: those from `threshold` on in their order; if these are fewer than
+    """Return the indices of the regions: those from `threshold` on in their order; if these are fewer than
     `min_boxes` or more than `max_boxes`, that many of the best, best first."""
     (kept,) = torch.where(confidence >= threshold)
     if len(kept) < min_boxes:
@@ -70,7 +70,7 @@ def detect(
     nms_threshold: float,
     plus_one: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns detections, best first: indices of the proposals (n,), classes (n,) and scores (n,).
+    """Return detections, best first: indices of the proposals (n,), classes (n,) and scores (n,).
 
     A proposal can be found as several classes. Boxes without an area are left out at last, as detectron2 does.
 

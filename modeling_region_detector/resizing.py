@@ -1,4 +1,4 @@
-"""Pictures at the size the detectors were trained for, by the two roads of their authors.
+"""Images at the size the detectors were trained for, by the two roads of their authors.
 
 *OpenCV's road* (caffe, bottom-up attention): bilinear on floats without smoothing, one scale for both axes, also where
 the rounded size is not exactly that much larger. *Pillow's road* (detectron2): bilinear on uint8 with smoothing.
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Returns the picture in mode RGB, upright by its EXIF tag, transparency on white, 16 and 32 bits as 8.
+    """Return the image in mode RGB, upright by its EXIF tag, transparency on white, 16 and 32 bits as 8.
 
     Floats count as 0..1, 0..255 or 0..65535, whichever is the smallest range that holds them.
     """
@@ -32,7 +32,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def resize_like_opencv(
     image: Tensor, shortest: int, longest: int, *, to_floats: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, tuple[float, float]]:
-    """Returns the picture with its shorter side `shortest`, or less if its longer side would pass `longest`.
+    """Return the image with its shorter side `shortest`, or less if its longer side would pass `longest`.
 
     Args:
         image: (C, h, w) of any type.
@@ -40,7 +40,7 @@ def resize_like_opencv(
         to_floats: what is done to the pixels before they are interpolated: the original subtracts the mean there.
 
     Returns:
-        The picture (C, H, W), at least 1 pixel a side; the scales of y and x, the same unless a side would vanish.
+        The image (C, H, W), at least 1 pixel a side; the scales of y and x, the same unless a side would vanish.
 
     Source: spec of the region features, section 2; equal to OpenCV with fx = fy = scale within 2e-5.
     """
@@ -52,7 +52,7 @@ def resize_like_opencv(
     scales = tuple(scale if round(side * scale) else 1 / side for side in (height, width))
     top, bottom, down = _neighbours(height, scales[0], image.device)
     left, right, across = _neighbours(width, scales[1], image.device)
-    # Four pictures of the new size: a large one is never copied as floats.
+    # Four images of the new size: a large one is never copied as floats.
     corners = [
         image.index_select(1, rows).index_select(2, columns) for rows in (top, bottom) for columns in (left, right)
     ]
@@ -62,7 +62,7 @@ def resize_like_opencv(
 
 
 def _neighbours(side: int, scale: float, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns, for each pixel of the resized side, the two pixels it lies between and its share of the second."""
+    """Return, for each pixel of the resized side, the two pixels it lies between and its fraction of the second."""
     count = round(side * scale)  # half to even, as OpenCV rounds
     # A step is 1 / scale, not side / count; float32 would be off by 1e-5 of a pixel, and the colours by up to 1e-3.
     positions = (torch.arange(count, dtype=torch.float64, device=device) + 0.5) / scale - 0.5
@@ -74,7 +74,7 @@ def _neighbours(side: int, scale: float, device: torch.device) -> tuple[Tensor, 
 def resize_like_pillow(
     image: Tensor, shortest: int, longest: int, *, resample: int
 ) -> tuple[Tensor, tuple[float, float]]:
-    """Returns the picture with its shorter side `shortest`, or less if its longer side would pass `longest`.
+    """Return the image with its shorter side `shortest`, or less if its longer side would pass `longest`.
 
     Args:
         image: (3, h, w) uint8.
@@ -82,7 +82,7 @@ def resize_like_pillow(
         resample: Pillow's filter.
 
     Returns:
-        The picture (3, H, W) uint8, at least 1 pixel a side; the scales H / h and W / w.
+        The image (3, H, W) uint8, at least 1 pixel a side; the scales H / h and W / w.
 
     Source: spec of the region features, section 2; the same bits as detectron2's.
     """
@@ -93,8 +93,8 @@ def resize_like_pillow(
     if max(sides) > longest:
         sides = [side * (longest / max(sides)) for side in sides]
     new_height, new_width = (max(math.floor(side + 0.5), 1) for side in sides)
-    picture = Image.fromarray(image.permute(1, 2, 0).cpu().numpy()).resize((new_width, new_height), resample)
-    resized = torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous().to(image.device)
+    resized_image = Image.fromarray(image.permute(1, 2, 0).cpu().numpy()).resize((new_width, new_height), resample)
+    resized = torch.from_numpy(np.array(resized_image)).permute(2, 0, 1).contiguous().to(image.device)
     return resized, (new_height / height, new_width / width)
 
 

@@ -27,7 +27,7 @@ class FullyConnectedHead(nn.Module):
             width = config.fc_dim
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Returns (S, fc_dim) for (S, C, P, P)."""
+        """Return (S, fc_dim) for (S, C, P, P)."""
         x = pooled.flatten(1)
         for name in self.layers:
             x = F.relu_(getattr(self, name)(x))
@@ -51,12 +51,12 @@ class BoxPredictor(nn.Module):
             self.attr_linear2 = nn.Linear(config.attribute_hidden_dim, config.num_attributes + 1)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns class logits (S, K + 1) and deltas (S, K or K + 1, 4), float32."""
+        """Return class logits (S, K + 1) and deltas (S, K or K + 1, 4), float32."""
         deltas = self.bbox_pred(features).float().unflatten(1, (self.num_boxes, 4))
         return self.cls_score(features).float(), deltas
 
     def attributes(self, features: Tensor, columns: Tensor) -> Tensor | None:
-        """Returns attribute logits (S, A + 1) given the column of each region's class in the class logits (S,)."""
+        """Return attribute logits (S, A + 1) given the column of each region's class in the class logits (S,)."""
         if not self.has_attributes:
             return None
         x = torch.cat([features, self.cls_embed(columns)], dim=1)
@@ -83,18 +83,18 @@ class RoiHeads(nn.Module):
         self.box_predictor = BoxPredictor(config)
 
     def level_of(self, boxes: Tensor) -> Tensor:
-        """Returns the index of the map from which each of the boxes (S, 4), in pixels of `pixel_values`, is pooled."""
+        """Return the index of the map from which each of the boxes (S, 4), in pixels of `pixel_values`, is pooled."""
         finest = self.strides[0].bit_length() - 1
         sizes = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sqrt()
         level = torch.floor(CANONICAL_LEVEL + torch.log2(sizes / self.config.canonical_box_size + 1e-8))
         return level.clamp(finest, finest + len(self.strides) - 1).long() - finest
 
     def forward(self, maps: list[Tensor], boxes: list[Tensor]) -> Tensor:
-        """Returns the features (S, D) of all boxes of all pictures, in order.
+        """Return the features (S, D) of all boxes of all images, in order.
 
         Args:
             maps: one (B, C, H / stride, W / stride) for each of `strides`.
-            boxes: one (n, 4) a picture, in pixels of `pixel_values`.
+            boxes: one (n, 4) an image, in pixels of `pixel_values`.
         """
         image_ids = torch.cat([b.new_full((len(b), 1), float(index)) for index, b in enumerate(boxes)])
         rois = torch.cat([image_ids, torch.cat(boxes)], dim=1).float()
@@ -106,7 +106,7 @@ class RoiHeads(nn.Module):
         return torch.cat([self.features(self.pool(maps, part)) for part in rois.split(BOXES_AT_A_TIME)])
 
     def pool(self, maps: list[Tensor], rois: Tensor) -> Tensor:
-        """Returns the cells (S, C, P, P) of the boxes `rois` (S, 5): number of the picture, x1, y1, x2, y2."""
+        """Return the cells (S, C, P, P) of the boxes `rois` (S, 5): number of the image, x1, y1, x2, y2."""
         if len(maps) == 1:
             return self._pool_level(maps[0], rois, self.strides[0])
         size = self.config.pooler_size
@@ -124,7 +124,7 @@ class RoiHeads(nn.Module):
         return ops.roi_align(x, rois, size, 1 / stride, aligned=True)
 
     def features(self, pooled: Tensor) -> Tensor:
-        """Returns the features (S, D) of pooled boxes (S, C, P, P)."""
+        """Return the features (S, D) of pooled boxes (S, C, P, P)."""
         pooled = pooled.to(self.box_predictor.cls_score.weight.dtype)
         if self.config.head == "fc":
             return self.box_head(pooled)

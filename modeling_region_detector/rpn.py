@@ -29,7 +29,7 @@ class RPNHead(nn.Module):
         self.anchor_deltas = nn.Conv2d(width, num_anchors * 4, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns objectness (B, H * W * A), object minus background, and deltas (B, H * W * A, 4), both float32."""
+        """Return objectness (B, H * W * A), object minus background, and deltas (B, H * W * A, 4), both float32."""
         x = F.relu_(self.conv(x))
         objectness, deltas = self.objectness_logits(x).float(), self.anchor_deltas(x).float()
         if self.softmax:  # of two channels: the sigmoid of their difference
@@ -50,7 +50,7 @@ class RegionProposalNetwork(nn.Module):
         self.rpn_head = RPNHead(config, channels[-1], self.num_anchors[-1])
 
     def anchors(self, maps: list[Tensor]) -> list[Tensor]:
-        """Returns the (H * W * A, 4) anchors of each map, in pixels of `pixel_values`."""
+        """Return the (H * W * A, 4) anchors of each map, in pixels of `pixel_values`."""
         cells = build_cell_anchors(self.config)  # built anew: a buffer would not survive loading (see hf.md)
         return [
             grid_anchors(cell.to(x.device), x.shape[-2], x.shape[-1], stride)
@@ -58,7 +58,7 @@ class RegionProposalNetwork(nn.Module):
         ]
 
     def forward(self, maps: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Returns, one a level: anchors (n, 4), objectness (B, n), deltas (B, n, 4)."""
+        """Return, one a level: anchors (n, 4), objectness (B, n), deltas (B, n, 4)."""
         outputs = [self.rpn_head(x) for x in maps]
         return self.anchors(maps), [output[0] for output in outputs], [output[1] for output in outputs]
 
@@ -71,11 +71,11 @@ class RegionProposalNetwork(nn.Module):
         image_sizes: Tensor,
         image_scales: Tensor,
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Returns, one a picture: proposals (n, 4) in pixels of `pixel_values`, best first, and their logits (n,).
+        """Return, one an image: proposals (n, 4) in pixels of `pixel_values`, best first, and their logits (n,).
 
         Args:
             anchors, objectness, deltas: from `forward`.
-            image_sizes: (B, 2) height and width of each picture in `pixel_values`, without padding.
+            image_sizes: (B, 2) height and width of each image in `pixel_values`, without padding.
             image_scales: (B, 2) pixels of `pixel_values` a pixel of the original, y and x.
         """
         config = self.config
@@ -117,7 +117,7 @@ CAFFE_BASE_SIZE = 16
 
 
 def caffe_cell_anchors(scales: Sequence[float], ratios: Sequence[float]) -> Tensor:
-    """Returns the (A, 4) rounded table of caffe, ratios outside, scales inside, about the centre (7.5, 7.5)."""
+    """Return the (A, 4) rounded table of caffe, ratios outside, scales inside, about the centre (7.5, 7.5)."""
     centre = (CAFFE_BASE_SIZE - 1) / 2
     anchors = []
     for ratio in ratios:
@@ -130,7 +130,7 @@ def caffe_cell_anchors(scales: Sequence[float], ratios: Sequence[float]) -> Tens
 
 
 def detectron2_cell_anchors(sizes: Sequence[float], ratios: Sequence[float]) -> Tensor:
-    """Returns the (A, 4) anchors of size x size px, sizes outside, ratios (height / width) inside, about (0, 0)."""
+    """Return the (A, 4) anchors of size x size px, sizes outside, ratios (height / width) inside, about (0, 0)."""
     anchors = []
     for size in sizes:
         for ratio in ratios:
@@ -141,7 +141,7 @@ def detectron2_cell_anchors(sizes: Sequence[float], ratios: Sequence[float]) -> 
 
 
 def build_cell_anchors(config: RegionDetectorConfig) -> list[Tensor]:
-    """Returns one (A, 4) tensor a level: the anchors of the top left cell, in pixels of the picture."""
+    """Return one (A, 4) tensor a level: the anchors of the top left cell, in pixels of the image."""
     if config.cell_anchors is not None:
         return [torch.tensor(level, dtype=torch.float32) for level in config.cell_anchors]
     build = caffe_cell_anchors if config.anchor_style == "caffe" else detectron2_cell_anchors
@@ -149,12 +149,12 @@ def build_cell_anchors(config: RegionDetectorConfig) -> list[Tensor]:
 
 
 def grid_anchors(cell_anchors: Tensor, height: int, width: int, stride: int) -> Tensor:
-    """Returns the (height * width * A, 4) anchors of a feature map, in the order (y, x, anchor).
+    """Return the (height * width * A, 4) anchors of a feature map, in the order (y, x, anchor).
 
     Args:
         cell_anchors: (A, 4) of the top left cell.
         height, width: of the feature map.
-        stride: pixels of the picture from cell to cell.
+        stride: pixels of the image from cell to cell.
     """
     y = torch.arange(height, device=cell_anchors.device) * stride
     x = torch.arange(width, device=cell_anchors.device) * stride

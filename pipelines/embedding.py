@@ -1,4 +1,4 @@
-"""Pictures and sentences to embeddings, a batch at a time."""
+"""Images and sentences to embeddings, a batch at a time."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -28,7 +28,7 @@ def embed_texts(
     batch_size: int = 64,
     progress: bool = False,
 ) -> Tensor:
-    """Returns the embeddings of n sentences: (n, d) float32 unit rows on the CPU.
+    """Return the embeddings of n sentences: (n, d) float32 unit rows on the CPU.
 
     Raises:
         ValueError: for a blank text or nothing to embed.
@@ -45,18 +45,18 @@ def embed_images(
     batch_size: int = 32,
     progress: bool = False,
 ) -> Tensor:
-    """Returns the embeddings of n pictures: (n, d) float32 unit rows on the CPU.
+    """Return the embeddings of n images: (n, d) float32 unit rows on the CPU.
 
     Args:
         model: BriVL.
         processor: its processor.
         images: decoded, or anything that `decode_image` reads.
         detector: finds the boxes that the model looks at (BriVL 1.0); without it the model looks at its grid.
-        batch_size: pictures at a time.
+        batch_size: images at a time.
         progress: show a bar.
 
     Raises:
-        ImageDecodingError: for a picture that cannot be decoded.
+        ImageDecodingError: for an image that cannot be decoded.
         ValueError: for nothing to embed.
     """
     return _embed(model, partial(_prepare_images, processor, detector), images, batch_size, progress)
@@ -92,7 +92,7 @@ def _embed(
             bar.update(len(batch))
     model.train(was_training)
     if not embeddings:
-        raise ValueError("There is nothing to embed: no text and no picture.")
+        raise ValueError("There is nothing to embed: no text and no image.")
     return torch.cat(embeddings)
 
 

@@ -1,4 +1,4 @@
-"""The score of every text with every picture: what retrieval with one tower ranks by."""
+"""The score of every text with every image: what retrieval with one tower ranks by."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -12,23 +12,23 @@ from ..processing.region_inputs import pad_regions, read_regions_of
 
 
 class PairScorer:
-    """Scores texts with pictures that it has embedded once, at the start: one pass through the encoder a pair.
+    """Scores texts with images that it has embedded once, at the start: one pass through the encoder a pair.
 
     Pairs come in the order of their lengths, words and regions together, so that little or nothing is padding.
 
     Args:
         model: scores pairs; is put into evaluation mode.
         processor: its processor.
-        pictures: rows of `wenlan.data.read_regions`.
+        images: rows of `wenlan.data.read_regions`.
         batch_size: pairs at a time.
         dtype: that the encoder computes in, `torch.bfloat16` or `torch.float16` on a GPU; scores are float32 always.
         blind: a control: every region's feature and place are zeros.
 
     Attributes:
-        pictures_hash: 16 hexadecimal digits that identify the regions of all pictures and their order.
+        images_hash: 16 hexadecimal digits that identify the regions of all images and their order.
 
     Raises:
-        RegionError: a picture has no regions or such that the model cannot read; the message names it.
+        RegionError: an image has no regions or such that the model cannot read; the message names it.
     """
 
     @torch.inference_mode()
@@ -36,7 +36,7 @@ class PairScorer:
         self,
         model: MLMMForImageTextRetrieval,
         processor: MLMMProcessor,
-        pictures: Sequence[Mapping[str, object]],
+        images: Sequence[Mapping[str, object]],
         *,
         batch_size: int = 256,
         dtype: torch.dtype = torch.float32,
@@ -44,12 +44,12 @@ class PairScorer:
     ) -> None:
         self.model, self.processor, self.batch_size, self.dtype = model.eval(), processor, batch_size, dtype
         digest, states, counts = hashlib.sha256(), [], []
-        for start in range(0, len(pictures), batch_size):
-            rows = [pictures[index] for index in range(start, min(start + batch_size, len(pictures)))]
+        for start in range(0, len(images), batch_size):
+            rows = [images[index] for index in range(start, min(start + batch_size, len(images)))]
             regions = [
                 read_regions_of(
                     row,
-                    f"Picture {row.get('image_id', start + index)}",
+                    f"Image {row.get('image_id', start + index)}",
                     feature_dim=model.config.region_feature_dim,
                 )
                 for index, row in enumerate(rows)
@@ -68,17 +68,17 @@ class PairScorer:
                 )
             states.append(embedded[padded["region_attention_mask"].bool()].to(dtype))
             counts += [len(one.boxes) for one in regions]
-        self.pictures_hash = digest.hexdigest()[:16]
-        self._regions = torch.cat(states)  # (regions of all pictures, h)
+        self.images_hash = digest.hexdigest()[:16]
+        self._regions = torch.cat(states)  # (regions of all images, h)
         self._counts = torch.tensor(counts)
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Return number of images."""
         return len(self._counts)
 
     @torch.inference_mode()
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Returns (texts, pictures) float32 scores on the CPU, higher = they match better.
+        """Return (texts, images) float32 scores on the CPU, higher = they match better.
 
         Raises:
             ValueError: a text is blank, or a score is not finite.
@@ -90,25 +90,25 @@ class PairScorer:
         totals = (lengths[:, None] + self._counts).flatten()
         scores = torch.empty(len(totals), device=cache.device)
         for pairs in totals.argsort(stable=True).split(self.batch_size):
-            text, picture = pairs // len(self), pairs % len(self)
+            text, image = pairs // len(self), pairs % len(self)
             place, length = torch.arange(int(totals[pairs[-1]])), lengths[text, None]
             mask = place < totals[pairs, None]
-            source = torch.where(place < length, first_word[text, None], first_region[picture, None] - length) + place
+            source = torch.where(place < length, first_word[text, None], first_region[image, None] - length) + place
             states = cache[source.where(mask, 0).to(cache.device)]
             with self._autocast():
                 found = self.model.score_embedded(states, None if mask.all() else mask.to(cache.device))
             scores[pairs.to(cache.device)] = found.float()
         scores = scores.view(len(texts), len(self)).cpu()
         if not scores.isfinite().all():
-            text, picture = (~scores.isfinite()).nonzero()[0].tolist()
+            text, image = (~scores.isfinite()).nonzero()[0].tolist()
             raise ValueError(
-                f"The score of text {text} ({texts[text]!r}) with picture {picture} is not finite: the weights are "
+                f"The score of text {text} ({texts[text]!r}) with image {image} is not finite: the weights are "
                 f"broken, or {self.dtype} is too narrow for this model; try float32."
             )
         return scores
 
     def _embed_texts(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """The states of all tokens (n, h), and how many each text has."""
+        """Return the states of all tokens (n, h), and how many each text has."""
         encoded = self.processor(text=list(texts))
         mask = encoded["attention_mask"].bool()
         with self._autocast():
@@ -123,12 +123,12 @@ def score_pairs(
     model: MLMMForImageTextRetrieval,
     processor: MLMMProcessor,
     texts: Sequence[str],
-    pictures: Sequence[Mapping[str, object]],
+    images: Sequence[Mapping[str, object]],
     *,
     batch_size: int = 256,
 ) -> Tensor:
-    """Returns (texts, pictures) float32 scores, higher = they match better. All arguments as for `PairScorer`."""
-    return PairScorer(model, processor, pictures, batch_size=batch_size)(texts)
+    """Return (texts, images) float32 scores, higher = they match better. All arguments as for `PairScorer`."""
+    return PairScorer(model, processor, images, batch_size=batch_size)(texts)
 
 
 __all__ = ["PairScorer", "score_pairs"]

@@ -1,4 +1,4 @@
-"""Extracts the regions of many pictures into shards that `read_regions` opens.
+"""Extracts the regions of many images into shards that `read_regions` opens.
 
     wenlan extract-regions photos --output runs/regions --model MODEL
     wenlan extract-regions coco.json --image-root train2014 --output runs/regions --model MODEL --top-k 100
@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from ..data.files.image_listing import list_pictures
+from ..data.files.image_listing import list_images
 from ..data.regions.schema import LABELS, RegionInfo
 from ..data.regions.shards import SkippedInput
 from ..data.regions.writer import RegionFolder
@@ -32,9 +32,9 @@ logger = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 DETECTOR_FAILED = "detector failed"
-MAX_FAILURES = 8  # of a shard without any success: then it is not the pictures
-WINDOW_BATCHES = 4  # pictures that are looked at together for some of equal size, in batches
-WINDOW_PIXELS = 50_000_000  # but no more than these, except for a single larger picture
+MAX_FAILURES = 8  # of a shard without any success: then it is not the images
+WINDOW_BATCHES = 4  # images that are looked at together for some of equal size, in batches
+WINDOW_PIXELS = 50_000_000  # but no more than these, except for a single larger image
 
 Decoded = tuple[int, Image.Image | BadRowError]
 
@@ -65,61 +65,61 @@ def extract_regions(
     num_workers: int = 2,
     max_bad_fraction: float = 0.1,
 ) -> BadRowReport:
-    """Writes a row of regions for every picture that can be read, and a report of all others.
+    """Write a row of regions for every image that can be read, and a report of all others.
 
     Args:
-        images: a folder, or a file that lists pictures (see `list_pictures`).
+        images: a folder, or a file that lists images (see `list_images`).
         output: the folder for shards, `manifest.json` and `report.json`. A run that was stopped there goes on.
         model: folder or hub id of the detector.
         backend: "native" or "detectron2".
         image_root: the folder that paths in a list are relative to, if not the list's own.
         choice: which boxes become regions.
         top_k: classes of each distribution that are kept; None = all.
-        batch_size: pictures of equal size a forward pass.
-        shard_size: pictures a shard, which is also what a kill can cost.
+        batch_size: images of equal size a forward pass.
+        shard_size: images a shard, which is also what a kill can cost.
         dtype: of the convolutions, "float32" or "bfloat16".
         device: of the detector; by default a GPU if there is one.
-        num_workers: threads that read and decode pictures.
-        max_bad_fraction: a greater share of pictures left out is an error, after all others were written.
+        num_workers: threads that read and decode images.
+        max_bad_fraction: a greater fraction of images left out is an error, after all others were written.
 
     Returns:
         What was written and left out, over all runs into `output`.
 
     Raises:
-        FileNotFoundError: no such pictures.
-        ValueError: `output` was begun with other pictures or settings, or an argument is out of range.
-        TooManyBadRowsError: too many pictures were left out, or the detector fails on all of a shard.
+        FileNotFoundError: no such images.
+        ValueError: `output` was begun with other images or settings, or an argument is out of range.
+        TooManyBadRowsError: too many images were left out, or the detector fails on all of a shard.
     """
     if dtype not in DTYPES or batch_size < 1 or num_workers < 1:
         raise ValueError(
             f"dtype {dtype!r} of {', '.join(DTYPES)}; batch_size {batch_size}, num_workers {num_workers} > 0."
         )
-    pictures = list_pictures(images, image_root=image_root)
+    listed = list_images(images, image_root=image_root)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     extractor = RegionFeatureExtractor.from_pretrained(model, backend, dtype=DTYPES[dtype], device=device)
     choice = choice or RegionChoice()
     info = _describe(extractor, choice, top_k, {"backend": backend, "dtype": dtype})
-    folder = RegionFolder(Path(output), [name for name, _ in pictures], info, shard_size=shard_size)
+    folder = RegionFolder(Path(output), [name for name, _ in listed], info, shard_size=shard_size)
     pending = folder.pending()
-    done = len(pictures) - sum(len(folder.inputs(shard)) for shard in pending)
+    done = len(listed) - sum(len(folder.inputs(shard)) for shard in pending)
     extract = _Extraction(extractor, choice, info, batch_size, num_workers)
-    with tqdm(total=len(pictures), initial=done, desc="extract", unit=" pictures", disable=None) as bar:
+    with tqdm(total=len(listed), initial=done, desc="extract", unit=" images", disable=None) as bar:
         for shard in pending:
-            rows, skipped = extract([pictures[position] for position in folder.inputs(shard)], bar)
+            rows, skipped = extract([listed[position] for position in folder.inputs(shard)], bar)
             failed = [entry for entry in skipped if entry.cause == DETECTOR_FAILED]
             if len(failed) > MAX_FAILURES and not rows:
-                raise TooManyBadRowsError(f"The detector failed on all {len(failed)} pictures.\n{failed[0].message}")
+                raise TooManyBadRowsError(f"The detector failed on all {len(failed)} images.\n{failed[0].message}")
             folder.write(shard, rows, skipped)
     report = folder.finish()
     if report.bad_fraction > max_bad_fraction:
-        raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the pictures were left out.\n{report}")
+        raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the images were left out.\n{report}")
     return report
 
 
 def _describe(
     extractor: RegionFeatureExtractor, choice: RegionChoice, top_k: int | None, settings: dict[str, Any]
 ) -> RegionInfo:
-    """What all rows will have in common; an argument that does not fit is an error here, before the first picture."""
+    """What all rows will have in common; an argument that does not fit is an error here, before the first image."""
     output = extractor.extract([Image.new("RGB", (64, 64))], **vars(choice))
     return RegionInfo(
         model_hash=extractor.model_hash,
@@ -138,7 +138,7 @@ def _describe(
 
 
 class _Extraction:
-    """Turns the pictures of a shard into stored rows, in their order, and what was left out."""
+    """Turns the images of a shard into stored rows, in their order, and what was left out."""
 
     def __init__(
         self,
@@ -152,16 +152,16 @@ class _Extraction:
         self.batch_size, self.num_workers = batch_size, num_workers
         self.causes_seen: set[str] = set()
 
-    def __call__(self, pictures: list[tuple[str, Path]], bar: tqdm) -> tuple[list[dict[str, Any]], list[SkippedInput]]:
-        """The rows of the pictures and the pictures without one."""
+    def __call__(self, listed: list[tuple[str, Path]], bar: tqdm) -> tuple[list[dict[str, Any]], list[SkippedInput]]:
+        """Return the rows of the images and the images without one."""
         rows, skipped = {}, {}
-        # Pictures of one shape come together, so that batches are full; the rows are put back in order.
-        order = sorted(range(len(pictures)), key=lambda position: _shape(pictures[position][1]))
-        for window in _windows(self._decode_all(order, pictures), self.batch_size * WINDOW_BATCHES):
+        # Images of one shape come together, so that batches are full; the rows are put back in order.
+        order = sorted(range(len(listed)), key=lambda position: _shape(listed[position][1]))
+        for window in _windows(self._decode_all(order, listed), self.batch_size * WINDOW_BATCHES):
             images = [image for _, image in window if isinstance(image, Image.Image)]
             found = iter(self._regions(images))
             for position, image in window:
-                name, path = pictures[position]
+                name, path = listed[position]
                 result = next(found) if isinstance(image, Image.Image) else image
                 if isinstance(result, BadRowError):
                     skipped[position] = SkippedInput(name, str(path), result.cause, result.found)
@@ -171,12 +171,12 @@ class _Extraction:
             bar.update(len(window))
         return [rows[position] for position in sorted(rows)], [skipped[position] for position in sorted(skipped)]
 
-    def _decode_all(self, order: list[int], pictures: list[tuple[str, Path]]) -> Iterator[Decoded]:
-        """Yields positions and their pictures in order, a few of them decoded ahead."""
+    def _decode_all(self, order: list[int], listed: list[tuple[str, Path]]) -> Iterator[Decoded]:
+        """Yield positions and their images in order, a few of them decoded ahead."""
         with ThreadPoolExecutor(self.num_workers) as pool:  # Pillow decodes without the interpreter's lock
             ahead: deque = deque()
             for position in order:
-                ahead.append((position, pool.submit(_decode, pictures[position][1])))
+                ahead.append((position, pool.submit(_decode, listed[position][1])))
                 if len(ahead) > 2 * self.num_workers:
                     first, image = ahead.popleft()
                     yield first, image.result()
@@ -184,14 +184,14 @@ class _Extraction:
                 yield position, image.result()
 
     def _regions(self, images: list[Image.Image]) -> list[dict[str, Any] | BadRowError]:
-        """The stored row of each picture; where the detector fails, halves are tried until it is known on which."""
+        """Return the stored row of each image; where the detector fails, halves are tried to find which."""
         if not images:
             return []
         try:
             output = self.extractor.extract(images, batch_size=self.batch_size, **vars(self.choice))
-        except torch.AcceleratorError:  # the device is lost: every further picture would fail
+        except torch.AcceleratorError:  # the device is lost: every further image would fail
             raise
-        except Exception as error:  # recorded, with the picture
+        except Exception as error:  # recorded, with the image
             if len(images) == 1:
                 return [BadRowError(DETECTOR_FAILED, f"{type(error).__name__}: {error}")]
             half = len(images) // 2
@@ -223,7 +223,7 @@ def _decode(path: Path) -> Image.Image | BadRowError:
 
 
 def _shape(path: Path) -> float:
-    """Height / width as the header of the file has it, 0 where it has none."""
+    """Return height / width as the header of the file has it, 0 where it has none."""
     try:
         with Image.open(path) as image:
             return image.height / image.width
@@ -231,12 +231,12 @@ def _shape(path: Path) -> float:
         return 0.0
 
 
-def _windows(pictures: Iterable[Decoded], max_pictures: int) -> Iterator[list[Decoded]]:
-    """Yields runs of pictures that fit in memory together."""
+def _windows(images: Iterable[Decoded], max_images: int) -> Iterator[list[Decoded]]:
+    """Yield runs of images that fit in memory together."""
     window, pixels = [], 0
-    for position, image in pictures:
+    for position, image in images:
         size = image.width * image.height if isinstance(image, Image.Image) else 0
-        if window and (len(window) == max_pictures or pixels + size > WINDOW_PIXELS):
+        if window and (len(window) == max_images or pixels + size > WINDOW_PIXELS):
             yield window
             window, pixels = [], 0
         window.append((position, image))

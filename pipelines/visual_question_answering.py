@@ -1,4 +1,4 @@
-"""Visual question answering: a picture and a question in any of the seven languages to answers with scores.
+"""Visual question answering: an image and a question in any of the seven languages to answers with scores.
 
 transformers has removed its own pipeline and refuses its name, "visual-question-answering". This one has the name
 "wenlan-vqa" as soon as wenlan is imported. The old name works for folders that carry this file and are opened with
@@ -17,12 +17,12 @@ from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import ModelOutput
 
 TASK, REMOVED_TASK = "wenlan-vqa", "visual-question-answering"
-Picture = str | PathLike | bytes | Image.Image
+ImageInput = str | PathLike | bytes | Image.Image
 Answers = list[dict[str, str | float]]
 
 
 class MLMMVisualQuestionAnsweringPipeline(Pipeline):
-    """Answers questions about pictures: `pipeline("wenlan-vqa", model=folder)`.
+    """Answers questions about images: `pipeline("wenlan-vqa", model=folder)`.
 
     Raises:
         ValueError: the model's configuration names no answers, so it was not trained to give any.
@@ -44,57 +44,57 @@ class MLMMVisualQuestionAnsweringPipeline(Pipeline):
 
     def __call__(
         self,
-        image: Picture | Mapping[str, Any] | Sequence[Any] | None = None,
+        image: ImageInput | Mapping[str, Any] | Sequence[Any] | None = None,
         question: str | Sequence[str] | None = None,
         *,
         regions: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
         **kwargs: Any,
     ) -> Answers | list[Answers] | Iterator[Answers]:
-        """Returns the best answers, `[{"answer": "cat", "score": 0.93}, ...]`; of several questions a list of such.
+        """Return the best answers, `[{"answer": "cat", "score": 0.93}, ...]`; of several questions a list of such.
 
         The best comes first. A score is the sigmoid of the answer's logit: those of a question do not add up to 1.
 
         Args:
-            image: a picture (PIL, path or bytes) or several; or, without `question`, what has both: a mapping
+            image: an image (PIL, path or bytes) or several; or, without `question`, what has both: a mapping
                 {"image": ..., "question": ...} (or "regions" for "image"), a list, a data set or a generator of such.
-            question: one, or several: as many as pictures, or all about the one picture. One goes with all pictures.
+            question: one, or several: as many as images, or all about the one image. One goes with all images.
             regions: in place of `image`: what `RegionFeatureExtractor.extract` gave, or rows of `read_regions`.
             **kwargs: `top_k`, how many answers (5; never more than the model has); `batch_size`, questions at a time.
 
         Raises:
-            ValueError: a picture or a question is missing, their numbers differ, a question is blank, `top_k` is below
-                1, or, as the processor says, a picture cannot be decoded or has unusable regions.
+            ValueError: an image or a question is missing, their numbers differ, a question is blank, `top_k` is below
+                1, or, as the processor says, an image cannot be decoded or has unusable regions.
         """
         if regions is not None and image is not None:
-            raise ValueError("Pictures and regions were both given; pass `image`, or the `regions` found in it.")
+            raise ValueError("Images and regions were both given; pass `image`, or the `regions` found in it.")
         if regions is None and question is None:
-            if image is None or isinstance(image, Picture):
+            if image is None or isinstance(image, ImageInput):
                 raise ValueError("There is no question: pass image=..., question=...")
             if isinstance(image, Sequence) and len(image) == 0:
                 return []
             return super().__call__(image, **kwargs)
-        pictures, is_one = self._list_pictures(image, regions)
+        images, is_one = self._list_images(image, regions)
         if isinstance(question, str) or question is None:
-            questions = [question] * len(pictures)
+            questions = [question] * len(images)
         else:
             questions, is_one = list(question), False
         if is_one:
-            return super().__call__({**pictures[0], "question": questions[0]}, **kwargs)
-        if len(pictures) == 1 and len(questions) > 1:
+            return super().__call__({**images[0], "question": questions[0]}, **kwargs)
+        if len(images) == 1 and len(questions) > 1:
             # its regions are found once
-            pictures = [{"inputs": self._read_picture(pictures[0])}] * len(questions)
-        if len(pictures) != len(questions):
+            images = [{"inputs": self._read_image(images[0])}] * len(questions)
+        if len(images) != len(questions):
             raise ValueError(
-                f"There are {len(pictures)} pictures for {len(questions)} questions: give a question a picture, one "
-                "picture for all questions, or one question for all pictures."
+                f"There are {len(images)} images for {len(questions)} questions: give a question an image, one "
+                "image for all questions, or one question for all images."
             )
-        rows = [{**picture, "question": text} for picture, text in zip(pictures, questions, strict=True)]
+        rows = [{**row, "question": text} for row, text in zip(images, questions, strict=True)]
         return super().__call__(rows, **kwargs) if rows else []
 
-    def _list_pictures(self, image: Any, regions: Any) -> tuple[list[dict[str, Any]], bool]:
-        """Returns one row a picture, and whether it was given alone, not in a list."""
+    def _list_images(self, image: Any, regions: Any) -> tuple[list[dict[str, Any]], bool]:
+        """Return one row an image, and whether it was given alone, not in a list."""
         if regions is None:
-            is_one = isinstance(image, Picture) or image is None
+            is_one = isinstance(image, ImageInput) or image is None
             return [{"image": one} for one in ([image] if is_one else image)], is_one
         if not isinstance(regions, Mapping):
             return [{"regions": one} for one in regions], False
@@ -112,17 +112,17 @@ class MLMMVisualQuestionAnsweringPipeline(Pipeline):
         return {}, {}, {} if top_k is None else {"top_k": top_k}
 
     def preprocess(self, input_: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Returns the tensors of one question and its picture."""
+        """Return the tensors of one question and its image."""
         if not isinstance(input_, Mapping) or input_.get("question") is None:
             raise ValueError(f"There is no question in {_shorten(input_)}: give {{'image': ..., 'question': ...}}.")
-        return {**self.processor(text=input_["question"]), **self._read_picture(input_)}
+        return {**self.processor(text=input_["question"]), **self._read_image(input_)}
 
-    def _read_picture(self, row: Mapping[str, Any]) -> Mapping[str, Tensor] | BatchFeature:
+    def _read_image(self, row: Mapping[str, Any]) -> Mapping[str, Tensor] | BatchFeature:
         if row.get("inputs") is not None:
             return row["inputs"]
         image, regions = row.get("image"), row.get("regions")
         if image is None and regions is None:
-            raise ValueError(f"There is no picture in {_shorten(row)}: give `image`, or `regions`.")
+            raise ValueError(f"There is no image in {_shorten(row)}: give `image`, or `regions`.")
         return self.processor(images=image, regions=regions)
 
     def _forward(self, input_tensors: Mapping[str, Tensor]) -> ModelOutput:
@@ -135,7 +135,7 @@ class MLMMVisualQuestionAnsweringPipeline(Pipeline):
         )
 
     def postprocess(self, model_outputs: ModelOutput, top_k: int = 5) -> Answers:
-        """Returns the best answers of one question."""
+        """Return the best answers of one question."""
         scores = model_outputs.logits[0].float().sigmoid()
         best = scores.topk(min(top_k, len(scores)))
         names = self.model.config.id2label
@@ -145,7 +145,7 @@ class MLMMVisualQuestionAnsweringPipeline(Pipeline):
         ]
 
     def save_pretrained(self, save_directory: str | PathLike, *, with_code: bool = False, **kwargs: Any) -> None:
-        """Writes model and processor.
+        """Write model and processor.
 
         Args:
             save_directory: the folder.

@@ -1,4 +1,4 @@
-"""Pictures and sentences to tensors. The names are listed in `__init__.pyi`."""
+"""Images and sentences to tensors. The names are listed in `__init__.pyi`."""
 
 import lazy_loader
 

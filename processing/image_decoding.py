@@ -1,7 +1,7 @@
-"""One decoder for every picture that enters the package: 8-bit RGB comes out, or an error that names its cause.
+"""One decoder for every image that enters the package: 8-bit RGB comes out, or an error that names its cause.
 
-Pictures collected from the web are rotated by EXIF, transparent, 16 bit, CMYK, cut off or hostile. Everything that
-reads a picture goes through `decode_image`, so that such a file is treated alike in training, evaluation and search.
+Images collected from the web are rotated by EXIF, transparent, 16 bit, CMYK, cut off or hostile. Everything that
+reads an image goes through `decode_image`, so that such a file is treated alike in training, evaluation and search.
 """
 
 import io
@@ -19,7 +19,7 @@ CAUSES = ("file missing", "empty file", "not an image", "truncated", "too large"
 
 
 class ImageDecodingError(ValueError):
-    """A picture that cannot be decoded.
+    """An image that cannot be decoded.
 
     Args:
         message: what is wrong, with which file, and what to do.
@@ -39,15 +39,15 @@ def decode_image(
     max_side: int = MAX_SIDE,
     allow_truncated: bool = False,
 ) -> Image.Image:
-    """Return the picture as a loaded PIL image in mode RGB.
+    """Return the image as a loaded PIL image in mode RGB.
 
-    The EXIF orientation is applied, so boxes refer to the upright picture. Transparency is composed on white. 16-bit
+    The EXIF orientation is applied, so boxes refer to the upright image. Transparency is composed on white. 16-bit
     grey is scaled to 8 bit (divided by 257); 32-bit integers count as 16-bit values; float grey is scaled from the
     smallest of the ranges 0..1, 0..255 and 0..65535 that holds it. CMYK is converted as Pillow does. Of an animation
     the first frame is taken.
 
     Args:
-        source: a path, the bytes of an encoded picture, or a PIL image (of an animation: its current frame). Never a
+        source: a path, the bytes of an encoded image, or a PIL image (of an animation: its current frame). Never a
             URL.
         max_pixels: largest width x height, checked in the header before a pixel is decoded. Pillow itself refuses more
             than twice `PIL.Image.MAX_IMAGE_PIXELS`, whatever is given here.
@@ -77,10 +77,10 @@ def decode_image(
 
 def _describe(source: str | os.PathLike | bytes | Image.Image) -> str:
     if isinstance(source, bytes):
-        return f"picture of {len(source)} bytes"
+        return f"image of {len(source)} bytes"
     if isinstance(source, Image.Image):
-        return f"picture {getattr(source, 'filename', '') or 'in memory'}"
-    return f"picture {os.fspath(source)}"
+        return f"image {getattr(source, 'filename', '') or 'in memory'}"
+    return f"image {os.fspath(source)}"
 
 
 def _read(source: str | os.PathLike | bytes, name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Pictures, and optionally their boxes, to the tensors that BriVL reads.
+"""Images, and optionally their boxes, to the tensors that BriVL reads.
 
 The order of operations is that of the BriVL 1.0 released code under the torchvision of its time (0.8, 0.9): divide by
 255, resize the float tensor to a square without antialiasing, normalise. Current resize functions antialias by default,
@@ -32,7 +32,7 @@ class BriVLImageProcessorKwargs(ImagesKwargs, total=False):
 
     Attributes:
         antialias: smooth when shrinking. False equals the original; True suits models trained with it.
-        max_regions: rows of the box tensor: the boxes of the detector plus one for the whole picture.
+        max_regions: rows of the box tensor: the boxes of the detector plus one for the whole image.
     """
 
     antialias: bool
@@ -65,7 +65,7 @@ class BriVLImageProcessor(TorchvisionBackend):
     def __call__(
         self, images: ImageInput, boxes: BoxesInput | None = None, **kwargs: Unpack[BriVLImageProcessorKwargs]
     ) -> BatchFeature:
-        """Same as `preprocess`."""
+        """Return same as `preprocess`."""
         return self.preprocess(images, boxes=boxes, **kwargs)
 
     def preprocess(
@@ -74,21 +74,21 @@ class BriVLImageProcessor(TorchvisionBackend):
         """Return the tensors of a batch, S = `size`, R = `max_regions`.
 
         Args:
-            images: one or more PIL images, paths, bytes of encoded pictures, or uint8 arrays or tensors (CHW or HWC).
+            images: one or more PIL images, paths, bytes of encoded images, or uint8 arrays or tensors (CHW or HWC).
                 Paths, bytes and PIL images pass through `decode_image`: EXIF rotation applied, transparency on white.
-            boxes: one (n, 4) array an image, x1 y1 x2 y2 in pixels of the original picture after EXIF rotation; n may
+            boxes: one (n, 4) array an image, x1 y1 x2 y2 in pixels of the original image after EXIF rotation; n may
                 be 0.
             **kwargs: overrides of this processor's settings for one call, and `return_tensors`.
 
         Returns:
             pixel_values: (B, 3, S, S) float32.
-            boxes: (B, R, 4) float32, only when given. x1 y1 x2 y2 in pixels of the resized picture: the first R - 1
-                boxes in their order, then the whole picture, then rows of zeros. Neither clipped nor sorted, as in
+            boxes: (B, R, 4) float32, only when given. x1 y1 x2 y2 in pixels of the resized image: the first R - 1
+                boxes in their order, then the whole image, then rows of zeros. Neither clipped nor sorted, as in
                 BriVL 1.0.
             box_mask: (B, R) int64, only with boxes. 1 = real region.
 
         Raises:
-            ImageDecodingError: a picture cannot be decoded.
+            ImageDecodingError: an image cannot be decoded.
             ValueError: the boxes do not match the images, or one is not finite, reversed or empty.
         """
         return super().preprocess(images, image_like_kwargs={"boxes": boxes}, **kwargs)
@@ -102,7 +102,7 @@ class BriVLImageProcessor(TorchvisionBackend):
         return super().fetch_images(image_url_or_urls)
 
     def process_image(self, image: ImageInput, do_convert_rgb: bool | None = None, **kwargs: object) -> torch.Tensor:
-        """Return one picture as a (C, H, W) tensor in its own range of values."""
+        """Return one image as a (C, H, W) tensor in its own range of values."""
         if do_convert_rgb and isinstance(image, Image.Image):
             image = decode_image(image)
         return super().process_image(image, do_convert_rgb=do_convert_rgb, **kwargs)
@@ -116,11 +116,11 @@ class BriVLImageProcessor(TorchvisionBackend):
         kwargs = super()._standardize_kwargs(**kwargs)
         if not kwargs["size"].height or kwargs["size"].height != kwargs["size"].width:
             raise ValueError(
-                f"BriVL reads square pictures, but size is {kwargs['size']}; give one number, such as size=456."
+                f"BriVL reads square images, but size is {kwargs['size']}; give one number, such as size=456."
             )
         if kwargs["max_regions"] < 1:
             raise ValueError(
-                f"max_regions is {kwargs['max_regions']}; the whole picture is a region, so give at least 1."
+                f"max_regions is {kwargs['max_regions']}; the whole image is a region, so give at least 1."
             )
         if kwargs.get("do_center_crop") or kwargs.get("do_pad"):
             raise ValueError(
@@ -166,7 +166,7 @@ class BriVLImageProcessor(TorchvisionBackend):
         image_std: Sequence[float],
         **kwargs: object,
     ) -> torch.Tensor:
-        # One at a time: web pictures hardly ever share a size, and so a picture's numbers never depend on its batch.
+        # One at a time: web images hardly ever share a size, and so an image's numbers never depend on its batch.
         image = image.to(torch.float32)
         if do_rescale:
             image = self.rescale(image, rescale_factor)

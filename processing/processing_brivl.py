@@ -1,4 +1,4 @@
-"""Pictures and sentences to the tensors that BriVL reads."""
+"""Images and sentences to the tensors that BriVL reads."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ class BriVLProcessor(ProcessorMixin):
     """A `BriVLImageProcessor` and a tokenizer in one, with BriVL's rules for the length of a text.
 
     Args:
-        image_processor: turns pictures and boxes into `pixel_values`, `boxes`, `box_mask`.
+        image_processor: turns images and boxes into `pixel_values`, `boxes`, `box_mask`.
         tokenizer: turns texts into `input_ids`, `attention_mask`.
         max_text_length: tokens of a text including [CLS] and [SEP]; the rest is cut. 80 as in BriVL 1.0.
         pad_to_max_length: pad every text to `max_text_length` instead of to the longest of its batch. True for
@@ -73,7 +73,7 @@ class BriVLProcessor(ProcessorMixin):
             input_ids, attention_mask: (B, L) int64, 1 = real token, with text.
 
         Raises:
-            ImageDecodingError: a picture cannot be decoded.
+            ImageDecodingError: an image cannot be decoded.
             ValueError: nothing to process, a blank text, something that is not a text, or boxes that do not fit.
         """
         self.validate_inputs(images=images, text=text)

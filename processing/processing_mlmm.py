@@ -1,4 +1,4 @@
-"""Pictures, or their regions, and sentences to the tensors that MLMM reads."""
+"""Images, or their regions, and sentences to the tensors that MLMM reads."""
 
 import os
 import shutil
@@ -20,20 +20,20 @@ logger = logging.get_logger(__name__)
 
 LANGUAGES = ("zh", "en", "de", "fr", "cs", "ja", "ko")
 OWN_FOLDER = "./"
-Picture = str | PathLike | bytes | Image.Image
+ImageInput = str | PathLike | bytes | Image.Image
 
 
 class FindsRegions(Protocol):
     """What the processor asks of a `RegionFeatureExtractor`."""
 
     def extract(self, images: Sequence[Image.Image], **settings: Any) -> Regions:
-        """Returns the regions of pictures."""
+        """Return the regions of images."""
 
 
 class MLMMProcessor(ProcessorMixin):
     """A tokenizer and a region detector in one, with MLMM's rules for the length of a text and the number of regions.
 
-    The detector is a model of its own: it is named here, and opened when the first picture comes.
+    The detector is a model of its own: it is named here, and opened when the first image comes.
 
     Args:
         tokenizer: turns texts into `input_ids`, `attention_mask`.
@@ -71,13 +71,13 @@ class MLMMProcessor(ProcessorMixin):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, *args: Any, **kwargs: Any) -> Self:
-        """Loads a saved processor; its detector is opened later."""
+        """Load a saved processor; its detector is opened later."""
         processor = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         processor._source = os.fspath(pretrained_model_name_or_path)
         return processor
 
     def save_pretrained(self, save_directory: str | PathLike, *, copy_detector: bool = False, **kwargs: Any) -> list:
-        """Writes the processor; with `copy_detector` the detector too, so that the folder needs no other.
+        """Write the processor; with `copy_detector` the detector too, so that the folder needs no other.
 
         A detector in the processor's own folder is copied in any case.
 
@@ -97,7 +97,7 @@ class MLMMProcessor(ProcessorMixin):
             self.detector = named
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what is saved: everything but the opened detector."""
+        """Return what is saved: everything but the opened detector."""
         extractor, self._extractor = self._extractor, None
         try:
             return super().to_dict()
@@ -143,20 +143,20 @@ class MLMMProcessor(ProcessorMixin):
 
     def __call__(
         self,
-        images: Picture | Sequence[Picture] | None = None,
+        images: ImageInput | Sequence[ImageInput] | None = None,
         text: str | Sequence[str] | None = None,
         regions: Regions | None = None,
         language: str | Sequence[str] | None = None,
         return_class_probs: bool = False,
         **kwargs: Unpack[ProcessingKwargs],
     ) -> BatchFeature:
-        """Returns the tensors of the pictures, of the texts, or of both: text i belongs to picture i.
+        """Return the tensors of the images, of the texts, or of both: text i belongs to image i.
 
         Args:
-            images: pictures (PIL, paths or bytes), whose regions the detector finds.
+            images: images (PIL, paths or bytes), whose regions the detector finds.
             text: one text or several.
-            regions: in place of pictures: what `RegionFeatureExtractor.extract` gave, or rows of
-                `wenlan.data.read_regions`. Without a picture's size its boxes are shares of it.
+            regions: in place of images: what `RegionFeatureExtractor.extract` gave, or rows of
+                `wenlan.data.read_regions`. Without an image's size its boxes are fractions of it.
             language: of the texts, one of `LANGUAGES` or one a text: only checked, the model sees no language.
             return_class_probs: also the class distributions, the soft labels of masked region classification.
             **kwargs: `return_tensors` ("pt"), and what the tokenizer takes.
@@ -164,14 +164,14 @@ class MLMMProcessor(ProcessorMixin):
         Returns:
             input_ids, attention_mask: (B, L) int64, 1 = real token, with text.
             region_features (B, N, d) and region_boxes (B, N, 7) float32, x1, y1, x2, y2, width, height, area relative
-            to the picture; region_attention_mask (B, N) int64, 1 = real region.
+            to the image; region_attention_mask (B, N) int64, 1 = real region.
             region_class_probs: (B, N, c) float32, if asked for.
 
         Raises:
-            ImageDecodingError: a picture cannot be decoded.
-            RegionError: a picture has no regions, features of another width or with NaN, or boxes that do not fit.
-            ValueError: nothing to process, pictures and regions at once, a blank text, something that is not a text,
-                an unknown language, or a picture without a detector.
+            ImageDecodingError: an image cannot be decoded.
+            RegionError: an image has no regions, features of another width or with NaN, or boxes that do not fit.
+            ValueError: nothing to process, images and regions at once, a blank text, something that is not a text,
+                an unknown language, or an image without a detector.
         """
         self.validate_inputs(images=images, text=text, regions=regions)
         check_languages(language)
@@ -186,20 +186,20 @@ class MLMMProcessor(ProcessorMixin):
                 )
             data |= encoding
         if images is not None:
-            regions = self._find_regions([images] if isinstance(images, Picture) else images)
+            regions = self._find_regions([images] if isinstance(images, ImageInput) else images)
         if regions is not None:
-            pictures = [
+            rows = [
                 read_regions_of(
                     row,
-                    f"Picture {row.get('image_id', index)}",
+                    f"Image {row.get('image_id', index)}",
                     feature_dim=self.region_feature_dim,
                     with_class_probs=return_class_probs,
                 )
                 for index, row in enumerate(list_regions(regions))
             ]
-            if not pictures:
-                raise ValueError("There are no pictures: `images` or `regions` is empty.")
-            data |= pad_regions(pictures)
+            if not rows:
+                raise ValueError("There are no images: `images` or `regions` is empty.")
+            data |= pad_regions(rows)
         return BatchFeature(data)
 
     def validate_inputs(
@@ -209,11 +209,11 @@ class MLMMProcessor(ProcessorMixin):
         regions: object = None,
         **kwargs: object,
     ) -> None:
-        """Raises ValueError if there is nothing to process, or a text is blank or not a string."""
+        """Raise ValueError if there is nothing to process, or a text is blank or not a string."""
         if images is None and text is None and regions is None:
             raise ValueError("MLMMProcessor needs `images` or `regions`, `text`, or both.")
         if images is not None and regions is not None:
-            raise ValueError("Pictures and regions were both given; pass `images`, or the `regions` found in them.")
+            raise ValueError("Images and regions were both given; pass `images`, or the `regions` found in them.")
         texts = [text] if isinstance(text, str) else [] if text is None else text
         for index, sentence in enumerate(texts):
             if not isinstance(sentence, str):
@@ -221,7 +221,7 @@ class MLMMProcessor(ProcessorMixin):
             if is_blank(sentence):
                 raise ValueError(f"Text {index} is blank ({sentence!r}); leave its row out.")
 
-    def _find_regions(self, images: Sequence[Picture]) -> Regions:
+    def _find_regions(self, images: Sequence[ImageInput]) -> Regions:
         return self.region_extractor.extract(
             [decode_image(image) for image in images],
             min_boxes=self.min_boxes,
@@ -230,10 +230,10 @@ class MLMMProcessor(ProcessorMixin):
         )
 
     def _detector_folder(self, named: str | None) -> Path:
-        """Returns the local folder of the detector, from the Hub if it must be."""
+        """Return the local folder of the detector, from the Hub if it must be."""
         if named is None:
             raise ValueError(
-                "This processor names no detector, so it cannot look at pictures: pass `regions`, or set "
+                "This processor names no detector, so it cannot look at images: pass `regions`, or set "
                 "processor.detector to the folder of one."
             )
         repository, pattern, folder = named, None, ""
@@ -250,19 +250,19 @@ class MLMMProcessor(ProcessorMixin):
 
 
 def check_languages(language: str | Sequence[str] | None) -> None:
-    """Raises ValueError for a language that MLMM was not made for; None passes."""
+    """Raise ValueError for a language that MLMM was not made for; None passes."""
     given = [] if language is None else [language] if isinstance(language, str) else language
     if unknown := sorted({str(one) for one in given if one not in LANGUAGES}):
         raise ValueError(f"Unknown language {', '.join(map(repr, unknown))}; MLMM has {', '.join(LANGUAGES)}.")
 
 
 def is_blank(text: str) -> bool:
-    """True where nothing can be seen: white space, zero-width and control characters."""
+    """Return True where nothing can be seen: white space, zero-width and control characters."""
     return not any(character.isprintable() and not character.isspace() for character in text)
 
 
 def _copy_model(source: Path, target: Path) -> None:
-    """Copies the configuration and the weights that lie in a folder, and no checkpoint below it."""
+    """Copy the configuration and the weights that lie in a folder, and no checkpoint below it."""
     target.mkdir(parents=True, exist_ok=True)
     for path in source.iterdir():
         if path.is_file() and path.suffix in (".json", ".safetensors", ".yaml"):

@@ -14,10 +14,10 @@ CAUSES = ("no regions", "wrong width", "not finite", "bad boxes", "no class dist
 
 
 class RegionError(ValueError):
-    """Regions of a picture that MLMM cannot read.
+    """Regions of an image that MLMM cannot read.
 
     Args:
-        message: what is wrong, with which picture, and what to do.
+        message: what is wrong, with which image, and what to do.
         cause: one of `CAUSES`, for counting.
     """
 
@@ -27,8 +27,8 @@ class RegionError(ValueError):
         self.cause = cause
 
 
-class PictureRegions(NamedTuple):
-    """The regions of one picture: features (n, d) float32, boxes (n, 7), class_probs (n, c) float32 or None."""
+class ImageRegions(NamedTuple):
+    """The regions of one image: features (n, d) float32, boxes (n, 7), class_probs (n, c) float32 or None."""
 
     features: Tensor
     boxes: Tensor
@@ -36,7 +36,7 @@ class PictureRegions(NamedTuple):
 
 
 def list_regions(regions: Regions) -> list[Mapping[str, object]]:
-    """Returns one row a picture, in the form of `wenlan.data.read_regions`."""
+    """Return one row an image, in the form of `wenlan.data.read_regions`."""
     if not isinstance(regions, Mapping):
         return list(regions)
     if "image_sizes" not in regions:
@@ -51,13 +51,13 @@ def list_regions(regions: Regions) -> list[Mapping[str, object]]:
 
 def read_regions_of(
     row: Mapping[str, object], name: str, *, feature_dim: int | None = None, with_class_probs: bool = False
-) -> PictureRegions:
-    """Returns the regions of one row.
+) -> ImageRegions:
+    """Return the regions of one row.
 
     Args:
-        row: `boxes` (n, 4), `features` (n, d), `image_height` and `image_width` (both None: the boxes are shares of the
-            picture) and, if asked for, `class_probs` (n, c).
-        name: of the picture, for messages.
+        row: `boxes` (n, 4), `features` (n, d), `image_height` and `image_width` (both None: the boxes are fractions of
+            the image) and, if asked for, `class_probs` (n, c).
+        name: of the image, for messages.
         feature_dim: width that the features must have; None: any.
         with_class_probs: whether the class distributions are needed.
 
@@ -89,28 +89,28 @@ def read_regions_of(
         vectors = normalize_boxes(boxes, height=row.get("image_height"), width=row.get("image_width"))
     except ValueError as error:
         raise RegionError(f"{name}: {error}") from error
-    return PictureRegions(features, vectors, _class_probs(row, name, len(features)) if with_class_probs else None)
+    return ImageRegions(features, vectors, _class_probs(row, name, len(features)) if with_class_probs else None)
 
 
-def pad_regions(pictures: Sequence[PictureRegions]) -> dict[str, Tensor]:
-    """Returns the regions of B pictures as tensors, N = the most regions of a picture.
+def pad_regions(images: Sequence[ImageRegions]) -> dict[str, Tensor]:
+    """Return the regions of B images as tensors, N = the most regions of an image.
 
     Returns:
         region_features (B, N, d) and region_boxes (B, N, 7) float32, zero where padded.
         region_attention_mask: (B, N) int64, 1 = real region.
-        region_class_probs: (B, N, c) float32, if the pictures have them.
+        region_class_probs: (B, N, c) float32, if the images have them.
 
     Raises:
-        RegionError: the features or the class distributions of two pictures have different widths.
+        RegionError: the features or the class distributions of two images have different widths.
     """
-    columns = {"region_features": [p.features for p in pictures], "region_boxes": [p.boxes for p in pictures]}
-    if pictures[0].class_probs is not None:
-        columns["region_class_probs"] = [p.class_probs for p in pictures]
+    columns = {"region_features": [p.features for p in images], "region_boxes": [p.boxes for p in images]}
+    if images[0].class_probs is not None:
+        columns["region_class_probs"] = [p.class_probs for p in images]
     for name, values in columns.items():
         if len(widths := sorted({value.shape[1] for value in values})) > 1:
             raise RegionError(f"{name} of one batch are {' and '.join(map(str, widths))} wide.", "wrong width")
     batch = {name: pad_sequence(values, batch_first=True) for name, values in columns.items()}
-    masks = [torch.ones(len(picture.boxes), dtype=torch.int64) for picture in pictures]
+    masks = [torch.ones(len(image.boxes), dtype=torch.int64) for image in images]
     return batch | {"region_attention_mask": pad_sequence(masks, batch_first=True)}
 
 
@@ -135,25 +135,25 @@ def _tensor(values: object) -> Tensor:
     return torch.from_numpy(np.array(values, dtype=np.float32))  # a copy: mapped records are read-only
 
 
-MARGIN = 1e-3  # by which a rounded box may leave its picture
+MARGIN = 1e-3  # by which a rounded box may leave its image
 BOX_DIM = 7
 
 
 def normalize_boxes(boxes: Tensor, *, height: int | None = None, width: int | None = None) -> Tensor:
-    """Returns (n, 7) float32: x1, y1, x2, y2, width, height, area, all relative to the picture. Source: UC2, UNITER.
+    """Return (n, 7) float32: x1, y1, x2, y2, width, height, area, all relative to the image. Source: UC2, UNITER.
 
     Args:
-        boxes: (n, 4) x1, y1, x2, y2, in pixels of the picture; without its size: shares of it.
-        height, width: of the picture in pixels.
+        boxes: (n, 4) x1, y1, x2, y2, in pixels of the image; without its size: fractions of it.
+        height, width: of the image in pixels.
 
     Raises:
-        ValueError: a side of the picture is below 1, a box holds NaN, has negative width or height, or leaves the
-            picture, as boxes in pixels do where no size is given.
+        ValueError: a side of the image is below 1, a box holds NaN, has negative width or height, or leaves the
+            image, as boxes in pixels do where no size is given.
     """
     boxes = boxes.float().reshape(-1, 4)
     if height is not None and width is not None:
         if height < 1 or width < 1:
-            raise ValueError(f"The picture is {height} high and {width} wide; both must be 1 or more.")
+            raise ValueError(f"The image is {height} high and {width} wide; both must be 1 or more.")
         boxes = boxes / boxes.new_tensor([width, height, width, height])
     sides = boxes[:, 2:] - boxes[:, :2]
     if len(boxes) and not (boxes.min() >= -MARGIN and boxes.max() <= 1 + MARGIN and sides.min() >= 0):
@@ -167,8 +167,8 @@ def _what_is_wrong(boxes: Tensor, sides: Tensor, height: int | None, width: int 
     outside = ((boxes < -MARGIN) | (boxes > 1 + MARGIN)).any(dim=1)
     if outside.any():
         row = int(outside.nonzero()[0])
-        size = "no size of the picture is known" if height is None or width is None else f"it is {height} x {width}"
-        return f"Box {row} reaches out of the picture ({boxes[row].tolist()} of it); {size}."
+        size = "no size of the image is known" if height is None or width is None else f"it is {height} x {width}"
+        return f"Box {row} reaches out of the image ({boxes[row].tolist()} of it); {size}."
     row = int((sides < 0).any(dim=1).nonzero()[0])
     return f"Box {row} has negative width or height: {boxes[row].tolist()} must be x1, y1, x2, y2."
 
@@ -176,7 +176,7 @@ def _what_is_wrong(boxes: Tensor, sides: Tensor, height: int | None, width: int 
 __all__ = [
     "BOX_DIM",
     "CAUSES",
-    "PictureRegions",
+    "ImageRegions",
     "RegionError",
     "Regions",
     "list_regions",

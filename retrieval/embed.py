@@ -1,4 +1,4 @@
-"""A folder of pictures or a file of sentences to a Parquet file of embeddings."""
+"""A folder of images or a file of sentences to a Parquet file of embeddings."""
 
 import logging
 from collections import Counter
@@ -40,25 +40,25 @@ class EmbedReport:
 def embed_to_parquet(
     model: str, source: Path, output: Path, *, detector: str | None = None, batch_size: int = 32
 ) -> EmbedReport:
-    """Writes `id` (path below the folder, or the sentence) and `embedding` (d float32, unit length) row by row.
+    """Write `id` (path below the folder, or the sentence) and `embedding` (d float32, unit length) row by row.
 
     What cannot be embedded is skipped, logged once a cause and counted. The file appears only when it is complete.
 
     Args:
         model: folder or hub id of a BriVL model.
-        source: a folder of pictures (searched recursively), or a UTF-8 text file with one sentence a line.
+        source: a folder of images (searched recursively), or a UTF-8 text file with one sentence a line.
         output: the Parquet file.
-        detector: folder or hub id of the region detector whose boxes the model looks at (BriVL 1.0), for pictures.
-        batch_size: pictures or sentences at a time.
+        detector: folder or hub id of the region detector whose boxes the model looks at (BriVL 1.0), for images.
+        batch_size: images or sentences at a time.
 
     Raises:
         FileNotFoundError: no such source.
         ValueError: nothing in it can be embedded, or a detector was given for sentences; nothing is written.
     """
     if not source.exists():
-        raise FileNotFoundError(f"There is no {source}: give a folder of pictures or a text file.")
+        raise FileNotFoundError(f"There is no {source}: give a folder of images or a text file.")
     if detector is not None and not source.is_dir():
-        raise ValueError(f"A detector finds boxes in pictures, but {source} is a file of sentences; leave it out.")
+        raise ValueError(f"A detector finds boxes in images, but {source} is a file of sentences; leave it out.")
     encoder, processor = AutoModel.from_pretrained(model).eval(), AutoProcessor.from_pretrained(model)
     report = EmbedReport(output)
     rows = _images(source, report) if source.is_dir() else _sentences(source, report)

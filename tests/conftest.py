@@ -42,8 +42,8 @@ def small_tokenizer():
 
 
 @pytest.fixture
-def make_picture():
-    """Makes rows in the form of `wenlan.data.read_regions`, of a picture of 100 x 200 pixels, different by number."""
+def make_image():
+    """Makes rows in the form of `wenlan.data.read_regions`, of an image of 100 x 200 pixels, different by number."""
 
     def make(number: int, count: int = 4, width: int = WIDTH, **changes) -> dict:
         rng = np.random.default_rng(number)
@@ -51,21 +51,21 @@ def make_picture():
         boxes = np.concatenate([corner, corner + rng.uniform(1, 50, (count, 2))], axis=1).astype(np.float32)
         probs = rng.dirichlet(np.ones(CLASSES), count).astype(np.float32)
         features = rng.random((count, width)).astype(np.float16)
-        row = {"image_id": f"picture{number}", "image_height": 100, "image_width": 200, "boxes": boxes}
+        row = {"image_id": f"image{number}", "image_height": 100, "image_width": 200, "boxes": boxes}
         return row | {"features": features, "class_probs": probs, "background_index": 0} | changes
 
     return make
 
 
 @pytest.fixture
-def make_corpus(make_picture, small_tokenizer):
-    """Makes a corpus of pictures with 2 to 9 regions, each with a caption in every language given."""
+def make_corpus(make_image, small_tokenizer):
+    """Makes a corpus of images with 2 to 9 regions, each with a caption in every language given."""
     from wenlan.data import MLMMCorpus
 
     words = ("cat", "dog", "key", "red", "tiger and hammer", "two drums")
 
     def make(size: int = 20, languages: tuple[str, ...] = ("en", "de"), **options) -> MLMMCorpus:
-        rows = [make_picture(number, count=2 + number % 8) for number in range(size)]
+        rows = [make_image(number, count=2 + number % 8) for number in range(size)]
         captions = {
             language: (range(size), [f"{language} {number}: {words[number % 6]}" for number in range(size)])
             for language in languages

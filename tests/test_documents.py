@@ -33,7 +33,7 @@ SMOKE_DETECTOR = SMOKE.replace("--cached_views 0", "--scenes 4")
 
 @pytest.fixture
 def users_folder(quickstart_folder, tmp_path, monkeypatch):
-    """A working folder as the documents assume it: a trained model in runs/, some pictures, pairs of one's own."""
+    """A working folder as the documents assume it: a trained model in runs/, some images, pairs of one's own."""
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "quickstart").symlink_to(quickstart_folder)
     (tmp_path / "photos").mkdir()
@@ -59,11 +59,11 @@ def users_folder(quickstart_folder, tmp_path, monkeypatch):
 
 
 def write_crawl(folder):
-    (folder / "pictures").mkdir()
+    (folder / "images").mkdir()
     lines = []
     for number, text in enumerate(("<b>窗台上的一只黑猫</b>", "雨后的山谷和小河", "image")):
         noise = torch.randint(0, 256, (128, 128, 3), dtype=torch.uint8).numpy()
-        Image.fromarray(noise).save(folder / "pictures" / f"{number}.jpg")
+        Image.fromarray(noise).save(folder / "images" / f"{number}.jpg")
         lines.append(json.dumps({"image": f"{number}.jpg", "text": text}))
     (folder / "crawl.jsonl").write_text("\n".join(lines), "utf-8")
 
@@ -74,9 +74,9 @@ def write_shards(folder):
     for shard in range(2):
         with tarfile.open(folder / f"{shard}.tar", "w") as archive:
             for number in range(2):
-                row, picture = rows[2 * shard + number], io.BytesIO()
-                row["image"].save(picture, "PNG")
-                for suffix, data in (("png", picture.getvalue()), ("txt", row["name_zh"].encode())):
+                row, image = rows[2 * shard + number], io.BytesIO()
+                row["image"].save(image, "PNG")
+                for suffix, data in (("png", image.getvalue()), ("txt", row["name_zh"].encode())):
                     member = tarfile.TarInfo(f"{number:06d}.{suffix}")
                     member.size = len(data)
                     archive.addfile(member, io.BytesIO(data))
@@ -139,7 +139,7 @@ def test_readme_names_both_commands_and_ci_runs_the_second():
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_pictures_and_local_links_of_the_documents_exist(document):
+def test_images_and_local_links_of_the_documents_exist(document):
     text = (ROOT / document).read_text("utf-8")
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
     assert [link for link in links if not (ROOT / document).parent.joinpath(link).exists()] == []

@@ -65,7 +65,7 @@ def test_wheel_holds_the_data_files_unchanged(wheel, folder, pattern):
         assert wheel.read(f"wenlan/{folder}/{path.name}") == path.read_bytes(), path.name
 
 
-def test_wheel_holds_the_embedded_pictures_and_recipes(wheel):
+def test_wheel_holds_the_embedded_images_and_recipes(wheel):
     names = wheel.namelist()
     assert "wenlan/data/emoji7/concepts.parquet" in names
     assert [name for name in names if name.startswith("wenlan/training_scripts/recipes/")] != []

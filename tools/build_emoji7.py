@@ -41,7 +41,7 @@ IMAGE_SCHEMA = pa.schema([("concept", pa.string()), ("style", pa.string()), ("im
 
 
 def main() -> None:
-    """Builds concepts.parquet and images_STYLE.parquet and prints their row counts and sizes."""
+    """Build concepts.parquet and images_STYLE.parquet and print their row counts and sizes."""
     parser = argparse.ArgumentParser(description="Rebuild the embedded data set emoji7 from its pinned sources.")
     parser.add_argument("--output", type=Path, default=FOLDER, help="folder to write to")
     output = parser.parse_args().output
@@ -58,14 +58,14 @@ def main() -> None:
 
 
 def install_packages(folder: Path) -> Path:
-    """The `node_modules` folder with the pinned packages, none of whose scripts has run."""
+    """Return the `node_modules` folder with the pinned packages, none of whose scripts has run."""
     (folder / "package.json").write_text(json.dumps({"private": True, "dependencies": PACKAGES}), "utf-8")
     subprocess.run(["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder, check=True)
     return folder / "node_modules"
 
 
 def write_table(table: pa.Table, path: Path) -> None:
-    """Writes the table as parquet (zstd) in one step: the file is either the old one or the whole new one."""
+    """Write the table as parquet (zstd) in one step: the file is either the old one or the whole new one."""
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("wb") as file:
         pq.write_table(table, file, compression="zstd", compression_level=19)

@@ -30,12 +30,12 @@ DETECTOR_CLASSES = frozenset(name.strip() for name in _DETECTOR_CLASSES.split(",
 MAN, WOMAN, ZERO_WIDTH_JOINER = "1f468", "1f469", "200d"
 GENDER_SIGNS = {"2640", "2642"}
 CLOCK_FACES = range(0x1F550, 0x1F568)
-PICTURES_OF_TEXT = {"00a9-fe0f", "00ae-fe0f", "2122-fe0f"}  # (c), (R), TM; the others have a subgroup of their own
+IMAGES_OF_TEXT = {"00a9-fe0f", "00ae-fe0f", "2122-fe0f"}  # (c), (R), TM; the others have a subgroup of their own
 TWINS = {"1f9d1-200d-1f91d-200d-1f9d1", "1f9d1-200d-1f9d1-200d-1f9d2"}  # drawn like another family or couple
 
 
-def is_picture_of_a_thing(concept: str, group: str, subgroup: str) -> bool:
-    """True for the emoji that show something; flags, signs made of text, clock faces and repeats are left out."""
+def is_image_of_a_thing(concept: str, group: str, subgroup: str) -> bool:
+    """Return True for the emoji that show something; flags, signs of text, clock faces and repeats are left out."""
     points = concept.split("-")
     repeats_another = ZERO_WIDTH_JOINER in points and (
         points[0] in (MAN, WOMAN)  # the person form stays
@@ -45,7 +45,7 @@ def is_picture_of_a_thing(concept: str, group: str, subgroup: str) -> bool:
     return not (
         group in ("Flags", "Component")
         or subgroup in ("keycap", "alphanum")
-        or concept in PICTURES_OF_TEXT
+        or concept in IMAGES_OF_TEXT
         or int(points[0], 16) in CLOCK_FACES
         or repeats_another
         or concept in TWINS
@@ -53,12 +53,12 @@ def is_picture_of_a_thing(concept: str, group: str, subgroup: str) -> bool:
 
 
 def read_concepts(packages: Path) -> list[dict]:
-    """The rows of concepts.parquet, in the order of the emoji list, read from the folder of unpacked npm packages."""
+    """Return the rows of concepts.parquet, in the order of the emoji list, from the folder of npm packages."""
     listed = json.loads((packages / "emoji-datasource-google/emoji.json").read_text("utf-8"))
     rows = []
     for entry in sorted(listed, key=lambda entry: entry["sort_order"]):
         concept = entry["unified"].lower()
-        if is_picture_of_a_thing(concept, entry["category"], entry["subcategory"]):
+        if is_image_of_a_thing(concept, entry["category"], entry["subcategory"]):
             emoji = "".join(chr(int(point, 16)) for point in concept.split("-"))
             rows.append(
                 {"concept": concept, "emoji": emoji, "group": entry["category"], "subgroup": entry["subcategory"]}
@@ -79,7 +79,7 @@ def read_concepts(packages: Path) -> list[dict]:
 
 
 def read_annotations(packages: Path, language: str) -> dict[str, dict[str, list[str]]]:
-    """Maps an emoji (without U+FE0F) to its CLDR entry: `tts` = [name], `default` = keywords."""
+    """Map an emoji (without U+FE0F) to its CLDR entry: `tts` = [name], `default` = keywords."""
     base = packages / f"cldr-annotations-full/annotations/{language}/annotations.json"
     derived = packages / f"cldr-annotations-derived-full/annotationsDerived/{language}/annotations.json"
     return {
@@ -89,7 +89,7 @@ def read_annotations(packages: Path, language: str) -> dict[str, dict[str, list[
 
 
 def draw_held_concepts(rows: list[dict]) -> set[str]:
-    """The concepts that training never sees: 11 % of each subgroup, detector classes excepted; always the same ones."""
+    """Return the concepts that training never sees: 11 % of each subgroup, no detector class; always the same ones."""
     generator = random.Random(HELD_SEED)
     held: set[str] = set()
     for subgroup in sorted({row["subgroup"] for row in rows}):
@@ -100,7 +100,7 @@ def draw_held_concepts(rows: list[dict]) -> set[str]:
 
 
 def check_concepts(rows: list[dict]) -> None:
-    """Raises ValueError if a detector class is missing or a name is used twice inside a language."""
+    """Raise ValueError if a detector class is missing or a name is used twice inside a language."""
     missing = DETECTOR_CLASSES - {row["name_en"] for row in rows}
     if missing:
         raise ValueError(f"these detector classes are no English name of any concept: {sorted(missing)}")
@@ -110,4 +110,4 @@ def check_concepts(rows: list[dict]) -> None:
             raise ValueError(f"the {language} names are not unique: {sorted({n for n in names if names.count(n) > 1})}")
 
 
-__all__ = ["DETECTOR_CLASSES", "draw_held_concepts", "is_picture_of_a_thing", "read_concepts"]
+__all__ = ["DETECTOR_CLASSES", "draw_held_concepts", "is_image_of_a_thing", "read_concepts"]

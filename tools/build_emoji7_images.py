@@ -1,4 +1,4 @@
-"""The pictures of emoji7: finds each concept's drawing in six art sets and renders it at 96 x 96 pixels as WebP.
+"""The images of emoji7: finds each concept's drawing in six art sets and renders it at 96 x 96 pixels as WebP.
 
 *style*: one art set, such as `noto`. Iconify sets hold SVG bodies keyed by a name; `fluent3d` holds WebP files
 keyed by code points.
@@ -32,7 +32,7 @@ CRICKET, CAT_FACE, GRINNING_CAT = "1f997", "1f431", "1f63a"
 WRONG_DRAWINGS = {
     "notov1": {CRICKET},  # the name leads to the bat-and-ball game
     "emojitwo": {CRICKET},
-    "fluentflat": {CAT_FACE, GRINNING_CAT},  # one picture for both
+    "fluentflat": {CAT_FACE, GRINNING_CAT},  # one image for both
     "fluent3d": {CAT_FACE, GRINNING_CAT},
 }
 
@@ -49,7 +49,7 @@ class IconSet:
 
     @classmethod
     def read(cls, folder: Path) -> "IconSet":
-        """Reads `icons.json` and `chars.json` of an unpacked package."""
+        """Read `icons.json` and `chars.json` of an unpacked package."""
         icons = json.loads((folder / "icons.json").read_text("utf-8"))
         names = json.loads((folder / "chars.json").read_text("utf-8"))
         return cls(
@@ -61,7 +61,7 @@ class IconSet:
         )
 
     def svg(self, name: str) -> str | None:
-        """The drawing as an SVG document, or None if the set has none by that name or only a transformed alias."""
+        """Return the drawing as SVG, or None if the set has none by that name or only a transformed alias."""
         while name in self.aliases and name not in self.icons:
             if set(self.aliases[name]) != {"parent"}:
                 return None
@@ -78,12 +78,12 @@ class IconSet:
 
 
 def bare_code(code: str) -> str:
-    """The code points without U+FE0F, which sets write or leave out as they like."""
+    """Return the code points without U+FE0F, which sets write or leave out as they like."""
     return "-".join(point for point in code.lower().split("-") if point != "fe0f")
 
 
 def draw_style(packages: Path, style: str, concepts: list[str]) -> Iterator[tuple[str, bytes]]:
-    """Yields (concept, WebP bytes of an RGBA picture) for the concepts that the style draws."""
+    """Yield (concept, WebP bytes of an RGBA image) for the concepts that the style draws."""
     drawings = read_fluent3d(packages, concepts) if style == "fluent3d" else render_icons(packages, style, concepts)
     for concept, image in drawings:
         if concept not in WRONG_DRAWINGS.get(style, ()):
@@ -91,7 +91,7 @@ def draw_style(packages: Path, style: str, concepts: list[str]) -> Iterator[tupl
 
 
 def render_icons(packages: Path, style: str, concepts: list[str]) -> Iterator[tuple[str, Image.Image]]:
-    """Yields (concept, RGBA picture) from an Iconify set."""
+    """Yield (concept, RGBA image) from an Iconify set."""
     import resvg_py  # only the builder needs it
 
     icon_set = IconSet.read(packages / ICONIFY_STYLES[style])
@@ -107,7 +107,7 @@ def render_icons(packages: Path, style: str, concepts: list[str]) -> Iterator[tu
 
 
 def read_fluent3d(packages: Path, concepts: list[str]) -> Iterator[tuple[str, Image.Image]]:
-    """Yields (concept, RGBA picture) from the rendered WebP files."""
+    """Yield (concept, RGBA image) from the rendered WebP files."""
     assets = packages / FLUENT3D / "assets"
     by_bare_code = {bare_code(file.stem): file for file in sorted(assets.glob("*.webp"))}
     for concept in concepts:
@@ -119,7 +119,7 @@ def read_fluent3d(packages: Path, concepts: list[str]) -> Iterator[tuple[str, Im
 
 
 def encode_webp(image: Image.Image, *, photographic: bool) -> bytes:
-    """WebP bytes: quality 85 for a photographic picture, else the smaller of lossless and quality 85."""
+    """WebP bytes: quality 85 for a photographic image, else the smaller of lossless and quality 85."""
     encodings = []
     for options in [{"quality": QUALITY}] if photographic else [{"quality": QUALITY}, {"lossless": True}]:
         buffer = io.BytesIO()

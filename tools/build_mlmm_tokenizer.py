@@ -32,7 +32,7 @@ PUNCTUATION = "、。「」『』・〜“”„‘’«»–—…€"
 
 
 def main() -> None:
-    """Builds the tokenizer and prints its size."""
+    """Build the tokenizer and print its size."""
     parser = argparse.ArgumentParser(description="Rebuild the tokenizer of small MLMM models.")
     parser.add_argument("--output", type=Path, default=SMALL_TOKENIZER, help="folder to write to")
     parser.add_argument("--vocab_size", type=int, default=VOCAB_SIZE)
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def read_texts() -> Iterator[str]:
-    """Yields the words of the small data: names and keywords of emoji7's seen concepts, and what EmojiScenes adds.
+    """Yield the words of the small data: names and keywords of emoji7's seen concepts, and what EmojiScenes adds.
 
     Captions and questions are cut where a thing or a colour is named. Whole, they would teach the tokenizer pieces such
     as "owl and trumpet", and MLM would have no words to hide.
@@ -66,9 +66,9 @@ def read_texts() -> Iterator[str]:
 
 
 def read_whole_words() -> list[str]:
-    """Returns the words of things and colours, each of which becomes one piece.
+    """Return the words of things and colours, each of which becomes one piece.
 
-    In pieces, a hidden part of a name would be told by the rest of it, and MLM would have no need of the picture.
+    In pieces, a hidden part of a name would be told by the rest of it, and MLM would have no need of the image.
     """
     words = []
     for language in LANGUAGES:
@@ -78,13 +78,13 @@ def read_whole_words() -> list[str]:
 
 
 def cut_at_names(text: str, language: str) -> list[str]:
-    """Returns what stands between the names of things and colours in a text."""
+    """Return what stands between the names of things and colours in a text."""
     names = sorted([*CLASS_NAMES[language], *COLOUR_NAMES[language]], key=len, reverse=True)
     return [part.strip() for part in re.split("|".join(map(re.escape, names)), text) if part.strip()]
 
 
 def read_alphabet() -> set[str]:
-    """Returns the characters that small models should be able to read: those of emoji7, Latin letters, kana."""
+    """Return the characters that small models should be able to read: those of emoji7, Latin letters, kana."""
     names = [
         text
         for split in ("test", "test_held")

@@ -5,12 +5,12 @@ from accelerate import PartialState
 from accelerate.utils import reduce
 
 
-def any_rank(flag: bool | torch.Tensor) -> bool:
-    """Returns whether the flag is set on any rank. All ranks must call it at the same point; alone it costs nothing."""
+def any_across_ranks(flag: bool | torch.Tensor) -> bool:
+    """Return whether the flag is set on any rank. All ranks must call it at the same point; alone it costs nothing."""
     state = PartialState()
     if state.num_processes == 1:
         return bool(flag)
     return bool(reduce(torch.as_tensor(flag, device=state.device).float(), reduction="sum") > 0)
 
 
-__all__ = ["any_rank"]
+__all__ = ["any_across_ranks"]

@@ -41,7 +41,7 @@ class LoraArguments:
 
 
 def lora_for_fine_tuning(model: BriVLModel, args: LoraArguments, *, train_head: bool = False) -> "PeftModel":
-    """Returns a model of which only the adapters train; its `save_pretrained` writes them alone.
+    """Return a model of which only the adapters train; its `save_pretrained` writes them alone.
 
     The batch norms of the image tower keep their statistics too (the configuration then says so): an adapter does not
     hold them, so that it would not fit the base any more.
@@ -65,7 +65,7 @@ def lora_for_fine_tuning(model: BriVLModel, args: LoraArguments, *, train_head: 
 
 
 def add_text_lora(model: BriVLForPreTraining, args: LoraArguments) -> int:
-    """Puts equal adapters into query and momentum text tower and freezes the encoders around them.
+    """Put equal adapters into query and momentum text tower and freeze the encoders around them.
 
     BriVL's own half of the text tower and the image tower train as before. Do it after the weights are loaded and
     before the Trainer loads a checkpoint. Returns the number of parameters of the query tower's adapters.
@@ -87,7 +87,7 @@ def add_text_lora(model: BriVLForPreTraining, args: LoraArguments) -> int:
 
 
 def merge_text_lora(model: BriVLForPreTraining) -> None:
-    """Adds the adapters of both text towers to the weights that they adapt; the model then has plain names again.
+    """Add the adapters of both text towers to the weights that they adapt; the model then has plain names again.
 
     Raises:
         ValueError: without adapters, or for one that is not finite.
@@ -121,7 +121,7 @@ def _lora_config(text_model: BriVLTextModel, args: LoraArguments, prefix: str = 
 
 
 def _targets(text_model: BriVLTextModel, targets: list[str]) -> list[str]:
-    """Returns the names, inside the encoder, of the linear layers to adapt."""
+    """Return the names, inside the encoder, of the linear layers to adapt."""
     linear = [name for name, module in text_model.backbone.named_modules() if isinstance(module, nn.Linear)]
     matching = {target: [name for name in linear if f".{name}".endswith(f".{target}")] for target in targets}
     unknown = [target for target, names in matching.items() if not names]

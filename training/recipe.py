@@ -11,7 +11,7 @@ from transformers import HfArgumentParser
 
 
 def find_recipe(name: str) -> Path:
-    """Returns the path of a recipe: a file, or the name of a shipped one such as "brivl_tiny".
+    """Return the path of a recipe: a file, or the name of a shipped one such as "brivl_tiny".
 
     Raises:
         FileNotFoundError: for neither; the message lists the shipped ones.
@@ -25,7 +25,7 @@ def find_recipe(name: str) -> Path:
 
 
 def parse_recipe(dataclasses: Sequence[type], argv: Sequence[str] | None = None) -> tuple:
-    """Returns one instance of each dataclass, from `RECIPE [--field value ...]`.
+    """Return one instance of each dataclass, from `RECIPE [--field value ...]`.
 
     Raises:
         FileNotFoundError: for an unknown recipe.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from ..analysis.plots.table_picture import draw_table
+from ..analysis.plots.table_image import draw_table
 from ..data.files.atomic import atomic_file
 from ..data.files.manifest import MANIFEST, differences
 from ..evaluation.tables.paper import paper_reference
@@ -44,14 +44,14 @@ class TableOptions:
     others: list[str]
 
     def folder(self, recipe: str) -> Path:
-        """Returns the folder of a recipe's runs: the output folder, or one below it where there are several."""
+        """Return the folder of a recipe's runs: the output folder, or one below it where there are several."""
         return self.output_dir if len(self.recipes) == 1 else self.output_dir / Path(recipe).stem
 
 
 def parse_table_options(
     argv: Sequence[str], *, command: str, recipe: str, settings: Sequence[str] = (), reserved: Sequence[str] = ()
 ) -> TableOptions:
-    """Returns the options from `[RECIPE ...] [--option value ...]`; those that are not the table's are handed on.
+    """Return the options from `[RECIPE ...] [--option value ...]`; those that are not the table's are handed on.
 
     Args:
         argv: the words of the command line.
@@ -94,7 +94,7 @@ def parse_table_options(
 
 
 def is_finished(folder: Path, options: TableOptions) -> bool:
-    """Whether a run has its figures and is to be kept.
+    """Return whether a run has its metrics and is to be kept.
 
     Raises:
         ValueError: it has, and `--resume` was not given.
@@ -107,7 +107,7 @@ def is_finished(folder: Path, options: TableOptions) -> bool:
 
 
 def run_once(folder: Path, recipe: str, options: TableOptions, main: Callable, *own: str) -> dict:
-    """Returns the figures of a run, which is made if need be.
+    """Return the metrics of a run, which is made if need be.
 
     Args:
         folder: of the run. A finished one that another command made is taken as it is.
@@ -138,7 +138,7 @@ def run_once(folder: Path, recipe: str, options: TableOptions, main: Callable, *
 
 
 def name_test_sets(options: TableOptions, folders: Sequence[Path | None]) -> list[str]:
-    """Returns the names of the test sets: as given, "EmojiScenes" where its files are, or the recipe's name.
+    """Return the names of the test sets: as given, "EmojiScenes" where its files are, or the recipe's name.
 
     Args:
         options: of the table.
@@ -153,7 +153,7 @@ def name_test_sets(options: TableOptions, folders: Sequence[Path | None]) -> lis
 
 
 def write_table(table: ResultTable, number: int, options: TableOptions, facts: Mapping[str, object]) -> None:
-    """Writes `tableN.md`, `.csv`, `.png` and `metrics.json`, which comes last, and prints the table.
+    """Write `tableN.md`, `.csv`, `.png` and `metrics.json`, which comes last, and print the table.
 
     Args:
         table: what is written.
@@ -167,11 +167,11 @@ def write_table(table: ResultTable, number: int, options: TableOptions, facts: M
             unfinished.write_text(text, "utf-8")
     with atomic_file(name.with_suffix(".png")) as unfinished:
         draw_table(table).save(unfinished)
-    figures = {"table": number, "comparable": options.comparable, "mark": table.mark}
-    figures |= {"package": f"wenlan {version('wenlan')}", **facts, "paper_reference": paper_reference(number)}
+    metrics = {"table": number, "comparable": options.comparable, "mark": table.mark}
+    metrics |= {"package": f"wenlan {version('wenlan')}", **facts, "paper_reference": paper_reference(number)}
     with atomic_file(options.output_dir / FIGURES) as unfinished:
-        unfinished.write_text(json.dumps(figures, indent=1, ensure_ascii=False), "utf-8")
-    print(f"\n{table.to_markdown()}\nThe table: {name}.png, .md and .csv. All figures: {options.output_dir / FIGURES}")
+        unfinished.write_text(json.dumps(metrics, indent=1, ensure_ascii=False), "utf-8")
+    print(f"\n{table.to_markdown()}\nThe table: {name}.png, .md and .csv. All metrics: {options.output_dir / FIGURES}")
 
 
 __all__ = ["TableOptions", "is_finished", "name_test_sets", "parse_table_options", "run_once", "write_table"]

@@ -9,7 +9,7 @@ from ..modeling_brivl.pretraining_brivl import BriVLForPreTraining
 
 
 def save_query_towers(trainer: Trainer, model: BriVLForPreTraining, processor: ProcessorMixin) -> None:
-    """Writes the query towers, the processor and the course of training into the output folder."""
+    """Write the query towers, the processor and the course of training into the output folder."""
     state = trainer.accelerator.get_state_dict(trainer.model)  # on every rank: the towers may be sharded
     if trainer.is_world_process_zero():
         query_state = {k.removeprefix("brivl."): v for k, v in state.items() if k.startswith("brivl.")}
@@ -20,7 +20,7 @@ def save_query_towers(trainer: Trainer, model: BriVLForPreTraining, processor: P
 
 
 def save(trainer: Trainer, processor: ProcessorMixin, output_dir: Path) -> None:
-    """Writes the model with its four heads, the processor and the course of training into the output folder."""
+    """Write the model with its four heads, the processor and the course of training into the output folder."""
     state = trainer.accelerator.get_state_dict(trainer.model)  # on every rank: the model may be sharded
     if trainer.is_world_process_zero():
         with atomic_files(output_dir) as folder:

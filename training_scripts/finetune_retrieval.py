@@ -1,4 +1,4 @@
-"""Fine-tunes MLMM, or BriVL, to find pictures by captions and captions by pictures, and judges it: the paper's table 3.
+"""Fine-tunes MLMM, or BriVL, to find images by captions and captions by images, and evaluates it: the paper's table 3.
 
     wenlan finetune-retrieval retrieval_tiny
     wenlan finetune-retrieval retrieval_tiny --setting en --output_dir runs/retrieval_en
@@ -7,8 +7,8 @@
     torchrun --nproc_per_node 8 -m wenlan.training_scripts.finetune_retrieval retrieval_base
 
 Settings: `en`, one model from English captions; `each`, one model a language, in folders of that name; `all`, one model
-from all languages, each as often as the others. Each model is judged in all test languages, those of `each` in their
-own. Training pictures that are judged on are left out and counted. Scores of all pairs are kept in shards.
+from all languages, each as often as the others. Each model is evaluated in all test languages, those of `each` in their
+own. Training images that are evaluated on are left out and counted. Scores of all pairs are kept in shards.
 
 The recipes are in `recipes/`; any field of them but dictionaries and lists can be overridden on the command line.
 """
@@ -28,8 +28,8 @@ from ..evaluation.tables.paper import paper_reference
 from ..training.callbacks.set_epoch import SetEpochCallback
 from ..training.callbacks.skip_non_finite import NonFiniteArguments, NonFiniteGuard
 from ..training.callbacks.stop_on_signal import train_until_signal
-from ..training.checkpoints.resume import ResumeArguments, choose_checkpoint
-from ..training.mlmm.model import model_kind
+from ..training.checkpoints.resume import ResumeArguments, resolve_resume_checkpoint
+from ..training.mlmm.model import detect_model_type
 from ..training.recipe import parse_recipe
 from ..training.retrieval.arguments import RetrievalArguments, RetrievalData
 from ..training.retrieval.brivl import BriVLRetrieval
@@ -42,7 +42,7 @@ Job = MLMMRetrieval | BriVLRetrieval
 
 
 def main(argv: Sequence[str] | None = None) -> Path:
-    """Trains, saves and judges; returns the folder.
+    """Train, save and evaluate; return the folder.
 
     Raises:
         SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
@@ -72,30 +72,30 @@ def main(argv: Sequence[str] | None = None) -> Path:
         models = {str(output_dir / name): languages for name, languages in groups.items()}
         if own.setting != "each" or own.evaluate_only:
             models = dict.fromkeys(models or [own.init_from], job.test_languages)
-        judge(job, own, models, args, started)
+        evaluate(job, own, models, args, started)
     if is_first:
         print(f"\nModels: {', '.join(str(output_dir / name) for name in groups) or own.init_from}.")
     return output_dir
 
 
 def open_job(own: RetrievalArguments, data: RetrievalData) -> Job:
-    """Returns data and settings of the kind of model that is in the folder.
+    """Return data and settings of the kind of model that is in the folder.
 
     Raises:
         ValueError: it is neither an MLMM nor a BriVL, or there is none.
     """
-    kind = model_kind(own.init_from)
+    kind = detect_model_type(own.init_from)
     if kind not in JOBS:
         raise ValueError(f"{own.init_from} holds a model of type {kind!r}; give an MLMM or a BriVL.")
     return JOBS[kind](own, data)
 
 
 def check(job: Job, own: RetrievalArguments, args: TrainingArguments) -> None:
-    """Raises ValueError for what would fail only after training."""
+    """Raise ValueError for what would fail only after training."""
     tested = set(job.test_languages)
     if own.evaluate_only:
         if not tested:
-            raise ValueError("Give test_captions, and test_regions for an MLMM, to judge on.")
+            raise ValueError("Give test_captions, and test_regions for an MLMM, to evaluate on.")
         return
     if not job.languages:
         raise ValueError("Give captions, and regions for an MLMM, to train on; or --evaluate_only true.")
@@ -114,9 +114,9 @@ def check(job: Job, own: RetrievalArguments, args: TrainingArguments) -> None:
 def train(
     job: Job, languages: Sequence[str], args: TrainingArguments, guard_args: NonFiniteArguments, *, resume: bool
 ) -> RetrievalTrainer:
-    """Trains a model for some languages and saves it into `args.output_dir`."""
+    """Train a model for some languages and save it into `args.output_dir`."""
     set_seed(args.seed)
-    checkpoint = choose_checkpoint(args, resume=resume)
+    checkpoint = resolve_resume_checkpoint(args, resume=resume)
     trainer = job.train(languages, args, callbacks=[SetEpochCallback(), NonFiniteGuard(**vars(guard_args))])
     if trainer.is_world_process_zero():
         print(f"Trains on {len(trainer.train_dataset)} captions in {', '.join(languages)}; {args.output_dir}")
@@ -128,65 +128,65 @@ def train(
         if trainer.failed_saves:
             print(f"Checkpoints that could not be saved: {trainer.failed_saves}")
         if bad := job.bad_rows(trainer):
-            print(f"Pictures that could not be used while training: {bad}")
+            print(f"Images that could not be used while training: {bad}")
     job.save(trainer)
     return trainer
 
 
-def judge(
+def evaluate(
     job: Job, own: RetrievalArguments, models: dict[str, list[str]], args: TrainingArguments, started: float
 ) -> None:
-    """Prints the recalls of saved models on the test pictures, and writes them to `metrics.json`."""
+    """Print the recalls of saved models on the test images, and write them to `metrics.json`."""
     output_dir, tests = Path(args.output_dir), job.tests["test"]
     recalls: dict[str, dict[str, float]] = {}
     blind: dict[str, dict[str, float]] = {}
     for folder, languages in models.items():
         model = job.open(folder).to(args.device)
         for language in languages:
-            recalls[language] = job.judge(model, "test", language, folder=output_dir / "scores")
+            recalls[language] = job.evaluate(model, "test", language, folder=output_dir / "scores")
             if own.without_regions and job.kind == "mlmm" and language == languages[0]:
-                blind[language] = job.judge(model, "test", language, folder=output_dir / "scores", blind=True)
-    figures = {
+                blind[language] = job.evaluate(model, "test", language, folder=output_dir / "scores", blind=True)
+    metrics = {
         "model_type": job.kind,
         "model": own.init_from,
         "package": f"wenlan {version('wenlan')}",
         "seed": args.seed,
         "setting": None if own.evaluate_only else own.setting,
         "folds": job.data.test_folds,
-        "pictures": {language: len(test.pictures) for language, test in tests.items()},
+        "images": {language: len(test.images) for language, test in tests.items()},
         "captions": {language: len(test.texts) for language, test in tests.items()},
         "left_out_of_training": job.leaked,
         "recalls": recalls,
         "without_regions": blind,
     }
     if others := [row["mean_recall"] for language, row in recalls.items() if language != "en"]:
-        figures["mean_recall_of_other_languages"] = sum(others) / len(others)
+        metrics["mean_recall_of_other_languages"] = sum(others) / len(others)
         chances = [row["chance_mean_recall"] for language, row in recalls.items() if language != "en"]
-        figures["chance_of_other_languages"] = sum(chances) / len(chances)
-    figures |= {"wall_seconds": round(time.monotonic() - started, 1), "comparable": False}
-    figures["paper_reference"] = paper_reference(3)
+        metrics["chance_of_other_languages"] = sum(chances) / len(chances)
+    metrics |= {"wall_seconds": round(time.monotonic() - started, 1), "comparable": False}
+    metrics["paper_reference"] = paper_reference(3)
     with atomic_file(output_dir / "metrics.json") as unfinished:
-        unfinished.write_text(json.dumps(figures, indent=1, ensure_ascii=False), "utf-8")
-    print(describe(figures))
-    print(f"All figures: {output_dir / 'metrics.json'}")
+        unfinished.write_text(json.dumps(metrics, indent=1, ensure_ascii=False), "utf-8")
+    print(describe(metrics))
+    print(f"All metrics: {output_dir / 'metrics.json'}")
 
 
-def describe(figures: dict) -> str:
-    """Returns the figures as lines, chance beside them."""
-    lines = [f"Training pictures left out, since they are judged on: {figures['left_out_of_training']}"]
+def describe(metrics: dict) -> str:
+    """Return the metrics as lines, chance beside them."""
+    lines = [f"Training images left out, since they are evaluated on: {metrics['left_out_of_training']}"]
     for kind, note in (("recalls", ""), ("without_regions", " with regions of zeros")):
-        for language, row in figures[kind].items():
+        for language, row in metrics[kind].items():
             numbers = {way: [f"{row[f'{way}_R@{k}']:.1f}" for k in (1, 5, 10)] for way in ("t2i", "i2t")}
             interval = "{:.1f} to {:.1f}, ".format(*row["interval"]) if "interval" in row else ""
             lines.append(
                 f"{language}{note}: mean recall {row['mean_recall']:.1f} "
                 f"({interval}chance {row['chance_mean_recall']:.1f}); "
-                f"R@1, 5, 10: text to picture {', '.join(numbers['t2i'])}, back {', '.join(numbers['i2t'])}"
+                f"R@1, 5, 10: text to image {', '.join(numbers['t2i'])}, back {', '.join(numbers['i2t'])}"
             )
-    if "mean_recall_of_other_languages" in figures:
+    if "mean_recall_of_other_languages" in metrics:
         lines.append(
-            f"mean recall of all languages but en: {figures['mean_recall_of_other_languages']:.1f} "
-            f"(chance {figures['chance_of_other_languages']:.1f})"
+            f"mean recall of all languages but en: {metrics['mean_recall_of_other_languages']:.1f} "
+            f"(chance {metrics['chance_of_other_languages']:.1f})"
         )
     return "\n".join(lines)
 
@@ -194,7 +194,7 @@ def describe(figures: dict) -> str:
 def describe_training(
     own: RetrievalArguments, data: RetrievalData, args: TrainingArguments, languages: Sequence[str]
 ) -> dict[str, object]:
-    """Returns what makes a model what it is, the number of steps apart, for `data_report.json`."""
+    """Return what makes a model what it is, the number of steps apart, for `data_report.json`."""
     names = ("init_from", "retrieval_loss", "rank_margin", "num_wrong", "hard_negatives")
     made_of = {"languages": list(languages)} | {name: getattr(own, name) for name in names}
     made_of |= {"regions": data.regions, "captions": data.captions}
@@ -203,7 +203,7 @@ def describe_training(
 
 
 def check_resumed(folder: Path, wanted: dict[str, object]) -> None:
-    """Raises ValueError if a folder has a model, or its checkpoints, that was trained otherwise."""
+    """Raise ValueError if a folder has a model, or its checkpoints, that was trained otherwise."""
     report = folder / "data_report.json"
     found = json.loads(report.read_text("utf-8")).get("trained") if report.exists() else None
     if found is not None and (others := list(differences(found, json.loads(json.dumps(wanted))))):
@@ -214,7 +214,7 @@ def check_resumed(folder: Path, wanted: dict[str, object]) -> None:
 
 
 def is_trained(folder: Path, max_steps: int) -> bool:
-    """Whether a folder holds a model that was trained for so many steps; with -1, for its epochs."""
+    """Return whether a folder holds a model that was trained for so many steps; with -1, for its epochs."""
     state = folder / "trainer_state.json"
     if not (folder / "config.json").exists() or not state.exists():
         return False
@@ -223,7 +223,7 @@ def is_trained(folder: Path, max_steps: int) -> bool:
 
 
 def copy_arguments(args: TrainingArguments, folder: Path) -> TrainingArguments:
-    """Returns the same arguments with another output folder."""
+    """Return the same arguments with another output folder."""
     args = copy.copy(args)
     args.output_dir = str(folder)
     return args

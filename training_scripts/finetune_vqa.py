@@ -1,4 +1,4 @@
-"""Fine-tunes MLMM to answer questions about pictures: a folder that `pipeline("wenlan-vqa")` and `wenlan answer` open.
+"""Fine-tunes MLMM to answer questions about images: a folder that `pipeline("wenlan-vqa")` and `wenlan answer` open.
 
     wenlan data scenes runs/scenes --split finetune --split test
     wenlan extract-regions runs/scenes/finetune/images --output runs/scene_regions/finetune --model runs/detector_tiny
@@ -25,13 +25,13 @@ from transformers import EvalPrediction, TrainingArguments, set_seed
 
 from ..data.files.atomic import atomic_file, atomic_files
 from ..data.files.manifest import differences
-from ..evaluation.vqa.report import CommonAnswers, format_figures, put_beside, vqa_accuracies, vqa_figures
+from ..evaluation.vqa.report import MajorityBaseline, format_metrics, merge_control, vqa_accuracies, vqa_metrics
 from ..processing.processing_mlmm import OWN_FOLDER, MLMMProcessor
 from ..training.callbacks.skip_non_finite import NonFiniteArguments, NonFiniteGuard
 from ..training.callbacks.stop_on_signal import train_until_signal
-from ..training.checkpoints.resume import ResumeArguments, choose_checkpoint
+from ..training.checkpoints.resume import ResumeArguments, resolve_resume_checkpoint
 from ..training.mlmm.data import read_info
-from ..training.mlmm.model import MLMMArguments, load_processor, model_kind
+from ..training.mlmm.model import MLMMArguments, detect_model_type, load_processor
 from ..training.recipe import parse_recipe
 from ..training.vqa.data import QuestionArguments, QuestionFile, Questions, load_test, load_training, make_targets
 from ..training.vqa.model import build_vqa_model, find_pool
@@ -68,11 +68,11 @@ class VQAArguments:
 
 
 ARGUMENTS = (VQAArguments, QuestionArguments, ResumeArguments, NonFiniteArguments, TrainingArguments)
-CONTROL = "question_only"  # its folder, and its column in the figures
+CONTROL = "question_only"  # its folder, and its column in the metrics
 
 
 def main(argv: Sequence[str] | None = None) -> Path:
-    """Fine-tunes, saves, judges; returns the folder, with the figures of each language in `metrics.json`.
+    """Fine-tune, save, evaluate; return the folder, with the metrics of each language in `metrics.json`.
 
     Raises:
         SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
@@ -91,12 +91,12 @@ def main(argv: Sequence[str] | None = None) -> Path:
 
 
 def finetune(argv: Sequence[str]) -> VQATrainer:
-    """Trains one model, unless it is only to answer; saves and judges it; returns its trainer."""
+    """Train one model, unless it is only to answer; save and evaluate it; return its trainer."""
     started = time.monotonic()
     vqa_args, question_args, resume_args, guard_args, args = parse_recipe(ARGUMENTS, argv)
     if not vqa_args.init_from:
         raise ValueError("Give init_from: the folder of an MLMM, pre-trained or for questions.")
-    if (kind := model_kind(vqa_args.init_from)) != "mlmm":
+    if (kind := detect_model_type(vqa_args.init_from)) != "mlmm":
         raise ValueError(f"{vqa_args.init_from} holds a model of type {kind!r}; give an MLMM.")
     args.remove_unused_columns = False  # what a row holds becomes tensors in the collator
     set_seed(args.seed)
@@ -127,26 +127,26 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
         processor.tokenizer if vqa_args.answer_embeddings else None,
     )
     collator = VQACollator(processor, num_answers=len(pool), question_only=vqa_args.question_only)
-    judged = [file for file in test if file.is_annotated]
+    evaluated = [file for file in test if file.is_annotated]
     trainer = VQATrainer(
         model,
         args,
         head_lr_factor=vqa_args.head_lr_factor,
         train_dataset=Questions(train, regions, targets) if train else None,
-        eval_dataset=Questions(judged, test_regions) if judged else None,
+        eval_dataset=Questions(evaluated, test_regions) if evaluated else None,
         data_collator=collator,
-        compute_metrics=judge([row for file in judged for row in file.rows], pool),
+        compute_metrics=evaluate([row for file in evaluated for row in file.rows], pool),
         callbacks=[NonFiniteGuard(**vars(guard_args))],
     )
     if train:
-        checkpoint = choose_checkpoint(args, resume=resume_args.resume)
+        checkpoint = resolve_resume_checkpoint(args, resume=resume_args.resume)
         try:
             train_until_signal(trainer, checkpoint)
         finally:
             if trainer.failed_saves:
                 print(f"Checkpoints that could not be saved: {trainer.failed_saves}")
             if collator.bad_regions:
-                print(f"Pictures whose regions could not be used while training: {dict(collator.bad_regions)}")
+                print(f"Images whose regions could not be used while training: {dict(collator.bad_regions)}")
         save(trainer, processor, output_dir)
     if test:
         facts = {"model": vqa_args.init_from, "package": f"wenlan {version('wenlan')}", "seed": args.seed}
@@ -155,13 +155,13 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
         best = trainer.predict(Questions(test, test_regions)).predictions
         if trainer.is_world_process_zero():
             if collator.bad_regions:
-                print(f"Pictures whose regions could not be used, also in the test: {dict(collator.bad_regions)}")
+                print(f"Images whose regions could not be used, also in the test: {dict(collator.bad_regions)}")
             answers = [pool[number] for number in best.tolist()]
             write_answers(test, answers, output_dir)
-            figures = compute_figures(test, answers, pool, train, control)
-            write_figures(figures, facts | {"answers": len(pool)}, time.monotonic() - started, output_dir)
+            metrics = compute_metrics_of(test, answers, pool, train, control)
+            write_metrics(metrics, facts | {"answers": len(pool)}, time.monotonic() - started, output_dir)
     if train and trainer.is_world_process_zero():
-        print(f"\nThe model is in {output_dir}. Next: wenlan answer {output_dir} PICTURE --question QUESTION")
+        print(f"\nThe model is in {output_dir}. Next: wenlan answer {output_dir} IMAGE --question QUESTION")
     return trainer
 
 
@@ -172,7 +172,7 @@ def describe_run(
     test: Sequence[QuestionFile],
     pool: Sequence[str],
 ) -> dict[str, object]:
-    """Returns what is trained on and judged on, and how: a model and its control share it."""
+    """Return what is trained on and evaluated on, and how: a model and its control share it."""
     own = {name: getattr(vqa_args, name) for name in ("init_from", "head_lr_factor", "prior_bias", "answer_embeddings")}
     trained = own | {name: getattr(args, name) for name in ("learning_rate", "per_device_train_batch_size", "seed")}
     length = {name: getattr(args, name) for name in ("max_steps", "num_train_epochs")}
@@ -181,7 +181,7 @@ def describe_run(
 
 
 def check_run(folder: Path, wanted: Mapping[str, object], message: str) -> None:
-    """Raises ValueError, with a message about folder and differences, if a folder's run was of another kind."""
+    """Raise ValueError, with a message about folder and differences, if a folder's run was of another kind."""
     found = json.loads((folder / "data_report.json").read_text("utf-8"))
     if others := list(differences({name: found.get(name) for name in wanted}, dict(wanted))):
         raise ValueError(message.format(folder, ", ".join(others)))
@@ -190,15 +190,15 @@ def check_run(folder: Path, wanted: Mapping[str, object], message: str) -> None:
 def report_data(
     train: Sequence[QuestionFile], test: Sequence[QuestionFile], report: Mapping[str, object], output_dir: Path
 ) -> None:
-    """Prints what there is to train on and to judge on, and writes the report to `data_report.json`."""
+    """Print what there is to train on and to evaluate on, and write the report to `data_report.json`."""
     for title, files in (("Training", train), ("Test", test)):
         print("\n".join([f"{title}:", *(f"  {line}" for file in files for line in str(file).splitlines())]))
     print(f"{report['answers']} answers")
     write_json(output_dir / "data_report.json", report)
 
 
-def judge(rows: Sequence[Mapping[str, object]], pool: Sequence[str]) -> Callable[[EvalPrediction], dict[str, float]]:
-    """Returns `compute_metrics` for annotated questions: the official accuracy, by language and answer type."""
+def evaluate(rows: Sequence[Mapping[str, object]], pool: Sequence[str]) -> Callable[[EvalPrediction], dict[str, float]]:
+    """Return `compute_metrics` for annotated questions: the official accuracy, by language and answer type."""
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
         return vqa_accuracies(rows, [pool[number] for number in prediction.predictions.tolist()])
@@ -207,7 +207,7 @@ def judge(rows: Sequence[Mapping[str, object]], pool: Sequence[str]) -> Callable
 
 
 def save(trainer: VQATrainer, processor: MLMMProcessor, output_dir: Path) -> None:
-    """Writes the model with its answers, processor, detector and the course of training into the output folder."""
+    """Write the model with its answers, processor, detector and the course of training into the output folder."""
     state = trainer.accelerator.get_state_dict(trainer.model)  # on every rank: the model may be sharded
     if trainer.is_world_process_zero():
         named = processor.detector or ""
@@ -221,7 +221,7 @@ def save(trainer: VQATrainer, processor: MLMMProcessor, output_dir: Path) -> Non
 
 
 def write_answers(files: Sequence[QuestionFile], answers: Sequence[str], output_dir: Path) -> None:
-    """Writes `v2_OpenEnded_X_results.json` for each file of questions: [{"question_id": int, "answer": str}, ...]."""
+    """Write `v2_OpenEnded_X_results.json` for each file of questions: [{"question_id": int, "answer": str}, ...]."""
     rest = iter(answers)
     for file in files:
         results = [{"question_id": int(row["question_id"]), "answer": next(rest)} for row in file.rows]
@@ -230,35 +230,35 @@ def write_answers(files: Sequence[QuestionFile], answers: Sequence[str], output_
         print(f"Answers to {len(results)} questions: {path}")
 
 
-def compute_figures(
+def compute_metrics_of(
     files: Sequence[QuestionFile],
     answers: Sequence[str],
     pool: Sequence[str],
     train: Sequence[QuestionFile],
     control: Path | None,
 ) -> dict[str, dict]:
-    """Returns the figures of each language, and the accuracies of the control, which is in a folder."""
+    """Return the metrics of each language, and the accuracies of the control, which is in a folder."""
     rows = [row for file in files for row in file.rows]
     pairs = [(row, answer) for row, answer in zip(rows, answers, strict=True) if row["answers"]]
     if not pairs:
         return {}
-    common = CommonAnswers(row for file in train for row in file.rows) if train else None
-    figures = vqa_figures(*zip(*pairs, strict=True), pool, common=common)
+    common = MajorityBaseline(row for file in train for row in file.rows) if train else None
+    metrics = vqa_metrics(*zip(*pairs, strict=True), pool, common=common)
     if control is not None:
-        put_beside(figures, json.loads((control / "metrics.json").read_text("utf-8"))["languages"], CONTROL)
-    return figures
+        merge_control(metrics, json.loads((control / "metrics.json").read_text("utf-8"))["languages"], CONTROL)
+    return metrics
 
 
-def write_figures(figures: dict[str, dict], facts: dict[str, object], seconds: float, output_dir: Path) -> None:
-    """Prints the figures and writes them to `metrics.json`."""
-    results = {"languages": figures, **facts, "wall_seconds": round(seconds, 1)}
+def write_metrics(metrics: dict[str, dict], facts: dict[str, object], seconds: float, output_dir: Path) -> None:
+    """Print the metrics and write them to `metrics.json`."""
+    results = {"languages": metrics, **facts, "wall_seconds": round(seconds, 1)}
     write_json(output_dir / "metrics.json", results | {"paper_reference": PAPER, "comparable": False})
-    if figures:
-        print(format_figures(figures))
+    if metrics:
+        print(format_metrics(metrics))
 
 
 def write_json(path: Path, value: object, *, indent: int | None = 1) -> None:
-    """Writes a file of JSON, whole or not at all."""
+    """Write a file of JSON, whole or not at all."""
     with atomic_file(path) as unfinished:
         unfinished.write_text(json.dumps(value, indent=indent, ensure_ascii=False), "utf-8")
 

@@ -1,7 +1,7 @@
 """Pre-trains BriVL from a recipe: a folder that `AutoModel.from_pretrained` opens.
 
     wenlan pretrain-brivl brivl_tiny
-    wenlan pretrain-brivl brivl_small --output_dir runs/mine --data my_pictures/metadata.jsonl
+    wenlan pretrain-brivl brivl_small --output_dir runs/mine --data my_images/metadata.jsonl
     wenlan pretrain-brivl brivl_small --resume                                      # goes on after an interruption
     torchrun --nproc_per_node 2 -m wenlan.training_scripts.pretrain_brivl brivl_small
     python -m wenlan.training_scripts.pretrain_brivl brivl_tiny --max_steps 20      # a smoke run in seconds
@@ -29,7 +29,7 @@ from ..training.callbacks.skip_non_finite import NonFiniteArguments, NonFiniteGu
 from ..training.callbacks.stop_on_signal import train_until_signal
 from ..training.callbacks.stream_per_rank import prepare_streaming
 from ..training.checkpoints.atomic_trainer import AtomicCheckpointTrainer
-from ..training.checkpoints.resume import ResumeArguments, choose_checkpoint
+from ..training.checkpoints.resume import ResumeArguments, resolve_resume_checkpoint
 from ..training.lora import LoraArguments, add_text_lora, merge_text_lora
 from ..training.recipe import parse_recipe
 from ..training.run import save_query_towers
@@ -38,7 +38,7 @@ ARGUMENTS = (ModelArguments, DataArguments, LoraArguments, ResumeArguments, NonF
 
 
 def main(argv: Sequence[str] | None = None) -> Path:
-    """Trains, saves and (on emoji7) evaluates; returns the folder.
+    """Train, save and (on emoji7) evaluate; return the folder.
 
     Raises:
         SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     callbacks = [MomentumQueueCallback(), SetEpochCallback(), NonFiniteGuard(**vars(guard_args))]
     if data_args.streaming:
         callbacks.append(prepare_streaming(args))
-    checkpoint = choose_checkpoint(args, resume=resume_args.resume)
+    checkpoint = resolve_resume_checkpoint(args, resume=resume_args.resume)
     pairs, texts = load_pairs(data_args, args.seed, rank=args.process_index, world_size=args.world_size)
     model, processor = build_model(model_args, texts)
     if data_args.duplicate_captions == "positive":
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         if trainer.failed_saves:
             print(f"Checkpoints that could not be saved: {trainer.failed_saves}")
         if collator.bad_images:
-            print(f"Pictures that could not be read while training: {dict(collator.bad_images)}")
+            print(f"Images that could not be read while training: {dict(collator.bad_images)}")
         if stream is not None:
             print(stream.bad_rows)
 
@@ -93,14 +93,14 @@ def main(argv: Sequence[str] | None = None) -> Path:
     if trainer.is_world_process_zero():
         if data_args.data == "emoji7":
             evaluate(output_dir, processor, data_args.language)
-        print(f"\nThe model is in {output_dir}. Next: wenlan zero-shot {output_dir} PICTURE --labels 猫,狗")
+        print(f"\nThe model is in {output_dir}. Next: wenlan zero-shot {output_dir} IMAGE --labels 猫,狗")
     trainer.accelerator.wait_for_everyone()  # a rank that leaves early takes the others down
     trainer.accelerator.end_training()
     return output_dir
 
 
 def evaluate(folder: Path, processor: BriVLProcessor, language: str) -> None:
-    """Writes the figures of the saved model on emoji7 to `metrics.json`."""
+    """Write the metrics of the saved model on emoji7 to `metrics.json`."""
     results = evaluate_emoji7(AutoModel.from_pretrained(folder), processor, language=language)
     with atomic_file(folder / "metrics.json") as unfinished:
         unfinished.write_text(json.dumps(results, indent=1, ensure_ascii=False), "utf-8")

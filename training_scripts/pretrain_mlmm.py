@@ -19,7 +19,7 @@ from transformers import TrainingArguments, set_seed
 
 from ..data.emoji_scenes.vocabulary import CLASS_NAMES, COLOUR_NAMES
 from ..data.files.atomic import atomic_file
-from ..data.mlmm.batch_sampler import MLMMBatches, Stage
+from ..data.mlmm.batch_sampler import CurriculumStage, MLMMBatches
 from ..data.mlmm.corpus import MLMMCorpus
 from ..data.mlmm.dataset import MLMMExamples
 from ..data.rows.languages import LANGUAGES
@@ -29,7 +29,7 @@ from ..processing.collators.mlmm_pretraining import MLMMPretrainingCollator
 from ..processing.processing_mlmm import MLMMProcessor
 from ..training.callbacks.skip_non_finite import NonFiniteArguments, NonFiniteGuard
 from ..training.callbacks.stop_on_signal import train_until_signal
-from ..training.checkpoints.resume import ResumeArguments, choose_checkpoint
+from ..training.checkpoints.resume import ResumeArguments, resolve_resume_checkpoint
 from ..training.mlmm.data import CorpusArguments, load_corpus, read_info
 from ..training.mlmm.model import MLMMArguments, build_model, load_processor
 from ..training.mlmm.trainer import MLMMTrainer
@@ -47,7 +47,7 @@ class BatchArguments:
     language_temperature: float = field(
         default=1.0, metadata={"help": "1: languages by their captions; the higher, the more equal"}
     )
-    masked_share: float = field(default=0.15, metadata={"help": "of words and of regions"})
+    masked_fraction: float = field(default=0.15, metadata={"help": "of words and of regions"})
     curriculum: list[dict] = field(
         default_factory=list,
         metadata={
@@ -55,14 +55,14 @@ class BatchArguments:
         },
     )
 
-    def stages(self) -> list[Stage]:
-        """Returns the curriculum.
+    def stages(self) -> list[CurriculumStage]:
+        """Return the curriculum.
 
         Raises:
             ValueError: a stage has a wrong key or value.
         """
         try:
-            return [Stage(**stage) for stage in self.curriculum]
+            return [CurriculumStage(**stage) for stage in self.curriculum]
         except TypeError as error:
             raise ValueError(f"curriculum: {error}; a stage has steps, tasks and languages.") from error
 
@@ -71,7 +71,7 @@ ARGUMENTS = (MLMMArguments, CorpusArguments, BatchArguments, ResumeArguments, No
 
 
 def main(argv: Sequence[str] | None = None) -> Path:
-    """Trains, saves and evaluates; returns the folder.
+    """Train, save and evaluate; return the folder.
 
     Raises:
         SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
@@ -81,13 +81,13 @@ def main(argv: Sequence[str] | None = None) -> Path:
     if args.max_steps < 1:
         raise ValueError("Give max_steps: how long to train is counted in steps, not in epochs.")
     set_seed(args.seed)
-    checkpoint = choose_checkpoint(args, resume=resume_args.resume)
+    checkpoint = resolve_resume_checkpoint(args, resume=resume_args.resume)
     listed, test = corpus_args.listed(), corpus_args.test()
     info = read_info(listed if test is None else [*listed, test])
     processor = load_processor(model_args, info)
     corpora = load_corpora(listed, corpus_args, processor, args)
     model = build_model(model_args, processor, info)
-    collator = MLMMPretrainingCollator(processor, masked_share=batch_args.masked_share)
+    collator = MLMMPretrainingCollator(processor, masked_fraction=batch_args.masked_fraction)
     batches = MLMMBatches(
         corpora,
         num_steps=args.max_steps,
@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         if trainer.failed_saves:
             print(f"Checkpoints that could not be saved: {trainer.failed_saves}")
         if collator.bad_regions:
-            print(f"Pictures whose regions could not be used while training: {dict(collator.bad_regions)}")
+            print(f"Images whose regions could not be used while training: {dict(collator.bad_regions)}")
     output_dir = Path(args.output_dir)
     save(trainer, processor, output_dir)
     if trainer.is_world_process_zero():
@@ -135,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
 def load_corpora(
     listed: Sequence[dict], corpus_args: CorpusArguments, processor: MLMMProcessor, args: TrainingArguments
 ) -> list[MLMMCorpus]:
-    """Returns the corpora; rank 0 prints what is in them and writes it to `data_report.json`."""
+    """Return the corpora; rank 0 prints what is in them and writes it to `data_report.json`."""
     loaded = [
         load_corpus(corpus, corpus_args, processor.tokenizer, max_text_length=processor.max_text_length)
         for corpus in listed
@@ -157,17 +157,17 @@ def evaluate(
     args: CorpusArguments,
     output_dir: Path,
 ) -> None:
-    """Prints the figures on unseen pictures, each beside its control, and writes them to `metrics.json`."""
+    """Print the metrics on unseen images, each beside its control, and write them to `metrics.json`."""
     names = None
     if args.test_objects:  # a name that is a colour's as well, such as "rose", may be that of the background
         names = {
             language: [name for name in CLASS_NAMES[language] if name not in COLOUR_NAMES[language]]
             for language in LANGUAGES
         }
-    figures = evaluate_mlmm_pretraining(model, processor, corpus, object_names=names, max_examples=args.test_examples)
+    metrics = evaluate_mlmm_pretraining(model, processor, corpus, object_names=names, max_examples=args.test_examples)
     with atomic_file(output_dir / "metrics.json") as unfinished:
-        unfinished.write_text(json.dumps(figures, indent=1, ensure_ascii=False), "utf-8")
-    for task, rows in figures.items():
+        unfinished.write_text(json.dumps(metrics, indent=1, ensure_ascii=False), "utf-8")
+    for task, rows in metrics.items():
         print(f"{task}: " + ", ".join(f"{name} {value:.3g}" for name, value in rows["all"].items()))
 
 

@@ -34,7 +34,7 @@ SET = ("--without_regions", "true", "--evaluate_only", "false")  # whatever the 
 
 
 def main(argv: Sequence[str] | None = None) -> Path:
-    """Runs the settings, writes `table3.md`, `.csv`, `.png` and `metrics.json`; returns the folder.
+    """Run the settings, write `table3.md`, `.csv`, `.png` and `metrics.json`; return the folder.
 
     Raises:
         SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training.
@@ -68,8 +68,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         notes.append("En and Each share their model of English in the paper; here each is trained by its own run.")
     table = retrieval_table(results, comparable=options.comparable, notes=notes)
     n = {
-        name: {key: next(iter(rows.values()))[key] for key in ("pictures", "captions")}
-        for name, rows in results.items()
+        name: {key: next(iter(rows.values()))[key] for key in ("images", "captions")} for name, rows in results.items()
     }
     facts = {"model": models, "seeds": seeds, "n": n, "results": results}
     write_table(table, 3, options, facts | {"wall_seconds": round(time.monotonic() - started, 1)})
@@ -79,12 +78,12 @@ def main(argv: Sequence[str] | None = None) -> Path:
 def check_settings(
     recipe: str, options: TableOptions, own: RetrievalArguments, data: RetrievalData, args: object
 ) -> None:
-    """Raises ValueError for a setting that the data of a recipe do not allow, before the first is trained."""
+    """Raise ValueError for a setting that the data of a recipe do not allow, before the first is trained."""
     missing = [one for one in options.settings if not is_finished(options.folder(recipe) / one, options)]
     if not missing:
         return
     if not data.test_captions:
-        raise ValueError(f"{recipe} has no test_captions: a table is made of test figures.")
+        raise ValueError(f"{recipe} has no test_captions: a table is made of test metrics.")
     job = open_job(own, data)
     for setting in missing:
         try:
@@ -94,19 +93,19 @@ def check_settings(
 
 
 def find_folder(data: RetrievalData) -> Path | None:
-    """Returns the folder of the captions that a recipe is judged on; FileNotFoundError if it holds none."""
+    """Return the folder of the captions that a recipe is evaluated on; FileNotFoundError if it holds none."""
     return next(iter(caption_files(data.test_captions).values())).parent if data.test_captions else None
 
 
 def describe(name: str, settings: dict[str, dict], model: str) -> str:
-    """Returns what a test set's figures are of, in a sentence."""
-    figures = next(iter(settings.values()))
-    pictures, captions = figures["pictures"], figures["captions"]
+    """Return what a test set's metrics are of, in a sentence."""
+    metrics = next(iter(settings.values()))
+    images, captions = metrics["images"], metrics["captions"]
     languages: dict[str, list[str]] = {}
     for language in captions:
-        languages.setdefault(f"{pictures[language]} pictures, {captions[language]} captions", []).append(language)
+        languages.setdefault(f"{images[language]} images, {captions[language]} captions", []).append(language)
     counts = "; ".join(f"{count} in {', '.join(some)}" for count, some in languages.items())
-    folds = f" ({figures['folds']} folds)" if figures["folds"] > 1 else ""
+    folds = f" ({metrics['folds']} folds)" if metrics["folds"] > 1 else ""
     return f"{name}: {counts}{folds}; tuned from {model}."
 
 

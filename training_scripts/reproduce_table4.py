@@ -6,7 +6,7 @@
 
 Each recipe is a run of `wenlan finetune-vqa` in the folder `model`; options that are not the table's are handed on to
 all of them. A model of the same size that only reads the questions is trained beside each. Test-dev of VQA 2.0 has no
-figure here, since the test server keeps its answers: send it the file of results.
+metric here, since the test server keeps its answers: send it the file of results.
 """
 
 import sys
@@ -27,7 +27,7 @@ SET = ("--with_control", "true", "--question_only", "false", "--predict_only", "
 
 
 def main(argv: Sequence[str] | None = None) -> Path:
-    """Runs the recipes, writes `table4.md`, `.csv`, `.png` and `metrics.json`; returns the folder.
+    """Run the recipes, write `table4.md`, `.csv`, `.png` and `metrics.json`; return the folder.
 
     Raises:
         SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training.
@@ -55,8 +55,8 @@ def main(argv: Sequence[str] | None = None) -> Path:
         f"{name}: {run['answers']} answers to choose from; tuned from {run['model']}." for name, run in runs.items()
     ]
     notes += [
-        f"Seed: {', '.join(map(str, seeds))}. Intervals: bootstrap over pictures.",
-        "question only: a model of the same size that sees no picture; majority: the commonest answer to the exact "
+        f"Seed: {', '.join(map(str, seeds))}. Intervals: bootstrap over images.",
+        "question only: a model of the same size that sees no image; majority: the most common answer to the exact "
         "question in training; ceiling: the best answer of the list.",
     ]
     facts = {
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
 
 
 def check_questions(recipe: str, questions: QuestionArguments) -> None:
-    """Raises ValueError for questions that no figure can be made of, FileNotFoundError for files that are not there."""
+    """Raise ValueError for questions that no metric can be made of, FileNotFoundError for files that are not there."""
     questions.folders(predict_only=False)
     files = [*questions.questions, *questions.test_questions, *questions.annotations, *questions.test_annotations]
     if missing := [path for path in files if not Path(path).is_file()]:
@@ -79,13 +79,13 @@ def check_questions(recipe: str, questions: QuestionArguments) -> None:
             f"{recipe}: no such file: {', '.join(missing)}; shipped recipes begin with how to make theirs."
         )
     if not questions.test_questions:
-        raise ValueError(f"{recipe} has no test_questions: a table is made of test figures.")
+        raise ValueError(f"{recipe} has no test_questions: a table is made of test metrics.")
     if not questions.test_annotations and not any(map(has_answers, questions.test_questions)):
-        raise ValueError(f"{recipe}: no test questions have annotations, so there is nothing to judge by.")
+        raise ValueError(f"{recipe}: no test questions have annotations, so there is nothing to evaluate by.")
 
 
 def has_answers(path: str) -> bool:
-    """Whether a file of questions has its annotations beside it, or is a list with answers in it (VQA VG Japanese)."""
+    """Return True if a file of questions has annotations beside it, or is a list with answers (VQA VG Japanese)."""
     return find_annotations(path) is not None or holds_list(Path(path))
 
 

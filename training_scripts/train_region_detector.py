@@ -1,7 +1,7 @@
 """Trains a region detector from a recipe: a folder that `RegionFeatureExtractor.from_pretrained` opens.
 
     wenlan train-detector detector_tiny
-    wenlan train-detector detector_vg --data train.json --image_root pictures --test_data val.json
+    wenlan train-detector detector_vg --data train.json --image_root images --test_data val.json
     wenlan train-detector detector_tiny --resume                                    # goes on after an interruption
     python -m wenlan.training_scripts.train_region_detector detector_tiny --max_steps 5 --scenes 8     # a smoke run
 
@@ -21,7 +21,7 @@ from ..processing.collators.detection import DetectionCollator
 from ..training.callbacks.set_epoch import SetEpochCallback
 from ..training.callbacks.skip_non_finite import NonFiniteArguments, NonFiniteGuard
 from ..training.callbacks.stop_on_signal import train_until_signal
-from ..training.checkpoints.resume import ResumeArguments, choose_checkpoint
+from ..training.checkpoints.resume import ResumeArguments, resolve_resume_checkpoint
 from ..training.detection.data import DetectionDataArguments, load_test_data, load_training_data
 from ..training.detection.model import DetectorArguments, build_detector
 from ..training.detection.preview import draw_detections
@@ -32,7 +32,7 @@ ARGUMENTS = (DetectorArguments, DetectionDataArguments, ResumeArguments, NonFini
 
 
 def main(argv: Sequence[str] | None = None) -> Path:
-    """Trains, saves and evaluates; returns the folder.
+    """Train, save and evaluate; return the folder.
 
     Raises:
         SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     """
     model_args, data_args, resume_args, guard_args, args = parse_recipe(ARGUMENTS, argv)
     set_seed(args.seed)
-    checkpoint = choose_checkpoint(args, resume=resume_args.resume)
+    checkpoint = resolve_resume_checkpoint(args, resume=resume_args.resume)
     data = load_training_data(data_args, args.seed)
     tests = load_test_data(data_args, data)
     model, processor = build_detector(model_args, data.class_names, data.attribute_names)
@@ -62,20 +62,20 @@ def main(argv: Sequence[str] | None = None) -> Path:
         if trainer.failed_saves:
             print(f"Checkpoints that could not be saved: {trainer.failed_saves}")
         if collator.bad_images:
-            print(f"Pictures that could not be read while training: {dict(collator.bad_images)}")
+            print(f"Images that could not be read while training: {dict(collator.bad_images)}")
     output_dir = Path(args.output_dir)
     save(trainer, output_dir)
     evaluate(trainer, tests, output_dir)
     if trainer.is_world_process_zero():
         print(f"\nThe detector is in {output_dir}.")
-        print(f"Next: wenlan extract-regions PICTURES --output DIR --model {output_dir}")
+        print(f"Next: wenlan extract-regions IMAGES --output DIR --model {output_dir}")
     trainer.accelerator.wait_for_everyone()  # a rank that leaves early takes the others down
     trainer.accelerator.end_training()
     return output_dir
 
 
 def save(trainer: DetectorTrainer, output_dir: Path) -> None:
-    """Writes the detector, its processor and the course of training into the output folder."""
+    """Write the detector, its processor and the course of training into the output folder."""
     state = trainer.accelerator.get_state_dict(trainer.model)
     if trainer.is_world_process_zero():
         with atomic_files(output_dir) as folder:
@@ -85,14 +85,14 @@ def save(trainer: DetectorTrainer, output_dir: Path) -> None:
 
 
 def evaluate(trainer: DetectorTrainer, tests: dict[str, DetectionRows], output_dir: Path) -> None:
-    """Prints mAP on each of the tests, writes all figures to `metrics.json` and a sheet to `detections.png`."""
+    """Print mAP on each of the tests, write all metrics to `metrics.json` and a sheet to `detections.png`."""
     trainer.data_collator = DetectionCollator(trainer.processing_class)
     results = {name: trainer.evaluate(rows, metric_key_prefix=name) for name, rows in tests.items()}
     if results and trainer.is_world_process_zero():
         with atomic_file(output_dir / "metrics.json") as unfinished:
             unfinished.write_text(json.dumps(results, indent=1, ensure_ascii=False), "utf-8")
-        for name, figures in results.items():
-            print(f"{name}: mAP50 {figures[f'{name}_mAP50']:.1%}, mAP {figures[f'{name}_mAP']:.1%}")
+        for name, metrics in results.items():
+            print(f"{name}: mAP50 {metrics[f'{name}_mAP50']:.1%}, mAP {metrics[f'{name}_mAP']:.1%}")
         draw_detections(output_dir, tests, output_dir / "detections.png")
 
 

@@ -88,7 +88,7 @@ def _register_pipeline(module: ModuleType) -> None:
 
 
 def register_on_import() -> None:
-    """Registers BriVL, MLMM and the region detector with each Auto module as soon as transformers has loaded it."""
+    """Register BriVL, MLMM and the region detector with each Auto module as soon as transformers has loaded it."""
     register_post_import_hook(_register_pipeline, "transformers.pipelines")
     for name, hook in {
         "configuration_auto": _register_configs,

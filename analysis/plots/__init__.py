@@ -1,1 +1,1 @@
-"""Pictures: attention overlays, boxes, image grids, and the fonts that they need."""
+"""Images: attention overlays, boxes, image grids, and the fonts that they need."""

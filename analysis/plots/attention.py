@@ -1,4 +1,4 @@
-"""Attention from words to regions drawn into the picture, in one panel a language."""
+"""Attention from words to regions drawn into the image, in one panel a language."""
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -27,7 +27,7 @@ def draw_region_attention(
     top: int = 3,
     peak: float | None = None,
 ) -> Image.Image:
-    """Returns the picture with what is attended to in colour and shaded orange, the rest pale and grey.
+    """Return the image with what is attended to in colour and shaded orange, the rest pale and grey.
 
     A pixel is as bright as the weights of the regions that hold it together. The regions with the greatest weights
     are outlined, with their shares.
@@ -36,24 +36,24 @@ def draw_region_attention(
         image: of any mode.
         boxes: (n, 4) x1, y1, x2, y2 in its pixels.
         weights: (n,), such as `RegionAttention.of` gives.
-        scale: enlarges the picture first.
+        scale: enlarges the image first.
         top: how many regions are outlined.
-        peak: sum of weights that is shaded fully; None: the greatest in this picture. One peak makes pictures
+        peak: sum of weights that is shaded fully; None: the greatest in this image. One peak makes images
             comparable.
 
     Raises:
         ValueError: weights that are not as many as the boxes.
     """
-    picture = decode_image(image)
+    image = decode_image(image)
     if len(boxes) != len(weights):
         raise ValueError(f"There are {len(weights)} weights for {len(boxes)} boxes.")
     if scale != 1:
-        size = tuple(max(round(side * scale), 1) for side in picture.size)
-        picture, boxes = picture.resize(size, Image.Resampling.LANCZOS), boxes * scale
-    heat = heat_map(picture.size, boxes, weights)
+        size = tuple(max(round(side * scale), 1) for side in image.size)
+        image, boxes = image.resize(size, Image.Resampling.LANCZOS), boxes * scale
+    heat = heat_map(image.size, boxes, weights)
     strength = (heat / max(heat.max() if peak is None else peak, 1e-12)).clip(0, 1)[..., None]
-    pixels = np.asarray(picture, dtype=np.float32)
-    pale = 0.35 * np.asarray(picture.convert("L"), dtype=np.float32)[..., None] + 0.65 * 255
+    pixels = np.asarray(image, dtype=np.float32)
+    pale = 0.35 * np.asarray(image.convert("L"), dtype=np.float32)[..., None] + 0.65 * 255
     shaded = (1 - strength) * pale + strength * (0.65 * pixels + 0.35 * np.array(GLOW, dtype=np.float32))
     best = weights.topk(min(top, len(weights))).indices
     drawn = Image.fromarray(shaded.round().astype(np.uint8))
@@ -61,10 +61,10 @@ def draw_region_attention(
 
 
 def heat_map(size: tuple[int, int], boxes: Tensor, weights: Tensor) -> np.ndarray:
-    """Returns (h, w) float32: of each pixel, the sum of the weights of the boxes that hold it.
+    """Return (h, w) float32: of each pixel, the sum of the weights of the boxes that hold it.
 
     Args:
-        size: width and height of the picture.
+        size: width and height of the image.
         boxes: (n, 4) x1, y1, x2, y2 in pixels.
         weights: (n,).
     """
@@ -86,15 +86,15 @@ def draw_attention_panels(
     top: int = 3,
     font: str | PathLike | None = None,
 ) -> Image.Image:
-    """Returns the picture, then one panel a language: its text with the words marked, and what they attend to.
+    """Return the image, then one panel a language: its text with the words marked, and what they attend to.
 
     All panels have one scale of shades. A panel wants some 250 pixels of width: see `scale`.
 
     Args:
         image: of any mode.
-        attentions: of the text in each language, in pixels of the picture.
+        attentions: of the text in each language, in pixels of the image.
         words: of each language, whose attention is drawn.
-        scale: enlarges the picture first.
+        scale: enlarges the image first.
         columns: panels in a row.
         top: how many regions are outlined.
         font: a font file for all languages; without it fonts of `wenlan[demo]`.
@@ -107,13 +107,13 @@ def draw_attention_panels(
         raise ValueError("There is no attention to draw.")
     if missing := [language for language in attentions if not words.get(language)]:
         raise ValueError(f"There are no words to draw the attention of in {', '.join(missing)}.")
-    picture = decode_image(image)
+    image = decode_image(image)
     weights = {language: attention.of(words[language]) for language, attention in attentions.items()}
-    peak = max(float(heat_map(picture.size, attentions[one].boxes, weights[one]).max()) for one in attentions)
-    size = tuple(max(round(side * scale), 1) for side in picture.size)
-    panels = [picture.resize(size, Image.Resampling.LANCZOS)]
+    peak = max(float(heat_map(image.size, attentions[one].boxes, weights[one]).max()) for one in attentions)
+    size = tuple(max(round(side * scale), 1) for side in image.size)
+    panels = [image.resize(size, Image.Resampling.LANCZOS)]
     for language, attention in attentions.items():
-        drawn = draw_region_attention(picture, attention.boxes, weights[language], scale=scale, top=top, peak=peak)
+        drawn = draw_region_attention(image, attention.boxes, weights[language], scale=scale, top=top, peak=peak)
         chosen = [words[language]] if isinstance(words[language], str) else words[language]
         places = [place for word in chosen for place in find_word(attention.text, word)]
         letters = load_font(LETTERS, language, text=language + attention.text, path=font)
@@ -122,16 +122,16 @@ def draw_attention_panels(
 
 
 def _panel(
-    picture: Image.Image,
+    image: Image.Image,
     language: str,
     text: str,
     places: Sequence[tuple[int, int]],
     letters: ImageFont.FreeTypeFont,
 ) -> Image.Image:
-    """Returns the picture below its language and text, which is broken into lines and marked in some places."""
-    lines, height = _break_lines(text, picture.width, letters), sum(letters.getmetrics()) + 2
+    """Return the image below its language and text, which is broken into lines and marked in some places."""
+    lines, height = _break_lines(text, image.width, letters), sum(letters.getmetrics()) + 2
     top = (len(lines) + 1) * height + 6
-    panel = Image.new("RGB", (picture.width, top + picture.height), GROUND)
+    panel = Image.new("RGB", (image.width, top + image.height), GROUND)
     draw = ImageDraw.Draw(panel)
     draw.text((0, 0), language, font=letters, fill=QUIET)
     for row, (start, line) in enumerate(lines, 1):
@@ -141,12 +141,12 @@ def _panel(
             part = "".join(line[index] for index in run)
             draw.text((left, row * height), part, font=letters, fill=WORD if is_marked else INK)
             left += letters.getlength(part)
-    panel.paste(picture, (0, top))
+    panel.paste(image, (0, top))
     return panel
 
 
 def _break_lines(text: str, width: int, letters: ImageFont.FreeTypeFont) -> list[tuple[int, str]]:
-    """Returns (first character, line) of lines that fit, broken at the last space or, without one, anywhere."""
+    """Return (first character, line) of lines that fit, broken at the last space or, without one, anywhere."""
     lines, start = [], 0
     while start < len(text):
         end = start + 1
@@ -160,7 +160,7 @@ def _break_lines(text: str, width: int, letters: ImageFont.FreeTypeFont) -> list
 
 
 def _in_rows(panels: Sequence[Image.Image], columns: int) -> Image.Image:
-    """Returns the panels row by row, the pictures of a row on one line."""
+    """Return the panels row by row, the images of a row on one line."""
     rows = [panels[first : first + columns] for first in range(0, len(panels), columns)]
     heights = [max(panel.height for panel in row) for row in rows]
     width = max(sum(panel.width + MARGIN for panel in row) for row in rows) + MARGIN

@@ -1,4 +1,4 @@
-"""Pictures with their regions drawn in: boxes, and plates with the names of what they hold."""
+"""Images with their regions drawn in: boxes, and plates with the names of what they hold."""
 
 import colorsys
 import zlib
@@ -27,9 +27,9 @@ def draw_regions(
     scale: float = 1.0,
     font: str | PathLike | None = None,
 ) -> Image.Image:
-    """Returns a copy of the picture with its boxes, each with a plate such as "red car 87%".
+    """Return a copy of the image with its boxes, each with a plate such as "red car 87%".
 
-    A class has the same colour in every picture. Lines and letters grow with the picture. Plates stay inside it, and
+    A class has the same colour in every image. Lines and letters grow with the image. Plates stay inside it, and
     keep clear of one another while there is room; the first boxes choose first.
 
     Args:
@@ -38,7 +38,7 @@ def draw_regions(
         labels: a name each.
         scores: a probability each.
         attributes: a word each that goes before the name; "" for none.
-        scale: enlarges the picture first. Labels need some 11 pixels of height: pictures of 200 pixels want 3.
+        scale: enlarges the image first. Labels need some 11 pixels of height: images of 200 pixels want 3.
         font: a font file. Without it each name is set in a font that has its letters: one of `wenlan[demo]`, or the
             Latin letters that come with Pillow.
 
@@ -49,38 +49,38 @@ def draw_regions(
     """
     boxes = _check_boxes(boxes)
     captions = _captions(len(boxes), labels, scores, attributes)
-    picture = to_rgb(image)
+    image = to_rgb(image)
     if scale != 1:
-        width, height = (max(round(side * scale), 1) for side in picture.size)
-        picture, boxes = picture.resize((width, height), Image.Resampling.LANCZOS), boxes * scale
+        width, height = (max(round(side * scale), 1) for side in image.size)
+        image, boxes = image.resize((width, height), Image.Resampling.LANCZOS), boxes * scale
     else:
-        picture = picture.copy()
-    letter_size = max(11, min(picture.size) // 28)
+        image = image.copy()
+    letter_size = max(11, min(image.size) // 28)
     fonts = {text: load_font(letter_size, text=text, path=font) for text in ["", *captions]}
     colours = [_colour(name) for name in (labels or [str(row) for row in range(len(boxes))])]
-    rectangles = [_inside(box, picture.size) for box in boxes.tolist()]
-    draw = ImageDraw.Draw(picture)
-    thickness = max(2, round(min(picture.size) / 200))
+    rectangles = [_inside(box, image.size) for box in boxes.tolist()]
+    draw = ImageDraw.Draw(image)
+    thickness = max(2, round(min(image.size) / 200))
     for row in sorted(range(len(boxes)), key=lambda row: -_area(rectangles[row])):  # small ones stay visible
         if rectangles[row] is not None:
             _outline(draw, rectangles[row], thickness, colours[row])
-    plates = _place_plates(rectangles, captions, fonts, picture.size)
+    plates = _place_plates(rectangles, captions, fonts, image.size)
     for row, (plate, text) in reversed(plates.items()):  # where plates overlap, the first is on top
         draw.rectangle((plate[0], plate[1], plate[2] - 1, plate[3] - 1), fill=colours[row])
         start, letters = (plate[0] + _margin(letter_size), (plate[1] + plate[3]) / 2), fonts[captions[row]]
         draw.text(start, text, font=letters, fill=_ink(colours[row]), anchor="lm")
-    return picture
+    return image
 
 
 def name_regions(
     output: RegionOutput, config: RegionDetectorConfig, *, row: int = 0
 ) -> dict[str, list[str] | torch.Tensor]:
-    """Returns what `draw_regions` draws of one picture: `draw_regions(image, **name_regions(output, config))`.
+    """Return what `draw_regions` draws of one image: `draw_regions(image, **name_regions(output, config))`.
 
     Args:
         output: of a `RegionFeatureExtractor`.
         config: its configuration, which has the names.
-        row: which picture.
+        row: which image.
     """
     real = output.attention_mask[row].bool()
     named = {
@@ -135,7 +135,7 @@ def _ink(colour: tuple[int, int, int]) -> str:
 
 
 def _inside(box: list[float], size: tuple[int, int]) -> Rectangle | None:
-    """Returns the whole pixels of a box that are in the picture, the far ones excluded; None if there are none."""
+    """Return the whole pixels of a box that are in the image, the far ones excluded; None if there are none."""
     x1, y1, x2, y2 = box
     if x1 >= size[0] or y1 >= size[1] or x2 <= 0 or y2 <= 0:
         return None
@@ -167,7 +167,7 @@ def _place_plates(
     fonts: Mapping[str, ImageFont.FreeTypeFont],
     size: tuple[int, int],
 ) -> dict[int, tuple[Rectangle, str]]:
-    """Returns where the plate of each row is and what it says; those that cannot fit in the picture are left out."""
+    """Return where the plate of each row is and what it says; those that cannot fit in the image are left out."""
     placed: dict[int, tuple[Rectangle, str]] = {}
     for row, (rectangle, caption) in enumerate(zip(rectangles, captions, strict=True)):
         letters = fonts[caption]
@@ -191,7 +191,7 @@ def _shorten(text: str, letters: ImageFont.FreeTypeFont, width: float) -> str:
 
 
 def _candidates(rectangle: Rectangle, width: int, height: int, size: tuple[int, int]) -> list[Rectangle]:
-    """Returns places for a plate, the best first: on the box, in its corners, below it, then down and up its sides."""
+    """Return places for a plate, the best first: on the box, in its corners, below it, then down and up its sides."""
     left, top, right, bottom = rectangle
     places = [(left, top - height), (left, top), (right - width, top - height), (right - width, top)]
     places += [(left, bottom), (left, bottom - height), (right - width, bottom), (right - width, bottom - height)]

@@ -19,7 +19,7 @@ def load_font(
     weight: str = "Medium",
     path: str | PathLike | None = None,
 ) -> ImageFont.FreeTypeFont:
-    """Returns a font that has every letter of a line of text.
+    """Return a font that has every letter of a line of text.
 
     That is Noto Sans CJK for Chinese, Japanese and Korean, which lacks letters of Czech, and the DejaVu Sans that comes
     with matplotlib for other languages; then the other of the two. Both are in `wenlan[demo]`. Without them it is the
@@ -52,7 +52,7 @@ def load_font(
 def _open_fonts(
     size: int, language: str, weight: str, path: str | PathLike | None
 ) -> list[tuple[ImageFont.FreeTypeFont, Callable[[str], bool]]]:
-    """Returns fonts, the best first, each with what tells whether it lacks a letter."""
+    """Return fonts, the best first, each with what tells whether it lacks a letter."""
     if path is not None:
         if not Path(path).is_file():
             raise FileNotFoundError(f"There is no font file {path}.")
@@ -76,7 +76,7 @@ def _lacks(font: ImageFont.FreeTypeFont) -> Callable[[str], bool]:
 
 
 def _find(package: str, name: str) -> Path | None:
-    """Returns the path of a file of a package, without importing it."""
+    """Return the path of a file of a package, without importing it."""
     found = find_spec(package)
     path = found and Path(found.origin).parent / name
     return path if path and path.is_file() else None  # Debian's matplotlib comes without its fonts

@@ -1,4 +1,4 @@
-"""Pictures with captions in rows and columns, in any of the seven languages."""
+"""Images with captions in rows and columns, in any of the seven languages."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,20 +7,20 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .fonts import load_font
 
-CELL_WIDTH, PICTURE, MARGIN, LINE_HEIGHT, BASELINE = 168, 96, 10, 21, 18
+CELL_WIDTH, IMAGE, MARGIN, LINE_HEIGHT, BASELINE = 168, 96, 10, 21, 18
 PLAIN, RIGHT, WRONG, BACKGROUND = "#222222", "#137333", "#b3261e", "#ffffff"
 
 
 @dataclass
 class Cell:
-    """One picture (or none) and the lines of text below it, each with its colour."""
+    """One image (or none) and the lines of text below it, each with its colour."""
 
     image: Image.Image | None = None
     lines: list[tuple[str, str]] = field(default_factory=list)
 
 
 def draw_grid(title: str, rows: Sequence[Sequence[Cell]], *, language: str = "zh") -> Image.Image:
-    """Returns the picture of a grid. Lines that are too long for a cell end in an ellipsis.
+    """Return the image of a grid. Lines that are too long for a cell end in an ellipsis.
 
     Args:
         title: a line above it.
@@ -40,9 +40,9 @@ def draw_grid(title: str, rows: Sequence[Sequence[Cell]], *, language: str = "zh
         for column, cell in enumerate(row):
             left, line_top = MARGIN + column * (CELL_WIDTH + MARGIN), top
             if cell.image is not None:
-                picture = _on_white(cell.image)
-                canvas.paste(picture, (left + (CELL_WIDTH - picture.width) // 2, top + (PICTURE - picture.height) // 2))
-                line_top += PICTURE + 4
+                image = _on_white(cell.image)
+                canvas.paste(image, (left + (CELL_WIDTH - image.width) // 2, top + (IMAGE - image.height) // 2))
+                line_top += IMAGE + 4
             for text, colour in cell.lines:
                 font = load_font(15, language, text=text, weight="Regular")
                 draw.text((left, line_top + BASELINE), _shorten(text, font), font=font, fill=colour, anchor="ls")
@@ -52,12 +52,12 @@ def draw_grid(title: str, rows: Sequence[Sequence[Cell]], *, language: str = "zh
 
 
 def _row_height(row: Sequence[Cell]) -> int:
-    return max(LINE_HEIGHT * len(cell.lines) + (PICTURE + 4 if cell.image is not None else 0) for cell in row) + MARGIN
+    return max(LINE_HEIGHT * len(cell.lines) + (IMAGE + 4 if cell.image is not None else 0) for cell in row) + MARGIN
 
 
 def _on_white(image: Image.Image) -> Image.Image:
     rgba = image.convert("RGBA")
-    rgba.thumbnail((PICTURE, PICTURE))
+    rgba.thumbnail((IMAGE, IMAGE))
     white = Image.new("RGBA", rgba.size, BACKGROUND)
     white.alpha_composite(rgba)
     return white.convert("RGB")

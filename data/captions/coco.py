@@ -1,4 +1,4 @@
-"""Captions of COCO's pictures: COCO's own, those of the same form (STAIR, Japanese), and the splits of Karpathy.
+"""Captions of COCO's images: COCO's own, those of the same form (STAIR, Japanese), and the splits of Karpathy.
 
 A file of COCO's form holds `images` [{id, file_name}] and `annotations` [{image_id, caption}]. Karpathy's file, such as
 dataset_coco.json, holds `images` [{filename, filepath, cocoid, split, sentences: [{raw}]}]; its split "restval" counts
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files.image_ids import picture_id
+from ..files.image_ids import canonical_image_id
 from ..files.json_files import check_lists, read_lists
 from ..rows.report import BadRowError, BadRowReport
 from .rows import Record
@@ -21,13 +21,13 @@ _COCO_FILE = re.compile(r"COCO_([A-Za-z0-9]+)_\d+\.\w+")
 
 @dataclass
 class CocoCaptions:
-    """The rows of Karpathy's file, or of files of COCO's form, one a picture.
+    """The rows of Karpathy's file, or of files of COCO's form, one an image.
 
     Attributes:
         source: a file, or the folder of captions_train2014.json and captions_val2014.json, or of
             stair_captions_v1.2_train.json and stair_captions_v1.2_val.json. Files of tokenised captions are not read.
         language: of the captions.
-        split_file: Karpathy's file, which says the split of each picture; without it a file is a split, by its name.
+        split_file: Karpathy's file, which says the split of each image; without it a file is a split, by its name.
     """
 
     source: Path
@@ -35,7 +35,7 @@ class CocoCaptions:
     split_file: Path | None = None
 
     def __call__(self, report: BadRowReport) -> Iterator[Record]:
-        """Yields the pictures.
+        """Yield the images.
 
         Raises:
             FileNotFoundError: no such file, or none in the folder.
@@ -46,7 +46,7 @@ class CocoCaptions:
             content = read_lists(file, "images", object_hook=_only_raw)
             if _is_karpathy(content):
                 if splits is not None:
-                    raise ValueError(f"{file} says the split of its pictures itself; give no other file of splits.")
+                    raise ValueError(f"{file} says the split of its images itself; give no other file of splits.")
                 yield from self._karpathy(content)
             else:
                 check_lists(file, content, "annotations")
@@ -61,14 +61,14 @@ class CocoCaptions:
         return files
 
     def _karpathy(self, content: dict) -> Iterator[Record]:
-        for number, picture in enumerate(content["images"]):
+        for number, entry in enumerate(content["images"]):
             place = f"image {number}"
             try:
-                image, image_id, split = _karpathy_entry(picture, content)
+                image, image_id, split = _karpathy_entry(entry, content)
             except BadRowError as error:
                 yield place, error
                 continue
-            texts = picture.get("sentences")
+            texts = entry.get("sentences")
             yield place, _row(image_id, image, split, {self.language: texts if isinstance(texts, list) else []})
 
     def _coco(
@@ -80,18 +80,18 @@ class CocoCaptions:
             key = annotation.get("image_id") if isinstance(annotation, dict) else None
             captions[key if isinstance(key, int) else None].append((number, annotation))
         seen = set()
-        for number, picture in enumerate(content["images"]):
+        for number, entry in enumerate(content["images"]):
             place = f"{file.name}/image {number}"
-            fields = picture if isinstance(picture, dict) else {}
+            fields = entry if isinstance(entry, dict) else {}
             key, name = fields.get("id"), fields.get("file_name")
             if not isinstance(key, int) or not isinstance(name, str):
-                yield place, BadRowError("missing field", f"{str(picture)[:200]}; a picture has id and file_name")
+                yield place, BadRowError("missing field", f"{str(entry)[:200]}; an image has id and file_name")
                 continue
             if key in seen:
-                yield place, BadRowError("duplicate picture", f"id {key} is there twice")
+                yield place, BadRowError("duplicate image", f"id {key} is there twice")
                 continue
             seen.add(key)
-            image_id = picture_id(name, "coco")
+            image_id = canonical_image_id(name, "coco")
             split = of_file if splits is None else splits.get(image_id)
             if split is None:
                 yield place, BadRowError("in no split", f"{name} is not in {self.split_file}")
@@ -100,20 +100,20 @@ class CocoCaptions:
             yield place, _row(image_id, _path(name), split, {self.language: texts})
         for key in captions.keys() - seen:
             for number, annotation in captions[key]:
-                report.add_repair("unknown picture", f"{file.name}/annotation {number}", str(annotation)[:80])
+                report.add_repair("unknown image", f"{file.name}/annotation {number}", str(annotation)[:80])
 
 
 def read_splits(path: Path) -> dict[str, str]:
-    """The split of each `picture_id` in Karpathy's file: "train", "val" or "test".
+    """Return the split of each `canonical_image_id` in Karpathy's file: "train", "val" or "test".
 
     Raises:
         FileNotFoundError, ValueError: no such file, or it is of another form.
     """
     content = read_lists(path, "images", object_hook=_only_raw)
     splits = {}
-    for number, picture in enumerate(content["images"]):
+    for number, entry in enumerate(content["images"]):
         try:
-            _, image_id, split = _karpathy_entry(picture, content)
+            _, image_id, split = _karpathy_entry(entry, content)
         except BadRowError as error:
             raise ValueError(f"{path}, image {number}: {error}; it is no file of Karpathy's splits.") from error
         splits[image_id] = split
@@ -121,7 +121,7 @@ def read_splits(path: Path) -> dict[str, str]:
 
 
 def _only_raw(fields: dict) -> object:
-    """A sentence of Karpathy's without its tokens, which would be most of what is in memory."""
+    """Return a sentence of Karpathy's without its tokens, which would be most of what is in memory."""
     return fields.get("raw") if "raw" in fields else fields
 
 
@@ -130,15 +130,15 @@ def _is_karpathy(content: dict) -> bool:
     return isinstance(first, dict) and "sentences" in first
 
 
-def _karpathy_entry(picture: object, content: dict) -> tuple[str, str, str]:
-    """The path, the id and the split of an entry."""
-    fields = picture if isinstance(picture, dict) else {}
+def _karpathy_entry(entry: object, content: dict) -> tuple[str, str, str]:
+    """Return the path, the id and the split of an entry."""
+    fields = entry if isinstance(entry, dict) else {}
     name, split = fields.get("filename"), fields.get("split")
     if not isinstance(name, str) or not isinstance(split, str):
-        raise BadRowError("missing field", f"{str(picture)[:200]}; a picture has filename and split")
+        raise BadRowError("missing field", f"{str(entry)[:200]}; an image has filename and split")
     folder = fields.get("filepath")
     image = f"{folder}/{name}" if isinstance(folder, str) and folder else name
-    image_id = picture_id(name, str(content.get("dataset") or ""))
+    image_id = canonical_image_id(name, str(content.get("dataset") or ""))
     return image, image_id, "train" if split == "restval" else split
 
 
@@ -147,7 +147,7 @@ def _row(image_id: str, image: str, split: str, captions: dict[str, list]) -> di
 
 
 def _path(name: str) -> str:
-    """COCO 2014's pictures in their folder: train2014/COCO_train2014_000000000042.jpg."""
+    """COCO 2014's images in their folder: train2014/COCO_train2014_000000000042.jpg."""
     return f"{found[1]}/{name}" if (found := _COCO_FILE.fullmatch(name)) else name
 
 

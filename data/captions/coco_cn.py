@@ -1,14 +1,14 @@
-"""COCO-CN: Chinese captions of 20,342 pictures of COCO, of train2014 and val2014 in each split.
+"""COCO-CN: Chinese captions of 20,342 images of COCO, of train2014 and val2014 in each split.
 
-The usual test set is its 1,000 test pictures with the captions that were written for them, not the translated ones. Its
-test pictures may be in the training lists of COCO and STAIR: see `LeakGuard`.
+The usual test set is its 1,000 test images with the captions that were written for them, not the translated ones. Its
+test images may be in the training lists of COCO and STAIR: see `Decontaminator`.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files.image_ids import picture_id
+from ..files.image_ids import canonical_image_id
 from ..rows.report import BadRowError, BadRowReport
 from .rows import Record
 
@@ -18,23 +18,23 @@ WRITTEN, TRANSLATED = "imageid.human-written-caption.txt", "imageid.manually-tra
 
 @dataclass
 class CocoCN:
-    """The rows of COCO-CN, one a picture.
+    """The rows of COCO-CN, one an image.
 
     Attributes:
         source: the folder of coco-cn_{train,val,test}.txt and the files of captions.
-        translated: captions that were translated from English by hand (of the test pictures only), in place of those
-            that were written for the pictures.
+        translated: captions that were translated from English by hand (of the test images only), in place of those
+            that were written for the images.
     """
 
     source: Path
     translated: bool = False
 
     def __call__(self, report: BadRowReport) -> Iterator[Record]:
-        """Yields the pictures of all splits, then the lines that are of none.
+        """Yield the images of all splits, then the lines that are of none.
 
         Raises:
             FileNotFoundError: a file is missing.
-            ValueError: a picture is in two splits.
+            ValueError: an image is in two splits.
         """
         file = self.source / (TRANSLATED if self.translated else WRITTEN)
         captions: dict[str, list[str]] = {}
@@ -62,7 +62,7 @@ class CocoCN:
 def _row(name: str, split: str, captions: list[str]) -> dict:
     folder = name.split("_")[1] if name.count("_") == 2 else ""
     image = f"{folder}/{name}.jpg" if folder else f"{name}.jpg"
-    return {"image_id": picture_id(name, "coco"), "image": image, "split": split, "captions": {"zh": captions}}
+    return {"image_id": canonical_image_id(name, "coco"), "image": image, "split": split, "captions": {"zh": captions}}
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:

@@ -1,10 +1,10 @@
-"""Captions that are listed a row a picture: JSON lines of our own form, folders of such lists, and CC3M and CC12M."""
+"""Captions that are listed a row an image: JSON lines of our own form, folders of such lists, and CC3M and CC12M."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files.image_ids import picture_id
+from ..files.image_ids import canonical_image_id
 from ..pairs.readers import read_rows
 from ..rows.report import BadRowError, BadRowReport
 from .rows import Record
@@ -19,13 +19,13 @@ class CaptionLines:
 
     Attributes:
         source: the file. Without `image` the id is the path; `split` is "train" where it is missing. Ids such as
-            "coco:42", or names such as COCO_train2014_000000000042.jpg, are those of COCO's pictures; 42 alone is not.
+            "coco:42", or names such as COCO_train2014_000000000042.jpg, are those of COCO's images; 42 alone is not.
     """
 
     source: Path
 
     def __call__(self, report: BadRowReport) -> Iterator[Record]:
-        """Yields the rows.
+        """Yield the rows.
 
         Raises:
             FileNotFoundError: no such file.
@@ -42,10 +42,10 @@ def _from_line(fields: dict) -> dict | BadRowError:
         return BadRowError("missing field", f"no captions {{language: [...]}} among {list(fields)}")
     name = fields.get("image_id", fields.get("image"))
     if not isinstance(name, str | int) or not str(name):
-        return BadRowError("picture has no name", f"image_id and image are {name!r}")
+        return BadRowError("image has no name", f"image_id and image are {name!r}")
     lists = {language: texts if isinstance(texts, list) else [texts] for language, texts in captions.items()}
     return {
-        "image_id": name if isinstance(name, str) and ":" in name else picture_id(name),
+        "image_id": name if isinstance(name, str) and ":" in name else canonical_image_id(name),
         "image": fields.get("image", str(name)),
         "split": fields.get("split", "train"),
         "captions": lists,
@@ -54,7 +54,7 @@ def _from_line(fields: dict) -> dict | BadRowError:
 
 @dataclass
 class CaptionFolder:
-    """The rows of a folder that `write_captions` wrote, or of one of its splits: a picture with all its languages.
+    """The rows of a folder that `write_captions` wrote, or of one of its splits: an image with all its languages.
 
     Attributes:
         source: holds captions_LANGUAGE.jsonl, or folders of such files, named by their splits.
@@ -63,7 +63,7 @@ class CaptionFolder:
     source: Path
 
     def __call__(self, report: BadRowReport) -> Iterator[Record]:
-        """Yields the pictures, split by split.
+        """Yield the images, split by split.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -84,7 +84,7 @@ class CaptionFolder:
                         continue
                     image_id = fields.get("image_id")
                     row = {
-                        "image_id": image_id if isinstance(image_id, str) else picture_id(image),
+                        "image_id": image_id if isinstance(image_id, str) else canonical_image_id(image),
                         "image": image,
                         "split": folder.name,
                         "captions": {},
@@ -102,8 +102,8 @@ class ConceptualCaptions:
 
     Attributes:
         source: the file; one with "val" in its name is the split "val", another "train".
-        image_root: the folder of the pictures, which are named by the number of their line; by default the file's.
-        image_column: the number of a column with the path of the picture, in place of names by number.
+        image_root: the folder of the images, which are named by the number of their line; by default the file's.
+        image_column: the number of a column with the path of the image, in place of names by number.
         language: of the captions.
     """
 
@@ -118,11 +118,11 @@ class ConceptualCaptions:
             raise ValueError(f"image_column is {column!r}; give the number of a column, from 1.")
 
     def __call__(self, report: BadRowReport) -> Iterator[Record]:
-        """Yields the rows.
+        """Yield the rows.
 
         Raises:
-            FileNotFoundError: no such file, or no picture is named by a number.
-            ValueError: the file is no TSV, or pictures are counted from 0.
+            FileNotFoundError: no such file, or no image is named by a number.
+            ValueError: the file is no TSV, or images are counted from 0.
         """
         _check_file(self.source, ".tsv")
         column = self.image_column or "image"
@@ -133,7 +133,7 @@ class ConceptualCaptions:
                 continue
             image = fields[column]
             captions = {self.language: [fields[TEXT_COLUMN]]}
-            yield number, {"image_id": picture_id(image), "image": image, "split": split, "captions": captions}
+            yield number, {"image_id": canonical_image_id(image), "image": image, "split": split, "captions": captions}
 
 
 def _check_file(file: Path, suffix: str) -> None:

@@ -24,7 +24,7 @@ KINDS: dict[str, Callable] = {
     "folder": CaptionFolder,
 }
 MAX_BAD_FRACTION = 0.1
-MANY_DEAD_LINKS = 0.9  # of CC3M and CC12M, of whose pictures many are gone
+MANY_DEAD_LINKS = 0.9  # of CC3M and CC12M, of whose images many are gone
 
 
 def read_captions(
@@ -43,7 +43,7 @@ def read_captions(
     on_bad_row: Literal["skip", "raise"] = "skip",
     max_bad_fraction: float | None = None,
 ) -> CaptionRows:
-    """The pictures of a data set with their captions; iterate over it, as often as you like.
+    """Return the images of a data set with their captions; iterate over it, as often as you like.
 
     Args:
         kind: "multi30k" (the repository), "coco" (Karpathy's file, or COCO's own files), "stair" (STAIR captions),
@@ -55,12 +55,12 @@ def read_captions(
         split_file: Karpathy's dataset_coco.json, for COCO's own files and STAIR.
         task: of Multi30K, 1 or 2; by default five captions (task 2) where a language has them, else one (task 1).
         splits: of Multi30K, as its files are named; by default train, val and test_2016.
-        translated: read COCO-CN's manually translated captions, which only test pictures have, not the written ones.
-        image_column: number of the column of a TSV that holds the path of the picture.
-        image_root: the folder of the pictures; if given, and for a TSV in any case, each picture must be there.
+        translated: read COCO-CN's manually translated captions, which only test images have, not the written ones.
+        image_column: number of the column of a TSV that holds the path of the image.
+        image_root: the folder of the images; if given, and for a TSV in any case, each image must be there.
         max_rows: that are read.
         on_bad_row: leave a bad row out and count it in `report`, or raise at the first one.
-        max_bad_fraction: raise at the end if a greater share is bad; 0.1 by default, 0.9 for "conceptual".
+        max_bad_fraction: raise at the end if a greater fraction is bad; 0.1 by default, 0.9 for "conceptual".
 
     Raises:
         ValueError: an unknown kind or language, or an option that the kind does not have.
@@ -101,7 +101,7 @@ def read_captions(
 
 
 def kind_options(kind: str) -> list[str]:
-    """The options of `read_captions` that only some kinds have, and this one does."""
+    """Return the options of `read_captions` that only some kinds have, and this one does."""
     make = KINDS[kind]
     fields = dataclasses.fields(make.func if isinstance(make, partial) else make)
     return [field.name for field in fields if field.name not in ("source", "image_root")]

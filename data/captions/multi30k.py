@@ -1,7 +1,7 @@
-"""Multi30K: the pictures of Flickr30k with captions in English, German, French and Czech.
+"""Multi30K: the images of Flickr30k with captions in English, German, French and Czech.
 
-Line i of each file of captions belongs to line i of the list of pictures. Task 1 has one caption in each language, an
-English one and its translations; task 2 has five each in English and German, written for the pictures.
+Line i of each file of captions belongs to line i of the list of images. Task 1 has one caption in each language, an
+English one and its translations; task 2 has five each in English and German, written for the images.
 """
 
 import gzip
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from ..files.image_ids import picture_id
+from ..files.image_ids import canonical_image_id
 from ..rows.report import BadRowReport
 from .rows import Record
 
@@ -24,7 +24,7 @@ STEMS = {"test_2016": "test_2016_flickr"}  # split -> what task 1 calls it
 
 @dataclass
 class Multi30K:
-    """The rows of the repository multi30k/dataset, one a picture.
+    """The rows of the repository multi30k/dataset, one an image.
 
     Attributes:
         source: the repository, its folder `data`, or what holds `task1` or `task2` of it; files as they are there, with
@@ -57,24 +57,24 @@ class Multi30K:
             raise FileNotFoundError(f"{self.root} has no captions in {', '.join(missing)} in {where}.")
 
     def __call__(self, report: BadRowReport) -> Iterator[Record]:
-        """Yields the pictures of all splits.
+        """Yield the images of all splits.
 
         Raises:
-            FileNotFoundError: a list of pictures is missing, or all captions of a split.
-            ValueError: a file has not as many lines as the list of pictures, or is damaged.
+            FileNotFoundError: a list of images is missing, or all captions of a split.
+            ValueError: a file has not as many lines as the list of images, or is damaged.
         """
         for split in self.splits:
             rows: dict[str, dict] = {}
             for language, task in self.tasks.items():
                 names: list[str] = []
                 for file in self._files(task, split, language):
-                    names = names or self._pictures(task, split)
+                    names = names or self._images(task, split)
                     for name, caption in zip(names, _captions(file, len(names)), strict=True):
                         rows.setdefault(name, {}).setdefault(language, []).append(caption)
             if not rows:
                 raise FileNotFoundError(f"{self.root} has no captions of the split {split!r}; leave it out.")
             for name, captions in rows.items():
-                row = {"image_id": picture_id(name, "flickr30k"), "image": name, "captions": captions}
+                row = {"image_id": canonical_image_id(name, "flickr30k"), "image": name, "captions": captions}
                 yield f"{split}/{name}", row | {"split": "test" if split == "test_2016" else split}
 
     def _task_of(self, language: str) -> int | None:
@@ -84,7 +84,7 @@ class Multi30K:
         return None
 
     def _files(self, task: int, split: str, language: str) -> list[Path]:
-        """All files of a split, or none."""
+        """Return all files of a split, or none."""
         names = [f"{STEMS.get(split, split)}.{language}"]
         if task == 2:
             names = [f"{split}.{number}.{language}" for number in range(1, NUM_CAPTIONS + 1)]
@@ -99,11 +99,11 @@ class Multi30K:
     def _find(file: Path) -> Path | None:
         return next((path for path in (file.with_name(f"{file.name}.gz"), file) if path.is_file()), None)
 
-    def _pictures(self, task: int, split: str) -> list[str]:
+    def _images(self, task: int, split: str) -> list[str]:
         name = f"{STEMS.get(split, split)}.txt" if task == 1 else f"{split}_images.txt"
         file = self.root / f"task{task}" / "image_splits" / name
         if not file.is_file():
-            raise FileNotFoundError(f"There is no {file}, the list of pictures that the captions belong to.")
+            raise FileNotFoundError(f"There is no {file}, the list of images that the captions belong to.")
         lines = file.read_text("utf-8-sig", errors="surrogateescape").rstrip("\n").split("\n")
         names = [line.strip().partition("#")[0] for line in lines]
         if "" in names:
@@ -119,7 +119,7 @@ def _captions(file: Path, expected: int) -> list[str]:
     except (EOFError, OSError, zlib.error) as error:
         raise ValueError(f"{file} cannot be read ({error}); fetch it again.") from error
     if len(captions) != expected:
-        raise ValueError(f"{file} has {len(captions)} lines, but the list of pictures {expected}; fetch both again.")
+        raise ValueError(f"{file} has {len(captions)} lines, but the list of images {expected}; fetch both again.")
     return captions
 
 

@@ -1,8 +1,8 @@
-"""Pictures with their captions in one or more languages: the one form that all readers of caption files give.
+"""Images with their captions in one or more languages: the one form that all readers of caption files give.
 
 A row is {"image_id", "image", "split", "captions": {language: [caption, ...]}, "source"}. `image` is a path, `image_id`
-as `picture_id` gives it, `split` "train", "val", "test" or another word; `source` says which reader it comes from. All
-captions of a picture are right for it.
+as `canonical_image_id` gives it, `split` "train", "val", "test" or another word; `source` says which reader it comes
+from. All captions of an image are right for it.
 """
 
 import logging
@@ -35,10 +35,10 @@ class CaptionRows:
         name: of the source in rows and messages.
         source: the file or folder.
         records: gives all rows as they are in the source, and counts in the report what belongs to no row.
-        image_root: the folder of the pictures; if given, each must be there, with or without the folders in its path.
+        image_root: the folder of the images; if given, each must be there, with or without the folders in its path.
         max_rows: of the source that are read.
         on_bad_row: leave a bad row out and count it, or raise at the first one.
-        max_bad_fraction: a greater share of bad rows is an error at the end of a pass.
+        max_bad_fraction: a greater fraction of bad rows is an error at the end of a pass.
         report: of the latest pass.
         is_logged: a pass has said what was bad; the next ones are silent.
     """
@@ -61,7 +61,7 @@ class CaptionRows:
         self.report = BadRowReport(self.source)
 
     def __iter__(self) -> Iterator[dict]:
-        """Yields the good rows.
+        """Yield the good rows.
 
         Raises:
             TooManyBadRowsError: at the end, with the counts; too many rows are bad, or all.
@@ -90,13 +90,13 @@ class CaptionRows:
     def _check(self, record: dict, place: int | str) -> dict:
         image, split = record["image"], record["split"]
         if not isinstance(image, str) or not image:
-            raise BadRowError("picture has no name", f"the image is {image!r}")
+            raise BadRowError("image has no name", f"the image is {image!r}")
         check_unicode(image)
         if not isinstance(split, str) or not SPLIT.fullmatch(split):
             raise BadRowError("bad split", repr(split)[:80])
         captions = self._captions(record["captions"], place)
         if self.image_root is not None:
-            image = find_picture(image, self.image_root)
+            image = find_image(image, self.image_root)
         return {
             "image_id": record["image_id"],
             "image": image,
@@ -125,8 +125,8 @@ class CaptionRows:
         return captions
 
 
-def find_picture(image: str, root: Path) -> str:
-    """The path of a picture below the root: as it is, or without its folders where the root is its folder itself.
+def find_image(image: str, root: Path) -> str:
+    """Return the path of an image below the root: as it is, or without its folders where the root is its folder itself.
 
     Raises:
         BadRowError: neither is there.
@@ -141,4 +141,4 @@ def find_picture(image: str, root: Path) -> str:
     return image
 
 
-__all__ = ["SPLIT", "CaptionRows", "Record", "find_picture"]
+__all__ = ["SPLIT", "CaptionRows", "Record", "find_image"]

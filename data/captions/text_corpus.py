@@ -1,6 +1,6 @@
-"""The captions of a file of pairs in pieces of equal size, the same in every pass, without the pictures.
+"""The captions of a file of pairs in pieces of equal size, the same in every pass, without the images.
 
-*piece*: so many good rows in their order; its digest is of their pictures' names and captions.
+*piece*: so many good rows in their order; its digest is of their images' names and captions.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from ..rows.text import check_unicode, clean_caption
 
 @dataclass(frozen=True)
 class CaptionRow:
-    """The captions of a picture; `has_list` says whether the source holds a list of them or one string."""
+    """The captions of an image; `has_list` says whether the source holds a list of them or one string."""
 
     image: str
     captions: tuple[str, ...]
@@ -30,12 +30,12 @@ class CaptionSource:
     """The good rows of a file; the rest is counted in the first pass, which is made at once.
 
     Attributes:
-        source: as for `read_pairs`; pictures are not opened and need not exist.
+        source: as for `read_pairs`; images are not opened and need not exist.
         language: of the captions; a row in another script is a bad one.
-        columns: the names of the image and the text column. The image is a path or another name of the picture.
+        columns: the names of the image and the text column. The image is a path or another name of the image.
         piece_size: rows a piece.
-        image_root: where a list without names, as CC3M's, finds its pictures; by default the folder of the file.
-        max_bad_fraction: a greater share of bad rows is an error.
+        image_root: where a list without names, as CC3M's, finds its images; by default the folder of the file.
+        max_bad_fraction: a greater fraction of bad rows is an error.
         digests: of each piece.
         num_captions: in all pieces.
         report: of the rows that were left out.
@@ -77,7 +77,7 @@ class CaptionSource:
         return hashlib.sha256("".join(self.digests).encode()).hexdigest()[:16]
 
     def __iter__(self) -> Iterator[list[CaptionRow]]:
-        """Yields the pieces in order; reads the file once more."""
+        """Yield the pieces in order; reads the file once more."""
         return self._pieces(BadRowReport(source=self.source))
 
     def _pieces(self, report: BadRowReport) -> Iterator[list[CaptionRow]]:
@@ -107,7 +107,7 @@ class CaptionSource:
         if isinstance(image, dict):
             image = image.get("path")
         if not isinstance(image, str) or not image:
-            raise BadRowError("picture has no name", f"the image is {type(image).__name__}")
+            raise BadRowError("image has no name", f"the image is {type(image).__name__}")
         check_unicode(image)
         captions, errors = [], []
         for caption in text if isinstance(text, list) else [text]:
@@ -129,7 +129,7 @@ class CaptionSource:
 
 
 def digest(piece: Sequence[CaptionRow]) -> str:
-    """16 hexadecimal digits that identify the rows of a piece."""
+    """Return 16 hexadecimal digits that identify the rows of a piece."""
     rows = [[row.image, row.captions, row.has_list] for row in piece]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 

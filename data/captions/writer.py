@@ -18,23 +18,23 @@ class WrittenCaptions:
     """What is in the files.
 
     Attributes:
-        counts: (split, language) -> [pictures, captions].
+        counts: (split, language) -> [images, captions].
     """
 
     counts: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         rows = [(split, language, *numbers) for (split, language), numbers in self.counts.items()]
-        return "\n".join(f"{s:<18}{n:<4}{p:>9} pictures {c:>9} captions" for s, n, p, c in rows)
+        return "\n".join(f"{s:<18}{n:<4}{p:>9} images {c:>9} captions" for s, n, p, c in rows)
 
 
 def write_captions(rows: Iterable[Mapping], output: str | Path) -> WrittenCaptions:
-    """Writes `output`/SPLIT/captions_LANGUAGE.jsonl, {"image", "image_id", "text": [...]} a line.
+    """Write `output`/SPLIT/captions_LANGUAGE.jsonl, {"image", "image_id", "text": [...]} a line.
 
     All files appear together when all are complete. Files of other splits and languages stay.
 
     Args:
-        rows: of `read_captions`, perhaps through `LeakGuard.subtract`.
+        rows: of `read_captions`, perhaps through `Decontaminator.subtract`.
         output: the folder, made if need be.
 
     Raises:

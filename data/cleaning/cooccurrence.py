@@ -1,6 +1,6 @@
-"""Texts that stand beside many pictures, pictures that stand beside many texts, and pairs that occur again.
+"""Texts that stand beside many images, images that stand beside many texts, and pairs that occur again.
 
-Texts and pictures are known by 64-bit fingerprints, so that counting takes 16 bytes a pair. Which of them are kept is
+Texts and images are known by 64-bit fingerprints, so that counting takes 16 bytes a pair. Which of them are kept is
 decided by fingerprint, not by place, so that it does not depend on the order of the rows.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 
 
 def fingerprint(data: bytes) -> int:
-    """The first 64 bits of the SHA-256."""
+    """Return the first 64 bits of the SHA-256."""
     return int.from_bytes(hashlib.sha256(data).digest()[:8])
 
 
@@ -61,12 +61,12 @@ class PairCounter:
         self._pairs = array("Q")
 
     def add(self, text: int, image: int) -> None:
-        """Counts one pair of fingerprints."""
+        """Count one pair of fingerprints."""
         self._pairs.append(text)
         self._pairs.append(image)
 
     def rules(self, *, max_images: int, kept_images: int, max_texts: int, kept_texts: int) -> PairRules:
-        """The rules for what was counted.
+        """Return the rules for what was counted.
 
         Args:
             max_images: a text with more different images keeps only `kept_images` of them.

@@ -1,4 +1,4 @@
-"""What the cleaning rules need to know of a picture, read once: bytes, size, colours, fingerprint, difference hash."""
+"""What the cleaning rules need to know of an image, read once: bytes, size, colours, fingerprint, difference hash."""
 
 import os
 from collections.abc import Callable
@@ -16,15 +16,15 @@ MAX_BYTES = 1 << 28  # a file of more is no photograph, and would be read into m
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What is known of a picture that could be decoded.
+class ImageFacts:
+    """What is known of an image that could be decoded.
 
     Attributes:
         num_bytes: of the encoded file.
         width, height: in pixels, upright.
         one_colour: all pixels are the same.
         fingerprint: of the encoded file's bytes.
-        difference_hash: 64 bits, near for pictures that look alike.
+        difference_hash: 64 bits, near for images that look alike.
     """
 
     num_bytes: int
@@ -35,29 +35,29 @@ class Picture:
     difference_hash: int
 
 
-def examine_picture(image: str | bytes, root: Path, decode: Callable[[bytes], Image.Image]) -> Picture | BadRowError:
-    """The picture's facts, or the error that says why there are none (returned, so that a pool of threads goes on).
+def examine_image(image: str | bytes, root: Path, decode: Callable[[bytes], Image.Image]) -> ImageFacts | BadRowError:
+    """Return the image's facts, or the error that says why there are none (returned, so that other threads go on).
 
     Args:
-        image: the encoded picture, or its path below `root`.
-        root: the folder of the pictures.
+        image: the encoded image, or its path below `root`.
+        root: the folder of the images.
         decode: returns an RGB image, or raises ValueError with an optional `cause`.
     """
     try:
         data = image if isinstance(image, bytes) else _read(root / relative_path(image, root))
         if not data:
-            raise BadRowError("empty file", "a picture of 0 bytes")
+            raise BadRowError("empty file", "an image of 0 bytes")
         pixels = decode(data)
     except BadRowError as error:
         return error
     except ValueError as error:
         return BadRowError(getattr(error, "cause", None) or "bad image", str(error))
     one_colour = all(low == high for low, high in pixels.getextrema())
-    return Picture(len(data), *pixels.size, one_colour, fingerprint(data), difference_hash(pixels))
+    return ImageFacts(len(data), *pixels.size, one_colour, fingerprint(data), difference_hash(pixels))
 
 
 def relative_path(value: str, root: Path) -> str:
-    """The path of a picture relative to the (absolute) image root, with forward slashes.
+    """Return the path of an image relative to the (absolute) image root, with forward slashes.
 
     Raises:
         BadRowError: it is a URL, leaves the root, or is not valid Unicode.
@@ -83,4 +83,4 @@ def _read(path: Path) -> bytes:
         raise BadRowError("unreadable", str(error)) from error
 
 
-__all__ = ["Picture", "examine_picture", "relative_path"]
+__all__ = ["ImageFacts", "examine_image", "relative_path"]

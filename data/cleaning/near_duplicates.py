@@ -1,4 +1,4 @@
-"""Pictures that look alike: 64-bit difference hashes, and an index that finds the close ones without comparing all.
+"""Images that look alike: 64-bit difference hashes, and an index that finds the close ones without comparing all.
 
 The *distance* of two hashes is the number of bits that differ.
 """
@@ -14,9 +14,9 @@ BAND_BITS = 64 // BANDS
 
 
 def difference_hash(image: Image.Image) -> int:
-    """64 bits of a picture of 9 x 8 grey cells: is a cell brighter than its right neighbour?
+    """Return 64 bits of an image of 9 x 8 grey cells: is a cell brighter than its right neighbour?
 
-    Stays nearly the same when the picture is scaled or compressed again. Coarse for small drawings on a plain ground:
+    Stays nearly the same when the image is scaled or compressed again. Coarse for small drawings on a plain ground:
     their cells differ in few bits.
     """
     cells = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
@@ -35,7 +35,7 @@ class NearDuplicateIndex:
         self._buckets: list[dict[int, array]] = [{} for _ in range(BANDS)]  # band value -> positions
 
     def find(self, hash_value: int) -> list[int]:
-        """The owners of the hashes near this one, in no fixed order; one may come several times."""
+        """Return the owners of the hashes near this one, in no fixed order; one may come several times."""
         shared = [bucket for band, key in _bands(hash_value) if (bucket := self._buckets[band].get(key)) is not None]
         if not shared:
             return []
@@ -44,7 +44,7 @@ class NearDuplicateIndex:
         return [self._owners[position] for position in positions[distances <= MAX_DISTANCE]]
 
     def add(self, hash_value: int, owner: int) -> None:
-        """Adds a hash under the 64-bit number of its picture."""
+        """Add a hash under the 64-bit number of its image."""
         for band, key in _bands(hash_value):
             self._buckets[band].setdefault(key, array("I")).append(len(self._hashes))
         self._hashes.append(hash_value)

@@ -1,8 +1,8 @@
 """Weakly correlated crawls to pairs that a model can learn from: `clean_pairs`, which applies the rules in their order.
 
-Texts that stand loosely beside their picture are kept on purpose: no rule asks whether the two belong together. A
-*caption* is one text of a row, a *picture* its file or bytes. A picture's *key* is the fingerprint of its path, or of
-its bytes where the file of pairs holds these: rows with the same key share one picture.
+Texts that stand loosely beside their image are kept on purpose: no rule asks whether the two belong together. A
+*caption* is one text of a row, a *image* its file or bytes. An image's *key* is the fingerprint of its path, or of
+its bytes where the file of pairs holds these: rows with the same key share one image.
 """
 
 import os
@@ -17,18 +17,18 @@ from tqdm import tqdm
 
 from ..files.atomic import atomic_files
 from ..pairs.readers import find_pair_files, read_rows
-from ..pairs.writers import open_pair_writer, schema_with_pictures
+from ..pairs.writers import open_pair_writer, schema_with_images
 from ..rows.report import BadRowError
 from .cooccurrence import PairCounter, PairRules, fingerprint
-from .image_rules import Picture, examine_picture
+from .image_rules import ImageFacts, examine_image
 from .near_duplicates import NearDuplicateIndex
 from .row import CaptionRule, CrawlRow
 from .settings import CleanReport, CleanSettings
-from .text_rules import WordList, count_han, decode_text, han_share, traditional_to_simplified
+from .text_rules import WordList, count_han, decode_text, han_fraction, traditional_to_simplified
 
 REPORT_NAME = "clean_report.json"
-PAIR_RULES = ("boilerplate_text", "boilerplate_image", "equal_pairs")  # count before they judge
-PICTURE_RULES = (
+PAIR_RULES = ("cooccurring_text", "cooccurring_image", "equal_pairs")  # count before they evaluate
+IMAGE_RULES = (
     "image_readable",
     "image_side",
     "image_aspect",
@@ -50,23 +50,23 @@ def clean_pairs(
     settings: CleanSettings | None = None,
     workers: int = 1,
 ) -> CleanReport:
-    """Writes the pairs that pass the rules to `output_dir`, in the order of the source, and `clean_report.json`.
+    """Write the pairs that pass the rules to `output_dir`, in the order of the source, and `clean_report.json`.
 
-    The source is read twice, since boilerplate and equal pairs have to be counted first; pictures are read once a row.
+    The source is read twice, since boilerplate and equal pairs have to be counted first; images are read once a row.
     Memory grows by the tables of fingerprints alone. Cleaning the output once more leaves nothing out and changes
     nothing.
 
     Args:
         source: as for `read_pairs`.
         output_dir: gets `pairs.jsonl`, whose paths are relative to the image root and which keeps the rows' other
-            fields, or `pairs.parquet` where the source holds pictures as bytes.
-        decode: the picture in RGB from its encoded bytes; raises ValueError with an optional `cause`. With all of
-            `PICTURE_RULES` off it is not called, and pictures need not exist.
+            fields, or `pairs.parquet` where the source holds images as bytes.
+        decode: the image in RGB from its encoded bytes; raises ValueError with an optional `cause`. With all of
+            `IMAGE_RULES` off it is not called, and images need not exist.
         image_root: the folder that image paths are relative to and must not leave; by default the file's own.
         image_column: holds a path, bytes, or {"bytes", "path"}.
         text_column: holds a string or a list of captions.
         settings: which rules are applied; by default all that need no further input.
-        workers: threads that read and decode pictures; the result does not depend on it.
+        workers: threads that read and decode images; the result does not depend on it.
 
     Raises:
         FileNotFoundError: no such file.
@@ -77,7 +77,7 @@ def clean_pairs(
     """
     files = find_pair_files(Path(source))
     columns, output_dir = (image_column, text_column), Path(output_dir)
-    schema = schema_with_pictures(files[0], columns)
+    schema = schema_with_images(files[0], columns)
     output = output_dir / ("pairs.jsonl" if schema is None else "pairs.parquet")
     if output.resolve() in {file.resolve() for file in files}:
         raise ValueError(f"{output} is the source and would be replaced; give another output folder.")
@@ -116,24 +116,24 @@ class _Cleaner:
         self.steps += [traditional_to_simplified()] if settings.simplified else []
         self.num_good_texts: int | None = None
         self.words = WordList(settings.drop_words)
-        self.picture_of_bytes: dict[int, int] = {}  # fingerprint of the bytes -> key of the first picture with them
+        self.image_of_bytes: dict[int, int] = {}  # fingerprint of the bytes -> key of the first image with them
         self.look_alikes = NearDuplicateIndex()
 
     def clean(self, report: CleanReport) -> Iterator[CrawlRow]:
-        """Yields the rows that pass every rule, each with the captions that do."""
-        for row, picture in self._with_pictures(self._rows_of_good_pairs(report)):
-            if isinstance(picture, BadRowError):
+        """Yield the rows that pass every rule, each with the captions that do."""
+        for row, image in self._with_images(self._rows_of_good_pairs(report)):
+            if isinstance(image, BadRowError):
                 if self.settings.applies("image_readable"):
-                    row.drop("image_readable", picture.found, report, cause=picture.cause)
+                    row.drop("image_readable", image.found, report, cause=image.cause)
                     continue
-            elif picture is not None and (fault := self._picture_fault(picture, row.key)):
+            elif image is not None and (fault := self._image_fault(image, row.key)):
                 row.drop(*fault, report)
                 continue
             yield row
 
     def _rows_of_good_texts(self, report: CleanReport) -> Iterator[CrawlRow]:
         rules = self._active(
-            han_length=self._han_length_fault, han_share=self._han_share_fault, drop_words=self._unwanted_word
+            han_length=self._han_length_fault, han_fraction=self._han_fraction_fault, drop_words=self._unwanted_word
         )
         rows = ((file, *row) for file in self.files for row in read_rows(file, self.columns, self.root))
         for file, number, fields in rows:
@@ -154,7 +154,7 @@ class _Cleaner:
         if any(map(self.settings.applies, PAIR_RULES)):
             pairs = self._count_pairs()
             rules = self._active(
-                boilerplate_text=pairs.text_fault, boilerplate_image=pairs.image_fault, equal_pairs=pairs.repetition
+                cooccurring_text=pairs.text_fault, cooccurring_image=pairs.image_fault, equal_pairs=pairs.repetition
             )
         else:
             rules = []
@@ -177,16 +177,16 @@ class _Cleaner:
             kept_texts=settings.kept_texts_per_image,
         )
 
-    def _with_pictures(self, rows: Iterator[CrawlRow]) -> Iterator[tuple[CrawlRow, Picture | BadRowError | None]]:
-        if not any(map(self.settings.applies, PICTURE_RULES)):
+    def _with_images(self, rows: Iterator[CrawlRow]) -> Iterator[tuple[CrawlRow, ImageFacts | BadRowError | None]]:
+        if not any(map(self.settings.applies, IMAGE_RULES)):
             yield from ((row, None) for row in rows)
             return
         with ThreadPoolExecutor(self.workers) as pool:  # Pillow decodes without the interpreter's lock
             while batch := list(islice(rows, 8 * self.workers)):
                 yield from zip(batch, pool.map(self._examine, batch), strict=True)
 
-    def _examine(self, row: CrawlRow) -> Picture | BadRowError:
-        return examine_picture(row.picture, self.root, self.decode)
+    def _examine(self, row: CrawlRow) -> ImageFacts | BadRowError:
+        return examine_image(row.image, self.root, self.decode)
 
     def _active(self, **rules: CaptionRule) -> list[tuple[str, CaptionRule]]:
         return [(name, rule) for name, rule in rules.items() if self.settings.applies(name)]
@@ -196,36 +196,38 @@ class _Cleaner:
         good = self.settings.min_han <= count <= self.settings.max_han
         return None if good else f"{count} Han characters in {caption[:40]!r}"
 
-    def _han_share_fault(self, caption: str, key: int) -> str | None:
-        share = han_share(caption)
-        return None if share >= self.settings.min_han_share else f"{share:.0%} Han characters in {caption[:40]!r}"
+    def _han_fraction_fault(self, caption: str, key: int) -> str | None:
+        fraction = han_fraction(caption)
+        return (
+            None if fraction >= self.settings.min_han_fraction else f"{fraction:.0%} Han characters in {caption[:40]!r}"
+        )
 
     def _unwanted_word(self, caption: str, key: int) -> str | None:
         word = self.words.find(caption)
         return None if word is None else f"{word!r} in {caption[:40]!r}"
 
-    def _picture_fault(self, picture: Picture, key: int) -> tuple[str, str] | None:
-        """The first rule that a picture breaks, and how; a good one is remembered for the rows that follow."""
-        settings, short, long = self.settings, *sorted((picture.width, picture.height))
-        size = f"{picture.width} x {picture.height} pixels"
+    def _image_fault(self, image: ImageFacts, key: int) -> tuple[str, str] | None:
+        """Return the first rule that an image breaks, and how; a good one is remembered for the rows that follow."""
+        settings, short, long = self.settings, *sorted((image.width, image.height))
+        size = f"{image.width} x {image.height} pixels"
         faults = (
             ("image_side", short < settings.min_side, size),
             ("image_aspect", long > settings.max_aspect * short, size),
-            ("image_bytes", picture.num_bytes <= settings.min_bytes, f"{picture.num_bytes} bytes"),
-            ("image_colour", picture.one_colour, f"{size} of one colour"),
+            ("image_bytes", image.num_bytes <= settings.min_bytes, f"{image.num_bytes} bytes"),
+            ("image_colour", image.one_colour, f"{size} of one colour"),
         )
         for rule, is_broken, found in faults:
             if is_broken and settings.applies(rule):
                 return rule, found
-        if settings.applies("exact_duplicates") and self.picture_of_bytes.setdefault(picture.fingerprint, key) != key:
-            return "exact_duplicates", "the same bytes as an earlier picture"
+        if settings.applies("exact_duplicates") and self.image_of_bytes.setdefault(image.fingerprint, key) != key:
+            return "exact_duplicates", "the same bytes as an earlier image"
         if settings.applies("near_duplicates"):
-            alike = self.look_alikes.find(picture.difference_hash)
+            alike = self.look_alikes.find(image.difference_hash)
             if alike and key not in alike:
-                return "near_duplicates", "looks like an earlier picture"
+                return "near_duplicates", "looks like an earlier image"
             if not alike:
-                self.look_alikes.add(picture.difference_hash, key)
+                self.look_alikes.add(image.difference_hash, key)
         return None
 
 
-__all__ = ["PICTURE_RULES", "REPORT_NAME", "clean_pairs"]
+__all__ = ["IMAGE_RULES", "REPORT_NAME", "clean_pairs"]

@@ -10,22 +10,22 @@ from pathlib import Path
 
 # rule -> what it does at the default settings, in the order in which the rules are applied
 RULES = {
-    "readable_row": "Keeps rows with a picture and a text that is valid, not endless and not empty.",
+    "readable_row": "Keeps rows with an image and a text that is valid, not endless and not empty.",
     "decode_text": "Takes HTML, URLs, @names, #, control characters and repeated punctuation out of texts.",
     "simplified": "Turns traditional into simplified characters; needs OpenCC.",
     "han_length": "Keeps texts of 4 to 200 Han characters.",
-    "han_share": "Keeps texts that are Han characters by half, white space not counted.",
+    "han_fraction": "Keeps texts that are Han characters by half, white space not counted.",
     "drop_words": "Keeps texts without the words of a UTF-8 file, one a line; may be given several times.",
-    "boilerplate_text": "Keeps one pair of a text that stands beside more than 10 different images.",
-    "boilerplate_image": "Keeps three texts of an image that stands beside more than 10 different texts.",
+    "cooccurring_text": "Keeps one pair of a text that stands beside more than 10 different images.",
+    "cooccurring_image": "Keeps three texts of an image that stands beside more than 10 different texts.",
     "equal_pairs": "Keeps the first of several pairs of the same image and text.",
-    "image_readable": "Keeps pictures that exist below the image root and can be decoded.",
-    "image_side": "Keeps pictures of at least 100 pixels a side.",
-    "image_aspect": "Keeps pictures at most 3 times as long as wide.",
-    "image_bytes": "Keeps picture files of more than 5 KB (5,120 bytes).",
-    "image_colour": "Keeps pictures of more than one colour.",
-    "exact_duplicates": "Keeps the first of several picture files with the same bytes (SHA-256).",
-    "near_duplicates": "Keeps the first of several pictures that look alike (64-bit difference hash, 3 bits apart).",
+    "image_readable": "Keeps images that exist below the image root and can be decoded.",
+    "image_side": "Keeps images of at least 100 pixels a side.",
+    "image_aspect": "Keeps images at most 3 times as long as wide.",
+    "image_bytes": "Keeps image files of more than 5 KB (5,120 bytes).",
+    "image_colour": "Keeps images of more than one colour.",
+    "exact_duplicates": "Keeps the first of several image files with the same bytes (SHA-256).",
+    "near_duplicates": "Keeps the first of several images that look alike (64-bit difference hash, 3 bits apart).",
 }
 ALWAYS_ON = ("readable_row",)
 REWRITING = ("decode_text", "simplified")  # these two leave nothing out
@@ -42,12 +42,12 @@ class CleanSettings:
         simplified: turn traditional into simplified characters; needs OpenCC.
         drop_words: UTF-8 files of words that no text may hold, one a line.
         min_han, max_han: Han characters of a text.
-        min_han_share: of the characters that are no white space.
+        min_han_fraction: of the characters that are no white space.
         max_images_per_text, kept_images_per_text: a text beside more different images keeps so many of them.
         max_texts_per_image, kept_texts_per_image: an image beside more different texts keeps so many of them.
-        min_side: of a picture, in pixels.
+        min_side: of an image, in pixels.
         max_aspect: long side / short side.
-        min_bytes: a picture file must have more.
+        min_bytes: an image file must have more.
 
     Raises:
         ValueError: `skip` names no switch.
@@ -58,7 +58,7 @@ class CleanSettings:
     drop_words: tuple[Path, ...] = ()
     min_han: int = 4
     max_han: int = 200
-    min_han_share: float = 0.5
+    min_han_fraction: float = 0.5
     max_images_per_text: int = 10
     kept_images_per_text: int = 1
     max_texts_per_image: int = 10
@@ -75,13 +75,13 @@ class CleanSettings:
                 raise ValueError(f"{rule!r} is no cleaning rule that can be skipped; {hint}")
 
     def applies(self, rule: str) -> bool:
-        """Whether a rule is on."""
+        """Return whether a rule is on."""
         if rule in ASKED_FOR:
             return bool(getattr(self, rule))
         return rule not in self.skip
 
     def as_dict(self) -> dict:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return dataclasses.asdict(self) | {"skip": sorted(self.skip), "drop_words": [str(p) for p in self.drop_words]}
 
 
@@ -126,7 +126,7 @@ class CleanReport:
     )
 
     def drop(self, rule: str, place: int | str, found: str, *, rows: int, captions: int, cause: str = "") -> None:
-        """Counts what a rule leaves out of one row: `rows` is 1 when nothing of it is left."""
+        """Count what a rule leaves out of one row: `rows` is 1 when nothing of it is left."""
         count = self.dropped[rule]
         count.rows += rows
         count.captions += captions
@@ -136,13 +136,13 @@ class CleanReport:
             count.example = f"row {place}: {cause + ': ' if cause else ''}{found[:200]}"
 
     def add_change(self, place: int | str, before: str, after: str) -> None:
-        """Counts a caption whose text was changed."""
+        """Count a caption whose text was changed."""
         self.captions_changed += 1
         if self.example_change is None:
             self.example_change = f"row {place}: {before[:100]!r} -> {after[:100]!r}"
 
     def to_json(self) -> str:
-        """The report as JSON, without times, so that two equal runs write equal files."""
+        """Return the report as JSON, without times, so that two equal runs write equal files."""
         values = {
             "source": str(self.source),
             "output": str(self.output),

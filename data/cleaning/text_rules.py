@@ -31,7 +31,7 @@ _BREAKING_TAGS = {"p", "br", "div", "li", "tr", "td", "th", "hr", *(f"h{level}" 
 
 
 def rewrite_text(text: object, steps: Sequence[Callable[[str], str]]) -> str:
-    """The text after all steps, repeated until they change nothing, so that rewriting it once more is idle.
+    """Return the text after all steps, repeated until they change nothing, so that rewriting it once more is idle.
 
     Args:
         text: what the file of pairs holds.
@@ -60,7 +60,7 @@ def rewrite_text(text: object, steps: Sequence[Callable[[str], str]]) -> str:
 
 
 def decode_text(text: str) -> str:
-    """The sentence as a reader of the page sees it.
+    """Return the sentence as a reader of the page sees it.
 
     Removes HTML, URLs, @names, the # of hashtags (not their words), control and zero-width characters and repeated
     punctuation, folds white space and composes characters (NFC). May uncover more of them, such as an escaped tag.
@@ -127,7 +127,7 @@ def _without_html(text: str) -> str:
 
 
 def traditional_to_simplified() -> Callable[[str], str]:
-    """A function from traditional (or mixed) to simplified characters.
+    """Return a function from traditional (or mixed) to simplified characters.
 
     Raises:
         ImportError: OpenCC is not installed.
@@ -140,12 +140,12 @@ def traditional_to_simplified() -> Callable[[str], str]:
 
 
 def count_han(text: str) -> int:
-    """The number of Han characters."""
+    """Return the number of Han characters."""
     return sum(map(len, _HAN.findall(text)))
 
 
-def han_share(text: str) -> float:
-    """The Han characters' share of all characters that are no white space; 0.0 for an empty text."""
+def han_fraction(text: str) -> float:
+    """Return the Han characters' fraction of all characters that are no white space; 0.0 for an empty text."""
     return count_han(text) / max(1, len("".join(text.split())))
 
 
@@ -165,7 +165,7 @@ class WordList:
         self._lengths = sorted({len(word) for word in self.words})
 
     def find(self, text: str) -> str | None:
-        """The first of the shortest words that the text holds, or None. The time does not grow with the list."""
+        """Return the first of the shortest words that the text holds, or None. The time does not grow with the list."""
         text = text.casefold()
         for length in self._lengths:
             for start in range(len(text) - length + 1):
@@ -192,7 +192,7 @@ __all__ = [
     "WordList",
     "count_han",
     "decode_text",
-    "han_share",
+    "han_fraction",
     "rewrite_text",
     "traditional_to_simplified",
 ]

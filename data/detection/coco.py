@@ -26,11 +26,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class DetectionData:
-    """Pictures and what is in them.
+    """Images and what is in them.
 
     Attributes:
         dataset: rows of `image` (`datasets.Image`, a path), `image_id`, `width`, `height` and `objects`, a list of
-            {"bbox": [x, y, width, height] in pixels, "category_id", "attribute_ids"}. A picture may have no objects.
+            {"bbox": [x, y, width, height] in pixels, "category_id", "attribute_ids"}. An image may have no objects.
         class_names: the name of each `category_id`.
         attribute_names: the name of each of the `attribute_ids`; empty if the data have none.
         report: what was left out or repaired.
@@ -51,9 +51,9 @@ def read_coco_detection(
     max_bad_fraction: float = 0.1,
     check_image: Callable[[str], object] | None = None,
 ) -> DetectionData:
-    """Returns the pictures of a COCO detection file, the names, and an account of all that was left out.
+    """Return the images of a COCO detection file, the names, and an account of all that was left out.
 
-    A picture is left out if it cannot be used; its boxes are clipped, and those of which nothing is left, crowds,
+    An image is left out if it cannot be used; its boxes are clipped, and those of which nothing is left, crowds,
     duplicates and boxes of unknown categories are left out.
 
     Args:
@@ -62,14 +62,14 @@ def read_coco_detection(
         class_names: the names of the model's classes, to read a second file (validation) in their order; a category
             that is not among them is unknown.
         attribute_names: the same for attributes.
-        max_bad_fraction: raise if a greater share of the pictures is bad.
+        max_bad_fraction: raise if a greater fraction of the images is bad.
         check_image: called with each path; raises ValueError, whose `cause` attribute, if it has one, is the cause to
             count by. Where it returns something with a `size`, such as a PIL image, that must be the file's.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file is not of this form, or two categories have the same id or name.
-        TooManyBadRowsError: too many pictures are bad, or there are none.
+        TooManyBadRowsError: too many images are bad, or there are none.
     """
     path = Path(os.path.abspath(file))
     content = _read_json(path)
@@ -82,25 +82,25 @@ def read_coco_detection(
         image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
         boxes[image_id if isinstance(image_id, int) else None].append((index, annotation))
     root, rows, seen = Path(os.path.abspath(image_root or path.parent)), [], set()
-    for index, picture in enumerate(content["images"]):
+    for index, image in enumerate(content["images"]):
         report.rows_read += 1
         place = f"image {index}"
         try:
-            row = _check_picture(picture, root, seen, check_image)
+            row = _check_image(image, root, seen, check_image)
         except BadRowError as error:
             report.add_bad_row(error, place)
             continue
         row["objects"] = reader.read(boxes[row["image_id"]], row["width"], row["height"])
         rows.append(row)
-    known = {picture["id"] for picture in content["images"] if _has_id(picture)}
+    known = {image["id"] for image in content["images"] if _has_id(image)}
     for image_id in boxes.keys() - known:
         for index, annotation in boxes[image_id]:
-            report.add_repair("unknown picture", f"annotation {index}", str(annotation)[:80])
+            report.add_repair("unknown image", f"annotation {index}", str(annotation)[:80])
     report.rows_kept = len(rows)
     if report.counts or report.repairs:
         logger.warning("%s", report)
     if not rows or report.bad_fraction > max_bad_fraction:
-        raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the pictures (or all) are bad.\n{report}")
+        raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the images (or all) are bad.\n{report}")
     return DetectionData(_to_dataset(rows), class_names, attribute_names, report)
 
 
@@ -116,7 +116,7 @@ def _read_json(path: Path) -> dict:
 
 
 def _number_names(entries: list, wanted: Sequence[str] | None, what: str) -> tuple[dict[int, int], list[str]]:
-    """Returns the number from 0 of each id, and the names in that order."""
+    """Return the number from 0 of each id, and the names in that order."""
     try:
         names = {entry["id"]: str(entry["name"]) for entry in entries}
         ids = sorted(names)
@@ -129,19 +129,19 @@ def _number_names(entries: list, wanted: Sequence[str] | None, what: str) -> tup
     return {key: positions[name] for key, name in names.items() if name in positions}, order
 
 
-def _has_id(picture: object) -> bool:
-    return isinstance(picture, dict) and isinstance(picture.get("id"), int)
+def _has_id(image: object) -> bool:
+    return isinstance(image, dict) and isinstance(image.get("id"), int)
 
 
-def _check_picture(picture: object, root: Path, seen: set[int], check_image: Callable[[str], object] | None) -> dict:
+def _check_image(image: object, root: Path, seen: set[int], check_image: Callable[[str], object] | None) -> dict:
     fields = ("id", "file_name", "width", "height")
-    values = [picture.get(name) for name in fields] if isinstance(picture, dict) else [None]
+    values = [image.get(name) for name in fields] if isinstance(image, dict) else [None]
     kinds = (int, str, int, int)
     if len(values) < 4 or not all(map(isinstance, values, kinds)) or min(values[2:]) < 1:
-        raise BadRowError("missing field", f"{str(picture)[:200]}; a picture has {', '.join(fields)}")
+        raise BadRowError("missing field", f"{str(image)[:200]}; an image has {', '.join(fields)}")
     image_id, file_name, width, height = values
     if image_id in seen:
-        raise BadRowError("duplicate picture", f"id {image_id} is there twice")
+        raise BadRowError("duplicate image", f"id {image_id} is there twice")
     seen.add(image_id)
     path = path_below_root(file_name, root)
     if check_image is not None:
@@ -161,7 +161,7 @@ class _BoxReader:
     report: BadRowReport
 
     def read(self, annotations: list[tuple[int, dict]], width: int, height: int) -> list[dict]:
-        """Returns the usable objects of one picture."""
+        """Return the usable objects of one image."""
         objects, seen = [], set()
         for index, annotation in annotations:
             place = f"annotation {index}"
@@ -196,7 +196,7 @@ class _BoxReader:
 
 
 def _clip(bbox: object, width: int, height: int) -> list[float] | None:
-    """Returns [x, y, width, height] inside the picture, None if that is not at least a thousandth of a pixel a side."""
+    """Return [x, y, width, height] inside the image, None if that is not at least a thousandth of a pixel a side."""
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(isinstance(number, int | float) for number in bbox):
         return None
     if not all(math.isfinite(number) and abs(number) < MAX_EDGE for number in bbox):

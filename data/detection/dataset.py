@@ -1,4 +1,4 @@
-"""Pictures with boxes for training, drawn from a dataset so that a resumed run sees what an unbroken one sees."""
+"""Images with boxes for training, drawn from a dataset so that a resumed run sees what an unbroken one sees."""
 
 import random
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 class DetectionRows:
     """A map-style dataset of `{"image", "image_id", "objects", "draw_seed"}`.
 
-    - `image`: bytes or a path, undecoded, so that a damaged picture costs one row and not the run.
+    - `image`: bytes or a path, undecoded, so that a damaged image costs one row and not the run.
     - `objects`: as in `DetectionData`.
     - `draw_seed`: 63-bit int that derives from (seed, epoch, index) alone, for the augmentation.
 
@@ -35,7 +35,7 @@ class DetectionRows:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict[str, object]:
-        """The row at a position from 0 to len - 1, with the seed of the current epoch."""
+        """Return the row at a position from 0 to len - 1, with the seed of the current epoch."""
         if not 0 <= index < len(self):
             raise IndexError(f"row {index} of {len(self)}")
         row = self.dataset[int(index)]
@@ -44,7 +44,7 @@ class DetectionRows:
         return row
 
     def set_epoch(self, epoch: int) -> None:
-        """Changes what is drawn; `SetEpochCallback` calls it before each epoch."""
+        """Change what is drawn; `SetEpochCallback` calls it before each epoch."""
         self._epoch.fill_(epoch)
 
 

@@ -56,11 +56,11 @@ MAX_KEYWORDS = 3
 
 
 def load_emoji7() -> "DatasetDict":
-    """The five splits: train (4209 rows), validation (1199), test (1198), test_held (140) and test_held_noto (141).
+    """Return the splits: train (4209 rows), validation (1199), test (1198), test_held (140) and test_held_noto (141).
 
     A row is one concept in one style: `image` (96 x 96 RGBA), `concept` (hexadecimal code points), `concept_id` (int,
     its row number in concepts.parquet), `style`, `emoji`, `group`, `subgroup`, `detector_class` (bool), and for each XX
-    in `LANGUAGES` a `name_XX` and the list `keywords_XX`. Nothing is downloaded or written; the pictures stay encoded
+    in `LANGUAGES` a `name_XX` and the list `keywords_XX`. Nothing is downloaded or written; the images stay encoded
     until a row is read.
 
     >>> emoji7 = load_emoji7()
@@ -99,7 +99,7 @@ def _load_split(split: str) -> "Dataset":
 
 
 def draw_text(row: Mapping[str, object], rng: random.Random, language: str = "zh") -> str:
-    """One text of the row's concept: its name (p 0.5), its name and 1-3 keywords (0.25), or 1-3 keywords only (0.25).
+    """Return a text of the row's concept: its name (p 0.5), its name and 1-3 keywords (0.25), or 1-3 keywords (0.25).
 
     The last kind is what the paper calls weakly correlated pairs. Keywords are drawn without repetition; a concept
     without any gives its name. Parts are joined by "，" in Chinese, "、" in Japanese and a space elsewhere.
@@ -117,7 +117,7 @@ def draw_text(row: Mapping[str, object], rng: random.Random, language: str = "zh
 
 
 def training_texts(language: str) -> list[str]:
-    """Every name and keyword of the seen concepts, repeats included: the text to build a vocabulary from.
+    """Return every name and keyword of the seen concepts, repeats included: the text to build a vocabulary from.
 
     Raises:
         ValueError: the language is not in `LANGUAGES`.

@@ -33,7 +33,7 @@ SHADE = 14  # how far a pattern leaves its colour, of 255; less than what separa
 
 
 def draw_background(colour: str, kind: str, rng: random.Random, noise: "np.random.Generator", canvas: int) -> "Image":
-    """A square RGB picture of `canvas` pixels a side.
+    """Return a square RGB image of `canvas` pixels a side.
 
     Args:
         colour: one of `COLOURS`.
@@ -56,7 +56,7 @@ def draw_background(colour: str, kind: str, rng: random.Random, noise: "np.rando
 
 
 def _pattern(kind: str, rng: random.Random, canvas: int) -> "np.ndarray":
-    """Values from -1 to 1, (canvas, canvas)."""
+    """Return values from -1 to 1, (canvas, canvas)."""
     import numpy as np
 
     x, y = np.arange(canvas, dtype=np.float32), np.arange(canvas, dtype=np.float32)[:, None]

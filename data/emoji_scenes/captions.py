@@ -20,7 +20,7 @@ class Grammar:
     """How a language writes captions.
 
     Attributes:
-        all: template of everything in the picture, {i}, and the background's colour, {b}.
+        all: template of everything in the image, {i}, and the background's colour, {b}.
         sides: template of what is left, {l}, and right, {r}.
         sizes: template of what is big, {B}, and small, {S}.
         separator: between two items of a list.

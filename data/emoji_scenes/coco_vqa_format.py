@@ -28,7 +28,7 @@ class JsonWithList:
         self._separator = "\n"
 
     def add(self, item: dict) -> None:
-        """Adds an item to the list."""
+        """Add an item to the list."""
         self._file.write(self._separator + json.dumps(item, ensure_ascii=False))
         self._separator = ",\n"
 
@@ -44,7 +44,7 @@ class JsonWithList:
 
 
 def coco_header(num_classes: int) -> dict:
-    """Everything in a COCO file but pictures and annotations; `attributes` is not COCO's own."""
+    """Return everything in a COCO file but images and annotations; `attributes` is not COCO's own."""
     return {
         "info": INFO,
         "licenses": [LICENCE],
@@ -62,7 +62,7 @@ def coco_header(num_classes: int) -> dict:
 
 
 def coco_image(scene: dict, file_name: str) -> dict:
-    """One entry of `images`."""
+    """Return one entry of `images`."""
     return {
         "id": scene["image_id"],
         "file_name": file_name,
@@ -74,7 +74,7 @@ def coco_image(scene: dict, file_name: str) -> dict:
 
 
 def coco_annotation(one: dict, annotation_id: int, image_id: int) -> dict:
-    """One entry of `annotations`; `bbox` is x, y, width, height and `area` that of the box."""
+    """Return one entry of `annotations`; `bbox` is x, y, width, height and `area` that of the box."""
     x1, y1, x2, y2 = one["bbox"]
     return {
         "id": annotation_id,
@@ -89,19 +89,19 @@ def coco_annotation(one: dict, annotation_id: int, image_id: int) -> dict:
 
 
 def vqa_file_names(split: str, language: str) -> tuple[str, str]:
-    """The names of the files of questions and of annotations."""
+    """Return the names of the files of questions and of annotations."""
     name = "emojiscenes" if language == "en" else f"emojiscenes_{language}"
     return f"v2_OpenEnded_{name}_{split}_questions.json", f"v2_{name}_{split}_annotations.json"
 
 
 def vqa_headers(split: str) -> tuple[dict, dict]:
-    """Everything in these two files but the questions and the annotations."""
+    """Return everything in these two files but the questions and the annotations."""
     header = {"info": INFO, "data_type": "emojiscenes", "data_subtype": split, "license": LICENCE}
     return header | {"task_type": "Open-Ended"}, header
 
 
 def vqa_records(question: SceneQuestion, number: int, image_id: int, language: str) -> tuple[dict, dict]:
-    """The entries of a scene's question `number`, from 0, in these two files."""
+    """Return the entries of a scene's question `number`, from 0, in these two files."""
     ids = {"image_id": image_id, "question_id": image_id * 100 + number}
     answer = question.answer(language)
     annotation = ids | {

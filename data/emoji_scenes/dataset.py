@@ -1,4 +1,4 @@
-"""EmojiScenes: pictures composed from emoji7, with exact boxes, attributes and captions in seven languages.
+"""EmojiScenes: images composed from emoji7, with exact boxes, attributes and captions in seven languages.
 
 Scenes are drawn from integers and need not be stored: a split is a number, a scene is a number within it.
 """
@@ -47,7 +47,7 @@ def load_emoji_scenes(
     canvas: int = CANVAS,
     cache_dir: str | Path | None = None,
 ) -> "Dataset":
-    """The rows of a split: drawn at the first call, mapped from the cache of `datasets` afterwards.
+    """Return the rows of a split: drawn at the first call, mapped from the cache of `datasets` afterwards.
 
     A row has `image` (RGB, 192 x 192), `image_id`, `seed`, `background`, `background_kind`, `objects` (a list of
     {`category_id`, `bbox`, `attributes`, `style`, `size`, `flipped`, `angle`}; boxes are x1, y1, x2, y2 in absolute
@@ -91,7 +91,7 @@ def generate_scenes(
     num_classes: int = len(SCENE_CLASSES),
     canvas: int = CANVAS,
 ) -> Iterator[dict]:
-    """The rows of `load_emoji_scenes` one after the other, without `datasets` and with nothing stored.
+    """Return the rows of `load_emoji_scenes` one after the other, without `datasets` and with nothing stored.
 
     Raises:
         ValueError: as `load_emoji_scenes`, or an evaluation split of this size has no more scenes that differ.
@@ -120,7 +120,7 @@ def generate_scene(
     canvas: int = CANVAS,
     text_seed: str | None = None,
 ) -> dict:
-    """One row of the form of `load_emoji_scenes`, with `seed` as `image_id`; `image` is a `PIL.Image`.
+    """Return one row of the form of `load_emoji_scenes`, with `seed` as `image_id`; `image` is a `PIL.Image`.
 
     `generate_scene(scene_seed("detect", i), text_seed=text_seed("detect", i))` is row i of that split, also of
     "pretrain" and "finetune". The others draw repeated scenes anew: use `generate_scenes`.
@@ -145,7 +145,7 @@ def _add_captions(scene: dict, image_id: int, text_seed: str) -> dict:
 
 
 def scene_seed(split: str, index: int) -> int:
-    """The seed of a scene, which is also its `image_id`: unique over all splits."""
+    """Return the seed of a scene, which is also its `image_id`: unique over all splits."""
     _check_split(split)
     return SPLIT_SEEDS[split] * SPLIT_STEP + index
 
@@ -162,7 +162,7 @@ def split_styles(split: str) -> tuple[str, ...]:
 
 
 def split_size(split: str, size: int | str) -> int:
-    """The number of scenes that a size or the name of a preset means.
+    """Return the number of scenes that a size or the name of a preset means.
 
     Raises:
         ValueError: an unknown split or preset, or a size out of range.
@@ -178,7 +178,7 @@ def split_size(split: str, size: int | str) -> int:
 
 
 def scene_features() -> "Features":
-    """The `datasets` features of a row; `category_id` and `attributes` know their names."""
+    """Return the `datasets` features of a row; `category_id` and `attributes` know their names."""
     from datasets import ClassLabel, Features, Image, List, Value
 
     one = {
@@ -213,7 +213,7 @@ def _encoded_rows(**options: int | str) -> Iterator[dict]:
 
 @cache
 def hash_of_sources() -> str:
-    """Changes with whatever may change a picture or a text, so that no old row comes out of the cache."""
+    """Change with whatever may change an image or a text, so that no old row comes out of the cache."""
     import numpy as np
     import PIL
 

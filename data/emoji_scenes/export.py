@@ -1,4 +1,4 @@
-"""EmojiScenes as files: pictures, COCO boxes, captions as JSON lines, questions and answers as VQA v2 has them.
+"""EmojiScenes as files: images, COCO boxes, captions as JSON lines, questions and answers as VQA v2 has them.
 
 A split is a folder that appears when it is complete; a killed run leaves a hidden folder only, `.saving-...`.
 """
@@ -30,7 +30,7 @@ from .vocabulary import SCENE_CLASSES
 
 MANIFEST = "scenes.json"
 # suffix -> how it is saved
-PICTURE_FORMATS: dict[str, dict] = {
+IMAGE_FORMATS: dict[str, dict] = {
     "png": {"format": "PNG", "compress_level": 1},
     "webp": {"format": "WEBP", "quality": 85},
     "jpg": {"format": "JPEG", "quality": 90},
@@ -44,10 +44,10 @@ def write_emoji_scenes(
     *,
     num_classes: int = len(SCENE_CLASSES),
     canvas: int = CANVAS,
-    picture_format: Literal["png", "webp", "jpg"] = "png",
+    image_format: Literal["png", "webp", "jpg"] = "png",
     show_progress: bool = False,
 ) -> bool:
-    """Writes the folder `output`/`split`; returns False if it was complete already.
+    """Write the folder `output`/`split`; return False if it was complete already.
 
     The folder holds `images/`, `instances.json` (COCO; boxes are x, y, width, height; with attributes),
     `captions_LANGUAGE.jsonl` ({"image", "text": [...]}, as `read_pairs` takes them), questions and annotations of
@@ -60,20 +60,20 @@ def write_emoji_scenes(
         size: a number or a preset.
         num_classes: only the first so many classes.
         canvas: pixels a side.
-        picture_format: "png" (no loss), "webp" (quality 85) or "jpg" (quality 90).
+        image_format: "png" (no loss), "webp" (quality 85) or "jpg" (quality 90).
         show_progress: with a bar.
 
     Raises:
         ValueError: an option is wrong, or the folder holds something else, or is damaged.
     """
-    if picture_format not in PICTURE_FORMATS:
-        raise ValueError(f"picture_format is {picture_format!r}; it must be one of {', '.join(PICTURE_FORMATS)}.")
+    if image_format not in IMAGE_FORMATS:
+        raise ValueError(f"image_format is {image_format!r}; it must be one of {', '.join(IMAGE_FORMATS)}.")
     settings = {
         "split": split,
         "size": split_size(split, size),
         "num_classes": num_classes,
         "canvas": canvas,
-        "picture_format": picture_format,
+        "image_format": image_format,
         "sources": hash_of_sources()[:12],
     }
     check_scene_options(styles=split_styles(split), num_classes=num_classes, canvas=canvas)
@@ -104,7 +104,7 @@ def _folder_at_once(folder: Path) -> Iterator[Path]:
 
 
 def _bytes(folder: Path) -> dict[str, int]:
-    """The size of each text, and of all pictures together: lost power leaves some of them short."""
+    """Return the size of each text, and of all images together: lost power leaves some of them short."""
     sizes = {file.name: file.stat().st_size for file in sorted(folder.glob("*.json*")) if file.name != MANIFEST}
     return sizes | {"images": sum(entry.stat().st_size for entry in os.scandir(folder / "images"))}
 
@@ -128,7 +128,7 @@ def _write(folder: Path, settings: dict, show_progress: bool) -> None:
     from tqdm import tqdm
 
     split, size, num_classes = settings["split"], settings["size"], settings["num_classes"]
-    suffix = settings["picture_format"]
+    suffix = settings["image_format"]
     (folder / "images").mkdir()
     for language in QUESTION_LANGUAGES:
         answers = json.dumps(answer_vocabulary(language), ensure_ascii=False, indent=0)
@@ -152,7 +152,7 @@ def _write(folder: Path, settings: dict, show_progress: bool) -> None:
         }
         for index, scene in enumerate(tqdm(scenes, desc=split, total=size, disable=not show_progress)):
             name, image_id = f"{scene['image_id']:012d}.{suffix}", scene["image_id"]
-            scene["image"].save(folder / "images" / name, **PICTURE_FORMATS[suffix])
+            scene["image"].save(folder / "images" / name, **IMAGE_FORMATS[suffix])
             boxes.trailer["images"].append(coco_image(scene, f"images/{name}"))
             for one in scene["objects"]:
                 number_of_boxes += 1  # from 1: COCO's own evaluation takes 0 for "no match"
@@ -167,4 +167,4 @@ def _write(folder: Path, settings: dict, show_progress: bool) -> None:
                         file.add(record)
 
 
-__all__ = ["MANIFEST", "PICTURE_FORMATS", "write_emoji_scenes"]
+__all__ = ["IMAGE_FORMATS", "MANIFEST", "write_emoji_scenes"]

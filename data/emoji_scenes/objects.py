@@ -1,4 +1,4 @@
-"""One emoji7 drawing, turned and scaled, cut to what can be seen of it: the picture of an object and its exact box."""
+"""One emoji7 drawing, turned and scaled, cut to what can be seen of it: the image of an object and its exact box."""
 
 from functools import cache
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ def _encoded_art(style: str) -> dict[str, bytes]:
 
 @cache
 def styles_of_class(category_id: int, styles: tuple[str, ...] = STYLES) -> tuple[str, ...]:
-    """Those of `styles` that have a drawing of the class; 20 classes lack notov1 and emojitwo."""
+    """Return those of `styles` that have a drawing of the class; 20 classes lack notov1 and emojitwo."""
     return tuple(style for style in styles if SCENE_CLASSES[category_id].concept in _encoded_art(style))
 
 
@@ -42,7 +42,7 @@ def _art(category_id: int, style: str) -> "Image":
 
 
 def draw_object(category_id: int, style: str, *, side: int, flipped: bool, angle: float) -> "Image":
-    """The RGBA picture of an object, cut to the smallest box that holds every pixel with alpha above 24.
+    """Return the RGBA image of an object, cut to the smallest box that holds every pixel with alpha above 24.
 
     Args:
         category_id: the class.

@@ -65,7 +65,7 @@ DIRECTIONS = {"left": (0, -1), "right": (0, 1), "above": (1, -1), "below": (1, 1
 
 
 def answer_vocabulary(language: str) -> tuple[str, ...]:
-    """The 149 answers there are; an answer has the same place in both languages.
+    """Return the 149 answers there are; an answer has the same place in both languages.
 
     Raises:
         ValueError: the language is not in `QUESTION_LANGUAGES`.
@@ -98,20 +98,20 @@ class SceneQuestion:
         return self.template.split()[0]
 
     def text(self, language: str) -> str:
-        """The question in one of `QUESTION_LANGUAGES`."""
+        """Return the question in one of `QUESTION_LANGUAGES`."""
         names = [CLASS_NAMES[language][one] for one in self.category_ids]
         words = dict(zip("xy", names, strict=False)) | {"a": _article(names[0]) if names else ""}
         return TEMPLATES[language][self.template].format(**words)
 
     def answer(self, language: str) -> str:
-        """The answer in one of `QUESTION_LANGUAGES`."""
+        """Return the answer in one of `QUESTION_LANGUAGES`."""
         return answer_vocabulary(language)[self.answer_id]
 
 
 def ask_questions(scene: dict, rng: random.Random, *, num_classes: int = len(SCENE_CLASSES)) -> list[SceneQuestion]:
-    """The questions of a scene (a row of EmojiScenes), at most one of each kind, in the order of `QUESTION_KINDS`.
+    """Return the questions of a scene (a row of EmojiScenes), at most one of each kind, ordered as `QUESTION_KINDS`.
 
-    Directions and sides are those of the picture, and nothing is asked about what an object faces.
+    Directions and sides are those of the image, and nothing is asked about what an object faces.
 
     Args:
         scene: `objects` and `background` are read.
@@ -139,7 +139,7 @@ def _question(template: str, answer: str, *category_ids: int) -> SceneQuestion:
 
 
 def _absent_like_present(counts: Counter, absent: list[int], rng: random.Random) -> int:
-    """A class of the group of one that is there, so that "no" does not follow from the kind of scene."""
+    """Return a class of the group of one that is there, so that "no" does not follow from the kind of scene."""
     group = SCENE_CLASSES[rng.choice(sorted(counts))].group
     return rng.choice([i for i in absent if SCENE_CLASSES[i].group == group] or absent)
 

@@ -29,7 +29,7 @@ def draw_scene(
     num_classes: int = len(SCENE_CLASSES),
     canvas: int = CANVAS,
 ) -> dict:
-    """The scene of a seed, the same in every process and on every day.
+    """Return the scene of a seed, the same in every process and on every day.
 
     Returns:
         `image` (RGB, `canvas` pixels a side), `seed`, `background` (colour), `background_kind` and `objects`, a list of
@@ -68,12 +68,12 @@ def _draw(seed: int, styles: tuple[str, ...], num_classes: int, canvas: int) -> 
             "flipped": rng.random() < FLIPPED,
             "angle": round(rng.uniform(-MAX_ANGLE, MAX_ANGLE), 2),
         }
-        picture = draw_object(category_id, side=side, **looks)
-        box = _find_room(rng, picture.size, [one["bbox"] for one in objects], canvas)
+        drawing = draw_object(category_id, side=side, **looks)
+        box = _find_room(rng, drawing.size, [one["bbox"] for one in objects], canvas)
         if box is None:
             continue
-        image.paste(picture, tuple(map(int, box[:2])), picture)
-        attributes = _attributes(size, *picture.size)
+        image.paste(drawing, tuple(map(int, box[:2])), drawing)
+        attributes = _attributes(size, *drawing.size)
         objects.append({"category_id": category_id, "bbox": box, "attributes": attributes, "size": size, **looks})
     return {"image": image, "seed": seed, "background": background, "background_kind": kind, "objects": objects}
 
@@ -108,13 +108,13 @@ def _attributes(size: str, width: int, height: int) -> list[int]:
 
 
 def scene_key(scene: dict) -> tuple:
-    """Equal for scenes with the same background colour and the same classes, each as often."""
+    """Return equal for scenes with the same background colour and the same classes, each as often."""
     counts = Counter(one["category_id"] for one in scene["objects"])
     return scene["background"], tuple(sorted(counts.items()))
 
 
 def check_scene_options(*, styles: Sequence[str], num_classes: int, canvas: int) -> None:
-    """Raises ValueError for what no scene can be drawn with."""
+    """Raise ValueError for what no scene can be drawn with."""
     if isinstance(styles, str) or not styles or set(styles) - set(STYLES):
         raise ValueError(f"styles is {styles!r}; give a list of some of {', '.join(STYLES)}.")
     if not max(NUM_OBJECTS) <= num_classes <= len(SCENE_CLASSES):

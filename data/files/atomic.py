@@ -13,7 +13,7 @@ UNFINISHED = ".saving-"  # how temporary names begin
 
 
 def sync(path: Path) -> None:
-    """Returns when a file, or the list of names in a folder, is on the disk."""
+    """Return when a file, or the list of names in a folder, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -23,7 +23,7 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary path; what the block writes there becomes `path` if the block ends well, else it is removed.
+    """Yield a temporary path; what the block writes there becomes `path` if the block ends well, else it is removed.
 
     The temporary name has the suffix of `path`, and its folder is made if need be.
     """
@@ -40,7 +40,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_files(folder: Path, *, last: str = "config.json") -> Iterator[Path]:
-    """Yields a temporary folder; its files move into `folder` if the block ends well.
+    """Yield a temporary folder; its files move into `folder` if the block ends well.
 
     Files of `folder` with other names stay.
 

@@ -1,28 +1,30 @@
-"""One name for a picture that several data sets hold under different names.
+"""One name for an image that several data sets hold under different names.
 
-*collection*: pictures from one place, such as COCO's, which COCO captions, STAIR captions, COCO-CN, VQA 2.0 and a test
+*collection*: images from one place, such as COCO's, which COCO captions, STAIR captions, COCO-CN, VQA 2.0 and a test
 set of Multi30K all describe.
 """
 
 import re
 from pathlib import PurePosixPath
 
-NUMBERED = ("coco", "flickr30k", "visual_genome")  # a picture's file is named by its number there
+NUMBERED = ("coco", "flickr30k", "visual_genome")  # an image's file is named by its number there
 _COCO_FILE = re.compile(r"COCO_[A-Za-z0-9-]+_(\d+)|(\d{12})")  # of 2014, of 2017
 
 
-def picture_id(name: str | int, collection: str = "") -> str:
-    """The id of a picture in a collection: its number, or its path where pictures are not named by numbers.
+def canonical_image_id(name: str | int, collection: str = "") -> str:
+    """Return the id of an image in a collection: its number, or its path where images are not named by numbers.
 
     Args:
         name: a number, or a file's name with or without folders, suffix and "#n", the number of a caption.
         collection: is "coco" for names as COCO gives them, COCO_ and a number or twelve digits, whatever is given.
 
-    >>> picture_id("train2014/COCO_train2014_000000000042.jpg"), picture_id("train2017/000000000042.jpg")
-    ('coco:42', 'coco:42')
-    >>> picture_id(42, "coco")
+    >>> canonical_image_id("train2014/COCO_train2014_000000000042.jpg")
     'coco:42'
-    >>> picture_id("1000092795.jpg#2", "flickr30k"), picture_id("cats/1.jpg")
+    >>> canonical_image_id("train2017/000000000042.jpg")
+    'coco:42'
+    >>> canonical_image_id(42, "coco")
+    'coco:42'
+    >>> canonical_image_id("1000092795.jpg#2", "flickr30k"), canonical_image_id("cats/1.jpg")
     ('flickr30k:1000092795', 'cats/1.jpg')
     """
     if isinstance(name, int):
@@ -35,4 +37,4 @@ def picture_id(name: str | int, collection: str = "") -> str:
     return f"{collection}:{path}" if collection else str(path)
 
 
-__all__ = ["NUMBERED", "picture_id"]
+__all__ = ["NUMBERED", "canonical_image_id"]

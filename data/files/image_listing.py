@@ -1,4 +1,4 @@
-"""Which pictures a user means: a folder, a text file of paths, JSON lines, or a COCO json file."""
+"""Which images a user means: a folder, a text file of paths, JSON lines, or a COCO json file."""
 
 import json
 import logging
@@ -7,43 +7,43 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-PICTURE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 PATH_KEYS = ("image", "file_name", "path")
 ID_KEYS = ("image_id", "id")
 
 
-def list_pictures(source: str | Path, *, image_root: str | Path | None = None) -> list[tuple[str, Path]]:
-    """The pictures as (id, path), sorted by id, each once. Nothing is opened; a missing picture is in the list.
+def list_images(source: str | Path, *, image_root: str | Path | None = None) -> list[tuple[str, Path]]:
+    """Return the images as (id, path), sorted by id, each once. Nothing is opened; a missing image is in the list.
 
     Args:
-        source: a folder, searched recursively for pictures (ids are paths below it); a text file with a path a line
+        source: a folder, searched recursively for images (ids are paths below it); a text file with a path a line
             (ids are the lines); a .jsonl file of objects with `image`, `file_name` or `path`, and perhaps `image_id` or
             `id`, else the path is the id; or a .json file in COCO's form, {"images": [{"id", "file_name"}]}.
         image_root: the folder that paths in a file are relative to; by default the file's own.
 
     Raises:
         FileNotFoundError: no such source.
-        ValueError: it lists no picture, a line cannot be read, or two different pictures have the same id.
+        ValueError: it lists no image, a line cannot be read, or two different images have the same id.
     """
     source = Path(source)
     if not source.exists():
-        raise FileNotFoundError(f"There is no {source}: give a folder of pictures or a file that lists them.")
+        raise FileNotFoundError(f"There is no {source}: give a folder of images or a file that lists them.")
     if source.is_dir():
-        found = (path for path in source.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file())
-        pictures = [(path.relative_to(source).as_posix(), path) for path in found]
+        found = (path for path in source.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+        images = [(path.relative_to(source).as_posix(), path) for path in found]
     else:
         read = {".jsonl": _read_json_lines, ".json": _read_coco}.get(source.suffix.lower(), _read_lines)
         root = Path(image_root) if image_root is not None else source.parent
-        pictures = [(name, root / path) for name, path in read(source)]
+        images = [(name, root / path) for name, path in read(source)]
     unique: dict[str, Path] = {}
-    for name, path in pictures:
+    for name, path in images:
         name = name.encode("utf-8", "backslashreplace").decode()  # file names may hold any bytes, ids only text
         if unique.setdefault(name, path) != path:
-            raise ValueError(f"{source}: two pictures have the id {name!r}: {unique[name]} and {path}.")
+            raise ValueError(f"{source}: two images have the id {name!r}: {unique[name]} and {path}.")
     if not unique:
-        raise ValueError(f"{source} lists no picture ({', '.join(sorted(PICTURE_SUFFIXES))}).")
-    if len(unique) < len(pictures):
-        logger.warning("%s: %d repeated entries count once.", source, len(pictures) - len(unique))
+        raise ValueError(f"{source} lists no image ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+    if len(unique) < len(images):
+        logger.warning("%s: %d repeated entries count once.", source, len(images) - len(unique))
     return sorted(unique.items())
 
 
@@ -91,4 +91,4 @@ def _name_and_path(entry: object, place: str) -> tuple[str, str]:
     return str(name), path
 
 
-__all__ = ["PICTURE_SUFFIXES", "list_pictures"]
+__all__ = ["IMAGE_SUFFIXES", "list_images"]

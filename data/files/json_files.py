@@ -31,14 +31,14 @@ def read_json(path: Path, *, object_hook: Callable[[dict], object] | None = None
 
 
 def holds_list(path: Path) -> bool:
-    """Whether a file begins as a JSON list, and not as an object or something else; only its beginning is read."""
+    """Return True if a file begins as a JSON list; only its beginning is read."""
     with path.open("rb") as file:
         head = file.read(200)
     return head.decode(json.detect_encoding(head), "ignore").lstrip("\ufeff \t\r\n").startswith("[")
 
 
 def read_lists(path: Path, *names: str, object_hook: Callable[[dict], object] | None = None) -> dict:
-    """A JSON object that holds at least these lists; `object_hook` as for `read_json`.
+    """Return a JSON object that holds at least these lists; `object_hook` as for `read_json`.
 
     Raises:
         FileNotFoundError, ValueError: as `read_json`, or one of the lists is not there.
@@ -49,7 +49,7 @@ def read_lists(path: Path, *names: str, object_hook: Callable[[dict], object] | 
 
 
 def check_lists(path: Path, content: object, *names: str) -> None:
-    """Raises ValueError unless what a file holds is an object with these lists."""
+    """Raise ValueError unless what a file holds is an object with these lists."""
     for name in names:
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
             found = list(content)[:10] if isinstance(content, dict) else type(content).__name__

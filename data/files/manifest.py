@@ -10,7 +10,7 @@ MANIFEST = "manifest.json"
 
 
 def agree_with_manifest(folder: Path, wanted: dict, *, shards: str) -> None:
-    """Writes the manifest of a new folder, or compares it with what this run wants.
+    """Write the manifest of a new folder, or compares it with what this run wants.
 
     Args:
         folder: is made if need be.
@@ -39,7 +39,7 @@ def agree_with_manifest(folder: Path, wanted: dict, *, shards: str) -> None:
 
 
 def differences(found: object, wanted: object, name: str = "") -> Iterator[str]:
-    """Yields "name is FOUND there and WANTED now" for every leaf that differs."""
+    """Yield "name is FOUND there and WANTED now" for every leaf that differs."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         for key in sorted(found.keys() | wanted.keys()):
             yield from differences(found.get(key), wanted.get(key), f"{name}.{key}" if name else key)

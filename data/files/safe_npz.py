@@ -45,7 +45,7 @@ class _NumpyOnlyUnpickler(pickle.Unpickler):
 
 
 def read_npz(source: Path | bytes, *, allow_pickle: bool = False) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file by name.
+    """Return the arrays of an .npz file by name.
 
     Args:
         source: the file, or what it holds.

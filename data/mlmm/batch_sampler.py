@@ -11,15 +11,15 @@ from torch.utils.data import Sampler
 
 from ..rows.languages import check_languages
 from .corpus import TASKS, MLMMCorpus
-from .dataset import Draw, make_draws
+from .dataset import ExampleSpec, make_draws
 
 # first number of a seed sequence: what is drawn
 STEP, POOL, ORDER = range(3)
 
 
 @dataclass(frozen=True)
-class Stage:
-    """Steps that leave out tasks or languages, so that a small model sees what words have to do with pictures before
+class CurriculumStage:
+    """Steps that leave out tasks or languages, so that a small model sees what words have to do with images before
     more comes between.
 
     Args:
@@ -46,15 +46,15 @@ class Stage:
         check_languages(self.languages)
 
     def allows(self, task: str) -> bool:
-        """True if the stage has this task."""
+        """Return True if the stage has this task."""
         return self.tasks is None or task in self.tasks
 
     def speaks(self, language: str) -> bool:
-        """True if the stage has this language."""
+        """Return True if the stage has this language."""
         return self.languages is None or language in self.languages
 
 
-class MLMMBatches(Sampler[list[Draw]]):
+class MLMMBatches(Sampler[list[ExampleSpec]]):
     """A `batch_sampler` for `MLMMExamples`: all batches of a training, as lists of draws.
 
     For each optimizer step a corpus and one of its tasks are drawn by their weights; all micro-batches of the step, on
@@ -91,7 +91,7 @@ class MLMMBatches(Sampler[list[Draw]]):
         bucket_size: int = 8192,
         multiple: int = 8,
         language_temperature: float = 1.0,
-        curriculum: Sequence[Stage] = (),
+        curriculum: Sequence[CurriculumStage] = (),
         seed: int = 0,
     ) -> None:
         numbers = {"num_steps": num_steps, "batches_per_step": batches_per_step, "multiple": multiple}
@@ -118,14 +118,14 @@ class MLMMBatches(Sampler[list[Draw]]):
         self.seed = seed
         self.curriculum = list(curriculum)
         self._ends = np.cumsum([stage.steps for stage in self.curriculum])
-        self._weights = [self._weigh(stage) for stage in (*self.curriculum, Stage(num_steps))]
+        self._weights = [self._weigh(stage) for stage in (*self.curriculum, CurriculumStage(num_steps))]
 
     def __len__(self) -> int:
-        """Number of batches, of all steps and ranks."""
+        """Return number of batches, of all steps and ranks."""
         return self.num_steps * self.batches_per_step
 
-    def __iter__(self) -> Iterator[list[Draw]]:
-        streams: dict[tuple[int, str, Sequence[str] | None], Iterator[list[Draw]]] = {}
+    def __iter__(self) -> Iterator[list[ExampleSpec]]:
+        streams: dict[tuple[int, str, Sequence[str] | None], Iterator[list[ExampleSpec]]] = {}
         for step in range(self.num_steps):
             stage = self._stage(step)
             languages = self.curriculum[stage].languages if stage < len(self.curriculum) else None
@@ -136,7 +136,7 @@ class MLMMBatches(Sampler[list[Draw]]):
                 yield next(streams[choice])
 
     def draw_task(self, step: int) -> tuple[int, str]:
-        """Returns the number of the corpus and the task of an optimizer step."""
+        """Return the number of the corpus and the task of an optimizer step."""
         weights = self._weights[self._stage(step)]
         rng = np.random.default_rng([self.seed, STEP, step])
         return list(weights)[rng.choice(len(weights), p=np.array(list(weights.values())) / sum(weights.values()))]
@@ -144,8 +144,8 @@ class MLMMBatches(Sampler[list[Draw]]):
     def _stage(self, step: int) -> int:
         return int(np.searchsorted(self._ends, step, side="right"))
 
-    def _weigh(self, stage: Stage) -> dict[tuple[int, str], int]:
-        """Returns the weights of the corpora's tasks in a stage."""
+    def _weigh(self, stage: CurriculumStage) -> dict[tuple[int, str], int]:
+        """Return the weights of the corpora's tasks in a stage."""
         weights = {
             (number, task): weight
             for number, corpus in enumerate(self.corpora)
@@ -156,8 +156,8 @@ class MLMMBatches(Sampler[list[Draw]]):
             raise ValueError(f"No corpus has the tasks and languages of this stage of the curriculum: {stage}.")
         return weights
 
-    def _stream(self, number: int, task: str, only: Sequence[str] | None) -> Iterator[list[Draw]]:
-        """Yields the batches of one task on one corpus, in some languages or all, without end."""
+    def _stream(self, number: int, task: str, only: Sequence[str] | None) -> Iterator[list[ExampleSpec]]:
+        """Yield the batches of one task on one corpus, in some languages or all, without end."""
         corpus, place = self.corpora[number], [number, TASKS.index(task)]
         captions = {
             language: _Shuffled(len(table), [self.seed, ORDER, *place, index])
@@ -165,16 +165,16 @@ class MLMMBatches(Sampler[list[Draw]]):
             if only is None or language in only
         }
         sizes = np.array([len(corpus.captions[language]) for language in captions], dtype=float)
-        shares = sizes ** (1 / self.language_temperature)
+        fractions = sizes ** (1 / self.language_temperature)
         pool_size, pool = min(self.bucket_size, int(sizes.sum())), 0
         while True:
             rng = np.random.default_rng([self.seed, POOL, *place, pool])
-            counts = rng.multinomial(pool_size, shares / shares.sum())
+            counts = rng.multinomial(pool_size, fractions / fractions.sum())
             taken = [(language, captions[language].take(n)) for language, n in zip(captions, counts, strict=True)]
             draws = make_draws(self.corpora, number, task, taken, rng)
             order = rng.permutation(len(draws))  # else equal lengths would lie by language
             lengths = np.array([draws[index].length for index in order])
-            batches = fill_batches(lengths, token_budget=self.token_budget, multiple=self.multiple)
+            batches = token_budget_batches(lengths, token_budget=self.token_budget, multiple=self.multiple)
             for index in rng.permutation(len(batches)):
                 yield [draws[order[at]] for at in batches[index]]
             pool += 1
@@ -188,7 +188,7 @@ class _Shuffled:
         self.rest = np.zeros(0, np.uint32)
 
     def take(self, count: int) -> np.ndarray:
-        """Returns the next so many."""
+        """Return the next so many."""
         taken = [self.rest[:count]]
         self.rest = self.rest[count:]
         while (missing := count - sum(map(len, taken))) > 0:
@@ -199,8 +199,8 @@ class _Shuffled:
         return np.concatenate(taken)
 
 
-def fill_batches(lengths: np.ndarray, *, token_budget: int, multiple: int = 8) -> list[np.ndarray]:
-    """Returns the indices of a bucket of examples as batches, longest first.
+def token_budget_batches(lengths: np.ndarray, *, token_budget: int, multiple: int = 8) -> list[np.ndarray]:
+    """Return the indices of a bucket of examples as batches, longest first.
 
     As in the references the longest example decides for its whole bucket how many make a batch: as many as fit into the
     budget with padding, rounded down to a multiple. The last batch may be smaller.
@@ -227,11 +227,11 @@ def fill_batches(lengths: np.ndarray, *, token_budget: int, multiple: int = 8) -
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 
-def padded_share(lengths: np.ndarray, batches: Sequence[np.ndarray]) -> float:
-    """Returns the share of a batch's tokens that is padding, over all batches."""
+def padding_fraction(lengths: np.ndarray, batches: Sequence[np.ndarray]) -> float:
+    """Return the fraction of a batch's tokens that is padding, over all batches."""
     lengths = np.asarray(lengths)
     real = sum(int(lengths[batch].sum()) for batch in batches)
     return 1 - real / sum(len(batch) * int(lengths[batch].max()) for batch in batches)
 
 
-__all__ = ["MLMMBatches", "Stage", "fill_batches", "padded_share"]
+__all__ = ["CurriculumStage", "MLMMBatches", "padding_fraction", "token_budget_batches"]

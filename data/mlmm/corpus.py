@@ -1,4 +1,4 @@
-"""What MLMM is pre-trained on: the regions of pictures, their captions by language, and the tasks they are good for."""
+"""What MLMM is pre-trained on: the regions of images, their captions by language, and the tasks they are good for."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,10 +11,10 @@ from ..rows.languages import check_languages
 from ..rows.text import is_blank
 
 TASKS = ("itm", "mlm", "mrfr", "mrc")
-STRONG_TASKS = {"itm": 9, "mlm": 12, "mrfr": 6, "mrc": 6}  # captions that describe their pictures
+STRONG_TASKS = {"itm": 9, "mlm": 12, "mrfr": 6, "mrc": 6}  # captions that describe their images
 WEAK_TASKS = {"itm": 9}  # captions that only belong to them
 LABEL_COLUMNS = ("class_probs", "background_index")
-CHUNK = 1000  # captions or pictures looked at together
+CHUNK = 1000  # captions or images looked at together
 
 
 @dataclass(frozen=True)
@@ -24,41 +24,41 @@ class Captions:
     Attributes:
         texts: of all captions.
         rows: (m,) which of the texts are usable.
-        pictures: (m,) whose row in the corpus's regions is the picture of each.
+        images: (m,) whose row in the corpus's regions is the image of each.
         lengths: (m,) tokens of each, special ones included.
     """
 
     texts: Sequence[str]
     rows: np.ndarray
-    pictures: np.ndarray
+    images: np.ndarray
     lengths: np.ndarray
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def text(self, index: int) -> str:
-        """Returns one of the usable captions."""
+        """Return one of the usable captions."""
         return self.texts[int(self.rows[index])]
 
 
 class MLMMCorpus:
-    """Pictures by their regions, with captions in one or more languages.
+    """Images by their regions, with captions in one or more languages.
 
     A caption is left out, and counted in `dropped`, if it is blank, longer than `max_text_length` (a cut caption would
-    say half of what is there), or of a picture without regions.
+    say half of what is there), or of an image without regions.
 
     Args:
         regions: random access to rows of `wenlan.data.read_regions`: a `datasets.Dataset`, or a list of rows.
-        captions: language -> (pictures, texts): the text at i belongs to the row `pictures[i]` of the regions.
+        captions: language -> (images, texts): the text at i belongs to the row `images[i]` of the regions.
         tokenizer: counts word pieces.
         name: for messages and logs.
         tasks: task -> integer weight; by default all four, `STRONG_TASKS`. `WEAK_TASKS`: matching alone.
         max_text_length: word pieces without special tokens.
-        picture_groups: (pictures,) numbers, equal for rows that show the same: never each other's wrong pictures.
+        image_groups: (images,) numbers, equal for rows that show the same: never each other's wrong images.
 
     Raises:
-        ValueError: an unknown task or language, a weight below 1, pictures that do not exist, no usable caption, or
-            matching with a single picture.
+        ValueError: an unknown task or language, a weight below 1, images that do not exist, no usable caption, or
+            matching with a single image.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class MLMMCorpus:
         name: str = "corpus",
         tasks: Mapping[str, int] | None = None,
         max_text_length: int = 60,
-        picture_groups: Sequence[int] | None = None,
+        image_groups: Sequence[int] | None = None,
     ) -> None:
         self.name = name
         self.tasks = dict(STRONG_TASKS if tasks is None else tasks)
@@ -81,10 +81,10 @@ class MLMMCorpus:
         labels = [column for column in LABEL_COLUMNS if has_columns and column in regions.column_names]
         self._without_labels = regions.remove_columns(labels) if labels else regions
         self.region_counts = np.fromiter(self._count_regions(), np.int32, len(regions))
-        groups = np.arange(len(regions)) if picture_groups is None else np.asarray(picture_groups)
+        groups = np.arange(len(regions)) if image_groups is None else np.asarray(image_groups)
         if len(groups) != len(regions):
-            raise ValueError(f"{name}: {len(groups)} picture_groups for {len(regions)} pictures.")
-        self.picture_groups = groups
+            raise ValueError(f"{name}: {len(groups)} image_groups for {len(regions)} images.")
+        self.image_groups = groups
         self.dropped: Counter[str] = Counter()
         self.captions = {
             language: self._choose(language, *given, tokenizer, max_text_length) for language, given in captions.items()
@@ -92,24 +92,24 @@ class MLMMCorpus:
         self.captions = {language: table for language, table in self.captions.items() if len(table)}
         if not self.captions:
             raise ValueError(f"{name} has no usable caption; left out: {dict(self.dropped)}.")
-        self.pictures = np.unique(np.concatenate([table.pictures for table in self.captions.values()]))
-        if "itm" in self.tasks and len(np.unique(self.picture_groups[self.pictures])) < 2:
-            raise ValueError(f"{name} shows one picture only: matching needs another one to be wrong.")
+        self.images = np.unique(np.concatenate([table.images for table in self.captions.values()]))
+        if "itm" in self.tasks and len(np.unique(self.image_groups[self.images])) < 2:
+            raise ValueError(f"{name} shows one image only: matching needs another one to be wrong.")
 
     def __len__(self) -> int:
-        """Number of usable captions, of all languages."""
+        """Return number of usable captions, of all languages."""
         return sum(len(table) for table in self.captions.values())
 
     @property
     def longest(self) -> int:
         """Tokens and regions of the longest example there can be."""
         text = max(int(table.lengths.max()) for table in self.captions.values())
-        return text + int(self.region_counts[self.pictures].max())
+        return text + int(self.region_counts[self.images].max())
 
-    def read_pictures(self, pictures: Sequence[int], *, with_labels: bool = False) -> list[Mapping[str, object]]:
-        """Returns the region rows of pictures; without labels their class distributions are not decoded."""
+    def read_images(self, images: Sequence[int], *, with_labels: bool = False) -> list[Mapping[str, object]]:
+        """Return the region rows of images; without labels their class distributions are not decoded."""
         regions = self.regions if with_labels else self._without_labels
-        rows = [int(picture) for picture in pictures]
+        rows = [int(image) for image in images]
         if hasattr(regions, "__getitems__"):
             return regions.__getitems__(rows)
         return [regions[row] for row in rows]
@@ -130,31 +130,31 @@ class MLMMCorpus:
     def _choose(
         self,
         language: str,
-        pictures: Sequence[int],
+        images: Sequence[int],
         texts: Sequence[str],
         tokenizer: PreTrainedTokenizerBase,
         max_text_length: int,
     ) -> Captions:
-        pictures = np.asarray(pictures, dtype=np.int64)
-        if len(pictures) != len(texts):
-            raise ValueError(f"{self.name}, {language}: {len(texts)} captions for {len(pictures)} pictures.")
-        if len(pictures) and not (pictures.min() >= 0 and pictures.max() < len(self.region_counts)):
+        images = np.asarray(images, dtype=np.int64)
+        if len(images) != len(texts):
+            raise ValueError(f"{self.name}, {language}: {len(texts)} captions for {len(images)} images.")
+        if len(images) and not (images.min() >= 0 and images.max() < len(self.region_counts)):
             raise ValueError(
-                f"{self.name}, {language}: captions of the pictures {pictures.min()} to {pictures.max()}, but there "
+                f"{self.name}, {language}: captions of the images {images.min()} to {images.max()}, but there "
                 f"are regions of 0 to {len(self.region_counts) - 1}."
             )
         counts = [self._count_pieces(texts[at : at + CHUNK], tokenizer) for at in range(0, len(texts), CHUNK)]
         lengths = np.concatenate(counts) if counts else np.zeros(0, np.int32)
-        no_regions = self.region_counts[pictures] == 0
+        no_regions = self.region_counts[images] == 0
         reasons = {
-            "picture without regions": no_regions,
+            "image without regions": no_regions,
             "blank": ~no_regions & (lengths == 0),
             f"more than {max_text_length} word pieces": ~no_regions & (lengths > max_text_length),
         }
         self.dropped.update({reason: int(which.sum()) for reason, which in reasons.items() if which.any()})
         rows = np.flatnonzero(~np.logical_or.reduce(list(reasons.values())))
         specials = tokenizer.num_special_tokens_to_add()
-        return Captions(texts, rows.astype(np.uint32), pictures[rows].astype(np.uint32), lengths[rows] + specials)
+        return Captions(texts, rows.astype(np.uint32), images[rows].astype(np.uint32), lengths[rows] + specials)
 
     @staticmethod
     def _count_pieces(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> np.ndarray:

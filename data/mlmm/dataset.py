@@ -1,4 +1,4 @@
-"""One example of MLMM's pre-training: which caption, with which picture, for which task."""
+"""One example of MLMM's pre-training: which caption, with which image, for which task."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,15 +8,15 @@ import numpy as np
 from .corpus import TASKS, MLMMCorpus
 
 
-class Draw(NamedTuple):
+class ExampleSpec(NamedTuple):
     """An example before it is read.
 
     Attributes:
         corpus: its number.
         task: one of `TASKS`.
         language, caption: which of the corpus's captions.
-        picture: row of the corpus's regions: the caption's own, or a wrong one.
-        itm_label: 1 = the picture is the caption's own.
+        image: row of the corpus's regions: the caption's own, or a wrong one.
+        itm_label: 1 = the image is the caption's own.
         length: tokens and regions.
         seed: of what is masked.
     """
@@ -25,7 +25,7 @@ class Draw(NamedTuple):
     task: str
     language: str
     caption: int
-    picture: int
+    image: int
     itm_label: int
     length: int
     seed: int
@@ -42,25 +42,25 @@ class MLMMExamples:
         draws: of an evaluation, from `draw_evaluation`.
     """
 
-    def __init__(self, corpora: Sequence[MLMMCorpus], draws: Sequence[Draw] | None = None) -> None:
+    def __init__(self, corpora: Sequence[MLMMCorpus], draws: Sequence[ExampleSpec] | None = None) -> None:
         self.corpora = list(corpora)
         self.draws = draws
 
     def __len__(self) -> int:
         return sum(map(len, self.corpora)) if self.draws is None else len(self.draws)
 
-    def __getitem__(self, key: Draw | int) -> dict[str, object]:
-        """Returns one row."""
+    def __getitem__(self, key: ExampleSpec | int) -> dict[str, object]:
+        """Return one row."""
         return self.__getitems__([key])[0]
 
-    def __getitems__(self, keys: Sequence[Draw | int]) -> list[dict[str, object]]:
-        """Returns the rows of a batch, the regions of a corpus read together."""
-        draws = [key if isinstance(key, Draw) else self.draws[key] for key in keys]
+    def __getitems__(self, keys: Sequence[ExampleSpec | int]) -> list[dict[str, object]]:
+        """Return the rows of a batch, the regions of a corpus read together."""
+        draws = [key if isinstance(key, ExampleSpec) else self.draws[key] for key in keys]
         rows: list[dict[str, object]] = [{}] * len(draws)
         for number in {draw.corpus for draw in draws}:
             corpus, places = self.corpora[number], [at for at, draw in enumerate(draws) if draw.corpus == number]
             with_labels = any(draws[at].task == "mrc" for at in places)
-            regions = corpus.read_pictures([draws[at].picture for at in places], with_labels=with_labels)
+            regions = corpus.read_images([draws[at].image for at in places], with_labels=with_labels)
             for at, row in zip(places, regions, strict=True):
                 draw = draws[at]
                 rows[at] = {
@@ -80,34 +80,34 @@ def make_draws(
     task: str,
     captions: Sequence[tuple[str, np.ndarray]],
     rng: np.random.Generator,
-) -> list[Draw]:
-    """Returns the draws of captions, given as (language, indices): half of them with a wrong picture if it is matching.
+) -> list[ExampleSpec]:
+    """Return the draws of captions, given as (language, indices): half of them with a wrong image if it is matching.
 
-    A wrong picture is any other one of the corpus with captions, but none of the same group. Source: UNITER, UC2.
+    A wrong image is any other one of the corpus with captions, but none of the same group. Source: UNITER, UC2.
     """
     corpus = corpora[number]
     tables = [corpus.captions[language] for language, _ in captions]
     languages = [language for language, indices in captions for _ in indices]
     indices = np.concatenate([indices for _, indices in captions])
-    pictures = np.concatenate([table.pictures[i] for table, (_, i) in zip(tables, captions, strict=True)])
+    images = np.concatenate([table.images[i] for table, (_, i) in zip(tables, captions, strict=True)])
     lengths = np.concatenate([table.lengths[i] for table, (_, i) in zip(tables, captions, strict=True)])
     labels = np.ones(len(indices), np.int64)
     if task == "itm":
         labels = rng.permutation(np.arange(len(indices)) % 2)
         wrong = labels == 0
-        pictures[wrong] = _draw_others(corpus, pictures[wrong], rng)
+        images[wrong] = _draw_others(corpus, images[wrong], rng)
     seeds = rng.integers(2**63, size=len(indices))
-    lengths = lengths + corpus.region_counts[pictures]
-    columns = (column.tolist() for column in (indices, pictures, labels, lengths, seeds))
-    return [Draw(number, task, *values) for values in zip(languages, *columns, strict=True)]
+    lengths = lengths + corpus.region_counts[images]
+    columns = (column.tolist() for column in (indices, images, labels, lengths, seeds))
+    return [ExampleSpec(number, task, *values) for values in zip(languages, *columns, strict=True)]
 
 
 def draw_evaluation(
     corpora: Sequence[MLMMCorpus], task: str, *, max_examples: int | None = None, seed: int = 0
-) -> list[Draw]:
-    """Returns an example for every caption, or for as many drawn ones, the longest first: the same at every call.
+) -> list[ExampleSpec]:
+    """Return an example for every caption, or for as many drawn ones, the longest first: the same at every call.
 
-    For matching, every second caption of a corpus gets a wrong picture.
+    For matching, every second caption of a corpus gets a wrong image.
 
     Raises:
         ValueError: an unknown task, or one that no corpus has.
@@ -128,13 +128,13 @@ def draw_evaluation(
     return sorted(draws, key=lambda draw: -draw.length)
 
 
-def _draw_others(corpus: MLMMCorpus, pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Returns a picture of another group for each."""
-    groups = corpus.picture_groups
-    others = corpus.pictures[rng.integers(len(corpus.pictures), size=len(pictures))]
-    while (same := groups[others] == groups[pictures]).any():
-        others[same] = corpus.pictures[rng.integers(len(corpus.pictures), size=int(same.sum()))]
+def _draw_others(corpus: MLMMCorpus, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return an image of another group for each."""
+    groups = corpus.image_groups
+    others = corpus.images[rng.integers(len(corpus.images), size=len(images))]
+    while (same := groups[others] == groups[images]).any():
+        others[same] = corpus.images[rng.integers(len(corpus.images), size=int(same.sum()))]
     return others
 
 
-__all__ = ["Draw", "MLMMExamples", "draw_evaluation", "make_draws"]
+__all__ = ["ExampleSpec", "MLMMExamples", "draw_evaluation", "make_draws"]

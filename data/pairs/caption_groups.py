@@ -4,7 +4,7 @@ import hashlib
 
 
 def caption_group(text: str) -> int:
-    """A 63-bit number, never negative, equal for captions that differ only in case and white space.
+    """Return a 63-bit number, never negative, equal for captions that differ only in case and white space.
 
     It is a hash, so that it is the same in every process, on every machine and in every run.
 
@@ -16,7 +16,7 @@ def caption_group(text: str) -> int:
 
 
 def fold_caption(text: str) -> str:
-    """The caption without differences of case and white space."""
+    """Return the caption without differences of case and white space."""
     return " ".join(text.split()).casefold()
 
 

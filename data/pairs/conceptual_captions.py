@@ -1,4 +1,4 @@
-"""Pictures that a downloader has named by the line of the list they come from."""
+"""Images that a downloader has named by the line of the list they come from."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -7,19 +7,19 @@ from pathlib import Path
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
-def numbered_pictures(root: Path) -> Callable[[int], str]:
-    """A function from a line number to the name of its picture in `root`: 12.jpg, or 000012.jpg if names are padded.
+def numbered_images(root: Path) -> Callable[[int], str]:
+    """Return a function from a line number to the name of its image in `root`: 12.jpg, or 000012.jpg if padded.
 
-    For a line without a picture the function gives the name that the picture would have.
+    For a line without an image the function gives the name that the image would have.
 
     Raises:
-        FileNotFoundError: no picture in `root` is named by a number.
+        FileNotFoundError: no image in `root` is named by a number.
         ValueError: one is named 0, so that names count from 0 and lines from 1.
     """
     width = _padded_width(entry.name for entry in os.scandir(root))
     if width is None:
         raise FileNotFoundError(
-            f"{root} holds no picture named by the number of its line, such as 12{SUFFIXES[0]}; give another "
+            f"{root} holds no image named by the number of its line, such as 12{SUFFIXES[0]}; give another "
             'image_root, or the column that holds the paths: image_column "3".'
         )
 
@@ -29,14 +29,14 @@ def numbered_pictures(root: Path) -> Callable[[int], str]:
 
     if (root / find(0)).is_file():
         raise ValueError(
-            f"{root / find(0)}: pictures are counted from 0, but lines from 1, so that every caption would be another "
-            'picture\'s. Rename the pictures, or write the paths into a column and give it: image_column "3".'
+            f"{root / find(0)}: images are counted from 0, but lines from 1, so that every caption would be another "
+            'image\'s. Rename the images, or write the paths into a column and give it: image_column "3".'
         )
     return find
 
 
 def _padded_width(names: Iterable[str]) -> int | None:
-    """Digits of a padded name, 0 where names are not padded, None where none is a number."""
+    """Return digits of a padded name, 0 where names are not padded, None where none is a number."""
     width = None
     for name in names:
         stem, suffix = os.path.splitext(name)
@@ -47,4 +47,4 @@ def _padded_width(names: Iterable[str]) -> int | None:
     return width
 
 
-__all__ = ["numbered_pictures"]
+__all__ = ["numbered_images"]

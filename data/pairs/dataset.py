@@ -21,7 +21,7 @@ class TrainingPairs:
     Whatever is random derives from (seed, epoch, index) alone, never from a global generator.
 
     - `image`: what the dataset stores, undecoded: bytes or a path (a PIL image if it stores no `datasets.Image`). The
-      collator decodes it, so that a damaged picture costs one row and not the run.
+      collator decodes it, so that a damaged image costs one row and not the run.
     - `text`: one string.
     - `group_id`: int, equal for rows that must not be each other's negatives; -1 = unknown, never masked.
     - `draw_seed`: 63-bit int for whatever else is drawn for the row, such as its augmentation.
@@ -32,7 +32,7 @@ class TrainingPairs:
             `text_column` is taken.
         text_column: a string, or a list of strings of which one is drawn.
         group_column: an integer column, or None where groups are unknown.
-        group_by_caption: rows for which the same caption is drawn are a group, whatever their pictures.
+        group_by_caption: rows for which the same caption is drawn are a group, whatever their images.
         seed: of all draws.
         bad_rows: what was left out when the dataset was read, kept as an attribute.
 
@@ -76,7 +76,7 @@ class TrainingPairs:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict[str, object]:
-        """The pair at a position from 0 to len - 1, as drawn in the current epoch."""
+        """Return the pair at a position from 0 to len - 1, as drawn in the current epoch."""
         if not 0 <= index < len(self):
             raise IndexError(f"pair {index} of {len(self)}")
         rng = random.Random(f"{self.seed}-{self._epoch.item()}-{index}")
@@ -98,12 +98,12 @@ class TrainingPairs:
         return row[self.group_column] if self.group_column else UNKNOWN_GROUP
 
     def set_epoch(self, epoch: int) -> None:
-        """Changes what is drawn; the Trainer calls it before each epoch."""
+        """Change what is drawn; the Trainer calls it before each epoch."""
         self._epoch.fill_(epoch)
 
 
 def stored_image(image: dict[str, bytes | str | None] | str | Image.Image) -> bytes | str | Image.Image:
-    """Returns the bytes of an undecoded `datasets.Image`, or its path; anything else as it is."""
+    """Return the bytes of an undecoded `datasets.Image`, or its path; anything else as it is."""
     if isinstance(image, dict):
         return image["bytes"] if image["bytes"] is not None else image["path"]
     return image

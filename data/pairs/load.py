@@ -32,7 +32,7 @@ def read_pairs(
     max_text_length: int | None = None,
     check_image: Callable[[str | bytes], object] | None = None,
 ) -> "tuple[Dataset, BadRowReport]":
-    """The pairs of a file as a dataset, and the report of what was left out or repaired.
+    """Return the pairs of a file as a dataset, and the report of what was left out or repaired.
 
     The file is read as a stream and the kept rows go to a temporary Arrow file that lives as long as the process, so
     that memory does not grow with the data. Paths stay paths; bytes stay encoded.
@@ -41,17 +41,17 @@ def read_pairs(
         source: a .jsonl, .csv, .tsv (no quoting) or .parquet file, an image folder that holds metadata.jsonl,
             metadata.csv or captions.tsv, or a folder of .parquet files. JSON lines may also be those of the released
             BriVL code (image_id, sentences, bbox). A .tsv without a header is one of CC3M or CC12M: a caption and a
-            URL, in either order; the picture of line 12 is 12.jpg or 000012.jpg (or .png, .webp) in `image_root`.
+            URL, in either order; the image of line 12 is 12.jpg or 000012.jpg (or .png, .webp) in `image_root`.
         image_root: the folder that image paths are relative to and must not leave; by default the file's own.
         image_column: holds a path, bytes, or {"bytes", "path"}. `file_name` is read where there is no `image`. In a
             .tsv without a header, the number of the column that holds the path, such as "3".
-        text_column: holds a string, or a list of captions of the same picture.
+        text_column: holds a string, or a list of captions of the same image.
         max_rows: read no more rows than this.
         on_bad_row: leave a bad row out and count it, or raise at the first one.
-        max_bad_fraction: raise if a greater share of the rows is bad.
+        max_bad_fraction: raise if a greater fraction of the rows is bad.
         max_text_length: cut longer texts to so many characters, and count them.
-        check_image: called with each path or each picture's bytes; raises ValueError, whose `cause` attribute, if it
-            has one, is the cause to count by. Without it a picture only has to exist.
+        check_image: called with each path or each image's bytes; raises ValueError, whose `cause` attribute, if it
+            has one, is the cause to count by. Without it an image only has to exist.
 
     Returns:
         A dataset with `image` (`datasets.Image`), `text` (a string, or a list of strings if the first row has a list),
@@ -105,7 +105,7 @@ def _good_rows(
 
 
 def _write_dataset(rows: Iterator[dict]) -> "Dataset | None":
-    """The rows as a dataset that is mapped from a temporary Arrow file, or None if there are none."""
+    """Return the rows as a dataset that is mapped from a temporary Arrow file, or None if there are none."""
     from datasets import Dataset, Features, Image, List, Value
     from datasets.arrow_writer import ArrowWriter
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..rows.report import BadRowError
-from .conceptual_captions import numbered_pictures
+from .conceptual_captions import numbered_images
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,7 +24,7 @@ Row = tuple[int, dict | BadRowError]
 
 
 def find_pair_files(source: Path) -> list[Path]:
-    """The file itself, the one of `FOLDER_FILES` that an image folder holds, or the parquet files of a folder.
+    """Return the file itself, the one of `FOLDER_FILES` that an image folder holds, or the parquet files of a folder.
 
     Raises:
         FileNotFoundError: there is none.
@@ -46,14 +46,14 @@ def find_pair_files(source: Path) -> list[Path]:
 
 
 def read_rows(file: Path, columns: tuple[str, str], root: Path) -> Iterator[Row]:
-    """Yields the rows of a file as dicts that have the two columns (image, text); `boxes` too, where there are some.
+    """Yield the rows of a file as dicts that have the two columns (image, text); `boxes` too, where there are some.
 
     The image column `image` may also be called `file_name`, as in the metadata files of `datasets` image folders.
 
     Args:
         file: of a kind in `READERS`.
         columns: the names of the image and the text column.
-        root: where pictures are looked for that a file names only by their row.
+        root: where images are looked for that a file names only by their row.
 
     Raises:
         ValueError: a table lacks a column; the message names the nearest one.
@@ -78,7 +78,7 @@ def _read_json_lines(file: Path, columns: tuple[str, str], root: Path) -> Iterat
 
 
 def _from_brivl_lines(fields: dict, columns: tuple[str, str]) -> dict:
-    """Rows of the released BriVL code: {image_id: path, sentences: [[key, text], ...] or [text, ...], bbox: [...]}."""
+    """Return a row of the released BriVL code (image_id: path, sentences: lists of [key, text], or texts) as ours."""
     if not {"image_id", "sentences"} <= fields.keys():
         return fields
     sentences = fields["sentences"]
@@ -103,19 +103,19 @@ def _read_tsv(file: Path, columns: tuple[str, str], root: Path) -> Iterator[Row]
 
 
 def _read_conceptual_captions(file: Path, columns: tuple[str, str], root: Path) -> Iterator[Row]:
-    """Rows of CC3M (caption, URL) and CC12M (URL, caption), which have no header; the pictures are on disk already."""
+    """Return rows of CC3M (caption, URL) and CC12M (URL, caption), which have no header; the images are on disk."""
     image_column, text_column = columns
     with file.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
-        find_picture = None if image_column.isdecimal() else numbered_pictures(root)
+        find_image = None if image_column.isdecimal() else numbered_images(root)
         for number, line in enumerate(lines, start=1):
             cells = line.rstrip("\r\n").split("\t")
             if cells == [""]:
                 continue
             is_url = ["://" in cell for cell in cells[:2]]
-            if sum(is_url) != 1 or (find_picture is None and len(cells) < int(image_column)):
-                yield number, BadRowError("broken line", f"{line[:80]!a} is no caption and URL, or lacks its picture")
+            if sum(is_url) != 1 or (find_image is None and len(cells) < int(image_column)):
+                yield number, BadRowError("broken line", f"{line[:80]!a} is no caption and URL, or lacks its image")
                 continue
-            image = find_picture(number) if find_picture else cells[int(image_column) - 1]
+            image = find_image(number) if find_image else cells[int(image_column) - 1]
             yield number, {image_column: image, text_column: cells[is_url.index(False)]}
 
 
@@ -159,7 +159,7 @@ def _read_parquet(file: Path, columns: tuple[str, str], root: Path) -> Iterator[
             number = start
             try:
                 for batch in parquet.iter_batches(batch_size=64, row_groups=[group], columns=wanted):
-                    for fields in _python_rows(batch):  # 64, since a row may hold an encoded picture
+                    for fields in _python_rows(batch):  # 64, since a row may hold an encoded image
                         number += 1
                         is_error = isinstance(fields, BadRowError)
                         yield number, fields if is_error else _with_image_column(fields, columns)

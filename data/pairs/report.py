@@ -1,6 +1,6 @@
 """What pairs look like before a model is trained on them, and what about them keeps contrastive training from working.
 
-A loss that does not fall is more often the fault of the pairs than of the model: captions that many pictures share,
+A loss that does not fall is more often the fault of the pairs than of the model: captions that many images share,
 captions that are cut off, a tokenizer of another language.
 """
 
@@ -21,16 +21,16 @@ class PairReport:
         is_sample: there are more, which were not counted.
         bad_rows: rows left out while reading, by cause; `repairs`: changes to rows that were kept, by cause.
         examples: the first of each cause.
-        bad_fraction: share of the rows read that were left out.
-        duplicate_pictures: pairs whose picture, byte for byte, an earlier pair has.
+        bad_fraction: fraction of the rows read that were left out.
+        duplicate_images: pairs whose image, byte for byte, an earlier pair has.
         duplicate_captions: pairs whose caption, apart from case and white space, an earlier pair has.
-        commonest_captions: with the number of their pairs.
+        most_common_captions: with the number of their pairs.
         characters, tokens, short_sides: minimum, median, 95 % and maximum: of captions, with special tokens, and of
-            pictures in pixels. `tokens` is empty without a tokenizer.
+            images in pixels. `tokens` is empty without a tokenizer.
         max_tokens: where captions are cut.
         cut_fraction: captions that are longer.
-        unknown_fraction: share of [UNK] among the tokens.
-        scripts: share of the captions by their main script.
+        unknown_fraction: fraction of [UNK] among the tokens.
+        scripts: fraction of the captions by their main script.
         language: that the captions were expected in.
         other_language_fraction: captions in no script of it; those without letters are not among them.
         warnings: what is likely to go wrong, and what to do, in the order of importance.
@@ -43,9 +43,9 @@ class PairReport:
     repairs: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
     bad_fraction: float = 0.0
-    duplicate_pictures: int = 0
+    duplicate_images: int = 0
     duplicate_captions: int = 0
-    commonest_captions: list[tuple[str, int]] = field(default_factory=list)
+    most_common_captions: list[tuple[str, int]] = field(default_factory=list)
     characters: dict[str, int] = field(default_factory=dict)
     tokens: dict[str, int] = field(default_factory=dict)
     max_tokens: int | None = None
@@ -58,23 +58,23 @@ class PairReport:
     warnings: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        share = f" (the first {self.pairs:,}; there are more)" if self.is_sample else ""
-        lines = [f"{self.source}: {self.pairs:,} pairs{share}"]
+        sample = f" (the first {self.pairs:,}; there are more)" if self.is_sample else ""
+        lines = [f"{self.source}: {self.pairs:,} pairs{sample}"]
         for title, counts in (("left out", self.bad_rows), ("repaired", self.repairs)):
             lines += [f"  {title}: {n:,} x {cause}. First: {self.examples[cause]}" for cause, n in counts.items()]
-        lines.append(f"  duplicates: {self.duplicate_captions:,} captions, {self.duplicate_pictures:,} pictures")
-        commonest = ", ".join(f"{caption[:40]!r} {count:,} x" for caption, count in self.commonest_captions)
-        lines += [f"  commonest captions: {commonest}"] if commonest else []
+        lines.append(f"  duplicates: {self.duplicate_captions:,} captions, {self.duplicate_images:,} images")
+        most_common = ", ".join(f"{caption[:40]!r} {count:,} x" for caption, count in self.most_common_captions)
+        lines += [f"  most common captions: {most_common}"] if most_common else []
         lines.append(f"  caption length in characters: {_show(self.characters)}")
         if self.tokens:
             rates = f"{self.cut_fraction:.1%} cut at {self.max_tokens}, {self.unknown_fraction:.2%} unknown"
             lines.append(f"  caption length in tokens: {_show(self.tokens)}; {rates}")
-        lines.append(f"  scripts: {', '.join(f'{script} {share:.1%}' for script, share in self.scripts.items())}")
-        lines.append(f"  short side of pictures in pixels: {_show(self.short_sides)}")
+        lines.append(f"  scripts: {', '.join(f'{script} {fraction:.1%}' for script, fraction in self.scripts.items())}")
+        lines.append(f"  short side of images in pixels: {_show(self.short_sides)}")
         return "\n".join(lines + [f"  WARNING: {warning}" for warning in self.warnings])
 
     def save(self, path: Path) -> None:
-        """Writes the report as JSON, whole or not at all."""
+        """Write the report as JSON, whole or not at all."""
         with atomic_file(path) as unfinished:
             unfinished.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n", "utf-8")
 

@@ -10,7 +10,7 @@ from ..rows.scripts import SCRIPTS, main_script
 from .caption_groups import fold_caption
 from .dataset import UNKNOWN_GROUP
 from .report import PairReport
-from .report_statistics import Repeats, quantiles, read_picture
+from .report_statistics import DuplicateCounter, quantiles, read_image
 from .report_warnings import find_warnings
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def report_pairs(
     batch_size: int | None = None,
     queue_size: int | None = None,
 ) -> PairReport:
-    """The report on some pairs. Memory grows by 16 bytes a pair.
+    """Return the report on some pairs. Memory grows by 16 bytes a pair.
 
     Args:
         pairs: rows with `image` (bytes, path or PIL image) and `text` (one string), such as `TrainingPairs` and
@@ -77,17 +77,17 @@ class _Counts:
     def __init__(self, tokenizer: "PreTrainedTokenizerBase | None") -> None:
         self.tokenizer = tokenizer
         self.pairs = self.ungrouped = self.unknown_tokens = 0
-        self.captions, self.pictures = Repeats(keep_values=True), Repeats()
+        self.captions, self.images = DuplicateCounter(keep_values=True), DuplicateCounter()
         self.characters, self.tokens, self.scripts, self.short_sides = Counter(), Counter(), Counter(), Counter()
 
     def add(self, batch: list[Mapping[str, object]]) -> None:
-        """Counts the pairs of a batch."""
+        """Count the pairs of a batch."""
         self.pairs += len(batch)
         for row in batch:
             self.ungrouped += row.get("group_id", UNKNOWN_GROUP) == UNKNOWN_GROUP
             self.captions.add(fold_caption(row["text"]))
-            picture, side = read_picture(row["image"])
-            self.pictures.add(picture)
+            image, side = read_image(row["image"])
+            self.images.add(image)
             self.short_sides.update([] if side is None else [side])
         texts = [row["text"] for row in batch]
         self.characters.update(map(len, texts))
@@ -98,9 +98,9 @@ class _Counts:
             self.unknown_tokens += sum(row.count(self.tokenizer.unk_token_id) for row in ids)
 
     def summarize(self, report: PairReport, max_tokens: int | None) -> None:
-        """Writes the numbers into a report."""
-        report.duplicate_captions, report.duplicate_pictures = self.captions.repeated, self.pictures.repeated
-        report.commonest_captions = self.captions.commonest(SHOWN_CAPTIONS)
+        """Write the numbers into a report."""
+        report.duplicate_captions, report.duplicate_images = self.captions.repeated, self.images.repeated
+        report.most_common_captions = self.captions.most_common(SHOWN_CAPTIONS)
         report.characters, report.short_sides = quantiles(self.characters), quantiles(self.short_sides)
         report.scripts = {script: count / self.pairs for script, count in self.scripts.most_common()}
         expected = SCRIPTS[report.language] | {"none"}

@@ -14,7 +14,7 @@ CANDIDATES = 1000  # any caption that more than 1 in so many pairs has is found
 QUANTILES = {"minimum": 0.0, "median": 0.5, "95 %": 0.95, "maximum": 1.0}
 
 
-class Repeats:
+class DuplicateCounter:
     """Counts how often values come again, by 64-bit hashes.
 
     With `keep_values`, those that come often are kept (the counters of Misra and Gries), so that they can be shown.
@@ -25,7 +25,7 @@ class Repeats:
         self._candidates: Counter | None = Counter() if keep_values else None
 
     def add(self, value: str | bytes) -> None:
-        """Counts a value."""
+        """Count a value."""
         self._hashes.append(_hash(value))
         if self._candidates is None:
             return
@@ -39,8 +39,8 @@ class Repeats:
         """Values that had come before."""
         return len(self._hashes) - len(np.unique(self._as_numpy()))
 
-    def commonest(self, count: int) -> list[tuple[str | bytes, int]]:
-        """The commonest values with their exact numbers; those that come once are none."""
+    def most_common(self, count: int) -> list[tuple[str | bytes, int]]:
+        """Return the most common values with their exact numbers; those that come once are none."""
         hashes, numbers = np.unique(self._as_numpy(), return_counts=True)
         found = {}
         for value in self._candidates or ():
@@ -52,17 +52,19 @@ class Repeats:
 
 
 def quantiles(numbers: Counter[int]) -> dict[str, int]:
-    """Minimum, median, 95 % and maximum of whole numbers that are given by how often each comes."""
+    """Return minimum, median, 95 % and maximum of whole numbers that are given by how often each comes."""
     values = sorted(numbers)
     reached = np.cumsum([numbers[value] for value in values])
-    positions = {name: max(1, math.ceil(share * reached[-1])) for name, share in QUANTILES.items()} if values else {}
+    positions = (
+        {name: max(1, math.ceil(fraction * reached[-1])) for name, fraction in QUANTILES.items()} if values else {}
+    )
     return {name: values[int(np.searchsorted(reached, position))] for name, position in positions.items()}
 
 
-def read_picture(image: bytes | str | Image.Image) -> tuple[bytes, int | None]:
-    """The encoded bytes of a stored picture and its shorter side in pixels, None if its header cannot be read.
+def read_image(image: bytes | str | Image.Image) -> tuple[bytes, int | None]:
+    """Return the encoded bytes of a stored image and its shorter side in pixels, None if its header cannot be read.
 
-    Of a decoded picture: its pixels, and its shorter side.
+    Of a decoded image: its pixels, and its shorter side.
 
     Raises:
         OSError: the file cannot be read.
@@ -73,7 +75,7 @@ def read_picture(image: bytes | str | Image.Image) -> tuple[bytes, int | None]:
     try:
         with Image.open(io.BytesIO(encoded)) as opened:
             return encoded, min(opened.size)
-    except Exception:  # plugins raise nearly anything; such pictures are counted as bad rows elsewhere
+    except Exception:  # plugins raise nearly anything; such images are counted as bad rows elsewhere
         return encoded, None
 
 
@@ -82,4 +84,4 @@ def _hash(value: str | bytes) -> int:
     return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest())
 
 
-__all__ = ["Repeats", "quantiles", "read_picture"]
+__all__ = ["DuplicateCounter", "quantiles", "read_image"]

@@ -4,7 +4,7 @@ from .report import PairReport
 
 # Shares of the pairs (of the tokens for UNKNOWN) above which a warning is due.
 DUPLICATE_CAPTIONS = 0.05
-DUPLICATE_PICTURES = 0.01
+DUPLICATE_IMAGES = 0.01
 LABEL_LIKE = 0.9  # of the captions come again
 CUT = 0.05
 UNKNOWN = 0.05
@@ -13,7 +13,7 @@ BAD_ROWS = 0.01
 
 
 def find_warnings(report: PairReport, *, is_grouped: bool, batch_size: int | None, queue_size: int | None) -> list[str]:
-    """One sentence of what is wrong and one of what to do for each thing, the gravest first.
+    """Return one sentence of what is wrong and one of what to do for each thing, the gravest first.
 
     Args:
         report: the numbers.
@@ -21,7 +21,7 @@ def find_warnings(report: PairReport, *, is_grouped: bool, batch_size: int | Non
         batch_size, queue_size: None = not known.
     """
     n = report.pairs
-    captions, pictures = report.duplicate_captions / n, report.duplicate_pictures / n
+    captions, images = report.duplicate_captions / n, report.duplicate_images / n
     warnings = []
     if batch_size is not None and n < batch_size and not report.is_sample:
         warnings.append(
@@ -47,12 +47,12 @@ def find_warnings(report: PairReport, *, is_grouped: bool, batch_size: int | Non
     elif captions > DUPLICATE_CAPTIONS and not is_grouped:
         warnings.append(
             f"{captions:.0%} of the captions are those of an earlier pair: the model is told that they do not fit "
-            "pictures which they fit. Set duplicate_captions to mask or positive."
+            "images which they fit. Set duplicate_captions to mask or positive."
         )
-    if pictures > DUPLICATE_PICTURES:
+    if images > DUPLICATE_IMAGES:
         warnings.append(
-            f"{pictures:.0%} of the pictures come again with another caption: they become each other's negatives. "
-            "Write a picture once, with the list of its captions as its text."
+            f"{images:.0%} of the images come again with another caption: they become each other's negatives. "
+            "Write an image once, with the list of its captions as its text."
         )
     if queue_size is not None and n < queue_size and not is_grouped and not report.is_sample:
         warnings.append(

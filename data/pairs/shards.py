@@ -19,15 +19,15 @@ from ..rows.report import BadRowError
 from .readers import read_rows
 
 KINDS = (".tar", ".parquet")
-PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
-MAX_PICTURE_BYTES = 2**28  # a sparse member of a small tar file may claim any size
+IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
+MAX_IMAGE_BYTES = 2**28  # a sparse member of a small tar file may claim any size
 BLOCK = 512
 
 Sample = tuple[str, dict | BadRowError]
 
 
 def find_shards(source: str | Path) -> list[str]:
-    """The shards that a file, a folder or a pattern such as "cc3m/*.tar" stands for, sorted.
+    """Return the shards that a file, a folder or a pattern such as "cc3m/*.tar" stands for, sorted.
 
     Raises:
         FileNotFoundError: there are none.
@@ -46,7 +46,7 @@ def find_shards(source: str | Path) -> list[str]:
 
 
 def first_fields(shard: str, columns: tuple[str, str]) -> dict:
-    """The fields of the first sample that can be read, {} if none can.
+    """Return the fields of the first sample that can be read, {} if none can.
 
     Raises:
         ValueError: a parquet file lacks a column, so that a wrong name is an error before training.
@@ -56,10 +56,10 @@ def first_fields(shard: str, columns: tuple[str, str]) -> dict:
     return next((fields for _, fields in read_shard(shard, columns) if isinstance(fields, dict)), {})
 
 
-def read_shard(shard: str, columns: tuple[str, str], *, with_pictures: bool = True) -> Iterator[Sample]:
-    """Yields (key, fields) with the two columns (image, text), and (key, `BadRowError`) for what cannot be read.
+def read_shard(shard: str, columns: tuple[str, str], *, with_images: bool = True) -> Iterator[Sample]:
+    """Yield (key, fields) with the two columns (image, text), and (key, `BadRowError`) for what cannot be read.
 
-    In a tar file the image is the sample's first picture, and the text is the field named by the text column of its
+    In a tar file the image is the sample's first image, and the text is the field named by the text column of its
     .json, else its .txt, else the field `caption` of its .json. Boxes are `boxes` or `bbox` of its .json.
 
     Never raises: what the damage of a shard costs is one error at its end.
@@ -67,16 +67,16 @@ def read_shard(shard: str, columns: tuple[str, str], *, with_pictures: bool = Tr
     Args:
         shard: path of a .tar or .parquet file.
         columns: the names of the image and the text column.
-        with_pictures: otherwise the image is empty bytes, and the pictures' bytes are not read.
+        with_images: otherwise the image is empty bytes, and the images' bytes are not read.
     """
     read = _read_tar if shard.lower().endswith(".tar") else _read_parquet
     try:
-        yield from read(shard, columns, with_pictures)
+        yield from read(shard, columns, with_images)
     except Exception as error:  # damaged archives raise nearly anything; it is counted and shown
         yield "", BadRowError("broken shard", f"{type(error).__name__}: {error}")
 
 
-def _read_tar(shard: str, columns: tuple[str, str], with_pictures: bool) -> Iterator[Sample]:
+def _read_tar(shard: str, columns: tuple[str, str], with_images: bool) -> Iterator[Sample]:
     end = 0
     with open(shard, "rb") as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
 
@@ -92,12 +92,12 @@ def _read_tar(shard: str, columns: tuple[str, str], with_pictures: bool) -> Iter
             parts = {}
             for member in group:
                 suffix = _split_name(member.name)[1]
-                if suffix in ("txt", "json") or (suffix in PICTURES and with_pictures):
-                    if member.size > MAX_PICTURE_BYTES:
+                if suffix in ("txt", "json") or (suffix in IMAGES and with_images):
+                    if member.size > MAX_IMAGE_BYTES:
                         parts[suffix] = None
                     else:
                         parts[suffix] = archive.extractfile(member).read()
-            yield key, _fields(parts, columns, with_pictures)
+            yield key, _fields(parts, columns, with_images)
         # A damaged header looks like the end to `tarfile`; the real end is a block of zeros.
         stream.seek(end)
         if stream.read(BLOCK) != bytes(BLOCK):
@@ -110,14 +110,14 @@ def _split_name(name: str) -> tuple[str, str]:
     return os.path.join(folder, stem), suffix.lower()
 
 
-def _fields(parts: dict[str, bytes | None], columns: tuple[str, str], with_pictures: bool) -> dict | BadRowError:
-    """The fields of one sample, from its members by suffix."""
+def _fields(parts: dict[str, bytes | None], columns: tuple[str, str], with_images: bool) -> dict | BadRowError:
+    """Return the fields of one sample, from its members by suffix."""
     image_column, text_column = columns
-    picture = next((suffix for suffix in parts if suffix in PICTURES), None)
-    if with_pictures and picture is None:
-        return BadRowError("missing field", f"no picture among {sorted(parts)}")
+    image = next((suffix for suffix in parts if suffix in IMAGES), None)
+    if with_images and image is None:
+        return BadRowError("missing field", f"no image among {sorted(parts)}")
     if None in parts.values():
-        return BadRowError("too large", f"a member of more than {MAX_PICTURE_BYTES} bytes")
+        return BadRowError("too large", f"a member of more than {MAX_IMAGE_BYTES} bytes")
     try:
         described = json.loads(parts.get("json", b"{}"))
         plain = parts["txt"].decode("utf-8-sig") if "txt" in parts else None
@@ -132,17 +132,17 @@ def _fields(parts: dict[str, bytes | None], columns: tuple[str, str], with_pictu
     if text is None:
         return BadRowError("missing field", f"no .txt, and no {text_column!r} or 'caption' in a .json")
     boxes = next((described[name] for name in ("boxes", "bbox") if name in described), None)
-    return {image_column: parts[picture] if with_pictures else b"", text_column: text, "boxes": boxes}
+    return {image_column: parts[image] if with_images else b"", text_column: text, "boxes": boxes}
 
 
-def _read_parquet(shard: str, columns: tuple[str, str], with_pictures: bool) -> Iterator[Sample]:
+def _read_parquet(shard: str, columns: tuple[str, str], with_images: bool) -> Iterator[Sample]:
     image_column, text_column = columns
-    wanted = columns if with_pictures else (text_column, text_column)
+    wanted = columns if with_images else (text_column, text_column)
     for number, fields in read_rows(Path(shard), wanted, Path()):
         if isinstance(fields, BadRowError):
             yield str(number), fields
         else:
-            yield str(number), fields if with_pictures else {image_column: b"", **fields}
+            yield str(number), fields if with_images else {image_column: b"", **fields}
 
 
-__all__ = ["KINDS", "PICTURES", "find_shards", "first_fields", "read_shard"]
+__all__ = ["IMAGES", "KINDS", "find_shards", "first_fields", "read_shard"]

@@ -25,7 +25,7 @@ from .shards import find_shards, first_fields, read_shard
 if TYPE_CHECKING:
     import datasets
 
-MIN_ROWS = 1000  # of a pass, before the share of bad rows stops it early
+MIN_ROWS = 1000  # of a pass, before the fraction of bad rows stops it early
 
 
 class StreamedPairs(IterableDataset):
@@ -44,18 +44,18 @@ class StreamedPairs(IterableDataset):
 
     Args:
         source: a folder of .tar or of .parquet files, one such file, or a pattern such as "cc3m/*.tar". A sample of a
-            tar file is a picture with a .txt or a .json beside it (see `read_shard`).
-        image_root: the folder of the pictures that a parquet file names by path; by default that of the shards.
+            tar file is an image with a .txt or a .json beside it (see `read_shard`).
+        image_root: the folder of the images that a parquet file names by path; by default that of the shards.
         image_column: of parquet files: bytes, {"bytes", "path"}, or a path.
-        text_column: of parquet files and of the .json in tar files: a string, or a list of captions of the picture.
-        check_image: called with the bytes or path of each picture; raises ValueError for one that cannot be used. It
+        text_column: of parquet files and of the .json in tar files: a string, or a list of captions of the image.
+        check_image: called with the bytes or path of each image; raises ValueError for one that cannot be used. It
             costs a second decoding, and keeps batches at their size.
-        max_bad_fraction: a reader stops if a greater share of its pass is bad.
+        max_bad_fraction: a reader stops if a greater fraction of its pass is bad.
         group_by_caption: rows with the same caption get the same `group_id`.
         seed: of the order and of all draws.
         shuffle_buffer: samples held by each reader, from up to ten shards at a time; 1 = shards are shuffled, the
             samples in them are not.
-        rank, world_size: which share of the samples is this process's.
+        rank, world_size: which fraction of the samples is this process's.
         endless: begin the next epoch where one ends, as training to a number of steps needs it.
 
     Raises:
@@ -112,34 +112,34 @@ class StreamedPairs(IterableDataset):
         return self._counts.report()
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the pass that the next iteration begins with."""
+        """Choose the pass that the next iteration begins with."""
         self._epoch.fill_(epoch)
 
     def __iter__(self) -> Iterator[dict[str, object]]:
-        """Yields this reader's share of a pass; if `endless`, of the pass of the next epoch after it, and so on."""
+        """Yield this reader's fraction of a pass; if `endless`, of the pass of the next epoch after it, and so on."""
         for epoch in itertools.count(self._epoch.item()):
             rows_read = yield from self._read_pass(epoch)
             if not self.endless or not rows_read:  # a reader without a shard would spin
                 return
 
     def sample_texts(self, count: int) -> list[str]:
-        """At least `count` captions, if there are as many, without their pictures: the first ones of every shard.
+        """At least `count` captions, if there are as many, without their images: the first ones of every shard.
 
         They are the same on every rank, as a vocabulary must be.
         """
         texts = []
         quota = math.ceil(count / len(self.shards))
         for shard in self.shards:
-            for _, fields in itertools.islice(read_shard(shard, self.columns, with_pictures=False), quota):
+            for _, fields in itertools.islice(read_shard(shard, self.columns, with_images=False), quota):
                 texts += _good_texts(fields, self.columns[1])
             if len(texts) >= count:
                 break
         return texts
 
     def _read_pass(self, epoch: int) -> Iterator[dict[str, object]]:
-        """Yields the reader's good rows of one epoch; returns the number of rows read."""
+        """Yield the reader's good rows of one epoch; return the number of rows read."""
         rows_read = rows_kept = 0
-        for row in self._shuffled_share(epoch):
+        for row in self._shuffled_fraction(epoch):
             rows_read += 1
             name = os.path.relpath(row["shard"], self._folder)
             place = f"{name}/{row['key']}" if row["key"] else name
@@ -160,7 +160,7 @@ class StreamedPairs(IterableDataset):
             self._stop_if_bad(rows_read, rows_kept)
         return rows_read
 
-    def _shuffled_share(self, epoch: int) -> "datasets.IterableDataset":
+    def _shuffled_fraction(self, epoch: int) -> "datasets.IterableDataset":
         """This rank's samples in the order of the epoch; `datasets` shares them out among the workers."""
         import numpy as np
         from datasets.distributed import split_dataset_by_node
@@ -187,8 +187,8 @@ class StreamedPairs(IterableDataset):
     def _stop_if_bad(self, rows_read: int, rows_kept: int) -> None:
         bad = rows_read - rows_kept
         if bad / rows_read > self.max_bad_fraction or (self.endless and not rows_kept):
-            share = f"{bad} of the {rows_read} rows that one reader has read"
-            raise TooManyBadRowsError(f"{share} are bad; at most {self.max_bad_fraction:.0%} may be.\n{self.bad_rows}")
+            found = f"{bad} of the {rows_read} rows that one reader has read"
+            raise TooManyBadRowsError(f"{found} are bad; at most {self.max_bad_fraction:.0%} may be.\n{self.bad_rows}")
 
 
 def _read_shards(shards: list[str], columns: tuple[str, str]) -> Iterator[dict[str, object]]:

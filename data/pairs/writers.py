@@ -1,4 +1,4 @@
-"""Files of pairs, written row by row: JSON lines where pictures are paths, parquet where they are bytes."""
+"""Files of pairs, written row by row: JSON lines where images are paths, parquet where they are bytes."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from pyarrow import Schema
 
-BATCH_BYTES = 64 << 20  # of pictures in a row group
+BATCH_BYTES = 64 << 20  # of images in a row group
 BATCH_ROWS = 1_000
 
 
@@ -17,7 +17,7 @@ class PairWriter(Protocol):
     """Takes the rows of one file, as `read_rows` gives them."""
 
     def write(self, fields: dict) -> None:
-        """Adds one row."""
+        """Add one row."""
 
 
 class _JsonLinesWriter:
@@ -27,7 +27,7 @@ class _JsonLinesWriter:
     def write(self, fields: dict) -> None:
         try:
             line = json.dumps(fields, ensure_ascii=False).encode()
-        except UnicodeEncodeError:  # a lone surrogate in a field that is neither picture nor text
+        except UnicodeEncodeError:  # a lone surrogate in a field that is neither image nor text
             line = json.dumps(fields).encode()
         self._file.write(line + b"\n")
 
@@ -65,7 +65,7 @@ class _ParquetWriter:
 
 @contextmanager
 def open_pair_writer(path: Path, schema: "Schema | None") -> Iterator[PairWriter]:
-    """A writer of a new file: parquet with a schema, JSON lines without."""
+    """Return a writer of a new file: parquet with a schema, JSON lines without."""
     writer = _JsonLinesWriter(path) if schema is None else _ParquetWriter(path, schema)
     try:
         yield writer
@@ -73,10 +73,10 @@ def open_pair_writer(path: Path, schema: "Schema | None") -> Iterator[PairWriter
         writer.close()
 
 
-def schema_with_pictures(file: Path, columns: tuple[str, str]) -> "Schema | None":
-    """The schema for the rows of a parquet file whose pictures are bytes; None for a file that holds paths.
+def schema_with_images(file: Path, columns: tuple[str, str]) -> "Schema | None":
+    """Return the schema for the rows of a parquet file whose images are bytes; None for a file that holds paths.
 
-    It carries the `datasets` features, so that `load_dataset("parquet", ...)` shows pictures.
+    It carries the `datasets` features, so that `load_dataset("parquet", ...)` shows images.
     """
     if file.suffix.lower() != ".parquet":
         return None
@@ -96,4 +96,4 @@ def schema_with_pictures(file: Path, columns: tuple[str, str]) -> "Schema | None
     return Features(features).arrow_schema
 
 
-__all__ = ["PairWriter", "open_pair_writer", "schema_with_pictures"]
+__all__ = ["PairWriter", "open_pair_writer", "schema_with_images"]

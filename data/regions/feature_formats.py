@@ -1,9 +1,9 @@
 """Region features as other programs left them, each as a row of arrays.
 
 *BUA*: `x` (n, d), `bbox` (n, 4) in pixels, `image_h`, `image_w` and `info`, as bottom-up-attention.pytorch writes .npz
-files. *UNITER*: `features` (n, d), `norm_bb` (n, 6 or 7: x1, y1, x2, y2, width, height and perhaps area, as shares of
-the picture), `conf` (n), `soft_labels` (n, c) with the background first, as UNITER and UC2 keep them in .npz files and
-in LMDB. `norm_bb` is float16, so that a coordinate is right to about 1/2000 of the picture, whose size is not kept.
+files. *UNITER*: `features` (n, d), `norm_bb` (n, 6 or 7: x1, y1, x2, y2, width, height and perhaps area, fractions of
+the image), `conf` (n), `soft_labels` (n, c) with the background first, as UNITER and UC2 keep them in .npz files and
+in LMDB. `norm_bb` is float16, so that a coordinate is right to about 1/2000 of the image, whose size is not kept.
 """
 
 from collections.abc import Mapping
@@ -22,15 +22,15 @@ INFO_FIELDS = OBJECT_FIELDS | ATTRIBUTE_FIELDS
 
 
 def to_region_row(name: str, arrays: Mapping[str, np.ndarray], sizes: Sizes | None = None) -> dict[str, Any]:
-    """The row of one picture, as `RegionInfo.encode` takes it; what the file lacks, the row lacks.
+    """Return the row of one image, as `RegionInfo.encode` takes it; what the file lacks, the row lacks.
 
     Args:
         name: becomes `image_id`.
         arrays: of a BUA or UNITER file.
-        sizes: height and width of the pictures by the lower-case stem of their names, to bring `norm_bb` to pixels.
+        sizes: height and width of the images by the lower-case stem of their names, to bring `norm_bb` to pixels.
 
     Raises:
-        BadRowError: the arrays are of neither kind, or the picture has no size in `sizes`.
+        BadRowError: the arrays are of neither kind, or the image has no size in `sizes`.
     """
     try:
         if {"x", "bbox"} <= arrays.keys():
@@ -61,7 +61,7 @@ def _from_uniter(name: str, arrays: Mapping[str, np.ndarray], sizes: Sizes | Non
     if sizes is not None:
         size = sizes.get(Path(name).name.lower()) or sizes.get(Path(name).stem.lower())
         if size is None:
-            raise BadRowError("no picture size", f"{name} is not in the list of sizes")
+            raise BadRowError("no image size", f"{name} is not in the list of sizes")
         height, width = size
         boxes = boxes * np.array([width, height, width, height], np.float32)
         row |= {"image_height": height, "image_width": width}
@@ -76,7 +76,7 @@ def _from_uniter(name: str, arrays: Mapping[str, np.ndarray], sizes: Sizes | Non
 
 
 def write_bua_npz(path: str | Path, row: Mapping[str, Any]) -> None:
-    """Writes a row of `read_regions` as an .npz file with the names of BUA, but flat: nothing in it is pickled.
+    """Write a row of `read_regions` as an .npz file with the names of BUA, but flat: nothing in it is pickled.
 
     `soft_labels` (n, c) and `background_index` hold the class distribution, which BUA's own files lack.
     """

@@ -31,20 +31,20 @@ def import_regions(
     shard_size: int = 1000,
     max_bad_fraction: float = 0.1,
 ) -> BadRowReport:
-    """Writes the features of a BUA or UNITER folder as shards of regions; a run that was killed goes on.
+    """Write the features of a BUA or UNITER folder as shards of regions; a run that was killed goes on.
 
     Args:
         source: a folder of .npz files (searched recursively), or one that holds data.mdb, as UNITER and UC2 have it.
         output: the folder for the shards.
         allow_pickle: read the pickled `info` that BUA's own files hold, with a reader that admits nothing but NumPy
             arrays and plain values.
-        sizes: a .json file with the pictures' sizes, {name: [height, width]} or COCO's {"images": [{"file_name",
+        sizes: a .json file with the images' sizes, {name: [height, width]} or COCO's {"images": [{"file_name",
             "height", "width"}]}; names are compared without suffix and case. With it the boxes of UNITER files become
-            pixels, otherwise they stay shares of the picture (`box_unit` "normalized").
+            pixels, otherwise they stay fractions of the image (`box_unit` "normalized").
         model: what is recorded as the detector, such as "bua-r101"; folders can be read together if it is the same.
         top_k: classes of each distribution that are kept; None = all.
-        shard_size: pictures a shard.
-        max_bad_fraction: a greater share of files that cannot be used is an error, after all others were imported.
+        shard_size: images a shard.
+        max_bad_fraction: a greater fraction of files that cannot be used is an error, after all others were imported.
 
     Returns:
         What was imported and what was left out, as in `report.json`.
@@ -81,7 +81,7 @@ def import_regions(
 
 @contextmanager
 def _open_source(source: Path, allow_pickle: bool) -> Iterator[tuple[list[str], ReadArrays]]:
-    """Yields the sorted names of all files, and what reads one."""
+    """Yield the sorted names of all files, and what reads one."""
     source = source.parent if source.name == "data.mdb" else source
     if (source / "data.mdb").is_file():
         with UniterLmdb(source) as database:
@@ -130,7 +130,7 @@ def _info_of_first(
 
 
 def read_sizes(file: Path) -> Sizes:
-    """Height and width of pictures by the lower-case stem of their names, from a .json file (see `import_regions`).
+    """Return height and width of images by the lower-case stem of their names, from .json (see `import_regions`).
 
     Raises:
         ValueError: it has another form.

@@ -32,7 +32,7 @@ def read_regions(
     on_bad_shard: Literal["raise", "skip"] = "raise",
     cache_dir: str | Path | None = None,
 ) -> "Dataset | IterableDataset":
-    """The rows of a folder of regions, in the order of its inputs.
+    """Return the rows of a folder of regions, in the order of its inputs.
 
     A row has `image_id`, `image_height`, `image_width`, `boxes` (n, 4) float32, `features` (n, d) float16 and, where
     they were stored, `class_probs` (n, c) float32, `background_index`, `object_ids` (n) int64, `object_scores` (n)
@@ -96,7 +96,7 @@ def _find_shards(source: Path, skip: bool) -> list[Path]:
 
 
 def _open_shards(paths: list[Path], skip: bool) -> tuple[list[Path], RegionInfo]:
-    """The shards whose headers can be read, and what they have in common."""
+    """Return the shards whose headers can be read, and what they have in common."""
     headers = {}
     for path in paths:
         try:
@@ -148,7 +148,7 @@ def _map_shards(shards: list[Path], skip: bool, cache_dir: Path | None) -> "Data
 
 
 def _uncompressed_copy(shard: Path, cache_dir: Path) -> Path:
-    """The shard as an Arrow file, from the cache if it was made since the shard was written."""
+    """Return the shard as an Arrow file, from the cache if it was made since the shard was written."""
     import pyarrow as pa
 
     state = shard.stat()

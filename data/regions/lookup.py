@@ -1,4 +1,4 @@
-"""Which row of the regions a picture has, where files name it by different paths."""
+"""Which row of the regions an image has, where files name it by different paths."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass
 class RegionFinder:
-    """Finds the regions of the pictures that a file names, by their name or the end of their path.
+    """Finds the regions of the images that a file names, by their name or the end of their path.
 
     Attributes:
         places: `image_id` -> row of the regions.
@@ -19,7 +19,7 @@ class RegionFinder:
     _paths: dict[str, str] = field(default_factory=dict, init=False)
 
     def find(self, path: str) -> int:
-        """Returns the row of a picture, -1 if it has no regions.
+        """Return the row of an image, -1 if it has no regions.
 
         Raises:
             ValueError: another path of the file was found under the same name, so that one of the two would get the
@@ -33,7 +33,7 @@ class RegionFinder:
         if (other := self._paths.setdefault(name, path)) != path:
             raise ValueError(
                 f"{self.source}: {other} and {path} both fit the regions of {name}; extract the regions from a list of "
-                "pictures, so that they keep their paths."
+                "images, so that they keep their paths."
             )
         return self.places[name]
 

@@ -1,4 +1,4 @@
-"""The record of a picture's regions: what is in a row, and how it lies in a Parquet or Arrow file.
+"""The record of an image's regions: what is in a row, and how it lies in a Parquet or Arrow file.
 
 *region*: a box with its features; *class distribution*: a region's probability of every class, background included.
 
@@ -42,7 +42,7 @@ class RegionInfo:
         num_classes: columns c of the class distribution, background included; 0 = there is none.
         background_index: column of the background, -1 without a class distribution.
         top_k: classes that are stored of each distribution; None = all.
-        box_unit: "pixels" of the original picture, or "normalized": shares of its width and height.
+        box_unit: "pixels" of the original image, or "normalized": fractions of its width and height.
         labels: which of the columns `LABELS` the rows have.
         settings: how the regions were made, for the record.
     """
@@ -65,17 +65,17 @@ class RegionInfo:
             raise ValueError(f"top_k is {self.top_k}; it must lie between 1 and the {self.num_classes} classes.")
 
     def to_json(self) -> str:
-        """The metadata of a file."""
+        """Return the metadata of a file."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "RegionInfo":
-        """The information that `to_json` wrote; raises ValueError or TypeError for another text."""
+        """Return the information that `to_json` wrote; raise ValueError or TypeError for another text."""
         fields = json.loads(text)
         return cls(**fields | {"labels": tuple(fields["labels"])})
 
     def schema(self) -> "pa.Schema":
-        """The columns of a file, without metadata."""
+        """Return the columns of a file, without metadata."""
         import pyarrow as pa
 
         columns = {
@@ -92,7 +92,7 @@ class RegionInfo:
         return pa.schema(columns | {name: types[LABELS[name]] for name in LABELS if name in self.labels})
 
     def encode(self, row: dict[str, Any]) -> dict[str, Any]:
-        """The stored form of a row of arrays, as `RowDecoder` gives it back.
+        """Return the stored form of a row of arrays, as `RowDecoder` gives it back.
 
         Raises:
             BadRowError: an array has another width or length than this says, or a number is not finite.
@@ -130,7 +130,7 @@ class RowDecoder:
     torch: bool = False
 
     def __call__(self, columns: dict[str, list]) -> dict[str, list]:
-        """The columns with every array decoded; any choice of columns will do."""
+        """Return the columns with every array decoded; any choice of columns will do."""
         return {name: [self._decode(name, value) for value in values] for name, values in columns.items()}
 
     def _decode(self, name: str, value: Any) -> Any:

@@ -1,6 +1,6 @@
 """Shards of regions: Parquet files that appear whole or not at all, and that record the inputs they had to leave out.
 
-*input*: a picture, or the features of one, by its id.
+*input*: an image, or the features of one, by its id.
 """
 
 import json
@@ -58,7 +58,7 @@ def write_shard(
     digest: str = "",
     skipped: Sequence[SkippedInput] = (),
 ) -> None:
-    """Writes rows, as `RegionInfo.encode` gives them, to a Parquet file that appears when it is complete.
+    """Write rows, as `RegionInfo.encode` gives them, to a Parquet file that appears when it is complete.
 
     Pages are compressed with zstd and carry checksums.
     """
@@ -116,7 +116,7 @@ def read_header(path: Path) -> ShardHeader:
 
 
 def read_batches(path: Path) -> "Iterator[pa.RecordBatch]":
-    """Yields the rows of a shard, a row group at a time, with the checksums verified.
+    """Yield the rows of a shard, a row group at a time, with the checksums verified.
 
     Raises:
         BadRowError: with the cause "broken shard", at the first damaged page.

@@ -1,4 +1,4 @@
-"""The LMDB files in which UNITER and UC2 keep region features: name of a picture's .npz file -> its arrays."""
+"""The LMDB files in which UNITER and UC2 keep region features: name of an image's .npz file -> its arrays."""
 
 import json
 from pathlib import Path
@@ -46,7 +46,7 @@ class UniterLmdb:
         self._environment.close()
 
     def names(self) -> list[str]:
-        """The names of all pictures' files, in the order of the database."""
+        """Return the names of all images' files, in the order of the database."""
         with self._environment.begin() as transaction:
             stored = transaction.get(NAMES_KEY)
             if stored is not None:
@@ -55,7 +55,7 @@ class UniterLmdb:
             return [key.decode("utf-8", "backslashreplace") for key in keys if not key.startswith(b"__")]
 
     def read(self, name: str) -> dict[str, np.ndarray]:
-        """The arrays of a picture.
+        """Return the arrays of an image.
 
         Raises:
             BadRowError: there are none, or they cannot be read.
@@ -84,7 +84,7 @@ def _read_msgpack(value: bytes) -> dict[str, np.ndarray]:
 
 
 def _to_array(fields: dict[Any, Any]) -> Any:
-    """The array that msgpack-numpy wrote; its own reader is not used, since it unpickles object arrays."""
+    """Return the array that msgpack-numpy wrote; its own reader is not used, since it unpickles object arrays."""
     fields = {key.decode() if isinstance(key, bytes) else key: item for key, item in fields.items()}
     if fields.get("nd") is not True:
         return fields

@@ -58,11 +58,11 @@ class RegionFolder:
         return self.folder / f"regions-{shard:05d}-of-{self.num_shards:05d}.parquet"
 
     def inputs(self, shard: int) -> range:
-        """The positions of a shard's inputs."""
+        """Return the positions of a shard's inputs."""
         return range(shard * self.shard_size, min((shard + 1) * self.shard_size, len(self.image_ids)))
 
     def pending(self) -> list[int]:
-        """The shards that are still to be written; one that is damaged counts as such."""
+        """Return the shards that are still to be written; one that is damaged counts as such."""
         return [shard for shard in range(self.num_shards) if not self._is_finished(shard)]
 
     def _is_finished(self, shard: int) -> bool:
@@ -75,13 +75,13 @@ class RegionFolder:
         return _digest([self.image_ids[position] for position in self.inputs(shard)])
 
     def write(self, shard: int, rows: Sequence[dict[str, Any]], skipped: Sequence[SkippedInput]) -> None:
-        """Writes a shard, in which every one of its inputs is a row or skipped."""
+        """Write a shard, in which every one of its inputs is a row or skipped."""
         found, wanted = len(rows) + len(skipped), len(self.inputs(shard))
         assert found == wanted, f"{found} rows and skipped inputs for {wanted} inputs"
         write_shard(self.path(shard), rows, self.info, digest=self._digest_of(shard), skipped=skipped)
 
     def report(self) -> BadRowReport:
-        """Counts the rows and the inputs left out of all finished shards, over all runs."""
+        """Count the rows and the inputs left out of all finished shards, over all runs."""
         report = BadRowReport(source=self.folder)
         for shard in range(self.num_shards):
             if self._is_finished(shard):
@@ -93,7 +93,7 @@ class RegionFolder:
         return report
 
     def finish(self) -> BadRowReport:
-        """Writes `report.json` with the counts and every input left out, and removes what killed runs left behind."""
+        """Write `report.json` with the counts and every input left out, and remove what killed runs left behind."""
         report = self.report()
         skipped = [asdict(entry) for shard in range(self.num_shards) for entry in read_header(self.path(shard)).skipped]
         fields = {"inputs": report.rows_read, "rows": report.rows_kept, "counts": report.counts, "skipped": skipped}

@@ -19,31 +19,31 @@ REMEDIES = {
     "text is no string": "write the text as a string or as a list of strings",
     "invalid UTF-8": "save the file as UTF-8",
     "empty text": "write a caption or leave the row out",
-    "useless text": "write a caption; a URL, a file name or the word 'image' says nothing about the picture",
+    "useless text": "write a caption; a URL, a file name or the word 'image' says nothing about the image",
     "text list after strings": "write every text as a list, or every one as a string",
     "file missing": "check the path and `image_root`",
-    "image is a URL": "download the picture first; nothing is fetched here",
-    "path leaves image root": "give the folder that holds all pictures as `image_root`",
-    "empty file": "fetch the picture again or leave the row out",
-    "bad image": "open the picture, repair or replace it",
+    "image is a URL": "download the image first; nothing is fetched here",
+    "path leaves image root": "give the folder that holds all images as `image_root`",
+    "empty file": "fetch the image again or leave the row out",
+    "bad image": "open the image, repair or replace it",
     "box dropped": "write [x1, y1, x2, y2] in pixels with x1 < x2 and y1 < y2",
     "text cut": "shorten the text or raise `max_text_length`",
     "caption dropped": "the row's other captions were kept",
-    "duplicate picture": "give every picture one entry and an id of its own",
-    "size differs": "write width and height of the upright picture, and boxes in its pixels",
-    "empty box": "write bbox as [x, y, width, height] in pixels, finite and inside the picture",
-    "box clipped": "the part outside of the picture was cut off",
+    "duplicate image": "give every image one entry and an id of its own",
+    "size differs": "write width and height of the upright image, and boxes in its pixels",
+    "empty box": "write bbox as [x, y, width, height] in pixels, finite and inside the image",
+    "box clipped": "the part outside of the image was cut off",
     "duplicate box": "the same class has the same box twice; one was kept",
     "unknown category": "list the category, with its id, in `categories`",
     "unknown attribute": "list the attribute, with its id, in `attributes`",
     "another script": "give the language that the captions are in",
-    "picture has no name": "name a column with a path or an id of the picture as the image column",
+    "image has no name": "name a column with a path or an id of the image as the image column",
     "crowd skipped": "boxes around groups (iscrowd) teach nothing about one object",
-    "no regions": "extract the regions of all pictures, under the names that the captions have",
-    "unknown picture": "list the picture in `images`; what was said of it was left out",
+    "no regions": "extract the regions of all images, under the names that the captions have",
+    "unknown image": "list the image in `images`; what was said of it was left out",
     "unknown language": "captions are in zh, en, de, fr, cs, ja or ko, under these keys",
     "bad split": "name the split train, val, test or by another word of letters, digits, - and _",
-    "in no split": "list the picture in the file of splits",
+    "in no split": "list the image in the file of splits",
     "broken question": "write image_id and question_id as numbers, question as a string",
     "broken annotation": "write question_id and image_id as numbers, answers as a list of {answer}",
     "question without words": "it stays, asked as '?': a test server wants an answer to every question",
@@ -51,7 +51,7 @@ REMEDIES = {
     "duplicate annotation": "annotate every question once; the first was kept",
     "question without annotation": "give the annotations of these questions, or none for a test",
     "annotation without question": "give the questions of these annotations",
-    "another picture": "question and annotation must name the same picture",
+    "another image": "question and annotation must name the same image",
     "empty answers": "give ten answers, or one",
     "unusual number of answers": "ten are official, one counts as ten; scores of others are lower",
 }
@@ -71,7 +71,7 @@ class TooManyBadRowsError(ValueError):
 
 
 def describe_row(source: str | Path, row: int | str, cause: str, found: str) -> str:
-    """One line a user can act on: source, row, what was found, what to do."""
+    """Return one line a user can act on: source, row, what was found, what to do."""
     remedy = f" ({REMEDIES[cause]})" if cause in REMEDIES else ""
     return f"{source}, row {row}: {cause}: {found}{remedy}"
 
@@ -98,16 +98,16 @@ class BadRowReport:
 
     @property
     def bad_fraction(self) -> float:
-        """Share of the rows read that were left out, 0.0 for an empty file."""
+        """Fraction of the rows read that were left out, 0.0 for an empty file."""
         return self.counts.total() / self.rows_read if self.rows_read else 0.0
 
     def add_bad_row(self, error: BadRowError, row: int | str) -> None:
-        """Counts a row that is left out; `row` is its number, or its file and its number or key."""
+        """Count a row that is left out; `row` is its number, or its file and its number or key."""
         self.counts[error.cause] += 1
         self.examples.setdefault(error.cause, describe_row(self.source, row, error.cause, error.found))
 
     def add_repair(self, cause: str, row: int | str, found: str) -> None:
-        """Counts a change to a row that is kept."""
+        """Count a change to a row that is kept."""
         self.repairs[cause] += 1
         self.examples.setdefault(cause, describe_row(self.source, row, cause, found))
 
@@ -141,16 +141,16 @@ class SharedBadRows:
         self._examples = torch.zeros(MAX_PROCESSES, len(CAUSES), EXAMPLE_BYTES, dtype=torch.uint8).share_memory_()
 
     def add_row(self, *, kept: bool) -> None:
-        """Counts a row that was read."""
+        """Count a row that was read."""
         self._rows[_process(), 0] += 1
         self._rows[_process(), 1] += kept
 
     def add_bad_row(self, error: BadRowError, row: int | str) -> None:
-        """Counts the cause for which a row is left out; `add_row` counts the row."""
+        """Count the cause for which a row is left out; `add_row` counts the row."""
         self._add(self._counts, error.cause, row, error.found)
 
     def add_repair(self, cause: str, row: int | str, found: str) -> None:
-        """Counts a change to a row that is kept."""
+        """Count a change to a row that is kept."""
         self._add(self._repairs, cause, row, found)
 
     def _add(self, counts: torch.Tensor, cause: str, row: int | str, found: str) -> None:

@@ -25,7 +25,7 @@ SCRIPTS = {
 
 
 def count_scripts(text: str) -> Counter[str]:
-    """The number of letters in each script but "none", in the order above.
+    """Return the number of letters in each script but "none", in the order above.
 
     >>> count_scripts("一只cat!")
     Counter({'Latin': 3, 'Han': 2, 'other': 0})
@@ -40,7 +40,7 @@ def count_scripts(text: str) -> Counter[str]:
 
 
 def main_script(text: str) -> str:
-    """The script of most letters of a text; ties go to the first in the order above.
+    """Return the script of most letters of a text; ties go to the first in the order above.
 
     >>> main_script("一只cat"), main_script("これは猫です"), main_script("кот"), main_script("2026!")
     ('Latin', 'Kana', 'other', 'none')
@@ -50,7 +50,7 @@ def main_script(text: str) -> str:
 
 
 def is_in_wrong_script(text: str, language: str, *, strict: bool = True) -> bool:
-    """Whether a text with letters is mostly in scripts that its language is not written in.
+    """Return whether a text with letters is mostly in scripts that its language is not written in.
 
     Args:
         text: with or without letters.
@@ -75,7 +75,7 @@ def is_in_wrong_script(text: str, language: str, *, strict: bool = True) -> bool
 
 
 def check_language(language: str) -> None:
-    """Raises ValueError for a language that is none of `SCRIPTS`."""
+    """Raise ValueError for a language that is none of `SCRIPTS`."""
     if language not in SCRIPTS:
         raise ValueError(f"{language!r} is none of the languages {', '.join(SCRIPTS)}.")
 

@@ -11,7 +11,7 @@ _PLACEHOLDERS = {"image", "img", "图片", "图像"}
 
 
 def clean_caption(text: object) -> str:
-    """The text without control characters and U+FEFF, white space folded to single spaces.
+    """Return the text without control characters and U+FEFF, white space folded to single spaces.
 
     Raises:
         BadRowError: it is no string, is not valid Unicode, is empty, or only a URL, a file name or the word "image".
@@ -34,7 +34,7 @@ def is_blank(text: str) -> bool:
 
 
 def check_unicode(text: str) -> None:
-    """Raises BadRowError where bytes that are not UTF-8 were read into the text (as lone surrogates)."""
+    """Raise BadRowError where bytes that are not UTF-8 were read into the text (as lone surrogates)."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -9,14 +9,14 @@ from typing import Protocol
 from .report import BadRowError
 from .text import check_unicode, clean_caption
 
-MAX_EDGE = 1e6  # no picture has so many pixels a side
+MAX_EDGE = 1e6  # no image has so many pixels a side
 
 
 class RepairCounter(Protocol):
     """Where changes to a kept row are counted: `BadRowReport` and `SharedBadRows`."""
 
     def add_repair(self, cause: str, row: int | str, found: str) -> None:
-        """Counts one."""
+        """Count one."""
 
 
 @dataclass
@@ -27,7 +27,7 @@ class RowChecker:
         root: the absolute folder that image paths are relative to and must not leave.
         columns: the names of the fields that hold image and text.
         max_text_length: longer texts are cut to so many characters.
-        check_image: called with each path or each picture's bytes; raises ValueError, whose `cause` attribute, if it
+        check_image: called with each path or each image's bytes; raises ValueError, whose `cause` attribute, if it
             has one, is the cause to count by.
         report: where repairs are counted.
     """
@@ -39,7 +39,7 @@ class RowChecker:
     report: RepairCounter
 
     def check(self, row: int | str, fields: dict) -> dict:
-        """The row as {"image": {"bytes", "path"}, "text": string or list of strings, "boxes": list or None}.
+        """Return the row as {"image": {"bytes", "path"}, "text": string or list of strings, "boxes": list or None}.
 
         Raises:
             BadRowError: the row cannot be used.
@@ -85,7 +85,7 @@ class RowChecker:
         else:
             raise BadRowError("missing field", f"the image is {type(value).__name__}, neither a path nor bytes")
         if value == b"":
-            raise BadRowError("empty file", "a picture of 0 bytes")
+            raise BadRowError("empty file", "an image of 0 bytes")
         if self.check_image is not None:
             try:
                 self.check_image(stored["path"] or value)
@@ -104,7 +104,7 @@ class RowChecker:
 
 
 def path_below_root(value: str, root: Path) -> str:
-    """Returns the absolute path of a picture.
+    """Return the absolute path of an image.
 
     Args:
         value: as the user wrote it, relative to the root or absolute.

@@ -28,7 +28,7 @@ FILTERS = {
     "repetition": "four words (Chinese, Japanese: characters) in a row more than three times",
     "number lost": "a number of two digits or more is missing",
     "one for many": "one translation of many different captions",
-    "duplicate": "the picture has this text already",
+    "duplicate": "the image has this text already",
 }
 ALWAYS_ON = ("source too long", "model failed", "empty", "duplicate")
 SWITCHES = tuple(name for name in FILTERS if name not in ALWAYS_ON)
@@ -68,7 +68,7 @@ class TranslationFilter:
         check_filters(self.skip)
 
     def fault(self, source: str, text: str | None, model_fault: str | None = None) -> tuple[str, str] | None:
-        """The first filter that leaves a translation out, and what it found; None for a good one.
+        """Return the first filter that leaves a translation out, and what it found; None for a good one.
 
         Args:
             source: the caption.
@@ -131,7 +131,7 @@ _CHECKS: dict[str, Callable[[TranslationFilter, str, str], bool]] = {
 
 
 def check_filters(names: Collection[str]) -> None:
-    """Raises ValueError for a name that is none of `SWITCHES`; the message holds the nearest one."""
+    """Raise ValueError for a name that is none of `SWITCHES`; the message holds the nearest one."""
     for name in names:
         if name not in SWITCHES:
             nearest = difflib.get_close_matches(name, SWITCHES, n=1)

@@ -84,7 +84,7 @@ def _known_code(language: str, codes: Mapping[str, str], known: Mapping | Sequen
 
 
 def fill_template(template: str, source_language: str, language: str, codes: Mapping[str, str] | None = None) -> str:
-    """The template with {source} and {target} replaced by the languages, or by the user's codes of them.
+    """Return the template with {source} and {target} replaced by the languages, or by the user's codes of them.
 
     >>> fill_template("Helsinki-NLP/opus-mt-{source}-{target}", "en", "ja", {"ja": "jap"})
     'Helsinki-NLP/opus-mt-en-jap'

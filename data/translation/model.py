@@ -79,7 +79,7 @@ class TranslationModel:
         *,
         advance: Callable[[list[int]], None] = lambda positions: None,
     ) -> list[Translation]:
-        """The translation of each text, the same whatever ran before.
+        """Return the translation of each text, the same whatever ran before.
 
         Texts of similar length share a batch. Where a batch fails, as for want of memory, its halves are tried until it
         is known which text it is.
@@ -146,7 +146,7 @@ class TranslationModel:
 
 
 def _batches(order: Sequence[tuple[int, int]], batch_tokens: int) -> Iterator[list[int]]:
-    """Yields positions, given as (length, position) from short to long, that are `batch_tokens` long with padding."""
+    """Yield positions, given as (length, position) from short to long, that are `batch_tokens` long with padding."""
     batch: list[int] = []
     for length, position in order:
         if batch and length * (len(batch) + 1) > batch_tokens:
@@ -158,7 +158,7 @@ def _batches(order: Sequence[tuple[int, int]], batch_tokens: int) -> Iterator[li
 
 
 def hash_model(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> str:
-    """16 hexadecimal digits that identify weights, configuration, decoding defaults and vocabulary."""
+    """Return 16 hexadecimal digits that identify weights, configuration, decoding defaults and vocabulary."""
     settings = [model.config.to_dict(), model.generation_config.to_dict()]
     for values in settings:  # neither where the model lies nor which release reads it
         values.pop("_name_or_path", None)

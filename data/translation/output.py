@@ -25,7 +25,7 @@ class FilterReport:
     """What became of the captions of one language.
 
     Attributes:
-        rows_in, rows_out: pictures; one whose last caption was left out is gone.
+        rows_in, rows_out: images; one whose last caption was left out is gone.
         captions_in, captions_out: of them.
         counts: captions left out, by filter (`FILTERS`).
         examples: the first three of each.
@@ -40,11 +40,11 @@ class FilterReport:
 
     @property
     def filtered_fraction(self) -> float:
-        """Share of the captions that were left out."""
+        """Fraction of the captions that were left out."""
         return 1 - self.captions_out / self.captions_in if self.captions_in else 0.0
 
     def drop(self, name: str, found: str) -> None:
-        """Counts one caption."""
+        """Count one caption."""
         self.counts[name] += 1
         if len(examples := self.examples.setdefault(name, [])) < 3:
             examples.append(found)
@@ -53,7 +53,7 @@ class FilterReport:
 def write_translated_captions(
     path: Path, rows: TranslatedRows, good: TranslationFilter | None, *, max_sources: int = MAX_SOURCES
 ) -> FilterReport:
-    """Writes a JSON line {"image", "text"} for every row that keeps a caption; the file appears when it is complete.
+    """Write a JSON line {"image", "text"} for every row that keeps a caption; the file appears when it is complete.
 
     The rows are read twice, since it has to be counted first which translations come again. That takes 32 bytes a
     caption.
@@ -93,18 +93,18 @@ def write_translated_captions(
 def _count(
     rows: TranslatedRows, good: TranslationFilter | None, max_sources: int
 ) -> tuple[Callable[[str, int], str | None], frozenset[int]]:
-    """What tells whether a picture had a text before, and the fingerprints of translations of too many captions."""
-    pictures, sources = PairCounter(), PairCounter()
+    """What tells whether an image had a text before, and the fingerprints of translations of too many captions."""
+    images, sources = PairCounter(), PairCounter()
     for row, translations in rows():
         image = fingerprint(row.image.encode())
         for source, translation in zip(row.captions, translations, strict=True):
             if good is None or good.fault(source, translation.text, translation.fault) is None:
                 text = fingerprint(translation.text.encode())
-                pictures.add(text, image)
+                images.add(text, image)
                 if good is not None and "one for many" not in good.skip:
                     sources.add(text, fingerprint(_NO_WORD.sub(" ", source.casefold()).strip().encode()))
     limits = {"max_texts": NO_LIMIT, "kept_texts": 0, "kept_images": 0}
-    repeated = pictures.rules(max_images=NO_LIMIT, **limits).repetition
+    repeated = images.rules(max_images=NO_LIMIT, **limits).repetition
     return repeated, frozenset(sources.rules(max_images=max_sources, **limits).images_of_text)
 
 

@@ -73,7 +73,7 @@ class TranslationReport:
         return "\n".join(lines)
 
     def to_json(self) -> str:
-        """The report without times, so that two equal runs write equal files."""
+        """Return the report without times, so that two equal runs write equal files."""
         source = vars(self.source) | {"source": str(self.source.source)}
         values = {"source": source, "languages": {name: vars(found) for name, found in self.languages.items()}}
         return json.dumps(values, ensure_ascii=False, indent=1) + "\n"
@@ -96,24 +96,24 @@ def translate_captions(
     max_bad_fraction: float = 0.1,
     max_filtered_fraction: float = 0.5,
 ) -> TranslationReport:
-    """Writes `captions_XX.jsonl` for the source language and each other one, and `report.json`, into `output`.
+    """Write `captions_XX.jsonl` for the source language and each other one, and `report.json`, into `output`.
 
     Args:
-        source: pairs as `read_pairs` takes them; the pictures are not opened and need not exist. Their paths are
+        source: pairs as `read_pairs` takes them; the images are not opened and need not exist. Their paths are
             written as they are.
         output: a run that was stopped there goes on; `shards/XX` holds the raw translations.
         model: which one, or its name.
         source_language: of the captions.
         languages: to translate into.
         columns: of image and text in the source.
-        image_root: where a list without names, as CC3M's, finds its pictures.
+        image_root: where a list without names, as CC3M's, finds its images.
         num_beams: by default 4 on a GPU and 1 on a CPU.
         batch_tokens: source tokens of a batch, padding included.
         max_source_tokens: a longer caption is not translated.
         shard_size: rows a shard, which is also what a kill can cost.
         skip_filters: of `data.caption_translation_filter.SWITCHES`.
-        max_bad_fraction: a greater share of bad rows is an error before the first translation.
-        max_filtered_fraction: a greater share of a language's captions left out is an error, after all was written.
+        max_bad_fraction: a greater fraction of bad rows is an error before the first translation.
+        max_filtered_fraction: a greater fraction of a language's captions left out is an error, after all was written.
 
     Raises:
         FileNotFoundError: no such source.
@@ -178,7 +178,7 @@ def _translate_with(
     settings: DecodingSettings,
     device: str,
 ) -> dict[str, TranslationShards]:
-    """Writes the shards that are not there yet of all languages of one model, which is in memory for no longer."""
+    """Write the shards that are not there yet of all languages of one model, which is in memory for no longer."""
     model = TranslationModel(name, dtype=DTYPES[choice.dtype], device=device)
     codes = {} if "{target}" in choice.name else choice.codes  # there they complete the name
     shards = {}
@@ -219,7 +219,7 @@ def _translate(
 def _translate_piece(
     piece: list[CaptionRow], model: TranslationModel, direction: Direction, settings: DecodingSettings, bar: tqdm
 ) -> list[list[Translation]]:
-    """The translations of each row's captions; equal captions of a piece are translated once."""
+    """Return the translations of each row's captions; equal captions of a piece are translated once."""
     counts = Counter(caption for row in piece for caption in row.captions)
     texts = list(counts)
     found = model.translate(
@@ -238,7 +238,7 @@ def _translate_piece(
 def _write(
     output: Path, captions: CaptionSource, shards: Mapping[str, TranslationShards], skip_filters: Collection[str]
 ) -> TranslationReport:
-    """Writes the files of pairs and the report, and removes what killed runs left behind."""
+    """Write the files of pairs and the report, and remove what killed runs left behind."""
 
     def untranslated() -> Iterator[tuple[CaptionRow, list[Translation]]]:
         for piece in captions:

@@ -1,6 +1,6 @@
 """The raw translations of a corpus into one language, as Parquet shards: a run goes on where it was killed.
 
-Shard i holds piece i of the source, unfiltered, so that other filters need no new translation. A row is a picture:
+Shard i holds piece i of the source, unfiltered, so that other filters need no new translation. A row is an image:
 `image`, `has_list`, and, caption by caption, `source`, `text` (null where there is none) and `fault` (what the model
 that translated it says is wrong, mostly null).
 """
@@ -52,7 +52,7 @@ class TranslationShards:
         return self.folder / f"translations-{shard:05d}-of-{len(self.digests):05d}.parquet"
 
     def pending(self) -> list[int]:
-        """The shards that are still to be written; one that is damaged counts as such."""
+        """Return the shards that are still to be written; one that is damaged counts as such."""
         return [shard for shard in range(len(self.digests)) if not self._is_finished(shard)]
 
     def _is_finished(self, shard: int) -> bool:
@@ -66,7 +66,7 @@ class TranslationShards:
             return False
 
     def write(self, shard: int, piece: Sequence[CaptionRow], translations: Sequence[Sequence[Translation]]) -> None:
-        """Writes a shard, which appears when it is complete: the translations of each row's captions, in their order.
+        """Write a shard, which appears when it is complete: the translations of each row's captions, in their order.
 
         Raises:
             ValueError: the piece is not the one that the source had when the run began.
@@ -96,7 +96,7 @@ class TranslationShards:
             pq.write_table(table, unfinished, compression="zstd", write_page_checksum=True)
 
     def read(self) -> Iterator[tuple[CaptionRow, list[Translation]]]:
-        """Yields all rows with their translations, in the order of the source.
+        """Yield all rows with their translations, in the order of the source.
 
         Raises:
             BadRowError: with the cause "broken shard", at the first one that is damaged.
@@ -114,7 +114,7 @@ class TranslationShards:
                 yield captions, list(map(Translation, row["text"], row["fault"]))
 
     def remove_left_overs(self) -> None:
-        """Removes what killed runs left behind."""
+        """Remove what killed runs left behind."""
         for left_over in self.folder.glob(f"{UNFINISHED}*"):
             left_over.unlink(missing_ok=True)
 

@@ -16,7 +16,7 @@ def build_answers(
     size: int | None = None,
     prepare: Callable[[str], str] = str,
 ) -> list[str]:
-    """The most common answers, the commonest first; of equally common ones, the first by code points.
+    """Return the most common answers, the most common first; of equally common ones, the first by code points.
 
     The answer of a question is its `multiple_choice_answer`, the one that most annotators gave, or its only answer.
     `min_questions=9` is the rule for VQA 2.0 (3,129 answers of its training and validation questions), `size=3000` that
@@ -62,7 +62,7 @@ def _common_answer(row: Mapping) -> str:
 
 
 def read_answers(path: str | Path) -> list[str]:
-    """The answers of a JSON file, by their number: a list, or {answer: number} with the numbers from 0.
+    """Return the answers of a JSON file, by their number: a list, or {answer: number} with the numbers from 0.
 
     Raises:
         FileNotFoundError: no such file.
@@ -84,12 +84,12 @@ def read_answers(path: str | Path) -> list[str]:
 
 
 def write_answers(answers: Sequence[str], path: str | Path) -> None:
-    """Writes the list as JSON, an answer a line; the file appears when it is complete."""
+    """Write the list as JSON, an answer a line; the file appears when it is complete."""
     with atomic_file(Path(path)) as unfinished:
         unfinished.write_text(json.dumps(list(answers), ensure_ascii=False, indent=0) + "\n", "utf-8")
 
 
-def reachable_scores(
+def candidate_scores(
     rows: Iterable[Mapping],
     answers: Sequence[str],
     accuracy: Callable[[str, Sequence[str]], float],
@@ -121,22 +121,22 @@ def reachable_scores(
     return scores
 
 
-def answer_ceiling(
+def oracle_accuracy(
     rows: Iterable[Mapping],
     answers: Sequence[str],
     accuracy: Callable[[str, Sequence[str]], float],
     *,
     prepare: Callable[[str], str] = str,
 ) -> float:
-    """The mean accuracy, 0 to 1, of a model that always chooses the best answer of the list: what the list costs.
+    """Return the mean accuracy, 0 to 1, of a model that always chooses the best answer of the list.
 
     Raises:
-        ValueError: there is no row, or as `reachable_scores`, whose arguments these are.
+        ValueError: there is no row, or as `candidate_scores`, whose arguments these are.
     """
-    best = [max(scores, default=0.0) for scores in reachable_scores(rows, answers, accuracy, prepare=prepare)]
+    best = [max(scores, default=0.0) for scores in candidate_scores(rows, answers, accuracy, prepare=prepare)]
     if not best:
         raise ValueError("There are no questions; a ceiling is a mean over some.")
     return sum(best) / len(best)
 
 
-__all__ = ["answer_ceiling", "build_answers", "reachable_scores", "read_answers", "write_answers"]
+__all__ = ["build_answers", "candidate_scores", "oracle_accuracy", "read_answers", "write_answers"]

@@ -1,6 +1,6 @@
-"""VQA VG Japanese: questions in Japanese about the pictures of Visual Genome, one answer each.
+"""VQA VG Japanese: questions in Japanese about the images of Visual Genome, one answer each.
 
-There is no official split. By the rule of UC2's author the pictures in Visual Genome's folder VG_100K_2 are for
+There is no official split. By the rule of UC2's author the images in Visual Genome's folder VG_100K_2 are for
 validation (37,674 of 99,208, as a user counted) and the others for training.
 """
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlparse
 
-from ..captions.rows import find_picture
-from ..files.image_ids import picture_id
+from ..captions.rows import find_image
+from ..files.image_ids import canonical_image_id
 from ..files.json_files import read_json
 from ..rows.report import BadRowError, BadRowReport
 from ..rows.text import clean_caption
@@ -31,18 +31,18 @@ def read_vqa_vg_japanese(
     max_rows: int | None = None,
     max_bad_fraction: float = 0.1,
 ) -> VQAData:
-    """The questions of VQA VG Japanese as `read_vqa` gives them; `answers` is a list of one.
+    """Return the questions of VQA VG Japanese as `read_vqa` gives them; `answers` is a list of one.
 
     Args:
         file: JSON, [{"id", "qas": [{"qa_id", "image_id", "question", "answer"}, ...]}, ...].
         split: only the questions of one split.
-        image_root: the folder that holds VG_100K and VG_100K_2; each picture must be in one of them.
+        image_root: the folder that holds VG_100K and VG_100K_2; each image must be in one of them.
         image_data: Visual Genome's image_data.json, whose URLs name the folder; an alternative to `image_root`, which
             `split_by="folder"` needs one of.
-        split_by: "folder" as above, or "id": pictures whose number ends in 0 are for validation, a rule of ours that
+        split_by: "folder" as above, or "id": images whose number ends in 0 are for validation, a rule of ours that
             needs the questions alone.
         max_rows: only the first so many questions, of all splits.
-        max_bad_fraction: raise if a greater share of the questions is bad.
+        max_bad_fraction: raise if a greater fraction of the questions is bad.
 
     Raises:
         FileNotFoundError: no such file, or the root holds neither of the folders.
@@ -54,12 +54,12 @@ def read_vqa_vg_japanese(
     path = Path(file)
     content, report = read_json(path), BadRowReport(path)
     if not isinstance(content, list) or not all(
-        isinstance(picture, dict) and isinstance(picture.get("qas"), list) for picture in content
+        isinstance(entry, dict) and isinstance(entry.get("qas"), list) for entry in content
     ):
-        raise ValueError(f"{path} is not a list of pictures with their `qas`; is it question_answers.json?")
+        raise ValueError(f"{path} is not a list of images with their `qas`; is it question_answers.json?")
     root = None if image_root is None else Path(os.path.abspath(image_root))
     folder_of = _folders(root, image_data, split_by)
-    questions = [question for picture in content for question in picture["qas"]][:max_rows]
+    questions = [question for entry in content for question in entry["qas"]][:max_rows]
     seen: set[int] = set()
 
     def read(entry: object) -> dict:
@@ -77,8 +77,8 @@ def read_vqa_vg_japanese(
         image = f"{folder}/{number}.jpg" if folder else f"{number}.jpg"
         by_id = "train" if number % ID_RULE else "validation"
         return {
-            "image_id": picture_id(number, "visual_genome"),
-            "image": image if root is None else find_picture(image, root),
+            "image_id": canonical_image_id(number, "visual_genome"),
+            "image": image if root is None else find_image(image, root),
             "question_id": question_id,
             "question": clean_caption(fields.get("question")),
             "answers": [answer],
@@ -97,7 +97,7 @@ def read_vqa_vg_japanese(
 
 
 def _folders(root: Path | None, image_data: str | Path | None, split_by: str) -> Callable[[int], str]:
-    """A function from a picture's number to its folder; "" where that is unknown and need not be known."""
+    """Return a function from an image's number to its folder; "" where that is unknown and need not be known."""
     if split_by not in ("folder", "id"):
         raise ValueError(f"split_by is {split_by!r}; it must be folder or id.")
     if image_data is not None:
@@ -109,12 +109,10 @@ def _folders(root: Path | None, image_data: str | Path | None, split_by: str) ->
                 stems = (entry.name.rpartition(".")[0] for entry in os.scandir(root / folder))
                 names |= {int(stem): folder for stem in stems if stem.isdecimal()}
         if not names and split_by == "folder":
-            raise FileNotFoundError(
-                f"{root} has no pictures in {' or '.join(FOLDERS)}; give the folder that holds both."
-            )
+            raise FileNotFoundError(f"{root} has no images in {' or '.join(FOLDERS)}; give the folder that holds both.")
     elif split_by == "folder":
         raise ValueError(
-            "The split is by the folder of a picture: give image_root, the folder of VG_100K and VG_100K_2, or "
+            "The split is by the folder of an image: give image_root, the folder of VG_100K and VG_100K_2, or "
             'image_data, the image_data.json of Visual Genome; or split_by="id".'
         )
     else:
@@ -122,7 +120,7 @@ def _folders(root: Path | None, image_data: str | Path | None, split_by: str) ->
 
     def find(number: int) -> str:
         if number not in names and split_by == "folder":
-            raise BadRowError("file missing", f"picture {number} is in neither of {', '.join(FOLDERS)}")
+            raise BadRowError("file missing", f"image {number} is in neither of {', '.join(FOLDERS)}")
         return names.get(number, "")
 
     return find
@@ -133,9 +131,9 @@ def _folders_of_urls(path: Path) -> dict[int, str]:
     try:
         folders = {entry["image_id"]: urlparse(entry["url"]).path.split("/")[-2] for entry in content}
     except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path} is not a list of pictures with image_id and url ({error!r}).") from error
+        raise ValueError(f"{path} is not a list of images with image_id and url ({error!r}).") from error
     if unknown := set(folders.values()) - FOLDERS.keys():
-        raise ValueError(f"{path}: pictures are in {sorted(unknown)[0]!r}, which is none of {', '.join(FOLDERS)}.")
+        raise ValueError(f"{path}: images are in {sorted(unknown)[0]!r}, which is none of {', '.join(FOLDERS)}.")
     return folders
 
 

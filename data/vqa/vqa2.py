@@ -1,8 +1,8 @@
-"""Questions about pictures in the files of VQA 2.0, and in files of that form (EmojiScenes, in English and Japanese).
+"""Questions about images in the files of VQA 2.0, and in files of that form (EmojiScenes, in English and Japanese).
 
 A row is {"image_id", "image", "question_id", "question", "answers", "multiple_choice_answer", "question_type",
-"answer_type", "language", "split"}. `image` is a path, `image_id` as `picture_id` gives it; `answers` are those of all
-annotators as they wrote them, and None, like the next three, where there are no annotations.
+"answer_type", "language", "split"}. `image` is a path, `image_id` as `canonical_image_id` gives it; `answers` are those
+of all annotators as they wrote them, and None, like the next three, where there are no annotations.
 """
 
 import logging
@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..captions.rows import find_picture
+from ..captions.rows import find_image
 from ..emoji_scenes.export import MANIFEST
-from ..files.image_ids import picture_id
+from ..files.image_ids import canonical_image_id
 from ..files.json_files import read_json, read_lists
 from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
 from ..rows.scripts import SCRIPTS
@@ -48,25 +48,25 @@ def read_vqa(
     max_rows: int | None = None,
     max_bad_fraction: float = 0.1,
 ) -> VQAData:
-    """The questions of a file in VQA 2.0's form, with the answers to them.
+    """Return the questions of a file in VQA 2.0's form, with the answers to them.
 
     A question is left out and counted if it is there twice, is not annotated though `annotations` are given, has empty
-    answers, or its picture is missing. An annotation of no question is counted, too. Without `annotations` a question
+    answers, or its image is missing. An annotation of no question is counted, too. Without `annotations` a question
     without words stays as "?" and is counted: the file of answers must hold an answer to each.
 
     Args:
         questions: e.g. v2_OpenEnded_mscoco_train2014_questions.json.
         annotations: e.g. v2_mscoco_train2014_annotations.json; None for a test without answers.
         language: of both.
-        image_pattern: makes the path of a picture from its `id`, a number, and the `subtype` of the file. By default
+        image_pattern: makes the path of an image from its `id`, a number, and the `subtype` of the file. By default
             COCO's or that of EmojiScenes, by the file's `data_type`.
-        image_root: the folder of the pictures; if given, each must be there, with or without the folder in the pattern.
+        image_root: the folder of the images; if given, each must be there, with or without the folder in the pattern.
         max_rows: only the first so many questions.
-        max_bad_fraction: raise if a greater share of the questions is bad.
+        max_bad_fraction: raise if a greater fraction of the questions is bad.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file is not of this form, the two are of different splits, or the names of pictures are unknown.
+        ValueError: a file is not of this form, the two are of different splits, or the names of images are unknown.
         TooManyBadRowsError: too many questions are bad, or all.
     """
     if language not in SCRIPTS:
@@ -78,7 +78,7 @@ def read_vqa(
     pattern, collection = _naming(content, path, image_pattern)
     reader = _QuestionReader(
         pattern=pattern,
-        subtype=subtype.replace("test-dev", "test"),  # whose pictures are some of the test's
+        subtype=subtype.replace("test-dev", "test"),  # whose images are some of the test's
         collection=collection,
         fixed={"language": language, "split": subtype},
         root=None if image_root is None else Path(os.path.abspath(image_root)),
@@ -107,7 +107,7 @@ def collect_rows(entries: Iterable[object], read: Callable[[object], dict], repo
 
 
 def check_bad_fraction(report: BadRowReport, max_bad_fraction: float) -> None:
-    """Logs what was left out, and raises TooManyBadRowsError if that is too much, or all."""
+    """Log what was left out, and raise TooManyBadRowsError if that is too much, or all."""
     if report.counts or report.repairs:
         logger.warning("%s", report)
     if not report.rows_kept or report.bad_fraction > max_bad_fraction:
@@ -115,7 +115,7 @@ def check_bad_fraction(report: BadRowReport, max_bad_fraction: float) -> None:
 
 
 def _naming(content: dict, path: Path, image_pattern: str | None) -> tuple[str, str]:
-    """The pattern of the pictures' paths, and their collection."""
+    """Return the pattern of the images' paths, and their collection."""
     data_type = content.get("data_type")
     collection = {"mscoco": "coco"}.get(data_type, "")
     if image_pattern is not None:
@@ -129,11 +129,11 @@ def _naming(content: dict, path: Path, image_pattern: str | None) -> tuple[str, 
     if data_type == "emojiscenes":
         manifest = path.parent / MANIFEST
         made = read_json(manifest) if manifest.is_file() else {}
-        suffix = made.get("picture_format", "png") if isinstance(made, dict) else "png"
+        suffix = made.get("image_format", "png") if isinstance(made, dict) else "png"
         return f"images/{{id:012d}}.{suffix}", collection
     raise ValueError(
-        f"{path} has the data_type {data_type!r}, not 'mscoco' or 'emojiscenes'; say how its pictures are named, e.g. "
-        'image_pattern="pictures/{id}.jpg".'
+        f"{path} has the data_type {data_type!r}, not 'mscoco' or 'emojiscenes'; say how its images are named, e.g. "
+        'image_pattern="images/{id}.jpg".'
     )
 
 
@@ -141,7 +141,7 @@ def _read_annotations(path: Path, subtype: str, report: BadRowReport) -> dict[in
     shared: dict[str, str] = {}  # equal answers are one string
 
     def only_answer(fields: dict) -> object:
-        """An annotator's answer without the rest, which would be most of what is in memory."""
+        """Return an annotator's answer without the rest, which would be most of what is in memory."""
         answer = fields.get("answer")
         return shared.setdefault(answer, answer) if isinstance(answer, str) else fields
 
@@ -162,7 +162,7 @@ def _read_annotations(path: Path, subtype: str, report: BadRowReport) -> dict[in
 
 
 def is_number(value: object) -> bool:
-    """Whether this is a number as ids are."""
+    """Return whether this is a number as ids are."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
@@ -178,7 +178,7 @@ class _QuestionReader:
     seen: set[int] = field(default_factory=set)
 
     def read(self, entry: object) -> dict:
-        """Returns the row of a question; raises BadRowError."""
+        """Return the row of a question; raise BadRowError."""
         fields = entry if isinstance(entry, dict) else {}
         number, question_id, question = (fields.get(name) for name in ("image_id", "question_id", "question"))
         if not is_number(number) or not is_number(question_id):
@@ -188,15 +188,15 @@ class _QuestionReader:
         self.seen.add(question_id)
         image = self.pattern.format(id=number, subtype=self.subtype)
         row = {
-            "image_id": picture_id(number, self.collection) if self.collection else picture_id(image),
-            "image": image if self.root is None else find_picture(image, self.root),
+            "image_id": canonical_image_id(number, self.collection) if self.collection else canonical_image_id(image),
+            "image": image if self.root is None else find_image(image, self.root),
             "question_id": question_id,
             "question": self._text(question, question_id),
         }
         return row | self._answers(number, question_id) | self.fixed
 
     def _text(self, question: object, question_id: int) -> str:
-        """The question; "?" in its place where a test has none, since every question of a test is to be answered."""
+        """Return the question; "?" in its place where a test has none: every question of a test is answered."""
         try:
             return clean_caption(question)
         except BadRowError as error:
@@ -213,7 +213,7 @@ class _QuestionReader:
         if annotation is None:
             raise BadRowError("question without annotation", f"question_id {question_id}")
         if annotation.get("image_id", number) != number:
-            raise BadRowError("another picture", f"question_id {question_id}: {number} and {annotation['image_id']}")
+            raise BadRowError("another image", f"question_id {question_id}: {number} and {annotation['image_id']}")
         answers = _answers_of(annotation)
         if len(answers) not in (1, ANNOTATORS):
             self.report.add_repair(
@@ -223,7 +223,7 @@ class _QuestionReader:
 
 
 def _answers_of(annotation: dict) -> list[str]:
-    """The answers of all annotators; some may be empty, but not all."""
+    """Return the answers of all annotators; some may be empty, but not all."""
     answers = annotation.get("answers")
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
         raise BadRowError("broken annotation", repr(annotation)[:200])

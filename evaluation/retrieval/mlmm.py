@@ -1,4 +1,4 @@
-"""How well MLMM finds pictures by captions and captions by pictures: the protocol of the paper's table 3."""
+"""How well MLMM finds images by captions and captions by images: the protocol of the paper's table 3."""
 
 from collections import Counter
 from pathlib import Path
@@ -17,32 +17,32 @@ from .score_matrix import describe_scores, score_matrix
 
 
 def make_retrieval_test(
-    corpus: MLMMCorpus, language: str, *, caption: int = 0, max_pictures: int = 0, feature_dim: int | None = None
+    corpus: MLMMCorpus, language: str, *, caption: int = 0, max_images: int = 0, feature_dim: int | None = None
 ) -> tuple[RetrievalTest, Counter[str]]:
-    """Returns the test of a language, and how many pictures were left out by cause: their regions cannot be read.
+    """Return the test of a language, and how many images were left out by cause: their regions cannot be read.
 
     Args:
         corpus: has the captions.
         language: of them.
         caption: as for `choose_captions`.
-        max_pictures: only the first so many pictures of the corpus; 0: all.
+        max_images: only the first so many images of the corpus; 0: all.
         feature_dim: width that features must have.
 
     Raises:
-        ValueError: no picture is left.
+        ValueError: no image is left.
     """
     table, bad = corpus.captions[language], Counter()
     places = []
-    for place in corpus.pictures[: max_pictures or None].tolist():
+    for place in corpus.images[: max_images or None].tolist():
         try:
-            read_regions_of(corpus.read_pictures([place])[0], f"Picture {place}", feature_dim=feature_dim)
+            read_regions_of(corpus.read_images([place])[0], f"Image {place}", feature_dim=feature_dim)
             places.append(place)
         except RegionError as error:
             bad[error.cause] += 1
     texts = [table.text(index) for index in range(len(table))]
-    test = RetrievalTest(*choose_captions(table.pictures, texts, places, caption=caption))
+    test = RetrievalTest(*choose_captions(table.images, texts, places, caption=caption))
     if not test.texts:
-        raise ValueError(f"{corpus.name}, {language}: no picture to judge on; left out: {dict(bad)}.")
+        raise ValueError(f"{corpus.name}, {language}: no image to evaluate on; left out: {dict(bad)}.")
     return test, bad
 
 
@@ -60,32 +60,32 @@ def evaluate_mlmm_retrieval(
     blind: bool = False,
     progress: bool = False,
 ) -> dict[str, float | list[float]]:
-    """Returns the figures of `retrieval_recalls` from the scores of all pairs, as the mean over folds.
+    """Return the metrics of `retrieval_recalls` from the scores of all pairs, as the mean over folds.
 
     `interval` is that of the mean recall, at 95 %.
 
     Args:
-        model, processor: what is judged.
+        model, processor: what is evaluated.
         corpus: has the regions.
         test: from `make_retrieval_test`.
-        folds: parts that are judged on their own.
+        folds: parts that are evaluated on their own.
         folder: where scores are kept, so that a killed run goes on; None: nowhere.
         name: what the scores are called there.
         batch_size, dtype, blind: as for `PairScorer`.
         progress: show a bar.
     """
-    figures, scored = [], []
+    metrics, scored = [], []
     for fold in test.folds(folds):
-        pictures = corpus.read_pictures(fold.pictures)
-        scorer = PairScorer(model, processor, pictures, batch_size=batch_size, dtype=dtype, blind=blind)
+        images = corpus.read_images(fold.images)
+        scorer = PairScorer(model, processor, images, batch_size=batch_size, dtype=dtype, blind=blind)
         if folder is None:
             scores = scorer(fold.texts).numpy()
         else:
             shards = folder / f"{name}-{describe_scores(scorer, fold.texts)['scores']}"
             scores = score_matrix(scorer, fold.texts, shards, progress=progress)
-        figures.append(retrieval_recalls(scores, fold.owners))
+        metrics.append(retrieval_recalls(scores, fold.owners))
         scored.append((scores, fold.owners))
-    return mean_recalls(figures) | {"interval": mean_recall_interval(scored)}
+    return mean_recalls(metrics) | {"interval": mean_recall_interval(scored)}
 
 
 __all__ = ["evaluate_mlmm_retrieval", "make_retrieval_test"]

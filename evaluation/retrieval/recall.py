@@ -1,4 +1,4 @@
-"""Recall@k: of retrieval in general, and between pictures and their captions in both directions.
+"""Recall@k: of retrieval in general, and between images and their captions in both directions.
 
 Ties are counted pessimistically: a wrong candidate with the score of the right one stands before it.
 """
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def recall_at_k(similarity: np.ndarray, relevant: np.ndarray, ks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
-    """Returns the percentage of queries with a relevant candidate among the first k, and what chance would reach.
+    """Return the percentage of queries with a relevant candidate among the first k, and what chance would reach.
 
     A tie with a candidate that is not relevant counts against the query, so a collapsed model scores 0.
 
@@ -43,27 +43,27 @@ def recall_at_k(similarity: np.ndarray, relevant: np.ndarray, ks: Sequence[int] 
 def retrieval_recalls(
     scores: np.ndarray, owners: np.ndarray | Sequence[int], *, ks: Sequence[int] = (1, 5, 10)
 ) -> dict[str, float]:
-    """Returns the recalls of both directions in percent and their mean.
+    """Return the recalls of both directions in percent and their mean.
 
-    A text finds the one picture that it belongs to; a picture finds any of its texts, of which there may be several.
+    A text finds the one image that it belongs to; an image finds any of its texts, of which there may be several.
 
     Args:
-        scores: (texts, pictures), higher = they match better.
-        owners: (texts,) index of the picture of each text, in any order.
+        scores: (texts, images), higher = they match better.
+        owners: (texts,) index of the image of each text, in any order.
         ks: the ranks to report.
 
     Returns:
         `t2i_R@k`, `i2t_R@k`, `t2i_chance_R@k`, `i2t_chance_R@k`, and `mean_recall`, the mean of the R@k of both.
 
     Raises:
-        ValueError: for scores that are not finite, owners that do not fit them, or a picture without a text.
+        ValueError: for scores that are not finite, owners that do not fit them, or an image without a text.
     """
     scores, owners = _checked(scores, owners)
-    pictures = scores.shape[1]
-    relevant = owners[:, None] == np.arange(pictures)
+    images = scores.shape[1]
+    relevant = owners[:, None] == np.arange(images)
     if not relevant.any(axis=0).all():
         without = int(np.argmin(relevant.any(axis=0)))
-        raise ValueError(f"Picture {without} has no text; leave out the column of a picture that nothing describes.")
+        raise ValueError(f"Image {without} has no text; leave out the column of an image that nothing describes.")
     results = {f"t2i_{name}": value for name, value in recall_at_k(scores, relevant, ks).items()}
     results |= {f"i2t_{name}": value for name, value in recall_at_k(scores.T, relevant.T, ks).items()}
     results["mean_recall"] = float(np.mean([value for name, value in results.items() if "chance" not in name]))
@@ -77,48 +77,46 @@ def fold_recalls(
     *,
     ks: Sequence[int] = (1, 5, 10),
 ) -> dict[str, float]:
-    """Returns `retrieval_recalls` averaged over folds, each of which ranks its own pictures and texts only.
+    """Return `retrieval_recalls` averaged over folds, each of which ranks its own images and texts only.
 
-    Five folds of 1,000 pictures are the 1K protocol of the 5,000 test pictures of MSCOCO.
+    Five folds of 1,000 images are the 1K protocol of the 5,000 test images of MSCOCO.
 
     Args:
-        scores: (texts, pictures), higher = they match better.
-        owners: (texts,) index of the picture of each text.
-        folds: the picture indices of each fold, or so many equal parts of the pictures in their order.
+        scores: (texts, images), higher = they match better.
+        owners: (texts,) index of the image of each text.
+        folds: the image indices of each fold, or so many equal parts of the images in their order.
         ks: the ranks to report.
 
     Raises:
-        ValueError: as `retrieval_recalls` does, or the pictures cannot be cut into so many equal parts.
+        ValueError: as `retrieval_recalls` does, or the images cannot be cut into so many equal parts.
     """
     scores, owners = _checked(scores, owners)
     total = scores.shape[1]
     if isinstance(folds, int):
         if folds < 1 or total % folds:
-            raise ValueError(f"{total} pictures cannot be cut into {folds} equal folds.")
+            raise ValueError(f"{total} images cannot be cut into {folds} equal folds.")
         folds = np.arange(total).reshape(folds, -1)
     if not len(folds):
         raise ValueError("folds is empty.")
     results = []
-    for number, pictures in enumerate(map(np.asarray, folds)):
-        if set(pictures.tolist()) - set(range(total)) or len(set(pictures.tolist())) < len(pictures):
-            raise ValueError(f"Fold {number} names a picture twice, or one that is not among 0 to {total - 1}.")
-        # the column of a picture within the fold, -1 outside of it
+    for number, images in enumerate(map(np.asarray, folds)):
+        if set(images.tolist()) - set(range(total)) or len(set(images.tolist())) < len(images):
+            raise ValueError(f"Fold {number} names an image twice, or one that is not among 0 to {total - 1}.")
+        # the column of an image within the fold, -1 outside of it
         column = np.full(total, -1)
-        column[pictures] = np.arange(len(pictures))
+        column[images] = np.arange(len(images))
         texts = np.flatnonzero(column[owners] >= 0)
-        results.append(retrieval_recalls(scores[np.ix_(texts, pictures)], column[owners[texts]], ks=ks))
+        results.append(retrieval_recalls(scores[np.ix_(texts, images)], column[owners[texts]], ks=ks))
     return {name: float(np.mean([result[name] for result in results])) for name in results[0]}
 
 
 def _checked(scores: np.ndarray, owners: np.ndarray | Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     scores, owners = np.asarray(scores), np.asarray(owners)
     if scores.ndim != 2 or owners.shape != scores.shape[:1]:
-        raise ValueError(
-            f"scores is (texts, pictures) and owners (texts,); they are {scores.shape} and {owners.shape}."
-        )
+        raise ValueError(f"scores is (texts, images) and owners (texts,); they are {scores.shape} and {owners.shape}.")
     outside = owners[(owners < 0) | (owners >= scores.shape[1])]
     if outside.size:
-        raise ValueError(f"owners holds {outside[0]}, but the pictures are 0 to {scores.shape[1] - 1}.")
+        raise ValueError(f"owners holds {outside[0]}, but the images are 0 to {scores.shape[1] - 1}.")
     return scores, owners
 
 

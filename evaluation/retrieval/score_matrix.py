@@ -1,4 +1,4 @@
-"""All scores of many texts with many pictures, kept in files on the way: a killed run goes on where it was.
+"""All scores of many texts with many images, kept in files on the way: a killed run goes on where it was.
 
 A folder holds `manifest.json`, which says whose scores these are, and shards `scores-00000-of-00040.npy` of as many
 texts each; a shard is there whole or not at all.
@@ -28,17 +28,17 @@ NOT_THE_MODEL = ("_name_or_path", "transformers_version", "dtype")  # of a confi
 def score_matrix(
     scorer: PairScorer, texts: Sequence[str], folder: Path, *, rows_per_shard: int = 64, progress: bool = True
 ) -> np.ndarray:
-    """Returns (texts, pictures) float32 scores, from the shards that are there and the model for the rest.
+    """Return (texts, images) float32 scores, from the shards that are there and the model for the rest.
 
     Args:
-        scorer: model and pictures.
+        scorer: model and images.
         texts: the texts.
         folder: of the shards; is made if need be.
         rows_per_shard: texts a shard, what a killed run loses at most.
         progress: show a bar.
 
     Raises:
-        ValueError: the folder holds scores of another model, of other texts or pictures, or of another precision; or
+        ValueError: the folder holds scores of another model, of other texts or images, or of another precision; or
             what `PairScorer` refuses.
     """
     if rows_per_shard < 1 or not len(texts):
@@ -72,11 +72,11 @@ def score_matrix(
 
 
 def describe_scores(scorer: PairScorer, texts: Sequence[str]) -> dict[str, object]:
-    """Returns what the scores are of; under "scores", 16 hexadecimal digits that identify all of it."""
+    """Return what the scores are of; under "scores", 16 hexadecimal digits that identify all of it."""
     about = {
         "model": hash_model(scorer.model),
         "texts": hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:16],
-        "pictures": scorer.pictures_hash,
+        "images": scorer.images_hash,
         "shape": [len(texts), len(scorer)],
         "computed_in": str(scorer.dtype).removeprefix("torch."),
     }
@@ -84,7 +84,7 @@ def describe_scores(scorer: PairScorer, texts: Sequence[str]) -> dict[str, objec
 
 
 def hash_model(model: PreTrainedModel) -> str:
-    """Returns 16 hexadecimal digits that identify the weights and the configuration of a model."""
+    """Return 16 hexadecimal digits that identify the weights and the configuration of a model."""
     settings = {name: value for name, value in model.config.to_dict().items() if name not in NOT_THE_MODEL}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for name, tensor in sorted(model.state_dict().items()):
@@ -94,7 +94,7 @@ def hash_model(model: PreTrainedModel) -> str:
 
 
 def _read_shard(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    """The scores in a shard, None where it must be made."""
+    """Return the scores in a shard, None where it must be made."""
     try:
         found = np.load(path, allow_pickle=False)
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""Tables 3 and 4 of the paper as data, and our figures beside them.
+"""Tables 3 and 4 of the paper as data, and our metrics beside them.
 
-A figure of ours stands with its chance or its control. It is never comparable with the paper's by itself: the weights
+A metric of ours stands with its chance or its control. It is never comparable with the paper's by itself: the weights
 of MLMM were never published.
 """
 
@@ -37,7 +37,7 @@ TABLE_4_COLUMNS = {"VQA 2.0 test-dev": ("en",), "VQA VG Japanese": ("ja",)}
 # model -> accuracy in percent
 TABLE_4 = {"UNITER": (71.22, 22.70), "UC2": (71.48, 34.20), "MLMM": (73.21, 35.40)}
 
-# of `vqa_figures` -> heading
+# of `vqa_metrics` -> heading
 VQA_COLUMNS = {
     "count": "questions",
     "accuracy": "accuracy",
@@ -53,7 +53,7 @@ VQA_GROUPS = {"answer_types": "answer type", "question_types": "question type"}
 def retrieval_table(
     results: Mapping[str, Mapping[str, Mapping]], *, comparable: bool = False, notes: Sequence[str] = ()
 ) -> ResultTable:
-    """Returns table 3: mean recalls in percent, chance and the control without regions below each of ours.
+    """Return table 3: mean recalls in percent, chance and the control without regions below each of ours.
 
     A test set that is named as one of the paper's stands in the paper's columns, others in a part of their own.
 
@@ -73,11 +73,11 @@ def retrieval_table(
         ours = _languages(results.get(test_set, {}))
         columns += [(test_set, language) for language in dict.fromkeys([*languages, *ours])]
         if ours and (missing := [language for language in languages if language not in ours]):
-            lacking.append(f"{test_set}: no figures of ours in {', '.join(missing)}.")
+            lacking.append(f"{test_set}: no metrics of ours in {', '.join(missing)}.")
     rows: list[TableRow] = []
     for setting, models in TABLE_3.items():
-        for model, figures in models.items():
-            paper = dict(zip(_pairs(TABLE_3_COLUMNS), figures, strict=True))
+        for model, metrics in models.items():
+            paper = dict(zip(_pairs(TABLE_3_COLUMNS), metrics, strict=True))
             rows.append(TableRow(GROUPS[setting], model, [paper.get(column) for column in columns], "paper"))
         rows += _recalls(results, setting, columns)
     parts = [TablePart(columns, rows)]
@@ -93,10 +93,10 @@ def retrieval_table(
 def vqa_table(
     results: Mapping[str, Mapping[str, Mapping]], *, comparable: bool = False, notes: Sequence[str] = ()
 ) -> ResultTable:
-    """Returns table 4: accuracies in percent, ours by kind of question and beside question-only model and majority.
+    """Return table 4: accuracies in percent, ours by kind of question and beside question-only model and majority.
 
     Args:
-        results: test set -> language -> what `vqa_figures` gives. A set that is named as one of the paper's stands in
+        results: test set -> language -> what `vqa_metrics` gives. A set that is named as one of the paper's stands in
             the paper's columns, too.
         comparable: data and weights are the paper's.
         notes: to be written below it.
@@ -106,12 +106,12 @@ def vqa_table(
     found = [results.get(test_set, {}).get(language, {}) for test_set, language in columns]
     if any(found):
         for key, name in {"accuracy": OURS, "question_only": "question only", "majority": "majority"}.items():
-            values = [figures.get(key) for figures in found]
+            values = [metrics.get(key) for metrics in found]
             if any(value is not None for value in values):
                 rows.append(TableRow("", name, values, "ours" if name == OURS else "control"))
     parts = [TablePart(columns, rows, digits=2)]
     for test_set, languages in results.items():
-        parts += [_questions(f"{test_set}, {language}", figures) for language, figures in languages.items()]
+        parts += [_questions(f"{test_set}, {language}", metrics) for language, metrics in languages.items()]
     title = "Table 4: visual question answering, accuracy (%)"
     single = any("accuracy_without_nfkc" in row for languages in results.values() for row in languages.values())
     rule = ["Questions with one answer: equal in compatibility form (NFKC); the paper does not say its rule."]
@@ -121,19 +121,19 @@ def vqa_table(
 
 
 def paper_reference(table: int) -> dict[str, object]:
-    """Returns the paper's figures of table 3 or 4 as JSON can hold them, with their source."""
+    """Return the paper's metrics of table 3 or 4 as JSON can hold them, with their source."""
     if table == 3:
-        figures = {setting: {model: list(row) for model, row in models.items()} for setting, models in TABLE_3.items()}
+        metrics = {setting: {model: list(row) for model, row in models.items()} for setting, models in TABLE_3.items()}
     else:
-        figures = {model: list(row) for model, row in TABLE_4.items()}
+        metrics = {model: list(row) for model, row in TABLE_4.items()}
     columns = _pairs(TABLE_3_COLUMNS if table == 3 else TABLE_4_COLUMNS)
-    return {"source": f"{SOURCE}, table {table}", "columns": [list(column) for column in columns], "figures": figures}
+    return {"source": f"{SOURCE}, table {table}", "columns": [list(column) for column in columns], "metrics": metrics}
 
 
 def _recalls(
     results: Mapping[str, Mapping[str, Mapping]], setting: str, columns: Sequence[tuple[str, str]]
 ) -> list[TableRow]:
-    """The row of ours, its interval, and its two controls; none without a figure."""
+    """Return the row of ours, its interval, and its two controls; none without a figure."""
 
     def row(name: str, table: str, figure: str, kind: str) -> TableRow:
         values: list[Value] = []
@@ -151,23 +151,23 @@ def _recalls(
     return [row for row in rows if any(value is not None for value in row.values)]
 
 
-def _questions(heading: str, figures: Mapping) -> TablePart:
-    """All questions, then those of each kind."""
-    chosen = {key: name for key, name in VQA_COLUMNS.items() if key in figures}
+def _questions(heading: str, metrics: Mapping) -> TablePart:
+    """Return all questions, then those of each kind."""
+    chosen = {key: name for key, name in VQA_COLUMNS.items() if key in metrics}
 
     def values(row: Mapping) -> list[Value]:
         shown = dict(row) | ({"interval": "{:.1f}–{:.1f}".format(*row["interval"])} if "interval" in row else {})
         return [shown.get(key) for key in chosen]
 
-    rows = [TableRow("all", "all questions", values(figures), "ours")]
+    rows = [TableRow("all", "all questions", values(metrics), "ours")]
     for table, group in VQA_GROUPS.items():
-        rows += [TableRow(group, kind, values(row), "ours") for kind, row in figures.get(table, {}).items()]
+        rows += [TableRow(group, kind, values(row), "ours") for kind, row in metrics.get(table, {}).items()]
     return TablePart([(heading, name) for name in chosen.values()], rows)
 
 
 def _languages(settings: Mapping[str, Mapping]) -> list[str]:
-    """Languages in which there are figures of any setting, in the order of the first."""
-    return list(dict.fromkeys(language for figures in settings.values() for language in figures["recalls"]))
+    """Return languages in which there are metrics of any setting, in the order of the first."""
+    return list(dict.fromkeys(language for metrics in settings.values() for language in metrics["recalls"]))
 
 
 def _pairs(columns: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:

@@ -43,7 +43,7 @@ class TablePart:
     digits: int = 1
 
     def cells(self, row: TableRow) -> list[str]:
-        """Returns the values of a row as text."""
+        """Return the values of a row as text."""
         return [
             NOTHING if value is None else f"{value:.{self.digits}f}" if isinstance(value, float) else str(value)
             for value in row.values
@@ -67,7 +67,7 @@ class ResultTable:
     notes: Sequence[str] = field(default_factory=tuple)
 
     def to_markdown(self) -> str:
-        """Returns title, mark, the parts as tables with the paper's rows in italics and ours in bold, and notes."""
+        """Return title, mark, the parts as tables with the paper's rows in italics and ours in bold, and notes."""
         blocks = [f"**{self.title}**"] + ([f"> **{self.mark}**"] if self.mark else [])
         for part in self.parts:
             sets = [columns[0] for columns in part.columns]
@@ -84,7 +84,7 @@ class ResultTable:
         return "\n\n".join(blocks) + "\n"
 
     def to_csv(self) -> str:
-        """Returns a line a value: data set, column, group, row, kind (paper, ours, control), value, mark."""
+        """Return a line a value: data set, column, group, row, kind (paper, ours, control), value, mark."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["data_set", "column", "group", "row", "kind", "value", "mark"])

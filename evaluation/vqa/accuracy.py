@@ -1,4 +1,4 @@
-"""Score of an answer to a question about a picture, as VQA 2.0 counts it, and its normalisation of answers.
+"""Score of an answer to a question about an image, as VQA 2.0 counts it, and its normalisation of answers.
 
 The rules, oddities included, are those of the official evaluator (GT-Vision-Lab/VQA), a Python 2 program.
 """
@@ -33,7 +33,7 @@ CONTRACTIONS = {"somebody'd": "somebodyd"} | {
 
 
 def process_punctuation(text: str) -> str:
-    """Returns the text after the official punctuation step: marks dropped or turned into spaces, periods dropped."""
+    """Return the text after the official punctuation step: marks dropped or turned into spaces, periods dropped."""
     drop_all = DIGIT_COMMA.search(text) is not None
     result = text
     for mark in PUNCTUATION:
@@ -43,18 +43,18 @@ def process_punctuation(text: str) -> str:
 
 
 def process_digit_article(text: str) -> str:
-    """Returns the text after the official digit and article step: lower case, digits, no articles, apostrophes."""
+    """Return the text after the official digit and article step: lower case, digits, no articles, apostrophes."""
     words = [NUMBERS.get(word, word) for word in text.lower().split()]
     return " ".join(CONTRACTIONS.get(word, word) for word in words if word not in ARTICLES)
 
 
 def normalize_answer(text: str) -> str:
-    """Returns an answer as VQA 2.0 compares it: the punctuation step, then the digit and article step."""
+    """Return an answer as VQA 2.0 compares it: the punctuation step, then the digit and article step."""
     return process_digit_article(process_punctuation(text))
 
 
 def prepare_answer(text: str) -> str:
-    """Returns an answer as training targets and answer lists hold it: normalised. Source: UNITER.
+    """Return an answer as training targets and answer lists hold it: normalised. Source: UNITER.
 
     UNITER drops commas afterwards, of which normalisation leaves none.
     """
@@ -66,7 +66,7 @@ def _one_line(text: str) -> str:
 
 
 def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
-    """Returns the official accuracy of an answer, 0 to 1: the mean over annotators of min(1, others who agree / 3).
+    """Return the official accuracy of an answer, 0 to 1: the mean over annotators of min(1, others who agree / 3).
 
     The answers are normalised only if the annotators do not all say the same: "Yes" is wrong against ten "yes".
 
@@ -91,9 +91,9 @@ def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
 
 
 def single_answer_accuracy(prediction: str, answer: str, *, nfkc: bool = True) -> float:
-    """Returns 1.0 if an answer is the only right one, else 0.0: the score of VQA VG Japanese.
+    """Return 1.0 if an answer is the only right one, else 0.0: the score of VQA VG Japanese.
 
-    The paper does not say how its Japanese figures are counted. Here: equal after NFKC (full width digits and letters
+    The paper does not say how its Japanese metrics are counted. Here: equal after NFKC (full width digits and letters
     become ASCII, half width kana full width) and without outer spaces. No English rule is applied.
 
     Args:

@@ -1,4 +1,4 @@
-"""Figures of visual question answering: the official accuracy by language and kind of question, and what it is worth.
+"""Metrics of visual question answering: the official accuracy by language and kind of question, and what it is worth.
 
 *ceiling*: the accuracy of always giving the best answer of the pool; *chance*: that of giving any of them; *majority*:
 that of always giving the answer that the exact question had most often in training. Everything is in percent.
@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from ...data.vqa.answer_vocabulary import reachable_scores
+from ...data.vqa.answer_vocabulary import candidate_scores
 from .accuracy import prepare_answer, single_answer_accuracy, vqa_accuracy
 
 DRAWS = 1000  # of the bootstrap
@@ -20,7 +20,7 @@ KINDS = {"answer_types": "answer_type", "question_types": "question_type"}  # ta
 COLUMNS = ("count", "accuracy", "accuracy_without_nfkc", "question_only", "majority", "chance", "ceiling")
 
 
-class CommonAnswers:
+class MajorityBaseline:
     """The answer that a question had most often in training; of an unseen question, that of its language.
 
     Args:
@@ -40,14 +40,14 @@ class CommonAnswers:
         self._of_language = {key: counts.most_common(1)[0][0] for key, counts in by_language.items()}
 
     def __call__(self, row: Mapping[str, object]) -> str:
-        """Returns the answer to a question; "" in a language without training."""
+        """Return the answer to a question; "" in a language without training."""
         language = row["language"]
         return self._of_question.get((language, row["question"]), self._of_language.get(language, ""))
 
 
 @lru_cache(maxsize=2**17)  # a few answers are most of the millions there are
 def prepare_for(language: str, answer: str, *, nfkc: bool = False) -> str:
-    """Returns an answer as targets and pools hold it: in English by the rules of VQA 2.0, else without outer spaces.
+    """Return an answer as targets and pools hold it: in English by the rules of VQA 2.0, else without outer spaces.
 
     Args:
         language: of the question.
@@ -60,7 +60,7 @@ def prepare_for(language: str, answer: str, *, nfkc: bool = False) -> str:
 
 
 def score_answer(prediction: str, answers: Sequence[str], *, nfkc: bool = True) -> float:
-    """Returns 0..1: the official leave-one-out accuracy, or of a single answer 1 if both are equal once normalised.
+    """Return 0..1: the official leave-one-out accuracy, or of a single answer 1 if both are equal once normalised.
 
     Args:
         prediction: the answer given.
@@ -73,7 +73,7 @@ def score_answer(prediction: str, answers: Sequence[str], *, nfkc: bool = True) 
 
 
 def vqa_accuracies(rows: Sequence[Mapping[str, object]], predictions: Sequence[str]) -> dict[str, float]:
-    """Returns `accuracy`, and it by language and by answer type, such as `accuracy_en` and `accuracy_en_number`.
+    """Return `accuracy`, and it by language and by answer type, such as `accuracy_en` and `accuracy_en_number`.
 
     Args:
         rows: annotated questions.
@@ -88,19 +88,19 @@ def vqa_accuracies(rows: Sequence[Mapping[str, object]], predictions: Sequence[s
     return {name: float(np.mean(scores)) for name, scores in groups.items()}
 
 
-def vqa_figures(
+def vqa_metrics(
     rows: Sequence[Mapping[str, object]],
     predictions: Sequence[str],
     pool: Iterable[str],
     *,
-    common: CommonAnswers | None = None,
+    common: MajorityBaseline | None = None,
     seed: int = 0,
 ) -> dict[str, dict[str, object]]:
-    """Returns language -> figures: count, accuracy, its 95 % interval, ceiling, chance, and majority.
+    """Return language -> metrics: count, accuracy, its 95 % interval, ceiling, chance, and majority.
 
     Each language also has `answer_types` and `question_types`, the same by kind. A language whose questions have a
-    single answer has `accuracy_without_nfkc` too. Intervals are from a bootstrap over pictures, since the questions of
-    a picture share its difficulty.
+    single answer has `accuracy_without_nfkc` too. Intervals are from a bootstrap over images, since the questions of
+    an image share its difficulty.
 
     Args:
         rows: annotated questions, as the readers of `wenlan.data` give them.
@@ -121,13 +121,13 @@ def vqa_figures(
         pairs = zip(rows, predictions, strict=True)
         columns["accuracy_without_nfkc"] = [score_answer(p, row["answers"], nfkc=False) for row, p in pairs]
     scores = {name: 100 * np.array(values) for name, values in columns.items()}
-    pictures = np.unique([str(row["image_id"]) for row in rows], return_inverse=True)[1]
+    images = np.unique([str(row["image_id"]) for row in rows], return_inverse=True)[1]
 
     def summarise(chosen: np.ndarray) -> dict[str, object]:
         names = [name for name in scores if name != "accuracy_without_nfkc" or single[chosen].any()]
-        figures: dict[str, object] = {"count": int(chosen.sum())}
-        figures |= {name: float(scores[name][chosen].mean()) for name in names}
-        return figures | {"interval": picture_interval(scores["accuracy"][chosen], pictures[chosen], seed=seed)}
+        metrics: dict[str, object] = {"count": int(chosen.sum())}
+        metrics |= {name: float(scores[name][chosen].mean()) for name in names}
+        return metrics | {"interval": image_interval(scores["accuracy"][chosen], images[chosen], seed=seed)}
 
     results = {}
     languages = np.array([row["language"] for row in rows])
@@ -143,7 +143,7 @@ def vqa_figures(
 
 
 def _reachable(rows: Sequence[Mapping[str, object]], pool: Sequence[str]) -> list[list[float]]:
-    """The accuracies of the answers of the pool that may score in each question."""
+    """Return the accuracies of the answers of the pool that may score in each question."""
     groups: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
         # a single answer is compared in compatibility form in all languages, as others are in all but English
@@ -151,15 +151,15 @@ def _reachable(rows: Sequence[Mapping[str, object]], pool: Sequence[str]) -> lis
     scores: list[list[float]] = [[]] * len(rows)
     for language, indices in groups.items():
         prepare = partial(prepare_for, language, nfkc=True)
-        found = reachable_scores([rows[index] for index in indices], pool, score_answer, prepare=prepare)
+        found = candidate_scores([rows[index] for index in indices], pool, score_answer, prepare=prepare)
         for index, one in zip(indices, found, strict=True):
             scores[index] = one
     return scores
 
 
-def put_beside(figures: dict[str, dict], others: Mapping[str, dict], name: str) -> None:
-    """Writes the accuracies of other figures of the same questions into these, under a name."""
-    for language, row in figures.items():
+def merge_control(metrics: dict[str, dict], others: Mapping[str, dict], name: str) -> None:
+    """Write the accuracies of other metrics of the same questions into these, under a name."""
+    for language, row in metrics.items():
         other = others[language]
         row[name] = other["accuracy"]
         for table in KINDS:
@@ -167,10 +167,10 @@ def put_beside(figures: dict[str, dict], others: Mapping[str, dict], name: str) 
                 cell[name] = other[table][kind]["accuracy"]
 
 
-def format_figures(figures: Mapping[str, dict]) -> str:
-    """Returns a table to print: a line for each language, and one for each of its kinds of answers and questions."""
+def format_metrics(metrics: Mapping[str, dict]) -> str:
+    """Return a table to print: a line for each language, and one for each of its kinds of answers and questions."""
     lines = []
-    for language, row in figures.items():
+    for language, row in metrics.items():
         columns = [name for name in COLUMNS if name in row]
         lines.append(f"{language:<32}" + "".join(f"{name.replace('_', ' '):>22}" for name in columns))
         cells = {f"all, {row['interval'][0]:.1f} to {row['interval'][1]:.1f}": row}
@@ -181,15 +181,15 @@ def format_figures(figures: Mapping[str, dict]) -> str:
     return "\n".join(lines)
 
 
-def picture_interval(scores: np.ndarray, pictures: np.ndarray, *, seed: int = 0) -> list[float]:
-    """Returns the 2.5th and the 97.5th percentile of the mean when whole pictures are drawn again.
+def image_interval(scores: np.ndarray, images: np.ndarray, *, seed: int = 0) -> list[float]:
+    """Return the 2.5th and the 97.5th percentile of the mean when whole images are drawn again.
 
     Args:
         scores: (n,) of questions.
-        pictures: (n,) which picture each is about.
+        images: (n,) which image each is about.
         seed: of the draws.
     """
-    group = np.unique(pictures, return_inverse=True)[1]
+    group = np.unique(images, return_inverse=True)[1]
     sums, counts = np.bincount(group, scores), np.bincount(group)
     rng = np.random.default_rng(seed)
     draws = (rng.integers(len(sums), size=len(sums)) for _ in range(DRAWS))
@@ -198,12 +198,12 @@ def picture_interval(scores: np.ndarray, pictures: np.ndarray, *, seed: int = 0)
 
 
 __all__ = [
-    "CommonAnswers",
-    "format_figures",
-    "picture_interval",
+    "MajorityBaseline",
+    "format_metrics",
+    "image_interval",
+    "merge_control",
     "prepare_for",
-    "put_beside",
     "score_answer",
     "vqa_accuracies",
-    "vqa_figures",
+    "vqa_metrics",
 ]

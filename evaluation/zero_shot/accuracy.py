@@ -6,7 +6,7 @@ from ..retrieval.recall import recall_at_k
 
 
 def mean_embedding(embeddings: np.ndarray) -> np.ndarray:
-    """Returns the unit vector of the mean of some unit vectors: a class prototype. (n, d) to (d,)."""
+    """Return the unit vector of the mean of some unit vectors: a class prototype. (n, d) to (d,)."""
     mean = embeddings.mean(axis=0)
     return mean / np.linalg.norm(mean)
 
@@ -14,7 +14,7 @@ def mean_embedding(embeddings: np.ndarray) -> np.ndarray:
 def top_k_accuracy(
     image_embeds: np.ndarray, class_embeds: np.ndarray, labels: np.ndarray, ks: tuple[int, ...] = (1, 5)
 ) -> dict[str, float]:
-    """Returns `top-k` and `chance_top-k` in percent: how often the right class is among the k most similar ones.
+    """Return `top-k` and `chance_top-k` in percent: how often the right class is among the k most similar ones.
 
     A tie with a wrong class counts as an error.
 

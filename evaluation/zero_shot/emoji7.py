@@ -1,4 +1,4 @@
-"""What BriVL is judged on with emoji7: retrieval and zero-shot groups on drawing styles it never saw."""
+"""What BriVL is evaluated on with emoji7: retrieval and zero-shot groups on drawing styles it never saw."""
 
 import logging
 
@@ -27,22 +27,22 @@ def evaluate_emoji7(
     permute_names_seed: int | None = None,
     progress: bool = False,
 ) -> dict[str, dict[str, float | int | str]]:
-    """Evaluates a model on the splits of emoji7 that it was not trained on.
+    """Evaluate a model on the splits of emoji7 that it was not trained on.
 
-    Retrieval takes the concept's name as text, both directions. Zero-shot classifies pictures into the 8 groups, by one
+    Retrieval takes the concept's name as text, both directions. Zero-shot classifies images into the 8 groups, by one
     prompt a group (its name) and by the mean embedding of the group's training names. Everything stands beside its
-    chance level; figures are percentages.
+    chance level; metrics are percentages.
 
     Args:
         model: a `BriVLModel`.
         processor: its processor.
         language: of the names; group prompts exist in zh and en.
-        permute_names_seed: shuffles which name and group belong to which picture: a control that must fall to
+        permute_names_seed: shuffles which name and group belong to which image: a control that must fall to
             chance.
         progress: show progress bars.
 
     Returns:
-        `{split}/retrieval`, `{split}/zero_shot_prompt`, `{split}/zero_shot_prototype`: figures, `style`, `candidates`.
+        `{split}/retrieval`, `{split}/zero_shot_prompt`, `{split}/zero_shot_prototype`: metrics, `style`, `candidates`.
     """
     splits = load_emoji7()
     name = f"name_{language}"

@@ -1,4 +1,4 @@
-"""Random changes of a picture and its boxes that depend on a seed and on nothing else."""
+"""Random changes of an image and its boxes that depend on a seed and on nothing else."""
 
 import random
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ class DetectionAugmentation:
 
     Args:
         flip_probability: chance of a mirror image, left for right.
-        scale_range: smallest and largest magnification; the same for all pictures of a batch, applied to the size that
+        scale_range: smallest and largest magnification; the same for all images of a batch, applied to the size that
             the processor resizes to.
         colours: fields of `wenlan.processing.Augmentation` that do not move anything; by default no colour changes.
     """
@@ -31,15 +31,15 @@ class DetectionAugmentation:
         if not 0 < self.scale_range[0] <= self.scale_range[1]:
             raise ValueError(f"scale_range is {self.scale_range}; expected 0 < smallest <= largest.")
         if Augmentation(**self.colours).is_geometric:
-            raise ValueError(f"colours is {self.colours}; a moved picture would leave its boxes behind.")
+            raise ValueError(f"colours is {self.colours}; a moved image would leave its boxes behind.")
 
     def __call__(
         self, image: Image.Image, boxes: Sequence[Sequence[float]], *, seed: int
     ) -> tuple[Image.Image, list[list[float]]]:
-        """Returns a changed copy of an RGB picture, of the same size, and its boxes; the same for the same seed.
+        """Return a changed copy of an RGB image, of the same size, and its boxes; the same for the same seed.
 
         Args:
-            image: the picture.
+            image: the image.
             boxes: [x, y, width, height] in its pixels.
             seed: made from (seed, epoch, index).
         """
@@ -51,7 +51,7 @@ class DetectionAugmentation:
         return Augmentation(**self.colours)(image, seed=draw.getrandbits(63)), boxes
 
     def draw_scale(self, seed: int) -> float:
-        """Returns the magnification of a batch, the same for the same seed."""
+        """Return the magnification of a batch, the same for the same seed."""
         return random.Random(f"scale-{seed}").uniform(*self.scale_range)
 
 

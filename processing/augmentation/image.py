@@ -1,4 +1,4 @@
-"""Random changes of a picture that depend on a seed and on nothing else.
+"""Random changes of an image that depend on a seed and on nothing else.
 
 The global generators of a resumed run do not continue where they stopped, so whoever draws passes a seed made from
 (seed, epoch, index).
@@ -15,9 +15,9 @@ from PIL import Image, ImageEnhance
 class Augmentation:
     """BriVL 1.0's colour changes and, off by default, an affine one.
 
-    The original changes the resized float picture; here it is the 8-bit picture before the resize, which is cheaper.
+    The original changes the resized float image; here it is the 8-bit image before the resize, which is cheaper.
     The
-    original neither crops, flips nor moves the picture: that would invalidate boxes.
+    original neither crops, flips nor moves the image: that would invalidate boxes.
 
     Args:
         brightness: the factor is drawn from 1 - brightness to 1 + brightness; likewise `contrast` and `saturation`.
@@ -25,7 +25,7 @@ class Augmentation:
         saturation: see `brightness`.
         hue: largest turn of the colour circle in either direction, in turns.
         jitter_probability: chance of the four changes above, which then come in random order.
-        grayscale_probability: chance of a grey picture.
+        grayscale_probability: chance of a grey image.
         rotation_degrees: largest rotation in either direction, about the centre.
         scale_range: smallest and largest magnification.
         translate_fraction: largest shift in either direction, as a fraction of width and height.
@@ -47,11 +47,11 @@ class Augmentation:
 
     @property
     def is_geometric(self) -> bool:
-        """Whether the picture's content can move, which invalidates boxes."""
+        """Whether the image's content can move, which invalidates boxes."""
         return (self.rotation_degrees, tuple(self.scale_range), self.translate_fraction) != (0, (1, 1), 0)
 
     def __call__(self, image: Image.Image, *, seed: int) -> Image.Image:
-        """Return a changed copy of an RGB picture, of the same size; the same seed gives the same picture."""
+        """Return a changed copy of an RGB image, of the same size; the same seed gives the same image."""
         draw = random.Random(seed)
         if self.is_geometric:
             image = self._move(image, draw)
@@ -68,10 +68,10 @@ class Augmentation:
         )
         turn = round(256 * draw.uniform(-self.hue, self.hue))
         changes = [
-            lambda picture: ImageEnhance.Brightness(picture).enhance(brightness),
-            lambda picture: ImageEnhance.Contrast(picture).enhance(contrast),
-            lambda picture: ImageEnhance.Color(picture).enhance(saturation),
-            lambda picture: _turn_hue(picture, turn),
+            lambda image: ImageEnhance.Brightness(image).enhance(brightness),
+            lambda image: ImageEnhance.Contrast(image).enhance(contrast),
+            lambda image: ImageEnhance.Color(image).enhance(saturation),
+            lambda image: _turn_hue(image, turn),
         ]
         draw.shuffle(changes)
         for change in changes:
@@ -84,7 +84,7 @@ class Augmentation:
         shift_x, shift_y = (
             side * draw.uniform(-self.translate_fraction, self.translate_fraction) for side in image.size
         )
-        # Pillow wants the map from the new picture to the old one, so everything is inverted.
+        # Pillow wants the map from the new image to the old one, so everything is inverted.
         cos, sin = math.cos(angle) / scale, math.sin(angle) / scale
         centre_x, centre_y = image.width / 2, image.height / 2
         from_x, from_y = centre_x + shift_x, centre_y + shift_y

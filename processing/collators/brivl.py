@@ -1,4 +1,4 @@
-"""Rows of pictures and texts to one batch for contrastive training."""
+"""Rows of images and texts to one batch for contrastive training."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,16 +17,16 @@ class ContrastiveCollator:
     """Turns a list of rows into the keyword arguments of a BriVL model.
 
     A row holds `text` (str) and either `image` (PIL image, path or bytes) or `feature_map` (a (C, H, W) tensor: what a
-    frozen backbone made of the picture). It may hold `boxes` ((n, 4), pixels of the upright original), `group_id` (int,
+    frozen backbone made of the image). It may hold `boxes` ((n, 4), pixels of the upright original), `group_id` (int,
     equal for rows that must not be each other's negatives) and, needed with `augmentation`, `draw_seed` (int, made from
     seed, epoch and index). What the first row holds, all rows must hold.
 
-    A picture that cannot be decoded is left out with its row, counted in `bad_images` and logged once a cause. The
+    An image that cannot be decoded is left out with its row, counted in `bad_images` and logged once a cause. The
     batch is then shorter.
 
     Args:
         processor: makes the tensors.
-        augmentation: changes each picture before the processor sees it; without moving it if rows have boxes.
+        augmentation: changes each image before the processor sees it; without moving it if rows have boxes.
     """
 
     processor: BriVLProcessor
@@ -39,7 +39,7 @@ class ContrastiveCollator:
         return self._decoder.bad_images
 
     def __call__(self, rows: Sequence[Mapping[str, object]]) -> dict[str, torch.Tensor]:
-        """Return the batch of the B rows whose picture can be decoded.
+        """Return the batch of the B rows whose image can be decoded.
 
         Returns:
             pixel_values (B, 3, S, S) float32, or feature_map (B, C, H, W) float32.
@@ -48,7 +48,7 @@ class ContrastiveCollator:
             group_ids: (B,) int64, if the rows have a `group_id`.
 
         Raises:
-            ValueError: every picture of the batch is bad, a text is blank, boxes do not fit their picture, rows with
+            ValueError: every image of the batch is bad, a text is blank, boxes do not fit their image, rows with
                 boxes or feature maps are to be augmented in a way that cannot be, or a `draw_seed` is missing.
         """
         if "feature_map" in rows[0]:
@@ -57,7 +57,7 @@ class ContrastiveCollator:
             decoded = [(row, image) for row in rows if (image := self._decode(row)) is not None]
             if not decoded:
                 raise ValueError(
-                    f"None of the {len(rows)} pictures of a batch can be decoded; so far: {dict(self.bad_images)}. "
+                    f"None of the {len(rows)} images of a batch can be decoded; so far: {dict(self.bad_images)}. "
                     "Check the image root."
                 )
             rows, images = zip(*decoded, strict=True)
@@ -79,7 +79,7 @@ class ContrastiveCollator:
         if image is None or self.augmentation is None:
             return image
         if "boxes" in row and self.augmentation.is_geometric:
-            raise ValueError("Rows have boxes, which a moved picture invalidates: use an Augmentation of colours only.")
+            raise ValueError("Rows have boxes, which a moved image invalidates: use an Augmentation of colours only.")
         if "draw_seed" not in row:
             raise ValueError("A row has no `draw_seed`, which augmentation needs: make one from (seed, epoch, index).")
         return self.augmentation(image, seed=row["draw_seed"])

@@ -1,4 +1,4 @@
-"""Rows of pictures and boxes to one batch for a region detector."""
+"""Rows of images and boxes to one batch for a region detector."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,12 @@ class DetectionCollator:
     height] in pixels of the upright original, "category_id", "attribute_ids" (optional)}, and, needed with
     `augmentation`, `draw_seed` (int, made from seed, epoch and index).
 
-    A picture that cannot be decoded is left out with its row, counted in `bad_images` and logged once a cause. The
+    An image that cannot be decoded is left out with its row, counted in `bad_images` and logged once a cause. The
     batch is then shorter.
 
     Args:
         processor: makes the tensors.
-        augmentation: changes each picture and its boxes before the processor sees them.
+        augmentation: changes each image and its boxes before the processor sees them.
     """
 
     processor: RegionImageProcessor
@@ -37,10 +37,10 @@ class DetectionCollator:
         return self._decoder.bad_images
 
     def __call__(self, rows: Sequence[Mapping[str, object]]) -> dict[str, torch.Tensor | list[dict]]:
-        """Returns the batch of the B rows whose picture can be decoded: what the processor gives, labels included.
+        """Return the batch of the B rows whose image can be decoded: what the processor gives, labels included.
 
         Raises:
-            ValueError: every picture of the batch is bad, or a `draw_seed` is missing.
+            ValueError: every image of the batch is bad, or a `draw_seed` is missing.
         """
         images, annotations = [], []
         for row in rows:
@@ -56,7 +56,7 @@ class DetectionCollator:
             annotations.append({"image_id": row["image_id"], "annotations": objects})
         if not images:
             raise ValueError(
-                f"None of the {len(rows)} pictures of a batch can be decoded; so far: {dict(self.bad_images)}. "
+                f"None of the {len(rows)} images of a batch can be decoded; so far: {dict(self.bad_images)}. "
                 "Check the image root."
             )
         size = {edge: pixels for edge, pixels in dict(self.processor.size).items() if pixels}

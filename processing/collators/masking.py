@@ -6,7 +6,7 @@ One kind at a time: hidden words are told by all regions, hidden regions by all 
 import numpy as np
 
 NO_LABEL = -100
-MASKED_SHARE = 0.15
+MASKED_FRACTION = 0.15
 MASK_TOKEN_SHARE = 0.8  # of the chosen words
 RANDOM_TOKEN_SHARE = 0.1
 
@@ -18,9 +18,9 @@ def mask_words(
     *,
     mask_token_id: int,
     ordinary_ids: np.ndarray,
-    share: float = MASKED_SHARE,
+    fraction: float = MASKED_FRACTION,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (l,) ids with some words hidden, and (l,) labels: what stood there, -100 elsewhere.
+    """Return (l,) ids with some words hidden, and (l,) labels: what stood there, -100 elsewhere.
 
     Of the chosen word pieces 80 % become the mask, 10 % another piece, 10 % stay. Where chance chooses none, the first
     one is masked.
@@ -44,7 +44,7 @@ def mask_words(
     draw = rng.random(len(words))
     kind = rng.random(len(words))
     random_ids = ordinary_ids[rng.integers(len(ordinary_ids), size=len(words))]
-    chosen = draw < share
+    chosen = draw < fraction
     hidden = chosen & (kind < MASK_TOKEN_SHARE)
     replaced = chosen & (kind >= 1 - RANDOM_TOKEN_SHARE)
     if not chosen.any():
@@ -55,18 +55,18 @@ def mask_words(
     return masked, labels
 
 
-def mask_regions(count: int, rng: np.random.Generator, *, share: float = MASKED_SHARE) -> np.ndarray:
-    """Returns (count,) bool, True = hide this region; at least one.
+def mask_regions(count: int, rng: np.random.Generator, *, fraction: float = MASKED_FRACTION) -> np.ndarray:
+    """Return (count,) bool, True = hide this region; at least one.
 
     Raises:
         ValueError: there is no region.
     """
     if count < 1:
-        raise ValueError("A picture without regions has none to mask.")
-    masked = rng.random(count) < share
+        raise ValueError("An image without regions has none to mask.")
+    masked = rng.random(count) < fraction
     if not masked.any():
         masked[rng.integers(count)] = True
     return masked
 
 
-__all__ = ["MASKED_SHARE", "NO_LABEL", "mask_regions", "mask_words"]
+__all__ = ["MASKED_FRACTION", "NO_LABEL", "mask_regions", "mask_words"]

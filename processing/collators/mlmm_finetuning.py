@@ -18,14 +18,14 @@ ANSWER_SCORES = (0.0, 0.3, 0.6, 0.9, 1.0)
 
 
 class MLMMRetrievalExamples:
-    """A dataset of rows for `MLMMRetrievalCollator`: a caption, its picture, wrong pictures and wrong captions.
+    """A dataset of rows for `MLMMRetrievalCollator`: a caption, its image, wrong images and wrong captions.
 
     A row is {"text", "regions", "wrong_regions": [...], "wrong_texts": [...]}. Wrong captions are of the same language
-    and of another picture. What is drawn follows from (seed, epoch, index).
+    and of another image. What is drawn follows from (seed, epoch, index).
 
     Args:
         corpus: the captions, of all its languages.
-        num_wrong: wrong pictures, and wrong captions, of each caption.
+        num_wrong: wrong images, and wrong captions, of each caption.
         even_languages: captions of the languages that have fewer come several times an epoch, so that all languages
             have as many.
         seed: of the draws.
@@ -42,8 +42,8 @@ class MLMMRetrievalExamples:
             for at in range(most if even_languages else len(table))
         ]
         for language, table in corpus.captions.items():
-            if len(np.unique(corpus.picture_groups[table.pictures])) < 2:
-                raise ValueError(f"{corpus.name}, {language}: captions of one picture only; none can be wrong.")
+            if len(np.unique(corpus.image_groups[table.images])) < 2:
+                raise ValueError(f"{corpus.name}, {language}: captions of one image only; none can be wrong.")
         # In shared memory: workers that outlive an epoch hold a copy of this object and must see the new number.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
@@ -51,25 +51,25 @@ class MLMMRetrievalExamples:
         return len(self._index)
 
     def set_epoch(self, epoch: int) -> None:
-        """Changes what is drawn; the Trainer calls it before each epoch."""
+        """Change what is drawn; the Trainer calls it before each epoch."""
         self._epoch.fill_(epoch)
 
     def __getitem__(self, index: int) -> dict[str, object]:
-        """Returns the group of a caption."""
+        """Return the group of a caption."""
         language, caption = self._index[index]
-        table, groups = self.corpus.captions[language], self.corpus.picture_groups
+        table, groups = self.corpus.captions[language], self.corpus.image_groups
         rng = random.Random(f"{self.seed}-{self._epoch.item()}-{index}")
-        picture = int(table.pictures[caption])
+        image = int(table.images[caption])
 
         def draw(candidates: np.ndarray) -> int:
-            """A place among pictures, of one of another group."""
-            while groups[candidates[place := rng.randrange(len(candidates))]] == groups[picture]:
+            """Return a place among images, of one of another group."""
+            while groups[candidates[place := rng.randrange(len(candidates))]] == groups[image]:
                 pass
             return place
 
-        pictures = [picture] + [self.corpus.pictures[draw(self.corpus.pictures)] for _ in range(self.num_wrong)]
-        right, *wrong = self.corpus.read_pictures(pictures)
-        texts = [table.text(draw(table.pictures)) for _ in range(self.num_wrong)]
+        images = [image] + [self.corpus.images[draw(self.corpus.images)] for _ in range(self.num_wrong)]
+        right, *wrong = self.corpus.read_images(images)
+        texts = [table.text(draw(table.images)) for _ in range(self.num_wrong)]
         return {"text": table.text(caption), "regions": right, "wrong_regions": wrong, "wrong_texts": texts}
 
 
@@ -77,15 +77,15 @@ class MLMMRetrievalExamples:
 class MLMMRetrievalCollator(RegionCollator):
     """Turns groups into the keyword arguments of `MLMMForImageTextRetrieval`, each group's matching pair first.
 
-    A picture that cannot be used is counted in `bad_regions` and logged once a cause; its pair is left out, and the
-    whole group if it is the caption's own picture, or if no wrong picture is left.
+    An image that cannot be used is counted in `bad_regions` and logged once a cause; its pair is left out, and the
+    whole group if it is the caption's own image, or if no wrong image is left.
 
     Args:
         processor: makes the tensors.
     """
 
     def __call__(self, rows: Sequence[Mapping[str, object]]) -> dict[str, Tensor]:
-        """Returns the pairs of all groups: the matching one, wrong pictures for its text, wrong texts for its picture.
+        """Return the pairs of all groups: the matching one, wrong images for its text, wrong texts for its image.
 
         Returns:
             What the processor gives, and labels (b,): 1 = they match, which opens a group.
@@ -93,19 +93,19 @@ class MLMMRetrievalCollator(RegionCollator):
         Raises:
             ValueError: no group can be used.
         """
-        texts, pictures, labels = [], [], []
+        texts, images, labels = [], [], []
         for row in rows:
-            right, *wrong = [self.read_picture(regions) for regions in (row["regions"], *row["wrong_regions"])]
-            wrong = [picture for picture in wrong if picture is not None]
+            right, *wrong = [self.read_image(regions) for regions in (row["regions"], *row["wrong_regions"])]
+            wrong = [image for image in wrong if image is not None]
             if right is None or not wrong:
                 continue
             texts += [row["text"]] * (1 + len(wrong)) + list(row["wrong_texts"])
-            pictures += [right, *wrong] + [right] * len(row["wrong_texts"])
+            images += [right, *wrong] + [right] * len(row["wrong_texts"])
             labels += [1] + [0] * (len(wrong) + len(row["wrong_texts"]))
         if not labels:
             raise ValueError(f"None of the {len(rows)} groups can be used; so far: {dict(self.bad_regions)}.")
         encoded = self.processor(text=texts)
-        return {**encoded, **pad_regions(pictures), "labels": torch.tensor(labels, dtype=torch.int64)}
+        return {**encoded, **pad_regions(images), "labels": torch.tensor(labels, dtype=torch.int64)}
 
 
 @dataclass
@@ -122,13 +122,13 @@ class MLMMQuestionCollator(RegionCollator):
     num_answers: int
 
     def __call__(self, rows: Sequence[Mapping[str, object]]) -> dict[str, Tensor]:
-        """Returns what the processor gives, and labels (B, a) float32, the score of every answer; rows may be all 0.
+        """Return what the processor gives, and labels (B, a) float32, the score of every answer; rows may be all 0.
 
         Raises:
             ValueError: no row can be used, or an answer is not in the pool.
         """
-        rows, pictures = self.read_pictures(rows)
-        batch = {**self.processor(text=[row["text"] for row in rows]), **pad_regions(pictures)}
+        rows, images = self.read_images(rows)
+        batch = {**self.processor(text=[row["text"] for row in rows]), **pad_regions(images)}
         if "answers" not in rows[0]:
             return batch
         labels = torch.zeros(len(rows), self.num_answers)
@@ -141,7 +141,7 @@ class MLMMQuestionCollator(RegionCollator):
 
 
 def soft_targets(answers: Sequence[str], answer_ids: Mapping[str, int]) -> dict[int, float]:
-    """Returns answer id -> score for the answers of the annotators of a question.
+    """Return answer id -> score for the answers of the annotators of a question.
 
     Of ten annotators n agree: 0, 0.3, 0.6, 0.9, then 1, the official accuracy. A single answer counts as ten. Answers
     outside the pool are left out, so that there may be none. Source: UNITER.

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ...data.mlmm.corpus import TASKS
 from ..region_inputs import pad_regions
-from .masking import MASKED_SHARE, mask_regions, mask_words
+from .masking import MASKED_FRACTION, mask_regions, mask_words
 from .region_batch import RegionCollator
 
 
@@ -24,10 +24,10 @@ class MLMMPretrainingCollator(RegionCollator):
 
     Args:
         processor: makes the tensors; its tokenizer must have a mask token.
-        masked_share: of words and of regions.
+        masked_fraction: of words and of regions.
     """
 
-    masked_share: float = MASKED_SHARE
+    masked_fraction: float = MASKED_FRACTION
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -35,7 +35,7 @@ class MLMMPretrainingCollator(RegionCollator):
             raise ValueError("The tokenizer has no mask token, which MLM needs; take one of XLM-R's kind.")
 
     def __call__(self, rows: Sequence[Mapping[str, object]]) -> dict[str, Tensor | str]:
-        """Returns the batch of the B rows whose regions can be used.
+        """Return the batch of the B rows whose regions can be used.
 
         Returns:
             input_ids, attention_mask (B, L), region_features (B, N, d), region_boxes (B, N, 7), region_attention_mask
@@ -53,8 +53,8 @@ class MLMMPretrainingCollator(RegionCollator):
         if len(tasks) != 1 or not tasks <= set(TASKS):
             raise ValueError(f"A batch has one task of {', '.join(TASKS)}; these rows have {sorted(tasks)}.")
         (task,) = tasks
-        rows, pictures = self.read_pictures(rows, with_class_probs=task == "mrc")
-        batch = pad_regions([picture._replace(class_probs=None) for picture in pictures])  # the model hides features
+        rows, images = self.read_images(rows, with_class_probs=task == "mrc")
+        batch = pad_regions([image._replace(class_probs=None) for image in images])  # the model hides features
         encoded = self.processor(text=[row["text"] for row in rows], return_special_tokens_mask=True)
         is_special = encoded.pop("special_tokens_mask").bool()
         batch = {"task": task, **encoded, **batch}
@@ -64,10 +64,10 @@ class MLMMPretrainingCollator(RegionCollator):
         if task == "mlm":
             return batch | self._mask_words(batch["input_ids"], is_special, rngs)
         masks = [
-            torch.from_numpy(mask_regions(len(picture.boxes), rng, share=self.masked_share))
-            for picture, rng in zip(pictures, rngs, strict=True)
+            torch.from_numpy(mask_regions(len(image.boxes), rng, fraction=self.masked_fraction))
+            for image, rng in zip(images, rngs, strict=True)
         ]
-        targets = [picture.features if task == "mrfr" else picture.class_probs for picture in pictures]
+        targets = [image.features if task == "mrfr" else image.class_probs for image in images]
         hidden = torch.cat([target[mask] for target, mask in zip(targets, masks, strict=True)])
         return batch | {"masked_regions": pad_sequence(masks, batch_first=True), f"{task}_labels": hidden}
 
@@ -81,7 +81,7 @@ class MLMMPretrainingCollator(RegionCollator):
                 rng,
                 mask_token_id=self.processor.tokenizer.mask_token_id,
                 ordinary_ids=self._ordinary_ids,
-                share=self.masked_share,
+                fraction=self.masked_fraction,
             )
             for ids, special, rng in zip(input_ids.numpy(), is_special.numpy(), rngs, strict=True)
         ]

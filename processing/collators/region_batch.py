@@ -1,4 +1,4 @@
-"""What MLMM's collators share: a picture whose regions are bad is counted and left out, in every worker."""
+"""What MLMM's collators share: an image whose regions are bad is counted and left out, in every worker."""
 
 import logging
 from collections import Counter
@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import get_worker_info
 
 from ..processing_mlmm import MLMMProcessor
-from ..region_inputs import CAUSES, PictureRegions, RegionError, read_regions_of
+from ..region_inputs import CAUSES, ImageRegions, RegionError, read_regions_of
 from .skip_counter import MAX_WORKERS
 
 logger = logging.getLogger(__name__)
@@ -34,12 +34,12 @@ class RegionCollator:
 
     @property
     def bad_regions(self) -> Counter[str]:
-        """Number of pictures left out so far by cause (see `region_rows.CAUSES`), over all DataLoader workers."""
+        """Number of images left out so far by cause (see `region_rows.CAUSES`), over all DataLoader workers."""
         return Counter(dict(zip(CAUSES, self._counts.sum(dim=0).tolist(), strict=True))) + Counter()
 
-    def read_picture(self, row: Mapping[str, object], *, with_class_probs: bool = False) -> PictureRegions | None:
-        """Returns the regions of a row of `wenlan.data.read_regions`, None if they cannot be used."""
-        name, width = f"Picture {row.get('image_id', 'without image_id')}", self.processor.region_feature_dim
+    def read_image(self, row: Mapping[str, object], *, with_class_probs: bool = False) -> ImageRegions | None:
+        """Return the regions of a row of `wenlan.data.read_regions`, None if they cannot be used."""
+        name, width = f"Image {row.get('image_id', 'without image_id')}", self.processor.region_feature_dim
         try:
             return read_regions_of(row, name, feature_dim=width, with_class_probs=with_class_probs)
         except RegionError as error:
@@ -51,22 +51,22 @@ class RegionCollator:
                 logger.warning("Row left out, %s: %s Further ones of this cause are only counted.", error.cause, error)
             return None
 
-    def read_pictures(
+    def read_images(
         self, rows: Sequence[Mapping[str, object]], *, with_class_probs: bool = False
-    ) -> tuple[list[Mapping[str, object]], list[PictureRegions]]:
-        """Returns the rows whose regions can be used, and these regions.
+    ) -> tuple[list[Mapping[str, object]], list[ImageRegions]]:
+        """Return the rows whose regions can be used, and these regions.
 
         Raises:
             ValueError: there is none.
         """
-        read = [(row, self.read_picture(row["regions"], with_class_probs=with_class_probs)) for row in rows]
-        usable = [(row, picture) for row, picture in read if picture is not None]
+        read = [(row, self.read_image(row["regions"], with_class_probs=with_class_probs)) for row in rows]
+        usable = [(row, image) for row, image in read if image is not None]
         if not usable:
             raise ValueError(
-                f"None of the {len(rows)} pictures of a batch has regions that can be used; so far: "
+                f"None of the {len(rows)} images of a batch has regions that can be used; so far: "
                 f"{dict(self.bad_regions)}. The log names the first of each cause."
             )
-        return [row for row, _ in usable], [picture for _, picture in usable]
+        return [row for row, _ in usable], [image for _, image in usable]
 
 
 __all__ = ["RegionCollator"]

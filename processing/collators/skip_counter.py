@@ -1,4 +1,4 @@
-"""Decodes the pictures of a training run: one that is bad is counted and left out, in every DataLoader worker."""
+"""Decodes the images of a training run: one that is bad is counted and left out, in every DataLoader worker."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ MAX_WORKERS = 255  # of a DataLoader that count apart
 
 @dataclass
 class CountingDecoder:
-    """`decode_image`, but a bad picture gives None; it is counted, and logged once a cause."""
+    """`decode_image`, but a bad image gives None; it is counted, and logged once a cause."""
 
     # In shared memory, since each DataLoader worker has a copy; a row each, since += is not atomic.
     _counts: torch.Tensor = field(
@@ -31,11 +31,11 @@ class CountingDecoder:
 
     @property
     def bad_images(self) -> Counter[str]:
-        """Number of bad pictures so far by cause (see `image_decoding.CAUSES`), over all DataLoader workers."""
+        """Number of bad images so far by cause (see `image_decoding.CAUSES`), over all DataLoader workers."""
         return Counter(dict(zip(CAUSES, self._counts.sum(dim=0).tolist(), strict=True))) + Counter()
 
     def __call__(self, source: str | os.PathLike | bytes | Image.Image) -> Image.Image | None:
-        """Returns the picture in RGB, None if it is bad."""
+        """Return the image in RGB, None if it is bad."""
         try:
             return decode_image(source)
         except ImageDecodingError as error:

@@ -18,18 +18,18 @@ def find_brivl_boxes(
     min_score: float = 0.0,
     batch_size: int = 8,
 ) -> list[Tensor]:
-    """Returns the boxes of each picture, best first: (n, 4) float32, x1 y1 x2 y2 in its pixels, n <= `max_boxes`.
+    """Return the boxes of each image, best first: (n, 4) float32, x1 y1 x2 y2 in its pixels, n <= `max_boxes`.
 
-    They are what `BriVLProcessor` takes as `boxes`; where there are none, BriVL sees the whole picture alone. As in the
+    They are what `BriVLProcessor` takes as `boxes`; where there are none, BriVL sees the whole image alone. As in the
     code of BriVL 1.0: of each proposal the refined box of its best class, the most confident of them, however little
     confident. Boxes without an area are left out.
 
     Args:
         detector: BriVL 1.0 was trained with bottom-up attention ("bua").
-        images: decoded pictures.
+        images: decoded images.
         max_boxes: 36 as BriVL 1.0 reads.
         min_score: boxes whose best class is less probable are left out.
-        batch_size: pictures at a time, at most.
+        batch_size: images at a time, at most.
 
     Source: spec of the region features, section 6, mode 2.
     """

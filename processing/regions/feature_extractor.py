@@ -1,4 +1,4 @@
-"""`RegionFeatureExtractor`: pictures to regions, with our own detector or with a real detectron2 behind it."""
+"""`RegionFeatureExtractor`: images to regions, with our own detector or with a real detectron2 behind it."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ Boxes = Sequence[Tensor | np.ndarray | Sequence[Sequence[float]]]
 
 
 class _Regions(NamedTuple):
-    """The regions of one picture, in the fields of `RegionOutput`."""
+    """The regions of one image, in the fields of `RegionOutput`."""
 
     features: Tensor | None = None
     boxes: Tensor | None = None
@@ -38,11 +38,11 @@ class _Regions(NamedTuple):
 
 
 class RegionFeatureExtractor:
-    """Finds the regions of pictures and gives their boxes, features, classes and attributes.
+    """Finds the regions of images and gives their boxes, features, classes and attributes.
 
     Args:
         model: the detector; it is put into evaluation mode.
-        image_processor: prepares the pictures for it.
+        image_processor: prepares the images for it.
         model_hash: identifies the weights in files of features; computed from them when not given.
     """
 
@@ -60,7 +60,7 @@ class RegionFeatureExtractor:
         dtype: torch.dtype = torch.float32,
         device: str | torch.device = "cpu",
     ) -> "RegionFeatureExtractor":
-        """Returns the extractor of a saved detector, made fast: batch norms folded, channels last.
+        """Return the extractor of a saved detector, made fast: batch norms folded, channels last.
 
         Args:
             pretrained_model_name_or_path: folder or hub id of a `RegionDetector` with its image processor; for the
@@ -105,22 +105,22 @@ class RegionFeatureExtractor:
         region_boxes: str | None = None,
         batch_size: int = 8,
     ) -> RegionOutput:
-        """Returns the regions of pictures.
+        """Return the regions of images.
 
-        Pictures of equal size share a batch; others do not, since padding changes features near its edge.
+        Images of equal size share a batch; others do not, since padding changes features near its edge.
 
         Args:
-            images: RGB pictures.
-            boxes: one (n, 4) a picture, x1 y1 x2 y2 in pixels of the picture: the features of these, all, in order.
+            images: RGB images.
+            boxes: one (n, 4) an image, x1 y1 x2 y2 in pixels of the image: the features of these, all, in order.
             min_boxes: at least so many regions (or all proposals), whatever their confidence.
             max_boxes: at most so many, the most confident.
             conf_threshold: confidence from which a box is a region.
             region_boxes: how they are chosen, in place of `config.region_boxes`: "proposals" (MLMM), "refined" (BriVL
                 1.0: the `max_boxes` most confident, without threshold), "detections" or "refined_agnostic" (LXMERT).
-            batch_size: pictures at a time, at most.
+            batch_size: images at a time, at most.
 
         Raises:
-            ValueError: no pictures, or arguments that do not fit.
+            ValueError: no images, or arguments that do not fit.
         """
         region_boxes = region_boxes or self.config.region_boxes
         _check(images, boxes, min_boxes, max_boxes, conf_threshold, region_boxes)
@@ -222,7 +222,7 @@ class RegionFeatureExtractor:
 
 
 def _equally_large(prepared: Sequence[BatchFeature], batch_size: int) -> Iterator[list[int]]:
-    """Yields the indices of pictures that need no padding beside one another."""
+    """Yield the indices of images that need no padding beside one another."""
     groups: dict[tuple, list[int]] = defaultdict(list)
     for index, inputs in enumerate(prepared):
         mask = inputs["pixel_mask"][0]
@@ -232,12 +232,12 @@ def _equally_large(prepared: Sequence[BatchFeature], batch_size: int) -> Iterato
 
 
 def _inside(boxes: Tensor, image: Image.Image) -> Tensor:
-    # The detector clips to the resized picture; its rounded sides can be part of a pixel more than the original's.
+    # The detector clips to the resized image; its rounded sides can be part of a pixel more than the original's.
     return boxes.minimum(boxes.new_tensor([image.width, image.height] * 2))
 
 
 def _without_background(probs: Tensor, config: RegionDetectorConfig) -> Tensor:
-    """Returns the probabilities of the classes, or of the attributes, without that of "none of them"."""
+    """Return the probabilities of the classes, or of the attributes, without that of "none of them"."""
     return probs[:, 1:] if config.background_first else probs[:, :-1]
 
 
@@ -250,9 +250,9 @@ def _check(
     region_boxes: str,
 ) -> None:
     if len(images) == 0:
-        raise ValueError("There is no picture to find regions in; give a list of at least one.")
+        raise ValueError("There is no image to find regions in; give a list of at least one.")
     if boxes is not None and len(boxes) != len(images):
-        raise ValueError(f"{len(boxes)} lists of boxes for {len(images)} pictures; give one a picture.")
+        raise ValueError(f"{len(boxes)} lists of boxes for {len(images)} images; give one an image.")
     if region_boxes not in REGION_BOXES:
         raise ValueError(f"region_boxes is {region_boxes!r}; it must be one of {', '.join(REGION_BOXES)}.")
     if not (0 <= min_boxes <= max_boxes and max_boxes >= 1):
@@ -262,7 +262,7 @@ def _check(
 
 
 def hash_weights(model: RegionDetector) -> str:
-    """Returns 16 hexadecimal digits that identify the weights and the configuration of a detector."""
+    """Return 16 hexadecimal digits that identify the weights and the configuration of a detector."""
     settings = {name: getattr(model.config, name) for name in RegionDetectorConfig.__annotations__}
     digest = hashlib.sha256(json.dumps(settings).encode())
     for name, tensor in sorted(model.state_dict().items()):

@@ -16,9 +16,9 @@ PARTS = [
 
 
 def load_imagenet_resnet(model: RegionDetector, state: dict[str, Tensor]) -> None:
-    """Loads the stem and all stages of a ResNet-50 or -101; its classifier has no use here.
+    """Load the stem and all stages of a ResNet-50 or -101; its classifier has no use here.
 
-    Such weights need `stride_in_1x1` and `caffe_stem_pool` false, and pictures normalised as they were trained.
+    Such weights need `stride_in_1x1` and `caffe_stem_pool` false, and images normalised as they were trained.
 
     Args:
         model: with the backbone "resnet".

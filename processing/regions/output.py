@@ -8,11 +8,11 @@ from transformers.utils import ModelOutput
 
 @dataclass
 class RegionOutput(ModelOutput):
-    """Regions of B pictures, N = the most regions of a picture; rows beyond a picture's own are zeros.
+    """Regions of B images, N = the most regions of an image; rows beyond an image's own are zeros.
 
     Args:
         features: (B, N, D) float32.
-        boxes: (B, N, 4) float32, x1 y1 x2 y2 in pixels of the original picture.
+        boxes: (B, N, 4) float32, x1 y1 x2 y2 in pixels of the original image.
         attention_mask: (B, N) int64, 1 = real region.
         class_probs: (B, N, K + 1) float32, background included; the soft labels of masked region classification.
         background_index: column of the background in `class_probs`: 0 or K.
@@ -20,7 +20,7 @@ class RegionOutput(ModelOutput):
         object_scores: (B, N) float32, its probability (for detections: that of the detected class).
         attribute_ids: (B, N) int64, the best attribute without "no attribute", from 0; None without attribute head.
         attribute_scores: (B, N) float32, its probability.
-        image_sizes: (B, 2) int64, height and width of the original pictures.
+        image_sizes: (B, 2) int64, height and width of the original images.
     """
 
     features: torch.FloatTensor | None = None

@@ -26,7 +26,7 @@ def build_unigram_tokenizer(
     whole_words: Iterable[str] = (),
     max_length: int = 512,
 ) -> PreTrainedTokenizerFast:
-    """Returns a tokenizer whose pieces were learnt from texts; the same texts in the same order give the same one.
+    """Return a tokenizer whose pieces were learnt from texts; the same texts in the same order give the same one.
 
     Texts are normalised as XLM-R's are, to NFKC: full-width letters and half-width kana become the usual ones.
 
@@ -92,7 +92,7 @@ def build_unigram_tokenizer(
 
 
 def load_small_tokenizer(max_length: int = 512) -> PreTrainedTokenizerFast:
-    """Returns the tokenizer that travels with the package: 8000 tokens, learnt from emoji7's names and keywords and
+    """Return the tokenizer that travels with the package: 8000 tokens, learnt from emoji7's names and keywords and
     from captions and questions of EmojiScenes, in seven languages.
 
     For models as small as these data. A model of real size starts from XLM-R, with XLM-R's own tokenizer.
@@ -104,8 +104,9 @@ def load_small_tokenizer(max_length: int = 512) -> PreTrainedTokenizerFast:
 
 
 def _trained_pieces(tokenizer: Tokenizer, words: set[str], kept: set[str]) -> list[tuple[str, float]]:
-    """The pieces of a trained model and the whole words, first what must be kept, then the best, alike from run to run:
-    the trainer's sums and ties are not.
+    """Return the pieces of a trained model and the whole words: first what must be kept, then the best.
+
+    The order is the same from run to run; the trainer's sums and ties are not.
 
     Characters too rare for a score of their own get one by the trainer's hash order: here the lowest there is.
     """

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers.mlmm.folder import noise_picture, write_detector
+from helpers.mlmm.folder import noise_image, write_detector
 from helpers.mlmm.tiny import perturb, tiny_config
 from helpers.regions.tiny_detector import tiny_detector
 from wenlan.analysis import text_to_region_attention
@@ -31,7 +31,7 @@ def model():
 
 @pytest.fixture
 def regions():
-    """The row of a picture of 200 x 100 pixels."""
+    """The row of an image of 200 x 100 pixels."""
     rng = np.random.default_rng(0)
     corner = rng.uniform(0, 50, (COUNT, 2))
     boxes = np.concatenate([corner, corner + rng.uniform(1, 50, (COUNT, 2))], axis=1).astype(np.float32)
@@ -53,7 +53,7 @@ def own_attentions(model, processor, text, regions):
 def test_weights_are_shares_of_the_mean_of_the_heads_in_the_last_layer(model, processor, regions):
     found = text_to_region_attention(model, processor, "a red key", regions=regions)
     expected = own_attentions(model, processor, "a red key", regions)[-1].mean(dim=0)
-    torch.testing.assert_close(found.region_share, expected.sum(dim=1))
+    torch.testing.assert_close(found.region_fraction, expected.sum(dim=1))
     torch.testing.assert_close(found.weights, expected / expected.sum(dim=1, keepdim=True))
     torch.testing.assert_close(found.weights.sum(dim=1), torch.ones(len(found.tokens)))
     assert found.weights.std() > 1e-3
@@ -83,28 +83,28 @@ def test_tokens_are_the_parts_of_the_text_without_specials(model, processor, reg
     assert len(found.tokens) == len(processor.tokenizer.tokenize(text)) == len(found.weights)
 
 
-def test_several_texts_share_the_regions_of_one_picture(model, processor, regions):
+def test_several_texts_share_the_regions_of_one_image(model, processor, regions):
     texts = ["a red key", "红色的钥匙"]
     together = text_to_region_attention(model, processor, texts, regions=regions)
     for found, text in zip(together, texts, strict=True):
         assert torch.equal(found.weights, text_to_region_attention(model, processor, text, regions=regions).weights)
 
 
-def test_boxes_are_in_pixels_of_the_picture(model, processor, regions):
+def test_boxes_are_in_pixels_of_the_image(model, processor, regions):
     found = text_to_region_attention(model, processor, "a red key", regions=regions)
     np.testing.assert_allclose(found.boxes.numpy(), regions["boxes"], atol=1e-4)
-    shares = regions | {"boxes": regions["boxes"] / np.array([200, 100, 200, 100], dtype=np.float32)}
-    shares |= {"image_height": None, "image_width": None}
-    found = text_to_region_attention(model, processor, "a red key", regions=shares)
-    np.testing.assert_allclose(found.boxes.numpy(), shares["boxes"], atol=1e-6)
+    fractions = regions | {"boxes": regions["boxes"] / np.array([200, 100, 200, 100], dtype=np.float32)}
+    fractions |= {"image_height": None, "image_width": None}
+    found = text_to_region_attention(model, processor, "a red key", regions=fractions)
+    np.testing.assert_allclose(found.boxes.numpy(), fractions["boxes"], atol=1e-6)
 
 
-def test_picture_and_the_regions_found_in_it_give_the_same(tmp_path):
+def test_image_and_the_regions_found_in_it_give_the_same(tmp_path):
     detector, width = write_detector(tmp_path / "detector"), tiny_detector().config.feature_dim
     processor = MLMMProcessor(load_small_tokenizer(), 60, width, str(detector), 3, 6)
-    model, picture = build(region_feature_dim=width), noise_picture()
-    found = text_to_region_attention(model, processor, "a red key", image=picture)
-    regions = processor.region_extractor.extract([picture], min_boxes=3, max_boxes=6)
+    model, image = build(region_feature_dim=width), noise_image()
+    found = text_to_region_attention(model, processor, "a red key", image=image)
+    regions = processor.region_extractor.extract([image], min_boxes=3, max_boxes=6)
     expected = text_to_region_attention(model, processor, "a red key", regions=regions)
     assert torch.equal(found.weights, expected.weights)
     torch.testing.assert_close(found.boxes, regions.boxes[0])
@@ -189,8 +189,8 @@ def test_no_words_are_refused(model, processor, regions):
         ({"layer": -3}, "no layer -3"),
         ({"heads": 3}, r"heads is 3; .* 0\.\.2"),
         ({"heads": "median"}, "heads is 'median'"),
-        ({"image": noise_picture()}, "either the picture"),
-        ({"regions": None}, "either the picture"),
+        ({"image": noise_image()}, "either the image"),
+        ({"regions": None}, "either the image"),
     ],
 )
 def test_mistake_says_what_is_wrong(model, processor, regions, options, message):
@@ -198,6 +198,6 @@ def test_mistake_says_what_is_wrong(model, processor, regions, options, message)
         text_to_region_attention(model, processor, "a red key", **({"regions": regions} | options))
 
 
-def test_regions_of_two_pictures_are_refused(model, processor, regions):
-    with pytest.raises(ValueError, match="There are 2 pictures"):
+def test_regions_of_two_images_are_refused(model, processor, regions):
+    with pytest.raises(ValueError, match="There are 2 images"):
         text_to_region_attention(model, processor, "a red key", regions=[regions, regions])

@@ -198,10 +198,10 @@ def test_refusal_names_the_code(sizes, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".legacy.pth", ".safetensors"])
-@pytest.mark.parametrize("share", [0, 0.5, 0.99])
-def test_cut_file_is_refused_in_one_line(suffix, share, sizes, tmp_path):
+@pytest.mark.parametrize("fraction", [0, 0.5, 0.99])
+def test_cut_file_is_refused_in_one_line(suffix, fraction, sizes, tmp_path):
     path = write(WHOLE, tmp_path / f"cut{suffix}")
-    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    path.write_bytes(path.read_bytes()[: int(fraction * path.stat().st_size)])
     with pytest.raises(ValueError, match=f"cut{suffix} is no readable checkpoint") as error:
         convert_brivl(path, tmp_path / "out", **sizes)
     assert "\n" not in str(error.value)
@@ -316,7 +316,7 @@ def command(checkpoint, output, sizes):
     )
 
 
-def test_command_writes_a_folder_that_embeds_a_picture(released, sizes, tmp_path):
+def test_command_writes_a_folder_that_embeds_a_image(released, sizes, tmp_path):
     result = command(released, tmp_path / "out", sizes)
     assert result.exit_code == 0, result.output
     model, processor = (auto.from_pretrained(tmp_path / "out") for auto in (AutoModel, AutoProcessor))

@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 import torch
-from helpers.mlmm.folder import noise_picture, write_detector
+from helpers.mlmm.folder import noise_image, write_detector
 from helpers.mlmm.golden import Golden
 from helpers.mlmm.golden_files import golden_tokenizer, write_golden
 from helpers.regions.tiny_detector import tiny_detector
@@ -125,7 +125,7 @@ def test_summary_names_what_is_new_and_what_was_left_out(tmp_path, capsys):
     assert type(MLMMModel.from_pretrained(tmp_path / "tower")) is MLMMModel
 
 
-def test_detector_in_the_folder_makes_it_answer_questions_about_pictures(tmp_path):
+def test_detector_in_the_folder_makes_it_answer_questions_about_images(tmp_path):
     detector, width = write_detector(tmp_path / "detector"), tiny_detector().config.feature_dim
     golden = Golden("uc2_tiny")
     weights, name = golden.checkpoint("pretrain", "vqa"), "img_embeddings.img_linear.weight"
@@ -142,7 +142,7 @@ def test_detector_in_the_folder_makes_it_answer_questions_about_pictures(tmp_pat
     options |= {"answers_file": write_answers(tmp_path), "detector": str(detector)}
     folder = convert_mlmm(tmp_path / "a.pt", tmp_path / "out", **options)
     detector.rename(tmp_path / "elsewhere")
-    answers = pipeline("wenlan-vqa", model=str(folder), device="cpu")(image=noise_picture(), question="a b c", top_k=2)
+    answers = pipeline("wenlan-vqa", model=str(folder), device="cpu")(image=noise_image(), question="a b c", top_k=2)
     assert {one["answer"] for one in answers} <= set(ANSWERS)
 
 

@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 import torch
 from helpers.brivl.golden import our_config, read_golden, tower_state
-from helpers.brivl.tiny import perturb, pictures, texts, tiny_config
+from helpers.brivl.tiny import images, perturb, texts, tiny_config
 from helpers.brivl.tiny_folder import SENTENCES, save_tiny_folder
 from PIL import Image
 from transformers import AutoProcessor
@@ -59,9 +59,9 @@ def test_folder_holds_the_towers_and_the_processor(exported):
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_image_tower_takes_any_number_of_pictures(exported, count):
+def test_image_tower_takes_any_number_of_images(exported, count):
     model, folder, _ = exported
-    pixels = pictures(count, seed=count)
+    pixels = images(count, seed=count)
     expected = embed_image(model, pixel_values=pixels)
     torch.testing.assert_close(run(folder / "image_tower.onnx", pixel_values=pixels), expected, **TOLERANCE)
 
@@ -78,7 +78,7 @@ def test_text_tower_takes_any_number_of_texts_of_any_length(exported, count, len
     torch.testing.assert_close(actual, expected, **TOLERANCE)
 
 
-def test_pictures_and_sentences_go_through_the_saved_processor(exported):
+def test_images_and_sentences_go_through_the_saved_processor(exported):
     model, folder, _ = exported
     processor = AutoProcessor.from_pretrained(folder)
     image = Image.new("RGB", (50, 30), "red")
@@ -103,7 +103,7 @@ def test_image_tower_with_boxes_takes_any_number_of_regions(tmp_path):
         boxes = torch.cat([boxes, boxes / 2])
         mask = torch.ones(2, regions, dtype=torch.int64)
         mask[1, 1:] = 0
-        inputs = {"pixel_values": pictures(2), "boxes": boxes, "box_mask": mask}
+        inputs = {"pixel_values": images(2), "boxes": boxes, "box_mask": mask}
         torch.testing.assert_close(run(path, **inputs), embed_image(model, **inputs), **TOLERANCE)
 
 

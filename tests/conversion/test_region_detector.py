@@ -50,16 +50,16 @@ def test_converted_detector_gives_the_golden_features(converted):
             "shortest_edge": read_config(case)["test_scales"][0],
             "longest_edge": read_config(case)["test_max_size"],
         }
-        picture, boxes = tensors["image0.image_bgr_u8"], tensors["image0.mode3.boxes_resized"]
+        image, boxes = tensors["image0.image_bgr_u8"], tensors["image0.mode3.boxes_resized"]
         boxes, expected = boxes / tensors["image0.im_scale"].item(), tensors["image0.mode3.x"]
-        inputs = processor(Image.fromarray(picture.flip(-1).numpy()), size=size, return_tensors="pt")
+        inputs = processor(Image.fromarray(image.flip(-1).numpy()), size=size, return_tensors="pt")
         with torch.no_grad():
             features = model(**inputs, boxes=[boxes.float()]).features[0]
         torch.testing.assert_close(features, expected, atol=2e-4, rtol=1e-5)
         return
-    pictures = [Image.fromarray(tensors[f"image_bgr_u8.{i}"].flip(-1).numpy()) for i in range(2)]
+    images = [Image.fromarray(tensors[f"image_bgr_u8.{i}"].flip(-1).numpy()) for i in range(2)]
     with torch.no_grad():
-        output = model(**processor(pictures, return_tensors="pt"))
+        output = model(**processor(images, return_tensors="pt"))
     logits = torch.cat([output.logits[i, : len(tensors[f"proposals.{i}"])] for i in range(2)])
     torch.testing.assert_close(logits, tensors["cls_logits"], atol=2e-4, rtol=1e-5)
 
@@ -119,7 +119,7 @@ def test_check_notices_that_the_folder_holds_other_weights(converted):
     assert model.config.post_nms_top_n == proposals
     with torch.no_grad():
         model.roi_heads.box_predictor.cls_score.bias += 1
-    with pytest.raises(ValueError, match="logits of a made-up picture differ"):
+    with pytest.raises(ValueError, match="logits of a made-up image differ"):
         check_folder(folder, model, processor)
 
 

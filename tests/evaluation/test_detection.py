@@ -15,8 +15,8 @@ def found(targets, score=0.9):
 
 
 def test_ground_truth_as_prediction_gives_one():
-    figures = detection_map(found(TARGETS), TARGETS, NAMES)
-    assert figures == {"mAP": 1.0, "mAP50": 1.0, "mAP75": 1.0, "AP/cat": 1.0, "AP/dog": 1.0}
+    metrics = detection_map(found(TARGETS), TARGETS, NAMES)
+    assert metrics == {"mAP": 1.0, "mAP50": 1.0, "mAP75": 1.0, "AP/cat": 1.0, "AP/dog": 1.0}
 
 
 def test_wrong_class_gives_zero():
@@ -33,10 +33,10 @@ def test_loose_boxes_count_at_the_overlap_that_they_reach():
     loose = found(TARGETS)
     loose[0]["boxes"] = loose[0]["boxes"] * torch.tensor([1.0, 1.0, 1.0, 0.62])  # overlap 0.62 of the first box
     loose[0]["boxes"][1] = TARGETS[0]["boxes"][1]
-    figures = detection_map(loose, TARGETS, NAMES)
-    assert (figures["mAP50"], figures["AP/dog"]) == (1.0, 1.0)
-    assert figures["AP/cat"] == pytest.approx(0.3, abs=0.01)  # at 0.50, 0.55 and 0.60 of ten overlaps
-    assert figures["mAP75"] == 0.5
+    metrics = detection_map(loose, TARGETS, NAMES)
+    assert (metrics["mAP50"], metrics["AP/dog"]) == (1.0, 1.0)
+    assert metrics["AP/cat"] == pytest.approx(0.3, abs=0.01)  # at 0.50, 0.55 and 0.60 of ten overlaps
+    assert metrics["mAP75"] == 0.5
 
 
 def test_single_class_has_a_figure_by_its_name():

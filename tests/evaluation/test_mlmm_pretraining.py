@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers.mlmm.corpus_files import INFO, write_corpus
 from wenlan.data import CLASS_NAMES, COLOUR_NAMES, MLMMBatches, MLMMExamples, load_emoji_scenes
-from wenlan.data.mlmm.batch_sampler import Stage
+from wenlan.data.mlmm.batch_sampler import CurriculumStage
 from wenlan.evaluation import evaluate_mlmm_pretraining, mlmm_pretraining
 from wenlan.modeling_mlmm import MLMMConfig, MLMMForPreTraining
 from wenlan.processing import MLMMPretrainingCollator, MLMMProcessor, load_small_tokenizer
@@ -20,7 +20,7 @@ def processor():
 
 @pytest.fixture(scope="module")
 def corpora(processor, tmp_path_factory):
-    """Two corpora of other pictures: 60 to train on, 30 to judge on."""
+    """Two corpora of other images: 60 to train on, 30 to evaluate on."""
     folder = tmp_path_factory.mktemp("corpora")
     files = [write_corpus(folder / "train", 60), write_corpus(folder / "test", 30, first=100)]
     corpora = [{"regions": regions, "captions": captions} for regions, captions in files]
@@ -34,22 +34,22 @@ def build_model(processor, **changes):
     return MLMMForPreTraining(MLMMConfig(**sizes, **config, **changes))
 
 
-def test_figures_come_by_language_with_counts_and_are_the_same_again(processor, corpora):
+def test_metrics_come_by_language_with_counts_and_are_the_same_again(processor, corpora):
     model = build_model(processor).train()
     torch.manual_seed(1)
-    figures = evaluate_mlmm_pretraining(model, processor, corpora[1], object_names=NAMES)
+    metrics = evaluate_mlmm_pretraining(model, processor, corpora[1], object_names=NAMES)
     assert model.training
-    assert set(figures["itm"]) == {"all", "en", "zh"}
-    assert figures["itm"]["all"]["count"] == figures["object_words"]["all"]["count"] == 120
-    assert figures == evaluate_mlmm_pretraining(model, processor, corpora[1], object_names=NAMES)
+    assert set(metrics["itm"]) == {"all", "en", "zh"}
+    assert metrics["itm"]["all"]["count"] == metrics["object_words"]["all"]["count"] == 120
+    assert metrics == evaluate_mlmm_pretraining(model, processor, corpora[1], object_names=NAMES)
 
 
 def test_model_that_always_says_match_is_at_chance_in_every_language(processor, corpora):
     model = build_model(processor)
     with torch.no_grad():
         model.itm_head.bias += torch.tensor([-99.0, 99.0])
-    figures = evaluate_mlmm_pretraining(model, processor, corpora[1], max_examples=60)
-    assert {row["accuracy"] for row in figures["itm"].values()} == {0.5}
+    metrics = evaluate_mlmm_pretraining(model, processor, corpora[1], max_examples=60)
+    assert {row["accuracy"] for row in metrics["itm"].values()} == {0.5}
 
 
 def test_without_names_no_words_are_hidden(processor, corpora):
@@ -70,8 +70,8 @@ def test_a_name_is_hidden_wherever_it_stands_with_all_its_pieces(processor, corp
     pattern = mlmm_pretraining._pattern(["trombone"], "en")
     spans = mlmm_pretraining._draw_name({"text": text, "seed": 0}, pattern)
     assert [text[start:end] for start, end in spans] == ["trombone", "trombone"]
-    judge = mlmm_pretraining._Judge(build_model(processor), processor, corpora[1], None, 0)
-    hidden = judge._hide([{"text": text}], [spans])
+    evaluate = mlmm_pretraining._Judge(build_model(processor), processor, corpora[1], None, 0)
+    hidden = evaluate._hide([{"text": text}], [spans])
     tokenizer = processor.tokenizer
     assert "trombone" not in tokenizer.decode(hidden["input_ids"][0])
     assert "key" in tokenizer.decode(hidden["input_ids"][0])
@@ -85,9 +85,9 @@ def test_a_longer_name_wins_over_one_inside_it():
 
 
 def train(model, processor, corpus, *, steps):
-    collator, examples = MLMMPretrainingCollator(processor, masked_share=0.4), MLMMExamples([corpus])
+    collator, examples = MLMMPretrainingCollator(processor, masked_fraction=0.4), MLMMExamples([corpus])
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    curriculum = [Stage(steps // 4, tasks=["mlm"])]
+    curriculum = [CurriculumStage(steps // 4, tasks=["mlm"])]
     for draws in MLMMBatches([corpus], num_steps=steps, token_budget=512, curriculum=curriculum):
         model(**collator(examples.__getitems__(draws))).loss.backward()
         optimizer.step()
@@ -100,15 +100,15 @@ def test_model_learns_to_look_and_nothing_of_it_from_shuffled_pairs(processor, c
     shuffled = load_corpus(
         {"regions": regions, "captions": captions}, CorpusArguments(shuffle_pairs=True), processor.tokenizer
     )[0]
-    figures = defaultdict(dict)
+    metrics = defaultdict(dict)
     for name, corpus in {"true": corpora[0], "shuffled": shuffled}.items():
         torch.manual_seed(0)
         changes = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "mrc_reduction": "batchmean"}
         model = build_model(processor, normalize_region_features=True, initializer_range=0.05, **changes).train()
         train(model, processor, corpus, steps=1000)
-        figures[name] = evaluate_mlmm_pretraining(model, processor, corpora[1], object_names=NAMES)
-    print(dict(figures))
-    true, shuffled = figures["true"], figures["shuffled"]
+        metrics[name] = evaluate_mlmm_pretraining(model, processor, corpora[1], object_names=NAMES)
+    print(dict(metrics))
+    true, shuffled = metrics["true"], metrics["shuffled"]
     assert true["itm"]["all"]["accuracy"] > 0.8
     assert true["object_words"]["all"]["accuracy"] > true["object_words"]["all"]["without_regions"] + 0.15
     assert true["mrc"]["all"]["accuracy"] > true["mrc"]["all"]["with_other_words"] + 0.2

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.brivl.tiny import perturb, pictures, texts, tiny_config
+from helpers.brivl.tiny import images, perturb, texts, tiny_config
 from wenlan.modeling_brivl import BriVLForPreTraining
 
 FROZEN = {"trainable_backbone": ["blocks.3", "blocks.4"]}
@@ -17,7 +17,7 @@ def build_model(chunk_size, vision=None, **overrides):
 def inputs(count):
     mask = torch.ones(count, 7, dtype=torch.int64)
     mask[0, 4:] = 0
-    batch = {"input_ids": texts(count), "attention_mask": mask, "pixel_values": pictures(count)}
+    batch = {"input_ids": texts(count), "attention_mask": mask, "pixel_values": images(count)}
     return batch | {"group_ids": torch.arange(count) // 2}
 
 

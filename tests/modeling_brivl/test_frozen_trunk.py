@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers.brivl.tiny import TINY_BERT, perturb, pictures, texts, tiny_config
+from helpers.brivl.tiny import TINY_BERT, images, perturb, texts, tiny_config
 from transformers import CONFIG_MAPPING, AutoModel
 from wenlan.modeling_brivl import BriVLForPreTraining, BriVLTextModel, BriVLVisionModel
 from wenlan.modeling_brivl.frozen_trunk import backbone_stages, run_text_stages, trunk_depth
@@ -28,7 +28,7 @@ def build_pair(vision=None, text=None):
 def inputs(count=4):
     mask = torch.ones(count, 7, dtype=torch.int64)
     mask[0, 4:] = 0
-    return {"input_ids": texts(count), "attention_mask": mask, "pixel_values": pictures(count)}
+    return {"input_ids": texts(count), "attention_mask": mask, "pixel_values": images(count)}
 
 
 def step(model):

@@ -20,7 +20,7 @@ TRACES = {
     "multi": {"train_batch_norm": False, "multi_positive_top_k": 5},
 }
 # each with a frozen trunk of its own for the momentum towers, as the original, and with the shared one
-RUNS = [(trace, share) for trace in TRACES for share in (False, True)]
+RUNS = [(trace, fraction) for trace in TRACES for fraction in (False, True)]
 
 
 class Rows(Dataset):
@@ -63,9 +63,9 @@ def parameter_sums(parameters):
     return sum(p.sum() for p in tensors).item(), sum((p * p).sum() for p in tensors).item()
 
 
-def build_model(trace, share):
+def build_model(trace, fraction):
     top_k, train_batch_norm = TRACES[trace]["multi_positive_top_k"], TRACES[trace]["train_batch_norm"]
-    config = our_config(META, multi_positive_top_k=top_k, share_frozen_trunk=share)
+    config = our_config(META, multi_positive_top_k=top_k, share_frozen_trunk=fraction)
     config.vision_config.train_batch_norm = config.vision_config.train_frozen_batch_norm = train_batch_norm
     model = BriVLForPreTraining(config)
     model.brivl.vision_model.load_state_dict(tower_state(TENSORS, "init.learnable.imgencoder."))
@@ -149,7 +149,7 @@ def unused_sums():
 
 
 def test_trained_parameters_are_those_of_the_original():
-    model = build_model("eval", share=True)
+    model = build_model("eval", fraction=True)
     ours = {name for name, p in model.named_parameters() if p.requires_grad}
     golden = dict.fromkeys(META["trainable_parameters"])
     vision = tower_state({k: torch.empty(1, 1) for k in golden}, "learnable.imgencoder.")

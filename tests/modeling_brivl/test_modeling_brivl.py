@@ -4,7 +4,7 @@ import sys
 
 import pytest
 import torch
-from helpers.brivl.tiny import IMAGE_SIZE, TEXT_LENGTH, TINY_BERT, perturb, pictures, texts, tiny_config
+from helpers.brivl.tiny import IMAGE_SIZE, TEXT_LENGTH, TINY_BERT, images, perturb, texts, tiny_config
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from wenlan.modeling_brivl import BriVLModel, BriVLTextModel, BriVLVisionModel
@@ -41,7 +41,7 @@ save_file({"text": output.text_embeds, "image": output.image_embeds}, sys.argv[3
 
 
 def test_another_process_gives_bitwise_equal_embeddings_from_the_saved_folder(model, folder):
-    batch = {"input_ids": texts(3), "pixel_values": pictures(3)}
+    batch = {"input_ids": texts(3), "pixel_values": images(3)}
     with torch.no_grad():
         expected = model(**batch)
     save_file(batch, folder / "batch")
@@ -93,7 +93,7 @@ def test_loading_info_is_given_when_asked_for(folder):
 
 @pytest.mark.parametrize("kind", ["text", "image"])
 def test_batch_of_32_equals_one_by_one(model, kind):
-    name, batch = ("input_ids", texts(32)) if kind == "text" else ("pixel_values", pictures(32))
+    name, batch = ("input_ids", texts(32)) if kind == "text" else ("pixel_values", images(32))
     with torch.no_grad():
         together = model(**{name: batch})[f"{kind}_embeds"]
         apart = torch.cat([model(**{name: row[None]})[f"{kind}_embeds"] for row in batch])
@@ -123,36 +123,36 @@ def test_only_text_gives_text_embeddings_first(model):
 
 
 def test_only_image_gives_image_embeddings_first(model):
-    output = model(pixel_values=pictures(3))
+    output = model(pixel_values=images(3))
     assert list(output) == ["image_embeds", "vision_model_output"]
     assert output[0] is output.image_embeds
     assert output.image_embeds.shape == (3, 24)
 
 
 def test_embeddings_are_the_unit_vectors_of_the_features(model):
-    output = model(input_ids=texts(3), pixel_values=pictures(2))
+    output = model(input_ids=texts(3), pixel_values=images(2))
     for embeds, features in (
         (output.text_embeds, model.get_text_features(texts(3)).pooler_output),
-        (output.image_embeds, model.get_image_features(pictures(2)).pooler_output),
+        (output.image_embeds, model.get_image_features(images(2)).pooler_output),
     ):
         torch.testing.assert_close(embeds, features / features.norm(dim=1, keepdim=True))
 
 
 def test_logits_are_cosines_over_the_temperature():
     model = build_model(temperature=0.25)
-    output = model(input_ids=texts(3), pixel_values=pictures(2))
+    output = model(input_ids=texts(3), pixel_values=images(2))
     torch.testing.assert_close(output.logits_per_image, output.image_embeds @ output.text_embeds.T / 0.25)
     assert torch.equal(output.logits_per_text, output.logits_per_image.T)
 
 
 def test_image_embeddings_do_not_depend_on_the_texts(model):
-    alone = model(pixel_values=pictures(3)).image_embeds
-    assert torch.equal(model(pixel_values=pictures(3), input_ids=texts(5, seed=8)).image_embeds, alone)
+    alone = model(pixel_values=images(3)).image_embeds
+    assert torch.equal(model(pixel_values=images(3), input_ids=texts(5, seed=8)).image_embeds, alone)
 
 
-def test_text_embeddings_do_not_depend_on_the_pictures(model):
+def test_text_embeddings_do_not_depend_on_the_images(model):
     alone = model(input_ids=texts(3)).text_embeds
-    assert torch.equal(model(pixel_values=pictures(5, seed=8), input_ids=texts(3)).text_embeds, alone)
+    assert torch.equal(model(pixel_values=images(5, seed=8), input_ids=texts(3)).text_embeds, alone)
 
 
 def test_token_type_ids_are_accepted_and_change_nothing(model):
@@ -162,29 +162,29 @@ def test_token_type_ids_are_accepted_and_change_nothing(model):
 
 
 def test_tuple_is_returned_on_request(model):
-    output = model(input_ids=texts(2), pixel_values=pictures(2), return_dict=False)
+    output = model(input_ids=texts(2), pixel_values=images(2), return_dict=False)
     assert isinstance(output, tuple)
-    assert torch.equal(output[0], model(input_ids=texts(2), pixel_values=pictures(2)).logits_per_image)
+    assert torch.equal(output[0], model(input_ids=texts(2), pixel_values=images(2)).logits_per_image)
 
 
 def test_grid_of_the_config_equals_its_boxes_given_by_hand(model):
     half = IMAGE_SIZE / 2
     cells = [[x, y, x + half, y + half] for x in (0, half) for y in (0, half)]
     boxes = torch.tensor([[*cells, [0, 0, IMAGE_SIZE, IMAGE_SIZE]]]).expand(3, -1, -1)
-    given = model(pixel_values=pictures(3), boxes=boxes).image_embeds
-    torch.testing.assert_close(given, model(pixel_values=pictures(3)).image_embeds, atol=1e-6, rtol=0)
+    given = model(pixel_values=images(3), boxes=boxes).image_embeds
+    torch.testing.assert_close(given, model(pixel_values=images(3)).image_embeds, atol=1e-6, rtol=0)
 
 
 def test_masked_boxes_change_nothing(model):
     boxes = torch.tensor([[[0.0, 0.0, 30.0, 40.0], [10.0, 0.0, 70.0, 20.0]]])
-    alone = model(pixel_values=pictures(1), boxes=boxes).image_embeds
+    alone = model(pixel_values=images(1), boxes=boxes).image_embeds
     more = torch.cat([boxes, torch.tensor([[[5.0, 5.0, 50.0, 60.0], [0.0, 0.0, 0.0, 0.0]]])], dim=1)
-    masked = model(pixel_values=pictures(1), boxes=more, box_mask=torch.tensor([[1, 1, 0, 0]])).image_embeds
+    masked = model(pixel_values=images(1), boxes=more, box_mask=torch.tensor([[1, 1, 0, 0]])).image_embeds
     torch.testing.assert_close(masked, alone, atol=1e-6, rtol=0)
 
 
 def test_single_box_is_enough(model):
-    embeds = model(pixel_values=pictures(2), boxes=torch.tensor([[[3.0, 4.0, 50.0, 60.0]]] * 2)).image_embeds
+    embeds = model(pixel_values=images(2), boxes=torch.tensor([[[3.0, 4.0, 50.0, 60.0]]] * 2)).image_embeds
     assert embeds.isfinite().all()
 
 
@@ -195,7 +195,7 @@ def test_text_over_the_limit_is_cut(model):
 
 
 def test_loss_is_the_cross_entropy_of_both_directions_summed(model):
-    output = model(input_ids=texts(3), pixel_values=pictures(3), return_loss=True)
+    output = model(input_ids=texts(3), pixel_values=images(3), return_loss=True)
     labels = torch.arange(3)
     expected = F.cross_entropy(output.logits_per_image, labels) + F.cross_entropy(output.logits_per_text, labels)
     torch.testing.assert_close(output.loss, expected)
@@ -206,7 +206,7 @@ def test_loss_is_the_cross_entropy_of_both_directions_summed(model):
 
 
 def test_pairs_of_one_group_are_not_each_others_negatives(model):
-    batch = {"input_ids": texts(4), "pixel_values": pictures(4), "return_loss": True}
+    batch = {"input_ids": texts(4), "pixel_values": images(4), "return_loss": True}
     output = model(**batch, group_ids=torch.tensor([5, 6, 5, -1]))
     logits = output.logits_per_image.clone()
     logits[0, 2] = logits[2, 0] = -torch.inf
@@ -215,20 +215,20 @@ def test_pairs_of_one_group_are_not_each_others_negatives(model):
 
 
 def test_pairs_of_unknown_groups_stay_each_others_negatives(model):
-    batch = {"input_ids": texts(4), "pixel_values": pictures(4), "return_loss": True}
+    batch = {"input_ids": texts(4), "pixel_values": images(4), "return_loss": True}
     assert torch.equal(model(**batch, group_ids=torch.full((4,), -1)).loss, model(**batch).loss)
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (3, 5, 5), (2, 5, 4), (3, 5)])
 def test_boxes_of_the_wrong_shape_are_refused(model, shape):
     with pytest.raises(ValueError, match=r"boxes must be \(3, regions, 4\)"):
-        model(pixel_values=pictures(3), boxes=torch.zeros(shape))
+        model(pixel_values=images(3), boxes=torch.zeros(shape))
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (2, 5), (3, 5, 1)])
 def test_box_mask_of_the_wrong_shape_is_refused(model, shape):
     with pytest.raises(ValueError, match=r"box_mask must be \(3, 5\)"):
-        model(pixel_values=pictures(3), boxes=torch.ones(3, 5, 4), box_mask=torch.ones(shape))
+        model(pixel_values=images(3), boxes=torch.ones(3, 5, 4), box_mask=torch.ones(shape))
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 72, 64), (3, 72, 72)])
@@ -237,19 +237,19 @@ def test_pixels_that_are_not_a_batch_of_squares_are_refused(model, shape):
         model(pixel_values=torch.zeros(shape))
 
 
-def test_neither_texts_nor_pictures_are_refused(model):
+def test_neither_texts_nor_images_are_refused(model):
     with pytest.raises(ValueError, match="input_ids, pixel_values or both"):
         model()
 
 
 def test_pixels_together_with_a_feature_map_are_refused(model):
     with pytest.raises(ValueError, match="either pixel_values or feature_map"):
-        model(pixel_values=pictures(1), feature_map=torch.zeros(1, 32, 3, 3))
+        model(pixel_values=images(1), feature_map=torch.zeros(1, 32, 3, 3))
 
 
-@pytest.mark.parametrize("batch", [{"input_ids": texts(2), "pixel_values": pictures(3)}, {"input_ids": texts(2)}])
+@pytest.mark.parametrize("batch", [{"input_ids": texts(2), "pixel_values": images(3)}, {"input_ids": texts(2)}])
 def test_loss_without_pairs_is_refused(model, batch):
-    with pytest.raises(ValueError, match="as many texts as pictures"):
+    with pytest.raises(ValueError, match="as many texts as images"):
         model(**batch, return_loss=True)
 
 
@@ -276,7 +276,7 @@ def test_other_text_encoders_embed_and_reload(encoder, tmp_path):
 
 
 def test_states_of_all_layers_are_given_on_request(model):
-    vision = model.vision_model(pictures(2), output_hidden_states=True)
+    vision = model.vision_model(images(2), output_hidden_states=True)
     text = model.text_model(texts(2), output_hidden_states=True)
     assert [tuple(states.shape) for states in vision.hidden_states] == [(2, 5, 16)] * 3
     assert [tuple(states.shape) for states in text.hidden_states] == [(2, 7, 20)] * 3
@@ -291,7 +291,7 @@ def gradients(model, **batch):
 
 def test_gradient_checkpointing_gives_the_same_gradients_in_both_towers():
     model = build_model(vision={"train_batch_norm": False})
-    batch = {"input_ids": texts(3), "pixel_values": pictures(3)}
+    batch = {"input_ids": texts(3), "pixel_values": images(3)}
     expected = gradients(model, **batch)
     model.activation_checkpointing_enable()
     runs = []
@@ -304,7 +304,7 @@ def test_gradient_checkpointing_gives_the_same_gradients_in_both_towers():
 
 
 def test_gradient_checkpointing_counts_batch_statistics_once():
-    model, batch = build_model(), {"input_ids": texts(3), "pixel_values": pictures(3)}
+    model, batch = build_model(), {"input_ids": texts(3), "pixel_values": images(3)}
     other = copy.deepcopy(model)
     expected = gradients(model, **batch)
     other.activation_checkpointing_enable()
@@ -327,7 +327,7 @@ def test_gradient_checkpointing_reaches_both_backbones_and_is_switched_off_again
 
 
 def test_bfloat16_embeddings_stay_near_those_of_float32(model):
-    batch = {"input_ids": texts(4), "pixel_values": pictures(4)}
+    batch = {"input_ids": texts(4), "pixel_values": images(4)}
     expected = model(**batch)
     batch["pixel_values"] = batch["pixel_values"].bfloat16()
     output = model.to(torch.bfloat16)(**batch)
@@ -343,15 +343,15 @@ def test_channels_last_gives_the_same_output_and_gradient(model):
         features[:, 0].sum().backward()
         return features, model.vision_model.backbone.conv_stem.weight.grad.clone()
 
-    expected = gradient(model, pictures(2))
+    expected = gradient(model, images(2))
     channels_last = {"memory_format": torch.channels_last}
-    actual = gradient(model.to(**channels_last), pictures(2).to(**channels_last))
+    actual = gradient(model.to(**channels_last), images(2).to(**channels_last))
     torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("tower", ["text_model", "vision_model"])
 def test_compiled_tower_gives_the_same_output_without_graph_breaks(model, tower):
-    tower, batch = getattr(model, tower), texts(2) if tower == "text_model" else pictures(2)
+    tower, batch = getattr(model, tower), texts(2) if tower == "text_model" else images(2)
     torch._dynamo.reset()
     with torch.no_grad():
         compiled = torch.compile(tower, backend="eager", fullgraph=True)(batch).pooler_output
@@ -361,7 +361,7 @@ def test_compiled_tower_gives_the_same_output_without_graph_breaks(model, tower)
 @pytest.mark.parametrize("tower", ["text_model", "vision_model"])
 def test_trunk_and_branch_compile_without_graph_breaks(tower):
     model = build_model({"trainable_backbone": ["blocks.3", "blocks.4"]}, {"trainable_backbone": ["layer.1"]})
-    tower, batch = getattr(model, tower), texts(2) if tower == "text_model" else pictures(2)
+    tower, batch = getattr(model, tower), texts(2) if tower == "text_model" else images(2)
 
     def split(batch):
         return tower(batch, trunk_states=tower.run_trunk(batch)).pooler_output
@@ -387,7 +387,7 @@ def test_text_encoder_attends_with_sdpa_and_eager_gives_the_same(folder):
 def statistics_after_a_training_forward(train_batch_norm):
     model = build_model(vision={"train_batch_norm": train_batch_norm})
     before = {name: b.clone() for name, b in model.named_buffers() if "running" in name}
-    model.train()(pixel_values=pictures(3))
+    model.train()(pixel_values=images(3))
     return [not torch.equal(before[name], b) for name, b in model.named_buffers() if "running" in name]
 
 
@@ -416,7 +416,7 @@ def test_statistics_of_frozen_batch_norms_stay_unless_asked_for():
 def moved_statistics(vision):
     model = build_model(vision=vision)
     before = {name: b.clone() for name, b in model.named_buffers() if "running" in name}
-    model.train()(pixel_values=pictures(3))
+    model.train()(pixel_values=images(3))
     moved = {name for name, b in model.named_buffers() if "running" in name and not torch.equal(before[name], b)}
     return {"trained" if ".blocks.3." in name or ".blocks.4." in name else "frozen" for name in moved}
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from helpers.brivl.tiny import perturb, pictures, texts, tiny_config
+from helpers.brivl.tiny import images, perturb, texts, tiny_config
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from wenlan.modeling_brivl import BriVLForPreTraining, MomentumQueueCallback
@@ -12,7 +12,7 @@ from wenlan.modeling_brivl import BriVLForPreTraining, MomentumQueueCallback
 
 class Pairs(Dataset):
     def __init__(self, count):
-        self.columns = {"input_ids": texts(count), "pixel_values": pictures(count), "group_ids": torch.arange(count)}
+        self.columns = {"input_ids": texts(count), "pixel_values": images(count), "group_ids": torch.arange(count)}
 
     def __len__(self):
         return len(self.columns["input_ids"])

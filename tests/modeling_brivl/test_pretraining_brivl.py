@@ -1,6 +1,6 @@
 import pytest
 import torch
-from helpers.brivl.tiny import perturb, pictures, texts, tiny_config
+from helpers.brivl.tiny import images, perturb, texts, tiny_config
 from torch.nn import functional as F
 from transformers.utils import logging
 from wenlan.modeling_brivl import BriVLForPreTraining, BriVLModel
@@ -14,7 +14,7 @@ def build_model(vision=None, text=None, **overrides):
 
 
 def inputs(count, **more):
-    return {"input_ids": texts(count), "pixel_values": pictures(count), **more}
+    return {"input_ids": texts(count), "pixel_values": images(count), **more}
 
 
 def set_groups(model, groups):

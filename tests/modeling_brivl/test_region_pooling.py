@@ -46,13 +46,13 @@ def test_any_number_of_samples_equals_the_original(num_samples):
     torch.testing.assert_close(pooled, expected, atol=1e-5, rtol=0)
 
 
-def test_boxes_that_leave_the_picture_equal_the_original():
+def test_boxes_that_leave_the_image_equal_the_original():
     feature_map, boxes = torch.randn(2, 3, 5, 5), random_boxes(9, 100, beyond=80.0)
     expected = sample_as_the_original(feature_map, boxes, 100)
     torch.testing.assert_close(pool_regions(feature_map, boxes, image_size=100), expected, atol=1e-5, rtol=0)
 
 
-def test_box_outside_the_picture_reads_zero():
+def test_box_outside_the_image_reads_zero():
     boxes = torch.tensor([[[300.0, 300.0, 400.0, 400.0]]])
     assert torch.equal(pool_regions(torch.randn(1, 3, 5, 5), boxes, image_size=100), torch.zeros(1, 1, 3))
 
@@ -94,7 +94,7 @@ def test_unstretched_box_of_one_cell_reads_that_cell():
     torch.testing.assert_close(pooled, feature_map.flatten(2).transpose(1, 2))
 
 
-def test_unstretched_whole_picture_is_read_symmetrically():
+def test_unstretched_whole_image_is_read_symmetrically():
     feature_map, boxes = torch.randn(1, 3, 5, 5), torch.tensor([[[0.0, 0.0, 100.0, 100.0]]])
     pooled = pool_regions(feature_map, boxes, image_size=100, stretch_boxes=False)
     flipped = pool_regions(feature_map.flip(2, 3), boxes, image_size=100, stretch_boxes=False)
@@ -122,7 +122,7 @@ def test_grid_scales_follow_one_another_in_the_given_order():
     assert grid_boxes(456, (6, 1)).shape == (37, 4)
 
 
-def test_gradient_of_one_picture_equals_its_part_of_a_batch():
+def test_gradient_of_one_image_equals_its_part_of_a_batch():
     """Behind a batch norm in evaluation mode, whose backward pass is wrong for some strides of a batch of one."""
     norm = torch.nn.BatchNorm2d(6).eval()
     maps, grid = torch.randn(2, 6, 3, 3), grid_boxes(72, (2, 1))

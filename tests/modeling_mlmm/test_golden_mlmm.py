@@ -147,7 +147,7 @@ def test_text_alone_gives_the_reference_states(golden, tower):
     assert output.region_states is None
 
 
-def test_pictures_alone_give_the_reference_states(golden, tower):
+def test_images_alone_give_the_reference_states(golden, tower):
     batch = {name: value for name, value in golden.batch("plain").items() if name.startswith("region")}
     with torch.no_grad():
         output = tower(**batch)

@@ -68,9 +68,9 @@ def test_mask_of_another_shape_is_refused(tower, name):
     assert f"{name} must be" in message(tower, **{name: torch.ones(3, 2, dtype=torch.bool)})
 
 
-def test_texts_and_pictures_must_be_paired(tower):
+def test_texts_and_images_must_be_paired(tower):
     text = message(tower, input_ids=torch.full((2, 4), 5), attention_mask=None)
-    assert "2 texts for 3 pictures" in text
+    assert "2 texts for 3 images" in text
 
 
 def test_row_with_neither_text_nor_regions_is_named(tower):
@@ -80,7 +80,7 @@ def test_row_with_neither_text_nor_regions_is_named(tower):
     assert message(tower, **batch) == "Neither text nor regions in 1 rows of the batch: 2."
 
 
-def test_pictures_alone_without_any_region_are_refused(tower):
+def test_images_alone_without_any_region_are_refused(tower):
     with pytest.raises(ValueError, match="Neither text nor regions in 2 rows"):
         tower(region_features=torch.zeros(2, 0, 10), region_boxes=torch.zeros(2, 0, 7))
 

@@ -1,4 +1,4 @@
-"""Words at every place of a text, with and without a picture."""
+"""Words at every place of a text, with and without an image."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def test_every_token_has_logits_and_the_loss_counts_the_labelled_ones(model):
     torch.testing.assert_close(output.loss, -output.logits[1, 2].log_softmax(-1)[8])
 
 
-def test_picture_changes_the_words(model):
+def test_image_changes_the_words(model):
     batch = tiny_batch()
     text = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
     assert (run(model, **batch).logits - run(model, **text).logits)[0].abs().max() > 1e-3

@@ -102,7 +102,7 @@ def test_permuted_words_change_the_states(tower):
     assert (run(tower, **moved).pooler_output - run(tower, **batch).pooler_output).abs().max() > 1e-3
 
 
-def test_picture_without_regions_gives_the_states_of_its_text_alone(tower, compact):
+def test_image_without_regions_gives_the_states_of_its_text_alone(tower, compact):
     batch = tiny_batch(counts=(2, 0, 4))
     output = run(tower, **batch)
     alone = run(tower, input_ids=batch["input_ids"][1:2, :3])
@@ -111,7 +111,7 @@ def test_picture_without_regions_gives_the_states_of_its_text_alone(tower, compa
     assert output.last_hidden_state.isfinite().all()
 
 
-def test_batch_whose_pictures_all_lack_regions_is_text_alone(tower, compact):
+def test_batch_whose_images_all_lack_regions_is_text_alone(tower, compact):
     batch = tiny_batch(counts=(0, 0, 0))
     assert batch["region_features"].shape[1] == 0
     output = run(tower, **batch)
@@ -121,7 +121,7 @@ def test_batch_whose_pictures_all_lack_regions_is_text_alone(tower, compact):
     assert output.region_states.shape == (3, 0, 24)
 
 
-def test_pictures_alone_need_no_text(tower, compact):
+def test_images_alone_need_no_text(tower, compact):
     batch = {name: value for name, value in tiny_batch().items() if name.startswith("region")}
     output = run(tower, **batch)
     assert output.text_states is None

@@ -1,21 +1,21 @@
 """Padding between text and regions goes to the end of the rows and comes back."""
 
 import torch
-from wenlan.modeling_mlmm.sequence_compaction import compact_rows, restore_rows
+from wenlan.modeling_mlmm.sequence_compaction import restore_rows, unpad
 
 MASK = torch.tensor([[1, 1, 0, 0, 1, 0], [1, 0, 0, 1, 1, 1], [0, 0, 1, 0, 0, 0]]).bool()
 STATES = torch.arange(18.0).view(3, 6, 1).repeat(1, 1, 2)
 
 
 def test_real_places_come_first_and_in_order():
-    compact, mask, _ = compact_rows(STATES, MASK)
+    compact, mask, _ = unpad(STATES, MASK)
     assert compact.shape == (3, 4, 2)
     assert mask.tolist() == [[True, True, True, False], [True] * 4, [True, False, False, False]]
     assert compact[..., 0][mask].tolist() == [0, 1, 4, 6, 9, 10, 11, 14]
 
 
 def test_restored_rows_have_the_states_where_they_were_and_nothing_new():
-    compact, _, source = compact_rows(STATES, MASK)
+    compact, _, source = unpad(STATES, MASK)
     restored = restore_rows(compact, source, 6)
     assert torch.equal(restored[MASK], STATES[MASK])
     assert restored.shape == STATES.shape
@@ -23,12 +23,12 @@ def test_restored_rows_have_the_states_where_they_were_and_nothing_new():
 
 def test_gradients_pass_through_to_the_real_places_alone():
     states = STATES.clone().requires_grad_()
-    compact, mask, source = compact_rows(states, MASK)
+    compact, mask, source = unpad(states, MASK)
     restore_rows(compact * mask[..., None], source, 6).sum().backward()
     assert torch.equal(states.grad[..., 0], MASK.float())
 
 
 def test_rows_without_padding_stay_as_they_are():
-    compact, mask, _ = compact_rows(STATES, torch.ones(3, 6, dtype=torch.bool))
+    compact, mask, _ = unpad(STATES, torch.ones(3, 6, dtype=torch.bool))
     assert torch.equal(compact, STATES)
     assert mask.all()

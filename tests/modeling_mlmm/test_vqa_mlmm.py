@@ -92,6 +92,6 @@ def test_trainer_divides_the_loss_by_the_accumulation(tmp_path):
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
 
 
-def test_question_without_a_picture_is_answered(model):
+def test_question_without_a_image_is_answered(model):
     ids = tiny_batch()["input_ids"]
     assert run(model, input_ids=ids).logits.shape == (3, 7)

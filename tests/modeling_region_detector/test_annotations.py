@@ -12,7 +12,7 @@ def labels_of(*objects, image_size=(100, 200), scales=(1.0, 1.0), max_attributes
     return to_labels(annotation, image_size=image_size, scales=scales, max_attributes=max_attributes)
 
 
-def test_boxes_become_corners_in_pixels_of_the_resized_picture():
+def test_boxes_become_corners_in_pixels_of_the_resized_image():
     labels = labels_of(
         {"bbox": [10, 20, 30, 40], "category_id": 5}, {"bbox": [0, 0, 200, 100], "category_id": 0}, scales=(2.0, 0.5)
     )
@@ -24,7 +24,7 @@ def test_boxes_become_corners_in_pixels_of_the_resized_picture():
     assert "attributes" not in labels
 
 
-def test_boxes_are_clipped_to_the_picture():
+def test_boxes_are_clipped_to_the_image():
     labels = labels_of({"bbox": [-10, -5, 30, 40], "category_id": 1}, {"bbox": [190, 90, 30, 40], "category_id": 2})
     assert labels["boxes"].tolist() == [[0, 0, 20, 35], [190, 90, 200, 100]]
 
@@ -53,7 +53,7 @@ def test_left_out_boxes_are_logged_once_a_cause(monkeypatch, caplog):
     with caplog.at_level(logging.WARNING):
         labels_of(*[{"bbox": [0, 0, 0, row], "category_id": 1} for row in range(3)])
     assert len(caplog.records) == 1
-    assert "Box 0 of the picture 17 covers nothing of its 200 x 100 pixels" in caplog.text
+    assert "Box 0 of the image 17 covers nothing of its 200 x 100 pixels" in caplog.text
 
 
 def test_crowds_are_left_out():
@@ -80,10 +80,10 @@ def test_numbers_of_numpy_are_taken():
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        ({"category_id": 1}, "Box 1 of the picture 17 is None; expected .x, y, width, height"),
+        ({"category_id": 1}, "Box 1 of the image 17 is None; expected .x, y, width, height"),
         ({"bbox": [0, 0, 5], "category_id": 1}, "Box 1"),
         ({"bbox": [0, 0, 5, "5"], "category_id": 1}, "Box 1"),
-        ({"bbox": [0, 0, 5, 5]}, "Box 1 of the picture 17: category_id"),
+        ({"bbox": [0, 0, 5, 5]}, "Box 1 of the image 17: category_id"),
         ({"bbox": [0, 0, 5, 5], "category_id": -1}, "category_id"),
         ({"bbox": [0, 0, 5, 5], "category_id": 1.0}, "category_id"),
         ({"bbox": [0, 0, 5, 5], "category_id": 1, "attribute_ids": ["red"]}, "attribute_ids"),

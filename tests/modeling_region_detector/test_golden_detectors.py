@@ -17,7 +17,7 @@ def detectors():
 
 
 def bua_inputs(golden, image):
-    """The original's own prepared picture, so that the resize has a test of its own."""
+    """The original's own prepared image, so that the resize has a test of its own."""
     scale = float(golden[f"{image}.im_scale"])
     return {"pixel_values": golden[f"{image}.blob"][None], "image_scales": torch.tensor([[scale, scale]])}
 
@@ -131,7 +131,7 @@ def test_detectron2_heads_equal_the_original_on_its_proposals(detectors, case):
         assert (output.logits[index].softmax(1) - golden[f"cls_probs.{index}"]).abs().max() < SCORES
 
 
-# From picture to score the rounding of the original itself shows: in float64 ours differs from it by 1.3e-5.
+# From image to score the rounding of the original itself shows: in float64 ours differs from it by 1.3e-5.
 @pytest.mark.parametrize(("case", "tolerance"), [("d2_c4", SCORES), ("d2_fpn", 3e-5)])
 @torch.inference_mode()
 def test_detectron2_detections_equal_the_original(detectors, case, tolerance):

@@ -1,4 +1,4 @@
-"""The losses of the whole detector, from the picture on, against those of the original code."""
+"""The losses of the whole detector, from the image on, against those of the original code."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def test_gradient_reaches_every_weight_that_trains():
 
 
 @pytest.mark.parametrize("case", ["d2_c4", "d2_fpn", "bua"])
-def test_picture_without_ground_truth_trains(case):
+def test_image_without_ground_truth_trains(case):
     model = golden_detector(case).train()
     empty = {"boxes": torch.zeros(0, 4), "class_labels": torch.zeros(0, dtype=torch.long)}
     output = model(torch.randn(1, 3, 64, 96), labels=[empty])

@@ -37,8 +37,8 @@ def test_batch_of_two_sizes_equals_detectron2(case):
     golden, (shortest, longest) = read_tensors(case), D2_SIZES[case]
     changes = {"size": {"shortest_edge": shortest, "longest_edge": longest}}
     processor = RegionImageProcessor.from_variant(case.replace("_", "-"), changes)
-    pictures = [from_bgr(golden[f"image_bgr_u8.{index}"]) for index in (0, 1)]
-    batch = processor(pictures, return_tensors="pt")
+    images = [from_bgr(golden[f"image_bgr_u8.{index}"]) for index in (0, 1)]
+    batch = processor(images, return_tensors="pt")
     assert list(batch["pixel_values"].shape) == golden["pixel_values_shape"].tolist()
     torch.testing.assert_close(batch["pixel_values"][..., :6, :6], golden["pixel_values_corner"], atol=1e-5, rtol=0)
     mean = torch.tensor(processor.image_mean)[:, None, None]
@@ -83,11 +83,11 @@ def test_pixels_of_a_timm_backbone_are_red_first_and_in_minus_one_to_one():
 
 
 @pytest.mark.parametrize("variant", ["bua", "d2-c4"])
-def test_picture_does_not_depend_on_its_batch(variant):
-    pictures = [noise(40, 30), noise(30, 50, 1), noise(9, 9, 2)]
-    batch = small(variant)(pictures, return_tensors="pt")
-    for index, picture in enumerate(pictures):
-        single = small(variant)(picture, return_tensors="pt")
+def test_image_does_not_depend_on_its_batch(variant):
+    images = [noise(40, 30), noise(30, 50, 1), noise(9, 9, 2)]
+    batch = small(variant)(images, return_tensors="pt")
+    for index, image in enumerate(images):
+        single = small(variant)(image, return_tensors="pt")
         height, width = single["pixel_values"].shape[2:]
         assert torch.equal(batch["pixel_values"][index, :, :height, :width], single["pixel_values"][0])
         assert torch.equal(batch["image_scales"][index], single["image_scales"][0])
@@ -107,8 +107,8 @@ def test_extreme_shapes_keep_a_pixel_a_side_and_are_padded_to_three(variant, siz
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16"])
 def test_other_modes_become_three_channels(mode):
-    picture = Image.new(mode, (9, 7))
-    assert small()(picture, return_tensors="pt")["pixel_values"].shape == (1, 3, 32, 41)
+    image = Image.new(mode, (9, 7))
+    assert small()(image, return_tensors="pt")["pixel_values"].shape == (1, 3, 32, 41)
 
 
 def test_transparency_becomes_white():
@@ -119,20 +119,20 @@ def test_transparency_becomes_white():
 
 @pytest.mark.parametrize("size", [(9, 7), (1, 1), (7, 1)])
 def test_arrays_and_tensors_equal_pil(size):
-    picture = noise(*size)
-    expected = small()(picture, return_tensors="pt")["pixel_values"]
-    array = np.array(picture)
+    image = noise(*size)
+    expected = small()(image, return_tensors="pt")["pixel_values"]
+    array = np.array(image)
     for same in (array, torch.from_numpy(array).permute(2, 0, 1)):
         assert torch.equal(small()(same, return_tensors="pt")["pixel_values"], expected)
 
 
 @pytest.mark.parametrize(
-    ("picture", "message"),
+    ("image", "message"),
     [("cat.png", "decode_image"), (np.zeros((9, 9, 3)), "uint8"), (torch.zeros(3, 9, 9), "uint8")],
 )
-def test_paths_and_floats_are_refused(picture, message):
+def test_paths_and_floats_are_refused(image, message):
     with pytest.raises(TypeError, match=message):
-        small()(picture)
+        small()(image)
 
 
 @pytest.mark.parametrize(
@@ -179,11 +179,11 @@ def test_half_precision_leaves_scales_and_boxes_alone():
 
 
 def test_labels_follow_the_resize():
-    picture = Image.new("RGB", (64, 32))
-    picture.paste((255, 255, 255), (8, 4, 40, 20))
+    image = Image.new("RGB", (64, 32))
+    image.paste((255, 255, 255), (8, 4, 40, 20))
     annotation = {"image_id": 7, "annotations": [{"bbox": [8, 4, 32, 16], "category_id": 3}]}
     processor = small("d2-c4", size={"shortest_edge": 64, "longest_edge": 1000}, image_mean=[0.0] * 3)
-    batch = processor([picture], [annotation], return_tensors="pt")
+    batch = processor([image], [annotation], return_tensors="pt")
     x1, y1, x2, y2 = batch["labels"][0]["boxes"][0].int().tolist()
     assert (x1, y1, x2, y2) == (16, 8, 80, 40)
     inside = torch.zeros_like(batch["pixel_values"][0])
@@ -192,7 +192,7 @@ def test_labels_follow_the_resize():
     assert batch["labels"][0]["class_labels"].tolist() == [3]
 
 
-def test_attributes_of_one_picture_give_columns_to_all():
+def test_attributes_of_one_image_give_columns_to_all():
     box = {"bbox": [0, 0, 5, 5], "category_id": 1}
     annotations = [
         {"image_id": 0, "annotations": [box | {"attribute_ids": [4]}]},
@@ -210,7 +210,7 @@ def test_annotations_must_be_as_many_as_images():
 
 
 def outputs_of(probabilities, boxes, mask=None):
-    """Returns what a detector gives for one picture: (n, k + 1) probabilities, (n, c, 4) boxes."""
+    """Returns what a detector gives for one image: (n, k + 1) probabilities, (n, c, 4) boxes."""
     return ModelOutput(
         logits=torch.tensor([probabilities]).log(),
         pred_boxes=torch.tensor([boxes], dtype=torch.float32),
@@ -256,8 +256,8 @@ def test_target_sizes_clip_the_boxes():
     assert found["boxes"].tolist() == [[0, 2, 60, 40]]
 
 
-def test_target_sizes_must_be_as_many_as_pictures():
-    with pytest.raises(ValueError, match="2 target sizes for 1 pictures"):
+def test_target_sizes_must_be_as_many_as_images():
+    with pytest.raises(ValueError, match="2 target sizes for 1 images"):
         small("d2-c4").post_process_object_detection(outputs_of([[0.9, 0.1]], [[LEFT]]), target_sizes=[(1, 1)] * 2)
 
 

@@ -50,7 +50,7 @@ def test_rpn_gradient_reaches_only_the_sampled_anchors():
     assert (deltas.grad != 0).any(dim=-1).sum(dim=1).max() <= 16
 
 
-def test_pictures_without_ground_truth_give_a_loss_and_a_graph():
+def test_images_without_ground_truth_give_a_loss_and_a_graph():
     anchors, objectness, deltas, _, config, _ = golden_rpn("d2_c4")
     deltas.requires_grad_()
     empty = [{"boxes": torch.zeros(0, 4), "class_labels": torch.zeros(0, dtype=torch.long)}] * 2
@@ -74,7 +74,7 @@ def test_sample_holds_the_proposals_and_the_ground_truth_positives_first(backgro
     assert torch.equal(sample["gt_boxes"][:4], GT_BOXES[[0, 1, 0, 1]])
 
 
-def test_sample_of_a_picture_without_ground_truth_is_background():
+def test_sample_of_a_image_without_ground_truth_is_background():
     empty = {"boxes": torch.zeros(0, 4), "class_labels": torch.zeros(0, dtype=torch.long)}
     (sample,) = sample_proposals([PROPOSALS], [empty], small_config())
     assert sample["class_labels"].tolist() == [5, 5, 5]

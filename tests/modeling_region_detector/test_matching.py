@@ -36,15 +36,15 @@ def test_ground_truth_that_no_box_touches_makes_no_positives_unlike_the_referenc
 
 
 @pytest.mark.parametrize("case", ["d2_c4", "d2_fpn"])
-@pytest.mark.parametrize("picture", [0, 1])
-def test_anchors_of_a_picture_are_labelled_and_encoded_as_in_the_reference(case, picture):
+@pytest.mark.parametrize("image", [0, 1])
+def test_anchors_of_a_image_are_labelled_and_encoded_as_in_the_reference(case, image):
     tensors = read_tensors(case)
-    anchors, gt_boxes = golden_anchors(case, tensors), tensors[f"gt_boxes.{picture}"]
+    anchors, gt_boxes = golden_anchors(case, tensors), tensors[f"gt_boxes.{image}"]
     matches, labels = label_boxes(anchors, gt_boxes, **RPN)
-    assert torch.equal(labels.to(torch.int8), tensors[f"rpn_gt_labels_i8.{picture}"])
+    assert torch.equal(labels.to(torch.int8), tensors[f"rpn_gt_labels_i8.{image}"])
     positive = labels == 1
     deltas = encode_boxes(anchors[positive], gt_boxes[matches[positive]], weights=(1, 1, 1, 1), plus_one=False)
-    assert_close(deltas, tensors[f"rpn_gt_deltas_positive.{picture}"], atol=1e-5, rtol=0)
+    assert_close(deltas, tensors[f"rpn_gt_deltas_positive.{image}"], atol=1e-5, rtol=0)
 
 
 def test_without_ground_truth_all_boxes_are_negative():

@@ -102,7 +102,7 @@ def test_evaluation_with_labels_gives_losses_and_detections():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_pictures_without_objects_train(kind):
+def test_images_without_objects_train(kind):
     model = tiny_detector(kind).train()
     empty = tiny_labels(model.config.num_attributes > 0)[1]
     loss = model(PIXELS, labels=[empty, empty]).loss
@@ -119,7 +119,7 @@ def test_statistics_of_batch_norms_stay_while_training(kind):
     assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
 
 
-def test_a_few_steps_learn_one_picture():
+def test_a_few_steps_learn_one_image():
     model = tiny_detector("timm", rpn_batch_size=32, roi_batch_size=16).train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
     labels = tiny_labels()
@@ -135,7 +135,7 @@ def test_a_few_steps_learn_one_picture():
 
 @pytest.mark.parametrize("kind", KINDS)
 @torch.inference_mode()
-def test_boxes_stay_inside_the_picture_and_out_of_the_padding(kind):
+def test_boxes_stay_inside_the_image_and_out_of_the_padding(kind):
     model = tiny_detector(kind)
     mask = torch.zeros(2, 64, 96, dtype=torch.long)
     mask[0, :40, :50] = 1
@@ -173,7 +173,7 @@ def test_numbers_that_are_not_finite_give_no_proposals():
 
 @pytest.mark.parametrize(("name", "given"), [("boxes", [torch.zeros(1, 4)]), ("labels", tiny_labels()[:1])])
 def test_too_few_boxes_or_labels_are_refused(name, given):
-    with pytest.raises(ValueError, match=f"1 {name} were given for 2 pictures"):
+    with pytest.raises(ValueError, match=f"1 {name} were given for 2 images"):
         tiny_detector("timm")(PIXELS, **{name: given})
 
 

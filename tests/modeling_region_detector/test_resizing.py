@@ -14,8 +14,8 @@ def noise(width, height):
 def test_opencv_road_equals_opencv():
     golden = read_tensors("ops")
     mean = torch.tensor([102.9801, 115.9465, 122.7717])[:, None, None]
-    picture = golden["resize_in"].permute(2, 0, 1)
-    resized, scales = resize_like_opencv(picture, 60, 100, to_floats=lambda pixels: pixels - mean)
+    image = golden["resize_in"].permute(2, 0, 1)
+    resized, scales = resize_like_opencv(image, 60, 100, to_floats=lambda pixels: pixels - mean)
     assert scales == (pytest.approx(float(golden["resize_scale"])),) * 2
     torch.testing.assert_close(resized, golden["resize_out_60_100"], atol=2e-5, rtol=0)
 
@@ -24,10 +24,10 @@ def test_opencv_road_equals_opencv():
 @pytest.mark.parametrize("index", [0, 1])
 def test_pillow_road_has_the_bits_of_detectron2(case, shortest, longest, index):
     golden = read_tensors(case)
-    picture = golden[f"image_bgr_u8.{index}"].permute(2, 0, 1)
-    resized, scales = resize_like_pillow(picture, shortest, longest, resample=Image.Resampling.BILINEAR)
+    image = golden[f"image_bgr_u8.{index}"].permute(2, 0, 1)
+    resized, scales = resize_like_pillow(image, shortest, longest, resample=Image.Resampling.BILINEAR)
     assert torch.equal(resized, golden[f"resized_bgr_u8.{index}"])
-    assert scales == tuple(after / before for after, before in zip(resized.shape[1:], picture.shape[1:], strict=True))
+    assert scales == tuple(after / before for after, before in zip(resized.shape[1:], image.shape[1:], strict=True))
 
 
 @pytest.mark.parametrize(
@@ -76,26 +76,26 @@ def test_every_mode_becomes_the_rgb_of_the_package_decoder(mode):
         "PA": lambda: Image.fromarray(values).convert("LA").convert("PA"),
         "P": lambda: Image.fromarray(values[..., :3]).convert("P"),
     }
-    picture = sources.get(mode, lambda: Image.fromarray(values).convert(mode))()
-    assert picture.mode == mode
-    assert to_rgb(picture).mode == "RGB"
-    assert np.array_equal(to_rgb(picture), decode_image(picture))
+    image = sources.get(mode, lambda: Image.fromarray(values).convert(mode))()
+    assert image.mode == mode
+    assert to_rgb(image).mode == "RGB"
+    assert np.array_equal(to_rgb(image), decode_image(image))
 
 
 def test_sixteen_bits_are_scaled_to_eight():
-    picture = Image.fromarray(np.array([[0, 257, 65535]], dtype=np.uint16))
-    assert np.asarray(to_rgb(picture))[0, :, 0].tolist() == [0, 1, 255]
+    image = Image.fromarray(np.array([[0, 257, 65535]], dtype=np.uint16))
+    assert np.asarray(to_rgb(image))[0, :, 0].tolist() == [0, 1, 255]
 
 
 def test_transparent_palette_colour_becomes_white():
-    picture = Image.new("P", (2, 1))
-    picture.putpalette([10, 20, 30, 40, 50, 60])
-    picture.putpixel((1, 0), 1)
-    picture.info["transparency"] = 0
-    assert np.asarray(to_rgb(picture))[0].tolist() == [[255, 255, 255], [40, 50, 60]]
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.putpixel((1, 0), 1)
+    image.info["transparency"] = 0
+    assert np.asarray(to_rgb(image))[0].tolist() == [[255, 255, 255], [40, 50, 60]]
 
 
-def test_picture_is_turned_upright():
-    picture = Image.new("RGB", (4, 2))
-    picture.getexif()[0x0112] = 6
-    assert to_rgb(picture).size == (2, 4)
+def test_image_is_turned_upright():
+    image = Image.new("RGB", (4, 2))
+    image.getexif()[0x0112] = 6
+    assert to_rgb(image).size == (2, 4)

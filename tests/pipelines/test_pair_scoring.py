@@ -14,17 +14,17 @@ def parts():
 
 @pytest.mark.parametrize("loss", ["margin", "itm"])
 @pytest.mark.parametrize("batch_size", [3, 256])
-def test_each_text_is_scored_with_each_picture_as_one_by_one(loss, batch_size):
-    model, processor, pictures = build_scorer_parts(retrieval_loss=loss)
-    scores = score_pairs(model, processor, TEXTS, pictures, batch_size=batch_size)
+def test_each_text_is_scored_with_each_image_as_one_by_one(loss, batch_size):
+    model, processor, images = build_scorer_parts(retrieval_loss=loss)
+    scores = score_pairs(model, processor, TEXTS, images, batch_size=batch_size)
     assert scores.shape == (5, 7)
     for row, text in enumerate(TEXTS):
-        for column, picture in enumerate(pictures):
-            expected = model(**processor(text=text, regions=picture)).scores[0]
+        for column, image in enumerate(images):
+            expected = model(**processor(text=text, regions=image)).scores[0]
             torch.testing.assert_close(scores[row, column], expected, atol=1e-5, rtol=0)
 
 
-def test_every_picture_and_text_is_embedded_once(parts):
+def test_every_image_and_text_is_embedded_once(parts):
     model, counts = parts[0], {"text_embeddings": 0, "region_embeddings": 0}
     hooks = []
     for name in counts:
@@ -51,23 +51,23 @@ def test_scores_of_half_precision_are_not_rounded_to_it(loss):
     assert (scores != scores.bfloat16().float()).float().mean() > 0.9
 
 
-def test_blind_scores_tell_pictures_apart_by_nothing_but_their_number_of_regions(parts):
+def test_blind_scores_tell_images_apart_by_nothing_but_their_number_of_regions(parts):
     scorer = PairScorer(*parts, blind=True)
     scores, counts = scorer(TEXTS), torch.tensor([len(row["boxes"]) for row in parts[2]])
     same = scores[:, counts == 1]
     torch.testing.assert_close(same, same[:, :1].expand_as(same), atol=1e-5, rtol=0)
-    assert scorer.pictures_hash != PairScorer(*parts).pictures_hash
+    assert scorer.images_hash != PairScorer(*parts).images_hash
 
 
 def test_scores_that_are_not_finite_are_refused(parts):
-    model, processor, pictures = build_scorer_parts()
+    model, processor, images = build_scorer_parts()
     torch.nn.init.constant_(model.rank_head.bias, float("nan"))
     with pytest.raises(ValueError, match=r"score of text 0 .*is not finite"):
-        score_pairs(model, processor, TEXTS, pictures)
+        score_pairs(model, processor, TEXTS, images)
 
 
-def test_picture_without_regions_is_named(parts):
-    model, processor, pictures = parts
-    empty = {name: value[:0] if name in ("boxes", "features") else value for name, value in pictures[2].items()}
-    with pytest.raises(RegionError, match="Picture 2 has no regions"):
-        score_pairs(model, processor, TEXTS, [*pictures[:2], empty])
+def test_image_without_regions_is_named(parts):
+    model, processor, images = parts
+    empty = {name: value[:0] if name in ("boxes", "features") else value for name, value in images[2].items()}
+    with pytest.raises(RegionError, match="Image 2 has no regions"):
+        score_pairs(model, processor, TEXTS, [*images[:2], empty])

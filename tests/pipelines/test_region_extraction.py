@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from helpers.regions.images import save_detector, save_pictures, spoil
+from helpers.regions.images import save_detector, save_images, spoil
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from wenlan.data import TooManyBadRowsError, read_region_info, read_regions
@@ -31,7 +31,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def photos(tmp_path):
-    save_pictures(tmp_path / "photos", 10)
+    save_images(tmp_path / "photos", 10)
     return tmp_path / "photos"
 
 
@@ -39,8 +39,8 @@ def rows_of(folder):
     return {row["image_id"]: row for row in read_regions(folder)}
 
 
-def test_300_pictures_with_15_bad_ones_finish_with_exact_counts(detector, tmp_path):
-    names = save_pictures(tmp_path / "photos", 300)
+def test_300_images_with_15_bad_ones_finish_with_exact_counts(detector, tmp_path):
+    names = save_images(tmp_path / "photos", 300)
     causes = spoil(tmp_path / "photos", names[7::20])
     (tmp_path / "photos" / "list.txt").write_text("\n".join(names), "utf-8")
     report = extract_regions(tmp_path / "photos" / "list.txt", tmp_path / "out", model=detector, choice=CHOICE)
@@ -54,7 +54,7 @@ def test_300_pictures_with_15_bad_ones_finish_with_exact_counts(detector, tmp_pa
     assert all(entry["path"] == str(tmp_path / "photos" / entry["image_id"]) for entry in written["skipped"])
 
 
-def test_rows_are_what_the_extractor_gives_for_each_picture(detector, photos, tmp_path):
+def test_rows_are_what_the_extractor_gives_for_each_image(detector, photos, tmp_path):
     extract_regions(photos, tmp_path / "out", model=detector, choice=CHOICE, batch_size=3)
     extractor = RegionFeatureExtractor.from_pretrained(detector)
     for name, row in rows_of(tmp_path / "out").items():
@@ -128,7 +128,7 @@ def test_changed_settings_are_refused(detector, photos, tmp_path, changes, messa
         extract_regions(photos, tmp_path / "out", **({"model": detector, "choice": CHOICE} | changes))
 
 
-def test_other_pictures_and_other_weights_are_refused(detector, photos, tmp_path):
+def test_other_images_and_other_weights_are_refused(detector, photos, tmp_path):
     extract_regions(photos, tmp_path / "out", model=detector, choice=CHOICE)
     other = save_detector(tmp_path / "other")
     weights = tmp_path / "other" / "model.safetensors"
@@ -137,7 +137,7 @@ def test_other_pictures_and_other_weights_are_refused(detector, photos, tmp_path
     save_file(state, weights, metadata={"format": "pt"})
     with pytest.raises(ValueError, match=r"info.model_hash is"):
         extract_regions(photos, tmp_path / "out", model=other, choice=CHOICE)
-    save_pictures(photos, 11)
+    save_images(photos, 11)
     with pytest.raises(ValueError, match=r"inputs.count is 10 there and 11 now"):
         extract_regions(photos, tmp_path / "out", model=detector, choice=CHOICE)
 
@@ -147,7 +147,7 @@ MARK = (255, 0, 255)
 
 @pytest.fixture
 def failing_detector(monkeypatch):
-    """Fails as a whole, or gives a number that is none, for pictures with a mark in their corner."""
+    """Fails as a whole, or gives a number that is none, for images with a mark in their corner."""
 
     def break_on_mark(how):
         real = RegionFeatureExtractor.extract
@@ -155,7 +155,7 @@ def failing_detector(monkeypatch):
         def extract(self, images, **arguments):
             marked = [image.getpixel((0, 0)) == MARK for image in images]
             if how == "raise" and any(marked):
-                raise RuntimeError("no kernel for this picture")
+                raise RuntimeError("no kernel for this image")
             if how == "lose device" and any(marked):
                 raise torch.AcceleratorError("device-side assert")
             output = real(self, images, **arguments)
@@ -174,7 +174,7 @@ def mark(path):
 
 
 @pytest.mark.parametrize("how", ["raise", "nan"])
-def test_picture_that_the_detector_fails_on_costs_itself(detector, photos, tmp_path, failing_detector, how, caplog):
+def test_image_that_the_detector_fails_on_costs_itself(detector, photos, tmp_path, failing_detector, how, caplog):
     extract_regions(photos, tmp_path / "whole", model=detector, choice=CHOICE)
     mark(photos / "x1.png")
     mark(photos / "x2.png")
@@ -193,12 +193,12 @@ def test_detector_that_fails_on_everything_ends_the_run_without_a_shard(detector
     for index in range(12):
         mark(tmp_path / "photos" / f"{index}.png")
     failing_detector("raise")
-    with pytest.raises(TooManyBadRowsError, match=r"failed on all 12 pictures(?s:.*)no kernel for this picture"):
+    with pytest.raises(TooManyBadRowsError, match=r"failed on all 12 images(?s:.*)no kernel for this image"):
         extract_regions(tmp_path / "photos", tmp_path / "out", model=detector, choice=CHOICE)
     assert list((tmp_path / "out").glob("*.parquet")) == []
 
 
-def test_lost_device_ends_the_run_and_no_picture_is_blamed(detector, photos, tmp_path, failing_detector):
+def test_lost_device_ends_the_run_and_no_image_is_blamed(detector, photos, tmp_path, failing_detector):
     mark(photos / "x1.png")
     failing_detector("lose device")
     with pytest.raises(torch.AcceleratorError):
@@ -206,7 +206,7 @@ def test_lost_device_ends_the_run_and_no_picture_is_blamed(detector, photos, tmp
     assert list((tmp_path / "out").glob("*.parquet")) == []
 
 
-def test_too_many_bad_pictures_are_an_error_but_the_rows_stay(detector, photos, tmp_path):
+def test_too_many_bad_images_are_an_error_but_the_rows_stay(detector, photos, tmp_path):
     spoil(photos, ["000.png", "001.jpg"])
     with pytest.raises(TooManyBadRowsError, match=r"(?s)More than 10% .* 1 x not an image"):
         extract_regions(photos, tmp_path / "out", model=detector, choice=CHOICE)
@@ -224,13 +224,13 @@ def test_too_many_bad_pictures_are_an_error_but_the_rows_stay(detector, photos, 
         ({"backend": "caffe"}, "Unknown backend 'caffe'"),
     ],
 )
-def test_argument_out_of_range_is_an_error_before_the_first_picture(detector, photos, tmp_path, arguments, message):
+def test_argument_out_of_range_is_an_error_before_the_first_image(detector, photos, tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         extract_regions(photos, tmp_path / "out", model=detector, **arguments)
     assert not (tmp_path / "out").exists()
 
 
-def test_pictures_of_one_shape_fill_the_batches_whatever_their_order(detector, tmp_path, monkeypatch):
+def test_images_of_one_shape_fill_the_batches_whatever_their_order(detector, tmp_path, monkeypatch):
     batches = []
     real = RegionDetector.forward
 
@@ -240,22 +240,22 @@ def test_pictures_of_one_shape_fill_the_batches_whatever_their_order(detector, t
 
     monkeypatch.setattr(RegionDetector, "forward", forward)
     monkeypatch.setattr(script, "WINDOW_BATCHES", 1)
-    save_pictures(tmp_path / "photos", 16)  # of four shapes in turn
+    save_images(tmp_path / "photos", 16)  # of four shapes in turn
     extract_regions(tmp_path / "photos", tmp_path / "out", model=detector, choice=CHOICE, batch_size=4)
     assert batches == [1, 4, 4, 4, 4]  # the first one checks the settings
 
 
-def test_large_pictures_are_not_held_together():
+def test_large_images_are_not_held_together():
     decoded = [(position, Image.new("L", (5000, 5000))) for position in range(4)]
     windows = [[position for position, _ in window] for window in script._windows(decoded, 32)]
     assert windows == [[0, 1], [2, 3]]
 
 
-def test_few_pictures_are_decoded_ahead(detector, photos, monkeypatch):
+def test_few_images_are_decoded_ahead(detector, photos, monkeypatch):
     decoded = []
     monkeypatch.setattr(script, "_decode", lambda path: decoded.append(path) or Image.new("RGB", (8, 8)))
     extraction = script._Extraction(None, CHOICE, None, batch_size=1, num_workers=1)
-    pictures = extraction._decode_all(list(range(10)), [(str(i), photos / str(i)) for i in range(10)])
-    assert next(pictures)[0] == 0
+    images = extraction._decode_all(list(range(10)), [(str(i), photos / str(i)) for i in range(10)])
+    assert next(images)[0] == 0
     assert len(decoded) <= 4
-    assert [position for position, _ in pictures] == list(range(1, 10))
+    assert [position for position, _ in images] == list(range(1, 10))

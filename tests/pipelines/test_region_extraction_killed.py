@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.regions.images import save_detector, save_pictures, spoil
+from helpers.regions.images import save_detector, save_images, spoil
 from wenlan.data import read_regions
 from wenlan.pipelines.region_extraction import RegionChoice, extract_regions
 
@@ -19,7 +19,7 @@ SHARDS = COUNT // SHARD_SIZE
 
 
 class Runs:
-    """Starts the command on a folder of pictures."""
+    """Starts the command on a folder of images."""
 
     def __init__(self, folder, output):
         self.output = output
@@ -51,7 +51,7 @@ def outcome(tmp_path_factory):
     """An undisturbed run, and one that was killed, then interrupted, then left alone."""
     folder = tmp_path_factory.mktemp("extract")
     save_detector(folder / "model")
-    names = save_pictures(folder, COUNT)
+    names = save_images(folder, COUNT)
     causes = spoil(folder, names[3::24])
     (folder / "list.txt").write_text("\n".join(names), "utf-8")
     choice = RegionChoice(min_boxes=4, max_boxes=8)

@@ -42,7 +42,7 @@ def test_path_string_and_bytes_give_the_same_pixels(tmp_path):
         assert decode_image(source).tobytes() == noise().tobytes()
 
 
-def test_exif_orientation_6_turns_the_picture_clockwise():
+def test_exif_orientation_6_turns_the_image_clockwise():
     image = Image.new("RGB", (40, 20), WHITE)
     image.paste(RED, (0, 0, 8, 20))  # red on the left, so on top once upright
     exif = Image.Exif()
@@ -53,7 +53,7 @@ def test_exif_orientation_6_turns_the_picture_clockwise():
     assert upright.getpixel((10, 37)) == WHITE
 
 
-def test_decoding_a_decoded_picture_does_not_turn_it_again():
+def test_decoding_a_decoded_image_does_not_turn_it_again():
     exif = Image.Exif()
     exif[0x0112] = 6
     once = decode_image(encode(noise(40, 20), "JPEG", exif=exif))
@@ -97,7 +97,7 @@ def test_32_bit_integers_count_as_16_bit_values():
 
 
 @pytest.mark.parametrize("top", [1.0, 255.0, 65535.0])
-def test_float_picture_is_scaled_from_the_smallest_range_that_holds_it(top):
+def test_float_image_is_scaled_from_the_smallest_range_that_holds_it(top):
     levels = np.array([[0, 0.2, np.nan, 1]], dtype=np.float32) * np.float32(top)
     assert np.asarray(decode_image(Image.fromarray(levels)))[0, :, 2].tolist() == [0, 51, 0, 255]
 
@@ -127,7 +127,7 @@ def test_truncated_file_can_be_decoded_as_far_as_it_goes(image_format, options):
     assert decoded.shape == whole.shape
     rows = np.abs(decoded - whole).mean(axis=(1, 2))
     black = whole.mean(axis=(1, 2))
-    assert (rows < 0.75 * black).mean() > 0.3  # closer to the picture than black is
+    assert (rows < 0.75 * black).mean() > 0.3  # closer to the image than black is
     assert rows.max() > 10
 
 
@@ -158,7 +158,7 @@ def test_limits_can_be_lowered():
 
 def test_empty_file_text_file_and_missing_file_have_their_own_causes(tmp_path):
     (tmp_path / "empty.png").write_bytes(b"")
-    (tmp_path / "text.png").write_text("this is not a picture", encoding="utf-8")
+    (tmp_path / "text.png").write_text("this is not an image", encoding="utf-8")
     assert cause_of(tmp_path / "empty.png") == "empty file"
     assert cause_of(tmp_path / "text.png") == "not an image"
     assert cause_of(tmp_path / "missing.png") == "file missing"
@@ -176,13 +176,13 @@ def test_message_names_the_file(tmp_path):
 
 def test_url_is_not_opened():
     with pytest.raises(ImageDecodingError, match="URLs are not opened"):
-        decode_image("http://localhost:9/picture.png")
+        decode_image("http://localhost:9/image.png")
 
 
-def test_picture_of_one_pixel_decodes():
+def test_image_of_one_pixel_decodes():
     assert decode_image(encode(Image.new("RGB", (1, 1), RED), "PNG")).getpixel((0, 0)) == RED
 
 
-def test_picture_without_pixels_is_refused():
+def test_image_without_pixels_is_refused():
     assert cause_of(Image.new("RGB", (0, 5))) == "unreadable"
     assert cause_of(png_that_claims(0, 5)) == "not an image"

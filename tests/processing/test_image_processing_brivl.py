@@ -52,13 +52,13 @@ def test_without_boxes_only_pixels_come_out(processor):
     assert set(processor(images=[noise(9, 7)], return_tensors="pt")) == {"pixel_values"}
 
 
-def test_no_box_at_all_leaves_the_whole_picture(processor):
+def test_no_box_at_all_leaves_the_whole_image(processor):
     batch = processor([noise(9, 7)], boxes=[np.zeros((0, 4))], return_tensors="pt")
     assert batch["boxes"][0, 0].tolist() == [0, 0, 40, 40]
     assert batch["box_mask"].tolist() == [[1, 0, 0, 0, 0, 0]]
 
 
-def test_boxes_refer_to_the_upright_picture(processor, tmp_path):
+def test_boxes_refer_to_the_upright_image(processor, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     noise(40, 20).save(tmp_path / "turned.jpg", exif=exif)  # 20 x 40 once upright
@@ -84,7 +84,7 @@ def test_arrays_and_tensors_equal_pil(processor):
         assert torch.equal(processor(same, return_tensors="pt")["pixel_values"], expected)
 
 
-def test_grey_and_one_pixel_pictures_become_three_channels(processor):
+def test_grey_and_one_pixel_images_become_three_channels(processor):
     assert processor(Image.new("L", (9, 7)), return_tensors="pt")["pixel_values"].shape == (1, 3, 40, 40)
     assert processor(Image.new("RGB", (1, 1)), return_tensors="pt")["pixel_values"].shape == (1, 3, 40, 40)
 

@@ -35,13 +35,13 @@ def looking(small_tokenizer, detector_folder):
 
 
 @pytest.fixture
-def picture():
+def image():
     noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     return Image.fromarray(noise)
 
 
-def test_texts_and_regions_come_out_together(processor, make_picture):
-    batch = processor(regions=[make_picture(0), make_picture(1, count=2)], text=["a cat", "two red keys"])
+def test_texts_and_regions_come_out_together(processor, make_image):
+    batch = processor(regions=[make_image(0), make_image(1, count=2)], text=["a cat", "two red keys"])
     assert batch["region_features"].shape == (2, 4, 12)
     assert batch["region_boxes"].shape == (2, 4, 7)
     assert batch["region_attention_mask"].tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
@@ -50,73 +50,73 @@ def test_texts_and_regions_come_out_together(processor, make_picture):
     assert sorted(batch) == sorted(processor.model_input_names)
 
 
-def test_one_text_and_one_row_make_a_batch_of_one(processor, make_picture):
-    batch = processor(regions=make_picture(0), text="a cat")
+def test_one_text_and_one_row_make_a_batch_of_one(processor, make_image):
+    batch = processor(regions=make_image(0), text="a cat")
     assert len(batch["input_ids"]) == len(batch["region_features"]) == 1
 
 
-def test_class_distributions_come_only_when_asked_for(processor, make_picture):
-    row = make_picture(0)
+def test_class_distributions_come_only_when_asked_for(processor, make_image):
+    row = make_image(0)
     assert "region_class_probs" not in processor(regions=row)
     probs = processor(regions=row, return_class_probs=True)["region_class_probs"]
     assert torch.equal(probs[0], torch.from_numpy(row["class_probs"]))
 
 
-def test_boxes_without_a_size_are_shares_of_the_picture(processor, make_picture):
-    row = make_picture(0)
-    shares = row["boxes"] / np.array([200, 100, 200, 100], np.float32)
-    imported = row | {"boxes": shares, "image_height": None, "image_width": None}
+def test_boxes_without_a_size_are_shares_of_the_image(processor, make_image):
+    row = make_image(0)
+    fractions = row["boxes"] / np.array([200, 100, 200, 100], np.float32)
+    imported = row | {"boxes": fractions, "image_height": None, "image_width": None}
     assert torch.equal(processor(regions=imported)["region_boxes"], processor(regions=row)["region_boxes"])
 
 
-def test_pictures_run_through_the_detector(looking, picture, tmp_path):
-    picture.save(tmp_path / "picture.png")
-    found = looking.region_extractor.extract([picture], min_boxes=2, max_boxes=5)
+def test_images_run_through_the_detector(looking, image, tmp_path):
+    image.save(tmp_path / "image.png")
+    found = looking.region_extractor.extract([image], min_boxes=2, max_boxes=5)
     expected = looking(regions=found, return_class_probs=True)
     assert 2 <= expected["region_features"].shape[1] <= 5
-    for images in (picture, [picture], str(tmp_path / "picture.png")):
+    for images in (image, [image], str(tmp_path / "image.png")):
         batch = looking(images=images, return_class_probs=True)
         assert all(torch.equal(batch[name], expected[name]) for name in expected)
 
 
-def test_detector_is_opened_when_the_first_picture_comes(small_tokenizer, make_picture):
+def test_detector_is_opened_when_the_first_image_comes(small_tokenizer, make_image):
     processor = MLMMProcessor(small_tokenizer, detector="no/such/folder")
-    processor(regions=make_picture(0), text="a cat")
+    processor(regions=make_image(0), text="a cat")
     with pytest.raises(OSError, match="no/such/folder"):
         processor(images=Image.new("RGB", (9, 7)))
 
 
-def test_opened_detector_is_not_saved(looking, picture, tmp_path):
-    looking(images=picture)
+def test_opened_detector_is_not_saved(looking, image, tmp_path):
+    looking(images=image)
     looking.save_pretrained(tmp_path)
     assert "detector" in (tmp_path / "processor_config.json").read_text("utf-8")
     loaded = MLMMProcessor.from_pretrained(tmp_path)
     assert (loaded.detector, loaded.min_boxes, loaded.max_boxes) == (looking.detector, 2, 5)
-    before, after = looking(images=picture, text="key"), loaded(images=picture, text="key")
+    before, after = looking(images=image, text="key"), loaded(images=image, text="key")
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert looking._extractor is not None
 
 
-def test_folder_with_a_copy_of_the_detector_needs_no_other(looking, picture, tmp_path):
+def test_folder_with_a_copy_of_the_detector_needs_no_other(looking, image, tmp_path):
     looking.save_pretrained(tmp_path / "first", copy_detector=True)
     (tmp_path / "first").rename(tmp_path / "moved")
     loaded = MLMMProcessor.from_pretrained(tmp_path / "moved")
     assert loaded.detector == "./detector"
-    assert torch.equal(loaded(images=picture)["region_features"], looking(images=picture)["region_features"])
+    assert torch.equal(loaded(images=image)["region_features"], looking(images=image)["region_features"])
     loaded.save_pretrained(tmp_path / "second")
     again = MLMMProcessor.from_pretrained(tmp_path / "second")
-    assert torch.equal(again(images=picture)["region_features"], looking(images=picture)["region_features"])
+    assert torch.equal(again(images=image)["region_features"], looking(images=image)["region_features"])
     assert not Path(looking.detector).is_relative_to(tmp_path)
 
 
-def test_picture_without_a_detector_is_an_error(processor, picture):
+def test_image_without_a_detector_is_an_error(processor, image):
     with pytest.raises(ValueError, match="names no detector"):
-        processor(images=picture)
+        processor(images=image)
 
 
-def test_detector_that_was_set_is_used(processor, looking, picture):
+def test_detector_that_was_set_is_used(processor, looking, image):
     processor.region_extractor = looking.region_extractor
-    assert processor(images=picture)["region_features"].shape[1] >= 1
+    assert processor(images=image)["region_features"].shape[1] >= 1
 
 
 def test_text_over_the_limit_is_cut_and_said_once(processor, caplog, monkeypatch):
@@ -150,20 +150,20 @@ def test_something_that_is_no_text_names_its_index(processor):
         processor(text=["a cat", None])
 
 
-def test_features_of_another_width_name_both(small_tokenizer, make_picture):
+def test_features_of_another_width_name_both(small_tokenizer, make_image):
     processor = MLMMProcessor(small_tokenizer, region_feature_dim=16)
-    with pytest.raises(RegionError, match=r"Picture picture0 .* 12 numbers a region, where 16 are expected"):
-        processor(regions=make_picture(0))
+    with pytest.raises(RegionError, match=r"Image image0 .* 12 numbers a region, where 16 are expected"):
+        processor(regions=make_image(0))
 
 
-def test_picture_without_regions_is_named(processor, make_picture):
-    with pytest.raises(RegionError, match="Picture picture1 has no regions"):
-        processor(regions=[make_picture(0), make_picture(1, count=0)])
+def test_image_without_regions_is_named(processor, make_image):
+    with pytest.raises(RegionError, match="Image image1 has no regions"):
+        processor(regions=[make_image(0), make_image(1, count=0)])
 
 
-def test_features_with_nan_are_named(processor, make_picture):
-    with pytest.raises(RegionError, match="Picture picture0 has NaN"):
-        processor(regions=make_picture(0, features=np.full((4, 12), np.nan, np.float16)))
+def test_features_with_nan_are_named(processor, make_image):
+    with pytest.raises(RegionError, match="Image image0 has NaN"):
+        processor(regions=make_image(0, features=np.full((4, 12), np.nan, np.float16)))
 
 
 def test_unknown_language_names_the_known_ones(processor):
@@ -181,12 +181,12 @@ def test_nothing_to_process_is_an_error(processor):
         processor()
 
 
-def test_pictures_and_regions_at_once_are_an_error(processor, picture, make_picture):
+def test_images_and_regions_at_once_are_an_error(processor, image, make_image):
     with pytest.raises(ValueError, match="both given"):
-        processor(images=picture, regions=make_picture(0))
+        processor(images=image, regions=make_image(0))
 
 
-def test_no_pictures_are_an_error(processor):
+def test_no_images_are_an_error(processor):
     with pytest.raises(ValueError, match="is empty"):
         processor(regions=[])
 

@@ -8,7 +8,7 @@ from wenlan.processing.regions import RegionOutput
 
 @pytest.fixture
 def output():
-    """Two pictures, the second with one region of two."""
+    """Two images, the second with one region of two."""
     torch.manual_seed(0)
     return RegionOutput(
         features=torch.rand(2, 2, 3),
@@ -40,8 +40,8 @@ def test_padding_is_zero_and_masked(output):
     assert batch["region_class_probs"].shape == (2, 2, 4)
 
 
-def test_half_precision_becomes_single(make_picture):
-    row = make_picture(0)
+def test_half_precision_becomes_single(make_image):
+    row = make_image(0)
     features = read_regions_of(row, "a").features
     assert features.dtype == torch.float32
     assert np.array_equal(features.numpy(), row["features"].astype(np.float32))
@@ -54,19 +54,19 @@ def test_half_precision_becomes_single(make_picture):
         ({"features": np.zeros((4, 7))}, "wrong width", "7 numbers a region, where 12 are expected"),
         ({"features": np.full((4, 12), np.nan)}, "not finite", "NaN or infinity in the features of 4 of 4"),
         ({"boxes": np.zeros((3, 4))}, "bad boxes", r"boxes of shape \(3, 4\) for 4 regions"),
-        ({"boxes": np.full((4, 4), 300.0)}, "bad boxes", "cat: Box 0 reaches out of the picture"),
+        ({"boxes": np.full((4, 4), 300.0)}, "bad boxes", "cat: Box 0 reaches out of the image"),
         ({"class_probs": None}, "no class distribution", "no class distribution"),
         ({"class_probs": np.zeros((3, 5))}, "wrong width", r"class_probs of shape \(3, 5\)"),
         ({"class_probs": np.full((4, 5), np.inf)}, "not finite", "class distribution"),
     ],
 )
-def test_what_is_wrong_is_said_with_the_picture_and_counted_by_cause(make_picture, changes, cause, message):
+def test_what_is_wrong_is_said_with_the_image_and_counted_by_cause(make_image, changes, cause, message):
     with pytest.raises(RegionError, match=message) as raised:
-        read_regions_of(make_picture(0, **changes), "cat", feature_dim=12, with_class_probs=True)
+        read_regions_of(make_image(0, **changes), "cat", feature_dim=12, with_class_probs=True)
     assert raised.value.cause == cause
 
 
-def test_pictures_of_two_detectors_cannot_share_a_batch(make_picture):
-    pictures = [read_regions_of(make_picture(0, width=width), "a") for width in (12, 16)]
+def test_images_of_two_detectors_cannot_share_a_batch(make_image):
+    images = [read_regions_of(make_image(0, width=width), "a") for width in (12, 16)]
     with pytest.raises(RegionError, match="12 and 16 wide"):
-        pad_regions(pictures)
+        pad_regions(images)

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 import torch
-from helpers.brivl.tiny import perturb, pictures, texts, tiny_config
+from helpers.brivl.tiny import images, perturb, texts, tiny_config
 from helpers.brivl.tiny_folder import save_tiny_folder
 from peft import PeftModel
 from safetensors.torch import load_file
@@ -14,7 +14,7 @@ from wenlan.training.lora import LoraArguments, add_text_lora, lora_for_fine_tun
 
 PAIRS = [
     {"input_ids": ids % 17, "attention_mask": torch.ones_like(ids), "pixel_values": pixels}
-    for ids, pixels in zip(texts(8), pictures(8), strict=True)
+    for ids, pixels in zip(texts(8), images(8), strict=True)
 ]
 
 
@@ -211,8 +211,8 @@ def test_momentum_adapters_move_towards_the_query_adapters():
 
 def test_shared_trunk_gives_the_loss_and_gradients_of_two_copies():
     results = []
-    for share in (True, False):
-        model = adapted_model(share_frozen_trunk=share)
+    for fraction in (True, False):
+        model = adapted_model(share_frozen_trunk=fraction)
         set_adapters(model)
         output = model(**collate(PAIRS))
         output.loss.backward()

@@ -20,8 +20,8 @@ def parse(*argv, settings=("en", "all")):
     )
 
 
-def write_figures(argv):
-    """A run: it writes what it was told as its figures."""
+def write_metrics(argv):
+    """A run: it writes what it was told as its metrics."""
     folder = argv[argv.index("--output_dir") + 1]
     with open(f"{folder}/metrics.json", "w") as file:
         json.dump({"argv": argv}, file)
@@ -76,7 +76,7 @@ def test_finished_run_is_not_made_again(recipes, tmp_path, capsys):
 
     def main(argv):
         runs.append(argv)
-        write_figures(argv)
+        write_metrics(argv)
 
     options = parse(recipes[0], "--max_steps", 5)
     first = run_once(folder, recipes[0], options, main, "--setting", "en")
@@ -90,11 +90,11 @@ def test_finished_run_is_not_made_again(recipes, tmp_path, capsys):
 def test_finished_run_with_other_options_or_recipe_is_refused(recipes, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
-    run_once(folder, recipes[0], parse(recipes[0], "--max_steps", 5), write_figures)
+    run_once(folder, recipes[0], parse(recipes[0], "--max_steps", 5), write_metrics)
     with pytest.raises(ValueError, match=r"made otherwise: options is .*'5'.* there and .*'6'.* now"):
-        run_once(folder, recipes[0], parse(recipes[0], "--max_steps", 6, "--resume"), write_figures)
+        run_once(folder, recipes[0], parse(recipes[0], "--max_steps", 6, "--resume"), write_metrics)
     with pytest.raises(ValueError, match=r"made otherwise: recipe\.output_dir is 'a' there and 'b' now"):
-        run_once(folder, recipes[1], parse(recipes[1], "--max_steps", 5, "--resume"), write_figures)
+        run_once(folder, recipes[1], parse(recipes[1], "--max_steps", 5, "--resume"), write_metrics)
 
 
 def test_run_that_failed_may_be_made_with_other_options(recipes, tmp_path):
@@ -107,12 +107,12 @@ def test_run_that_failed_may_be_made_with_other_options(recipes, tmp_path):
     with pytest.raises(ValueError, match="bad"):
         run_once(folder, recipes[0], parse(recipes[0], "--max_steps", 5), fail)
     options = parse(recipes[0], "--max_steps", 6, "--resume")
-    assert run_once(folder, recipes[0], options, write_figures)["argv"][-1] == "--resume"
+    assert run_once(folder, recipes[0], options, write_metrics)["argv"][-1] == "--resume"
 
 
 def test_run_of_another_command_is_taken_as_it_is(recipes, tmp_path, capsys):
     (tmp_path / "metrics.json").write_text("{}", "utf-8")
-    assert run_once(tmp_path, recipes[0], parse(recipes[0], "--resume"), write_figures) == {}
+    assert run_once(tmp_path, recipes[0], parse(recipes[0], "--resume"), write_metrics) == {}
     assert "taken as it is" in capsys.readouterr().out
 
 

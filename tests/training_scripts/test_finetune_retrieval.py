@@ -25,7 +25,7 @@ STEPS += ["--eval_strategy", "steps", "--load_best_model_at_end", "true", "--met
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory):
-    """24 pictures to train on, 6 to choose by and 8 to judge on, with captions in English and Chinese; a model."""
+    """24 images to train on, 6 to choose by and 8 to evaluate on, with captions in English and Chinese; a model."""
     folder = tmp_path_factory.mktemp("corpus")
     found = {}
     for prefix, count, first in (("", 24, 0), ("validation_", 6, 100), ("test_", 8, 200)):
@@ -58,14 +58,14 @@ def test_folder_opens_with_its_processor(trained):
     assert processor.region_feature_dim == model.config.region_feature_dim
 
 
-def test_figures_of_each_language_stand_beside_chance_and_the_blind_control(trained):
-    figures = read_metrics(trained)
-    assert figures["pictures"] == {"en": 8, "zh": 8}
-    assert set(figures["recalls"]) == {"en", "zh"}
-    assert set(figures["without_regions"]) == {"en"}
-    row = figures["recalls"]["zh"]
+def test_metrics_of_each_language_stand_beside_chance_and_the_blind_control(trained):
+    metrics = read_metrics(trained)
+    assert metrics["images"] == {"en": 8, "zh": 8}
+    assert set(metrics["recalls"]) == {"en", "zh"}
+    assert set(metrics["without_regions"]) == {"en"}
+    row = metrics["recalls"]["zh"]
     assert {"t2i_R@1", "i2t_R@10", "t2i_chance_R@5", "mean_recall", "chance_mean_recall"} <= set(row)
-    assert figures["mean_recall_of_other_languages"] == row["mean_recall"]
+    assert metrics["mean_recall_of_other_languages"] == row["mean_recall"]
 
 
 def test_best_checkpoint_is_chosen_by_the_recall_in_english(trained):
@@ -144,14 +144,14 @@ def test_model_that_was_trained_otherwise_does_not_pass_for_this_one(trained, re
         main([recipe, *SMOKE, *STEPS, *options, "--resume", "--output_dir", str(trained)])
 
 
-def test_figures_say_what_they_are_of_and_how_sure_they_are(trained, paths):
-    figures = read_metrics(trained)
-    assert (figures["model"], figures["seed"], figures["comparable"]) == (paths["init_from"], 0, False)
-    assert figures["paper_reference"]["figures"]["all"]["MLMM"][0] == 92.0
-    assert figures["chance_of_other_languages"] == figures["recalls"]["zh"]["chance_mean_recall"]
-    low, high = figures["recalls"]["en"]["interval"]
-    assert low <= figures["recalls"]["en"]["mean_recall"] <= high
-    assert f"({low:.1f} to {high:.1f}, chance" in describe(figures)
+def test_metrics_say_what_they_are_of_and_how_sure_they_are(trained, paths):
+    metrics = read_metrics(trained)
+    assert (metrics["model"], metrics["seed"], metrics["comparable"]) == (paths["init_from"], 0, False)
+    assert metrics["paper_reference"]["metrics"]["all"]["MLMM"][0] == 92.0
+    assert metrics["chance_of_other_languages"] == metrics["recalls"]["zh"]["chance_mean_recall"]
+    low, high = metrics["recalls"]["en"]["interval"]
+    assert low <= metrics["recalls"]["en"]["mean_recall"] <= high
+    assert f"({low:.1f} to {high:.1f}, chance" in describe(metrics)
 
 
 def test_model_that_is_not_there_is_named(paths, tmp_path):
@@ -166,31 +166,31 @@ def test_evaluation_alone_judges_the_model_as_it_is(trained, recipe, tmp_path):
     assert not (tmp_path / "config.json").exists()
 
 
-def test_test_picture_in_the_training_list_is_subtracted_and_counted(paths, tmp_path, capsys):
-    pictures = {f"{number}.png": draw_classes(number) for number in (*range(12), 200, 203)}
-    write_regions(tmp_path / "regions", pictures)
-    write_captions(tmp_path / "captions", pictures)
+def test_test_image_in_the_training_list_is_subtracted_and_counted(paths, tmp_path, capsys):
+    images = {f"{number}.png": draw_classes(number) for number in (*range(12), 200, 203)}
+    write_regions(tmp_path / "regions", images)
+    write_captions(tmp_path / "captions", images)
     changes = {"regions": str(tmp_path / "regions"), "captions": str(tmp_path / "captions"), "setting": "en"}
     recipe = write_retrieval_recipe(tmp_path / "r.yaml", **paths | changes)
     folder = main([recipe, *SMOKE, *STEPS, "--output_dir", str(tmp_path / "out")])
     printed = capsys.readouterr().out
     assert "Trains on 24 captions in en;" in printed
-    assert "Training pictures left out, since they are judged on: 2" in printed
+    assert "Training images left out, since they are evaluated on: 2" in printed
     assert read_metrics(folder)["left_out_of_training"] == 2
 
 
 def test_regions_of_nan_are_left_out_and_counted(paths, tmp_path, capsys):
     found = {}
     for prefix, numbers in (("", range(24)), ("test_", range(200, 208))):
-        pictures = {f"{number}.png": draw_classes(number) for number in numbers}
-        write_regions(tmp_path / f"{prefix}regions", pictures, broken=[f"{numbers[3]}.png"])
+        images = {f"{number}.png": draw_classes(number) for number in numbers}
+        write_regions(tmp_path / f"{prefix}regions", images, broken=[f"{numbers[3]}.png"])
         found[f"{prefix}regions"] = str(tmp_path / f"{prefix}regions")
     recipe = write_retrieval_recipe(tmp_path / "r.yaml", **paths | found)
     folder = main([recipe, *SMOKE, *STEPS, "--output_dir", str(tmp_path / "out")])
     printed = capsys.readouterr().out
-    assert "test: pictures left out: {'not finite': 1}" in printed
-    assert "Pictures that could not be used while training: {'not finite': " in printed
-    assert read_metrics(folder)["pictures"] == {"en": 7, "zh": 7}
+    assert "test: images left out: {'not finite': 1}" in printed
+    assert "Images that could not be used while training: {'not finite': " in printed
+    assert read_metrics(folder)["images"] == {"en": 7, "zh": 7}
 
 
 @pytest.mark.parametrize(
@@ -211,8 +211,8 @@ def test_regions_of_nan_are_left_out_and_counted(paths, tmp_path, capsys):
         ({"hard_negatives": {"pool": 2}}, "whole numbers for pool and keep"),
         ({"num_wrong": 0, "hard_negatives": {}}, "num_wrong is 0"),
         ({"scoring_batch_size": 0}, "scoring_batch_size is 0; give 1 or more"),
-        ({"test_pictures": -3, "test_caption": -1}, "test_pictures is -3; test_caption is -1; give 0"),
-        ({"test_folds": 3}, "8 pictures cannot be cut into 3 equal folds"),
+        ({"test_images": -3, "test_caption": -1}, "test_images is -3; test_caption is -1; give 0"),
+        ({"test_folds": 3}, "8 images cannot be cut into 3 equal folds"),
         ({"evaluate_only": True, "test_captions": None, "test_regions": None}, "Give test_captions"),
     ],
 )
@@ -232,7 +232,7 @@ def test_unknown_language_of_a_caption_file_is_refused(paths, tmp_path):
         main([recipe, *SMOKE, "--output_dir", str(tmp_path / "out")])
 
 
-def test_captions_whose_pictures_have_no_regions_are_refused(paths, tmp_path):
+def test_captions_whose_images_have_no_regions_are_refused(paths, tmp_path):
     write_captions(tmp_path / "captions", {f"{number}.png": [0] for number in range(500, 520)})
     recipe = write_retrieval_recipe(tmp_path / "r.yaml", **paths | {"captions": str(tmp_path / "captions")})
     with pytest.raises(ValueError, match="no regions"):
@@ -268,10 +268,10 @@ def test_base_recipe_trains_at_tiny_width(paths, tmp_path):
 
 @pytest.fixture
 def brivl_paths(tmp_path):
-    """Pictures with Chinese captions to train, choose and judge on; two test pictures are in the training list."""
+    """Images with Chinese captions to train, choose and evaluate on; two test images are in the training list."""
     rows, found = load_emoji7()["test"], {}
     for prefix, numbers in (("", range(12)), ("validation_", range(20, 24)), ("test_", range(10, 16))):
-        folder = tmp_path / f"{prefix}pictures"
+        folder = tmp_path / f"{prefix}images"
         folder.mkdir()
         lines = []
         for number in numbers:
@@ -287,45 +287,45 @@ def brivl_paths(tmp_path):
 def test_two_towers_are_tuned_and_judged_by_the_same_command(brivl_paths, tmp_path):
     recipe = write_retrieval_recipe(tmp_path / "r.yaml", **brivl_paths, per_device_train_batch_size=5)
     folder = main([recipe, *SMOKE, *STEPS, "--output_dir", str(tmp_path / "out")])
-    figures = read_metrics(folder)
-    assert figures["model_type"] == "brivl"
-    assert figures["left_out_of_training"] == 2
-    assert figures["pictures"] == {"zh": 6}
-    assert figures["captions"] == {"zh": 6}
-    low, high = figures["recalls"]["zh"]["interval"]
-    assert low <= figures["recalls"]["zh"]["mean_recall"] <= high
+    metrics = read_metrics(folder)
+    assert metrics["model_type"] == "brivl"
+    assert metrics["left_out_of_training"] == 2
+    assert metrics["images"] == {"zh": 6}
+    assert metrics["captions"] == {"zh": 6}
+    low, high = metrics["recalls"]["zh"]["interval"]
+    assert low <= metrics["recalls"]["zh"]["mean_recall"] <= high
     before, after = (AutoModel.from_pretrained(path).state_dict() for path in (brivl_paths["init_from"], folder))
     assert before.keys() == after.keys()
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
-def test_picture_of_brivl_that_only_has_the_name_of_a_judged_one_is_trained_on_and_counted(brivl_paths):
+def test_image_of_brivl_that_only_has_the_name_of_a_judged_one_is_trained_on_and_counted(brivl_paths):
     folder = Path(brivl_paths["captions"])
     shutil.copy(folder / "0.png", folder / "10.png")
     captions = {name: value for name, value in brivl_paths.items() if name.endswith("captions")}
     job = BriVLRetrieval(RetrievalArguments(brivl_paths["init_from"]), RetrievalData(**captions))
     assert (job.leaked, len(job.rows["training"]["zh"])) == (1, 11)
     assert job.report["namesakes_kept"] == 1
-    assert "10.png, have the name of one that is judged on but look different; they stay" in job.summary[-1]
+    assert "10.png, have the name of one that is evaluated on but look different; they stay" in job.summary[-1]
 
 
 @pytest.mark.slow
 def test_training_moves_the_recalls_up(tmp_path):
-    """Pictures of one of four things, and captions that name it."""
+    """Images of one of four things, and captions that name it."""
     torch.manual_seed(0)
     model = save_pretrained_mlmm(tmp_path / "model", initializer_range=0.2, normalize_region_features=True)
     found = {"validation_regions": None, "validation_captions": None, "init_from": model, "test_caption": 1}
     for prefix, count in (("", 80), ("test_", 4)):
-        pictures = {f"{prefix}{number}.png": [number % 4] for number in range(count)}
-        write_regions(tmp_path / f"{prefix}regions", pictures)
-        write_captions(tmp_path / f"{prefix}captions", pictures)
+        images = {f"{prefix}{number}.png": [number % 4] for number in range(count)}
+        write_regions(tmp_path / f"{prefix}regions", images)
+        write_captions(tmp_path / f"{prefix}captions", images)
         found |= {f"{prefix}{kind}": str(tmp_path / f"{prefix}{kind}") for kind in ("regions", "captions")}
     recipe = write_retrieval_recipe(
         tmp_path / "r.yaml", **found, num_wrong=1, hard_negatives={}, per_device_train_batch_size=8
     )
     options = ["--max_steps", "400", "--learning_rate", "2e-3", "--output_dir", str(tmp_path / "out")]
     options += ["--eval_strategy", "no", "--load_best_model_at_end", "false", "--save_strategy", "no"]
-    figures = read_metrics(main([recipe, *SMOKE, *options]))
-    recalls = [figures["recalls"][language][f"{way}_R@1"] for language in ("en", "zh") for way in ("t2i", "i2t")]
+    metrics = read_metrics(main([recipe, *SMOKE, *options]))
+    recalls = [metrics["recalls"][language][f"{way}_R@1"] for language in ("en", "zh") for way in ("t2i", "i2t")]
     assert min(recalls) >= 75  # chance is 25
-    assert figures["without_regions"]["en"]["t2i_R@1"] <= 25
+    assert metrics["without_regions"]["en"]["t2i_R@1"] <= 25

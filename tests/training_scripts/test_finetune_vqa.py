@@ -54,7 +54,7 @@ def tuned(recipe, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def things(tmp_path_factory):
-    """A recipe with pictures of one of four things, whose features tell which."""
+    """A recipe with images of one of four things, whose features tell which."""
     folder = tmp_path_factory.mktemp("things")
     fields = write_things(folder, {TRAIN: range(40), VAL: range(40, 60)})
     return write_recipe(folder / "things.yaml", **fields, learning_rate=3e-3, max_steps=70)
@@ -62,12 +62,12 @@ def things(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def looking(things, tmp_path_factory):
-    """The folder of a model that looks at pictures, with its control."""
+    """The folder of a model that looks at images, with its control."""
     folder = tmp_path_factory.mktemp("looking") / "out"
     return main([things, *SMOKE, "--per_device_train_batch_size", "16", "--output_dir", str(folder)])
 
 
-def test_pipeline_answers_about_a_picture_with_the_answers_of_training(tuned):
+def test_pipeline_answers_about_a_image_with_the_answers_of_training(tuned):
     assert (tuned / "detector" / "model.safetensors").is_file()
     answers = pipeline("wenlan-vqa", model=str(tuned), device="cpu")(image=draw(8), question="What color is it?")
     assert {one["answer"] for one in answers} <= {"red", "green", "blue", "yes", "no", "1", "2", "3"}
@@ -80,7 +80,7 @@ def test_answers_for_the_test_server_are_in_its_form(tuned):
     assert len(read_json(tuned / f"v2_OpenEnded_mscoco_{VAL}_results.json")) == 12
 
 
-def test_figures_stand_beside_ceiling_majority_and_control(tuned):
+def test_metrics_stand_beside_ceiling_majority_and_control(tuned):
     metrics = read_json(tuned / "metrics.json")
     english = metrics["languages"]["en"]
     assert set(english["question_types"]) == {"what color is", "is there a", "how many"}
@@ -103,8 +103,8 @@ def test_official_accuracy_is_computed_while_training(tuned):
     assert evaluated[-1]["eval_accuracy_en_number"] == pytest.approx(last["answer_types"]["number"]["accuracy"])
 
 
-def test_questions_are_answered_by_looking_at_pictures(looking):
-    """Which of four things is in an unseen picture cannot be guessed from the question."""
+def test_questions_are_answered_by_looking_at_images(looking):
+    """Which of four things is in an unseen image cannot be guessed from the question."""
     english = read_json(looking / "metrics.json")["languages"]["en"]
     assert english["accuracy"] >= 90
     assert english["question_only"] <= 50
@@ -159,13 +159,13 @@ def test_head_without_names_asks_for_its_list(recipe, tmp_path):
         main([recipe, *SMOKE, "--init_from", str(model), "--output_dir", str(tmp_path / "out")])
 
 
-def test_pictures_of_the_test_are_taken_out_of_training_and_counted(recipe, fields, tmp_path):
+def test_images_of_the_test_are_taken_out_of_training_and_counted(recipe, fields, tmp_path):
     paths = [write_questions(tmp_path, TRAIN, range(1, 7)), write_questions(tmp_path / "t", TRAIN, [2, 3])]
     options = ["--questions", paths[0], "--test_questions", paths[1], "--output_dir", str(tmp_path / "out")]
     folder = main([recipe, *SMOKE, "--max_steps", "1", *options])
     training = read_json(folder / "data_report.json")["training"][0]
     assert training["questions"] == 12
-    assert training["left_out"] == {"picture of the test": 6}
+    assert training["left_out"] == {"image of the test": 6}
 
 
 def test_answers_to_a_file_of_another_name_stand_under_that_name(recipe, fields, tuned, tmp_path):

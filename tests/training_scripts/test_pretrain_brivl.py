@@ -49,7 +49,7 @@ def test_paper_size_recipes_have_the_published_parameter_counts(name, tmp_path):
 
 @pytest.fixture
 def own_pairs(tmp_path):
-    """A folder of ten pictures with captions; one picture is broken and one is missing."""
+    """A folder of ten images with captions; one image is broken and one is missing."""
     folder = tmp_path / "mine"
     folder.mkdir()
     lines = []

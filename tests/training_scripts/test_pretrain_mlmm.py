@@ -31,7 +31,7 @@ def write_recipe(path, name="mlmm_tiny", **changes):
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory):
-    """The tiny recipe with 24 made-up pictures, judged on six more, with dropout."""
+    """The tiny recipe with 24 made-up images, evaluated on six more, with dropout."""
     folder = tmp_path_factory.mktemp("corpus")
     train, test = write_corpus(folder / "train", 24), write_corpus(folder / "test", 6, first=100)
     paths = dict(zip(("regions", "captions", "test_regions", "test_captions"), (*train, *test), strict=True))
@@ -62,12 +62,12 @@ def test_losses_and_accuracies_of_each_task_are_logged(trained):
     assert names <= {f"{task}_{kind}" for task in ("itm", "mlm", "mrfr", "mrc") for kind in ("loss", "accuracy")}
 
 
-def test_figures_on_unseen_pictures_stand_beside_their_controls(trained):
-    figures = json.loads((trained / "metrics.json").read_text("utf-8"))
-    assert set(figures) == {"itm", "object_words", "mrc"}
-    assert set(figures["itm"]) == {"all", "en", "zh"}
-    assert {"accuracy", "without_regions"} <= set(figures["object_words"]["zh"])
-    assert {"accuracy", "with_other_words", "commonest"} <= set(figures["mrc"]["all"])
+def test_metrics_on_unseen_images_stand_beside_their_controls(trained):
+    metrics = json.loads((trained / "metrics.json").read_text("utf-8"))
+    assert set(metrics) == {"itm", "object_words", "mrc"}
+    assert set(metrics["itm"]) == {"all", "en", "zh"}
+    assert {"accuracy", "without_regions"} <= set(metrics["object_words"]["zh"])
+    assert {"accuracy", "with_other_words", "most_common"} <= set(metrics["mrc"]["all"])
 
 
 def test_resumed_run_gives_the_same_bits(recipe, tmp_path):
@@ -97,13 +97,13 @@ def test_two_ranks_train_as_one_does(recipe, tmp_path):
 
 
 def test_regions_of_nan_are_left_out_and_counted(tmp_path, capsys):
-    pictures = {f"{number}.png": draw_classes(number) for number in range(24)}
-    write_regions(tmp_path / "regions", pictures, broken=["3.png"])
-    write_captions(tmp_path / "captions", pictures)
+    images = {f"{number}.png": draw_classes(number) for number in range(24)}
+    write_regions(tmp_path / "regions", images, broken=["3.png"])
+    write_captions(tmp_path / "captions", images)
     paths = {"regions": str(tmp_path / "regions"), "captions": str(tmp_path / "captions")}
     recipe = write_recipe(tmp_path / "r.yaml", **paths, test_regions=None, test_captions=None, detector=None)
     folder = main([recipe, *SMOKE, "--max_steps", "4", "--token_budget", "1024", "--output_dir", str(tmp_path / "out")])
-    assert "Pictures whose regions could not be used while training: {'not finite': " in capsys.readouterr().out
+    assert "Images whose regions could not be used while training: {'not finite': " in capsys.readouterr().out
     assert all(value.isfinite().all() for value in load_file(folder / "model.safetensors").values())
 
 

@@ -72,12 +72,12 @@ def test_every_figure_of_ours_has_its_chance_and_the_run_without_regions_stands_
 def test_table_is_marked_and_says_of_what_it_is(made):
     text, metrics = (made / "table3.md").read_text("utf-8"), read_metrics(made)
     assert NOT_COMPARABLE in text
-    assert "MSCOCO: no figures of ours in ja." in text
+    assert "MSCOCO: no metrics of ours in ja." in text
     assert metrics["comparable"] is False
     assert metrics["mark"] == NOT_COMPARABLE
     assert metrics["seeds"] == [0]
-    assert metrics["n"] == {"MSCOCO": {"pictures": {"en": 6, "zh": 6}, "captions": {"en": 6, "zh": 6}}}
-    assert metrics["paper_reference"]["figures"]["all"]["UC2"][0] == 88.2
+    assert metrics["n"] == {"MSCOCO": {"images": {"en": 6, "zh": 6}, "captions": {"en": 6, "zh": 6}}}
+    assert metrics["paper_reference"]["metrics"]["all"]["UC2"][0] == 88.2
     assert set(metrics["results"]["MSCOCO"]) == {"en", "each", "all"}
     assert Image.open(made / "table3.png").width > 500
 
@@ -94,8 +94,8 @@ def test_finished_settings_are_not_run_again_and_missing_ones_are(made, recipe, 
         path = made / setting / "metrics.json"
         assert path.stat().st_mtime_ns == times[path]
     found = read_metrics(made)["results"]["MSCOCO"]
-    for setting, figures in before["results"]["MSCOCO"].items():
-        assert {**found[setting], "wall_seconds": 0} == {**figures, "wall_seconds": 0}
+    for setting, metrics in before["results"]["MSCOCO"].items():
+        assert {**found[setting], "wall_seconds": 0} == {**metrics, "wall_seconds": 0}
 
 
 def test_finished_table_is_not_overwritten_without_being_told(made, recipe):

@@ -66,7 +66,7 @@ def test_table_is_marked_and_says_of_what_it_is(made, fields):
     assert metrics["seeds"] == [0]
     assert metrics["n"] == {"things": {"en": 8}}
     assert metrics["model"] == {"things": fields["init_from"]}
-    assert metrics["paper_reference"]["figures"]["MLMM"] == [73.21, 35.4]
+    assert metrics["paper_reference"]["metrics"]["MLMM"] == [73.21, 35.4]
     assert Image.open(made / "table4.png").width > 500
 
 

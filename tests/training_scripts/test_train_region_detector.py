@@ -36,7 +36,7 @@ def small_recipe(tmp_path_factory):
 
 @pytest.fixture
 def own_file(tmp_path):
-    """A COCO file of six scenes with attributes; one more picture is broken."""
+    """A COCO file of six scenes with attributes; one more image is broken."""
     images, annotations = [], []
     for number, scene in enumerate(load_emoji_scenes("detect", 6, num_classes=16, canvas=128)):
         scene["image"].save(tmp_path / f"{number}.png")
@@ -174,9 +174,9 @@ def test_resume_without_a_valid_checkpoint_is_refused(small_recipe, tmp_path):
 @pytest.mark.slow
 def test_detector_learns_the_classes_and_nothing_of_shuffled_ones(small_recipe, tmp_path):
     options = ["--scenes", "150", *SMOKE, "--max_steps", "80", "--per_device_train_batch_size", "8"]
-    figures = {}
+    metrics = {}
     for shuffled in ("false", "true"):
         folder = main([small_recipe, *options, "--shuffle_labels", shuffled, "--output_dir", str(tmp_path / shuffled)])
-        figures[shuffled] = json.loads((folder / "metrics.json").read_text("utf-8"))["test"]["test_mAP50"]
-    assert figures["false"] > 0.5
-    assert figures["true"] < 0.1
+        metrics[shuffled] = json.loads((folder / "metrics.json").read_text("utf-8"))["test"]["test_mAP50"]
+    assert metrics["false"] > 0.5
+    assert metrics["true"] < 0.1

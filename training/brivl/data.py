@@ -34,10 +34,10 @@ class DataArguments:
         default=False, metadata={"help": "read .tar or .parquet shards as a stream; needs max_steps, keeps no copy"}
     )
     shuffle_buffer: int = field(default=1000, metadata={"help": "pairs that a reader of a stream shuffles at a time"})
-    image_root: str | None = field(default=None, metadata={"help": "folder of the pictures, if not beside the file"})
+    image_root: str | None = field(default=None, metadata={"help": "folder of the images, if not beside the file"})
     image_column: str = field(default="image")
     text_column: str = field(default="text")
-    max_bad_fraction: float = field(default=0.1, metadata={"help": "stop if a greater share of the rows is bad"})
+    max_bad_fraction: float = field(default=0.1, metadata={"help": "stop if a greater fraction of the rows is bad"})
     duplicate_captions: Literal["ignore", "mask", "positive"] = field(
         default="ignore",
         metadata={
@@ -48,7 +48,7 @@ class DataArguments:
     )
     augmentation: dict = field(default_factory=dict, metadata={"help": "fields of wenlan.processing.Augmentation"})
     cached_views: int = field(
-        default=0, metadata={"help": "0: augment anew each epoch; n: a frozen backbone sees n views of a picture once"}
+        default=0, metadata={"help": "0: augment anew each epoch; n: a frozen backbone sees n views of an image once"}
     )
 
     def __post_init__(self) -> None:
@@ -63,12 +63,12 @@ class DataArguments:
 def load_pairs(
     args: DataArguments, seed: int, *, rank: int = 0, world_size: int = 1
 ) -> tuple[TrainingPairs | StreamedPairs, list[str]]:
-    """Returns the pairs to train on and the texts to build a vocabulary from, the same on every rank.
+    """Return the pairs to train on and the texts to build a vocabulary from, the same on every rank.
 
     Args:
         args: what to read.
         seed: of the draws, and of the order of a stream.
-        rank, world_size: this process's share of a stream; other pairs are shared out by the Trainer.
+        rank, world_size: this process's fraction of a stream; other pairs are shared out by the Trainer.
     """
     if args.data == "emoji7":
         draw = partial(draw_text, language=args.language)
@@ -99,7 +99,7 @@ def report_data(
     batch_size: int | None = None,
     queue_size: int | None = None,
 ) -> PairReport:
-    """Returns the report on pairs from `load_pairs`; of a stream, on the first `REPORT_SAMPLE` pairs of all ranks.
+    """Return the report on pairs from `load_pairs`; of a stream, on the first `REPORT_SAMPLE` pairs of all ranks.
 
     The other arguments are those of `report_pairs`.
     """

@@ -9,17 +9,17 @@ from ...processing.collators.brivl import ContrastiveCollator
 
 
 class CachedFeatureMaps(Dataset):
-    """Pairs whose pictures are replaced by the feature map of one of `views` augmented copies.
+    """Pairs whose images are replaced by the feature map of one of `views` augmented copies.
 
-    A backbone that does not train gives the same map for the same pixels, so it runs `views` times per picture in all
-    instead of once per picture and epoch. The first view is the picture as it is.
+    A backbone that does not train gives the same map for the same pixels, so it runs `views` times per image in all
+    instead of once per image and epoch. The first view is the image as it is.
 
     Args:
         pairs: rows with `image` and `draw_seed`, and `set_epoch(epoch)`: the draws of epoch v make view v.
         backbone: has `forward_features`; frozen and in evaluation mode.
         collator: makes `pixel_values` from rows; its augmentation makes the views.
-        views: copies per picture.
-        batch_size: pictures at a time.
+        views: copies per image.
+        batch_size: images at a time.
 
     Raises:
         ValueError: for a backbone that trains.
@@ -47,7 +47,7 @@ class CachedFeatureMaps(Dataset):
             maps.append(backbone.forward_features(batch["pixel_values"]).half())
         if sum(map(len, maps)) != len(self.pairs):
             raise ValueError(
-                f"Pictures could not be decoded: {dict(collator.bad_images)}. Leave their rows out before training: "
+                f"Images could not be decoded: {dict(collator.bad_images)}. Leave their rows out before training: "
                 "read_pairs(..., check_image=decode_image) does."
             )
         return torch.cat(maps)  # (pairs, c, h, w)
@@ -56,7 +56,7 @@ class CachedFeatureMaps(Dataset):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> dict[str, object]:
-        """The pair as drawn in the current epoch, with `feature_map` (c, h, w) float16 for `image`."""
+        """Return the pair as drawn in the current epoch, with `feature_map` (c, h, w) float16 for `image`."""
         pair = self.pairs[index]
         view = pair["draw_seed"] % len(self.feature_maps)
         return {
@@ -65,7 +65,7 @@ class CachedFeatureMaps(Dataset):
         }
 
     def set_epoch(self, epoch: int) -> None:
-        """Changes what is drawn; the Trainer calls it before each epoch."""
+        """Change what is drawn; the Trainer calls it before each epoch."""
         self.pairs.set_epoch(epoch)
 
 

@@ -34,7 +34,7 @@ class ModelArguments:
 
 
 def build_model(args: ModelArguments, texts: list[str]) -> tuple[BriVLForPreTraining, BriVLProcessor]:
-    """Returns the model to pre-train, in channels_last, and its processor.
+    """Return the model to pre-train, in channels_last, and its processor.
 
     Args:
         args: what it starts from.
@@ -52,7 +52,7 @@ def build_model(args: ModelArguments, texts: list[str]) -> tuple[BriVLForPreTrai
 
 
 def load_tokenizer(args: ModelArguments, texts: list[str]) -> PreTrainedTokenizerBase:
-    """Returns the tokenizer of the text weights, or a character vocabulary of the training texts."""
+    """Return the tokenizer of the text weights, or a character vocabulary of the training texts."""
     if args.text_weights:
         return AutoTokenizer.from_pretrained(args.text_weights)
     limit = args.model_config.get("text_config", {}).get("max_text_length", 80)
@@ -60,7 +60,7 @@ def load_tokenizer(args: ModelArguments, texts: list[str]) -> PreTrainedTokenize
 
 
 def build_config(args: ModelArguments, vocab_size: int | None = None) -> BriVLConfig:
-    """Returns the recipe's configuration, with the vocabulary size of the tokenizer if one is given."""
+    """Return the recipe's configuration, with the vocabulary size of the tokenizer if one is given."""
     config = BriVLConfig.from_variant(args.variant, args.model_config)
     if vocab_size is not None:
         config.text_config.encoder_config.vocab_size = vocab_size
@@ -68,7 +68,7 @@ def build_config(args: ModelArguments, vocab_size: int | None = None) -> BriVLCo
 
 
 def build_processor(model: BriVLForPreTraining, tokenizer: PreTrainedTokenizerBase) -> BriVLProcessor:
-    """Returns the processor that fits a model: sizes from its configuration, colours from its backbone."""
+    """Return the processor that fits a model: sizes from its configuration, colours from its backbone."""
     vision_config, text_config = model.config.vision_config, model.config.text_config
     colours = model.brivl.vision_model.backbone.pretrained_cfg
     image_processor = BriVLImageProcessor(
@@ -86,7 +86,7 @@ def build_processor(model: BriVLForPreTraining, tokenizer: PreTrainedTokenizerBa
 
 
 def load_backbones(model: BriVLForPreTraining, args: ModelArguments) -> None:
-    """Loads what the towers start from, into query and momentum towers."""
+    """Load what the towers start from, into query and momentum towers."""
     if args.image_weights == "timm":
         backbone = timm.create_model(model.config.vision_config.backbone, pretrained=True, num_classes=0)
         model.brivl.vision_model.backbone.load_state_dict(backbone.state_dict())

@@ -15,7 +15,7 @@ class SetEpochCallback(TrainerCallback):
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Sets the epoch; a dataset without `set_epoch` is left alone."""
+        """Set the epoch; a dataset without `set_epoch` is left alone."""
         datasets = [kwargs["train_dataloader"].dataset]
         while datasets:
             dataset = datasets.pop()

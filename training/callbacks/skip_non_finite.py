@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.hooks import RemovableHandle
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ..distributed import any_rank
+from ..distributed import any_across_ranks
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class NonFiniteGuard(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Finds the batch norm statistics and begins to watch the loss."""
+        """Find the batch norm statistics and begins to watch the loss."""
         model = kwargs["model"]
         norms = [module for module in model.modules() if isinstance(module, _NormBase)]
         buffers = {id(buffer): buffer for module in norms for buffer in module.buffers(recurse=False)}.values()
@@ -67,7 +67,7 @@ class NonFiniteGuard(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Ends the watch and says how many steps were dropped."""
+        """End the watch and say how many steps were dropped."""
         self._hook.remove()
         if self.skipped_steps:
             logger.warning("%d of %d steps were dropped as not finite.", self.skipped_steps, state.global_step)
@@ -75,7 +75,7 @@ class NonFiniteGuard(TrainerCallback):
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Keeps the batch norm statistics, which forward passes change."""
+        """Keep the batch norm statistics, which forward passes change."""
         self._bad_loss = None
         for group, saved in zip(self._statistics, self._saved, strict=True):
             torch._foreach_copy_(saved, group)
@@ -83,14 +83,14 @@ class NonFiniteGuard(TrainerCallback):
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Looks at the gradients of the step, on all ranks alike, and drops them if need be."""
+        """Look at the gradients of the step, on all ranks alike, and drop them if need be."""
         gradients = [p.grad for p in kwargs["model"].parameters() if p.grad is not None]
         norm = nn.utils.get_total_norm(gradients, norm_type=float("inf"))  # the largest, which cannot overflow
         norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # of a sharded model
         bad = ~norm.isfinite()
         if self._bad_loss is not None:
             bad = bad | self._bad_loss
-        if not any_rank(bad):
+        if not any_across_ranks(bad):
             self._in_a_row = 0
             return
         for group, saved in zip(self._statistics, self._saved, strict=True):

@@ -14,7 +14,7 @@ from typing import Any
 
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from ..distributed import any_rank
+from ..distributed import any_across_ranks
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -55,27 +55,27 @@ class StopOnSignal(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Keeps the DataLoader workers out of the reach of signals to the group."""
+        """Keep the DataLoader workers out of the reach of signals to the group."""
         loader = kwargs["train_dataloader"]
         loader = getattr(loader, "base_dataloader", loader)  # within accelerate's wrapper
         loader.worker_init_fn = partial(_leave_the_group, loader.worker_init_fn)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Asks for a checkpoint and the end if a signal has come to any rank."""
-        if any_rank(self.signal_number is not None):
+        """Ask for a checkpoint and the end if a signal has come to any rank."""
+        if any_across_ranks(self.signal_number is not None):
             self.has_stopped = True
             control.should_save, control.should_evaluate, control.should_training_stop = True, False, True
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Skips what would be done at the end of an epoch: the checkpoint is there."""
+        """Skip what would be done at the end of an epoch: the checkpoint is there."""
         if self.has_stopped:
             control.should_save = control.should_evaluate = False
 
 
 def train_until_signal(trainer: Trainer, checkpoint: str | None) -> None:
-    """Trains to the end, or to a signal; then says how to go on and raises SystemExit.
+    """Train to the end, or to a signal; then say how to resume and raise SystemExit.
 
     Args:
         trainer: gets the callback.

@@ -24,7 +24,7 @@ class WholeStreamCallback(TrainerCallback):
 
 
 def prepare_streaming(args: TrainingArguments) -> WholeStreamCallback:
-    """Sets what a stream needs in the arguments, and returns the callback it needs; to be called before the Trainer.
+    """Set what a stream needs in the arguments, and return the callback it needs; to be called before the Trainer.
 
     Every rank then reads its own share (`dispatch_batches` false: otherwise rank 0 would read all and send it around).
 

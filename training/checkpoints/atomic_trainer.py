@@ -16,8 +16,8 @@ from transformers import Trainer
 from transformers.trainer_utils import rotate_checkpoints
 
 from ...data.files.atomic import UNFINISHED, sync
-from ..distributed import any_rank
-from .manifest import find_fault, write_manifest
+from ..distributed import any_across_ranks
+from .manifest import verify_checkpoint, write_manifest
 
 logger = logging.getLogger(__name__)
 
@@ -50,14 +50,14 @@ class AtomicCheckpointTrainer(Trainer):
             self._write_checkpoint(model, trial, saving / name)
         except SAVE_ERRORS as failure:
             error = failure
-        failed = any_rank(error is not None)  # when this returns, all ranks have written
+        failed = any_across_ranks(error is not None)  # when this returns, all ranks have written
         if not failed and self.args.should_save:
             try:
                 write_manifest(saving / name)
                 _take_name(saving / name)
             except SAVE_ERRORS as failure:
                 error = failure
-        if failed or any_rank(error is not None):
+        if failed or any_across_ranks(error is not None):
             self.state.best_model_checkpoint = best
             self._give_up(saving, error)
             return
@@ -95,7 +95,7 @@ class AtomicCheckpointTrainer(Trainer):
             shutil.rmtree(saving, ignore_errors=True)
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        """Waits until the folder has its name."""
+        """Wait until the folder has its name."""
 
     def _run_epoch(self, **kwargs: Any) -> None:
         # The parent would make one step more when it resumes in mid-epoch from the checkpoint of the last step.
@@ -103,20 +103,20 @@ class AtomicCheckpointTrainer(Trainer):
             super()._run_epoch(**kwargs)
 
 
-def settle_unfinished_saves(output_dir: Path) -> None:
-    """Clears what a killed process left behind: a complete checkpoint gets its name, the rest is removed."""
+def recover_partial_checkpoints(output_dir: Path) -> None:
+    """Clear what a killed process left behind: a complete checkpoint gets its name, the rest is removed."""
     for path in sorted(output_dir.glob(f"{UNFINISHED}*")):
         if not path.is_dir():
             path.unlink()
             continue
         for checkpoint in path.glob("checkpoint-*"):
-            if find_fault(checkpoint) is None:
+            if verify_checkpoint(checkpoint) is None:
                 _take_name(checkpoint)
         shutil.rmtree(path, ignore_errors=True)
 
 
 def _take_name(checkpoint: Path) -> None:
-    """Moves a complete checkpoint out of its hidden folder; one that had the name before goes afterwards."""
+    """Move a complete checkpoint out of its hidden folder; one that had the name before goes afterwards."""
     saving = checkpoint.parent
     final = saving.parent / checkpoint.name
     if final.exists():
@@ -126,4 +126,4 @@ def _take_name(checkpoint: Path) -> None:
     shutil.rmtree(saving, ignore_errors=True)
 
 
-__all__ = ["AtomicCheckpointTrainer", "settle_unfinished_saves"]
+__all__ = ["AtomicCheckpointTrainer", "recover_partial_checkpoints"]

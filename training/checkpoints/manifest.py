@@ -14,7 +14,7 @@ STATE_SUFFIXES = (".bin", ".pt", ".pth", ".safetensors", ".index.json")
 
 
 def write_manifest(folder: Path) -> None:
-    """Writes the manifest of all files in a folder. When it returns, all of them are on the disk."""
+    """Write the manifest of all files in a folder. When it returns, all of them are on the disk."""
     entries = {name: _measure(path) for name, path in _files(folder).items()}
     for path in folder.rglob("*"):
         sync(path)
@@ -22,8 +22,8 @@ def write_manifest(folder: Path) -> None:
         unfinished.write_bytes(_canonical(entries))
 
 
-def find_fault(folder: Path, *, world_size: int | None = None) -> str | None:
-    """Returns what is wrong with a checkpoint, None if every file is as it was saved.
+def verify_checkpoint(folder: Path, *, world_size: int | None = None) -> str | None:
+    """Return what is wrong with a checkpoint, None if every file is as it was saved.
 
     Args:
         folder: the checkpoint.
@@ -81,4 +81,4 @@ def _canonical(entries: dict) -> bytes:
     return json.dumps(entries, indent=1, sort_keys=True).encode() + b"\n"
 
 
-__all__ = ["MANIFEST", "find_fault", "write_manifest"]
+__all__ = ["MANIFEST", "verify_checkpoint", "write_manifest"]

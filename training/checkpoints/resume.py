@@ -9,8 +9,8 @@ from accelerate.utils import gather_object
 from transformers import TrainingArguments
 from transformers.trainer_utils import sort_checkpoints
 
-from .atomic_trainer import settle_unfinished_saves
-from .manifest import find_fault
+from .atomic_trainer import recover_partial_checkpoints
+from .manifest import verify_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -23,20 +23,20 @@ class ResumeArguments:
 
 
 def newest_valid_checkpoint(output_dir: Path, *, world_size: int | None = None) -> Path | None:
-    """Returns the last written checkpoint whose files are all as they were saved, None if there is no checkpoint.
+    """Return the last written checkpoint whose files are all as they were saved, None if there is no checkpoint.
 
     Each one that is passed over is logged with its fault.
 
     Args:
         output_dir: holds folders `checkpoint-STEP`.
-        world_size: see `find_fault`.
+        world_size: see `verify_checkpoint`.
 
     Raises:
         ValueError: there are checkpoints, but no valid one; each is named with its fault.
     """
     faults = []
     for name in reversed(sort_checkpoints(str(output_dir), use_mtime=True)):
-        fault = find_fault(Path(name), world_size=world_size)
+        fault = verify_checkpoint(Path(name), world_size=world_size)
         if fault is None:
             return Path(name)
         faults.append(f"{name}: {fault}.")
@@ -50,8 +50,8 @@ def newest_valid_checkpoint(output_dir: Path, *, world_size: int | None = None) 
     return None
 
 
-def choose_checkpoint(args: TrainingArguments, *, resume: bool) -> str | None:
-    """Returns the checkpoint to start from, None for the beginning, and says which. Clears unfinished saves first.
+def resolve_resume_checkpoint(args: TrainingArguments, *, resume: bool) -> str | None:
+    """Return the checkpoint to start from, None for the beginning, and say which. Unfinished saves are cleared first.
 
     Args:
         args: `resume_from_checkpoint` names one checkpoint, which must be valid.
@@ -64,12 +64,12 @@ def choose_checkpoint(args: TrainingArguments, *, resume: bool) -> str | None:
         raise ValueError("Give --resume or --resume_from_checkpoint, not both.")
     state, output_dir = PartialState(), Path(args.output_dir)
     if args.should_save:
-        settle_unfinished_saves(output_dir)
+        recover_partial_checkpoints(output_dir)
     state.wait_for_everyone()
     checkpoint = None
     if args.resume_from_checkpoint:
         checkpoint = Path(args.resume_from_checkpoint)
-        if fault := find_fault(checkpoint, world_size=args.world_size):
+        if fault := verify_checkpoint(checkpoint, world_size=args.world_size):
             raise ValueError(f"Cannot continue from {checkpoint}: {fault}.")
     elif resume:
         checkpoint = newest_valid_checkpoint(output_dir, world_size=args.world_size)
@@ -83,4 +83,4 @@ def choose_checkpoint(args: TrainingArguments, *, resume: bool) -> str | None:
     return str(checkpoint) if checkpoint else None
 
 
-__all__ = ["ResumeArguments", "choose_checkpoint", "newest_valid_checkpoint"]
+__all__ = ["ResumeArguments", "newest_valid_checkpoint", "resolve_resume_checkpoint"]

@@ -1,4 +1,4 @@
-"""What a region detector is trained and judged on: EmojiScenes, or COCO detection files of the user's own."""
+"""What a region detector is trained and evaluated on: EmojiScenes, or COCO detection files of the user's own."""
 
 import random
 from dataclasses import dataclass, field
@@ -16,25 +16,25 @@ SCENE_TESTS = ("test", "test_style")  # styles of the training, and one that it 
 
 @dataclass
 class DetectionDataArguments:
-    """What it is trained and judged on."""
+    """What it is trained and evaluated on."""
 
     data: str = field(default=SCENES, metadata={"help": '"emoji_scenes", or a COCO detection file'})
-    image_root: str | None = field(default=None, metadata={"help": "folder of the pictures, if not beside the file"})
+    image_root: str | None = field(default=None, metadata={"help": "folder of the images, if not beside the file"})
     test_data: str | None = field(
-        default=None, metadata={"help": "COCO detection file with the same categories, judged on at the end"}
+        default=None, metadata={"help": "COCO detection file with the same categories, evaluated on at the end"}
     )
-    test_image_root: str | None = field(default=None, metadata={"help": "folder of its pictures"})
+    test_image_root: str | None = field(default=None, metadata={"help": "folder of its images"})
     attributes: bool = field(default=True, metadata={"help": "also learn the attributes of the boxes"})
     scenes: str = field(default="cpu", metadata={"help": "size of EmojiScenes: tests, cpu, gpu, or a number"})
     scene_options: dict = field(default_factory=dict, metadata={"help": "num_classes and canvas of EmojiScenes"})
     shuffle_labels: bool = field(default=False, metadata={"help": "a control: boxes keep their place, not their class"})
-    max_bad_fraction: float = field(default=0.1, metadata={"help": "stop if a greater share of the pictures is bad"})
-    check_images: bool = field(default=True, metadata={"help": "decode every picture before training"})
+    max_bad_fraction: float = field(default=0.1, metadata={"help": "stop if a greater fraction of the images is bad"})
+    check_images: bool = field(default=True, metadata={"help": "decode every image before training"})
     augmentation: dict = field(default_factory=dict, metadata={"help": "fields of DetectionAugmentation"})
 
 
 def load_training_data(args: DetectionDataArguments, seed: int) -> DetectionData:
-    """Returns the pictures to train on, the names of classes and attributes, and what was left out."""
+    """Return the images to train on, the names of classes and attributes, and what was left out."""
     data = _load(args, "detect") if args.data == SCENES else _read(args, args.data, args.image_root)
     if not args.attributes:
         data.attribute_names = []
@@ -44,7 +44,7 @@ def load_training_data(args: DetectionDataArguments, seed: int) -> DetectionData
 
 
 def load_test_data(args: DetectionDataArguments, training: DetectionData) -> dict[str, DetectionRows]:
-    """Returns what is judged on, by name; the classes are those of the training."""
+    """Return what is evaluated on, by name; the classes are those of the training."""
     if args.data == SCENES:
         return {split: DetectionRows(_load(args, split).dataset) for split in SCENE_TESTS}
     if args.test_data is None:

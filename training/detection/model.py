@@ -22,9 +22,7 @@ class DetectorArguments:
         default="d2-fpn", metadata={"help": 'known detector to start from: "bua", "d2-c4", "d2-fpn", "lxmert"'}
     )
     model_config: dict = field(default_factory=dict, metadata={"help": "differences from it, fields of config.json"})
-    image_processor: dict = field(
-        default_factory=dict, metadata={"help": "differences from its preparation of pictures"}
-    )
+    image_processor: dict = field(default_factory=dict, metadata={"help": "differences from its preparation of images"})
     image_weights: str | None = field(
         default=None,
         metadata={
@@ -41,7 +39,7 @@ class DetectorArguments:
 def build_detector(
     args: DetectorArguments, class_names: list[str], attribute_names: list[str]
 ) -> tuple[RegionDetector, RegionImageProcessor]:
-    """Returns the detector to train, in channels_last, and its image processor.
+    """Return the detector to train, in channels_last, and its image processor.
 
     Args:
         args: what it starts from.
@@ -61,7 +59,7 @@ def build_detector(
 
 
 def build_config(args: DetectorArguments, class_names: list[str], attribute_names: list[str]) -> RegionDetectorConfig:
-    """Returns the recipe's configuration with the classes and attributes of the data.
+    """Return the recipe's configuration with the classes and attributes of the data.
 
     Raises:
         ValueError: the recipe has a field that the configuration has not; the nearest one is named.
@@ -71,7 +69,7 @@ def build_config(args: DetectorArguments, class_names: list[str], attribute_name
 
 
 def build_processor(args: DetectorArguments, config: RegionDetectorConfig) -> RegionImageProcessor:
-    """Returns the processor that fits a detector.
+    """Return the processor that fits a detector.
 
     Raises:
         ValueError: the recipe has a setting that the processor has not; the nearest one is named.
@@ -84,7 +82,7 @@ def build_processor(args: DetectorArguments, config: RegionDetectorConfig) -> Re
 
 
 def load_image_weights(model: RegionDetector, source: str | None) -> None:
-    """Loads what the backbone starts from, the package's or timm's weights; nothing without a source."""
+    """Load what the backbone starts from, the package's or timm's weights; nothing without a source."""
     if source is None:
         return
     body = getattr(model.backbone, "bottom_up", model.backbone)

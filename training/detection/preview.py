@@ -1,4 +1,4 @@
-"""A sheet of test pictures with what a trained detector sees in them."""
+"""A sheet of test images with what a trained detector sees in them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,21 +15,21 @@ CELL, MARGIN = 480, 8
 
 
 def draw_detections(
-    folder: Path, tests: Mapping[str, DetectionRows], path: Path, *, pictures: int = 4, threshold: float = 0.5
+    folder: Path, tests: Mapping[str, DetectionRows], path: Path, *, images: int = 4, threshold: float = 0.5
 ) -> None:
-    """Writes a PNG: a row of pictures for each of the tests, with the detections of the detector in the folder.
+    """Write a PNG: a row of images for each of the tests, with the detections of the detector in the folder.
 
     Args:
         folder: of the detector.
-        tests: what the pictures are taken from, the first ones.
+        tests: what the images are taken from, the first ones.
         path: the PNG.
-        pictures: in each row.
+        images: in each row.
         threshold: confidence from which a box is drawn.
     """
     extractor = RegionFeatureExtractor.from_pretrained(folder)
-    sheet = Image.new("RGB", (pictures * (CELL + MARGIN) + MARGIN, len(tests) * (CELL + MARGIN) + MARGIN), "white")
+    sheet = Image.new("RGB", (images * (CELL + MARGIN) + MARGIN, len(tests) * (CELL + MARGIN) + MARGIN), "white")
     for row, rows in enumerate(tests.values()):
-        for column in range(min(pictures, len(rows))):
+        for column in range(min(images, len(rows))):
             image = decode_image(rows[column]["image"])
             regions = extractor.extract(
                 [image], min_boxes=0, max_boxes=36, conf_threshold=threshold, region_boxes="detections"

@@ -1,4 +1,4 @@
-"""A `Trainer` that evaluates detections, in pixels of the original pictures, and logs each of the losses."""
+"""A `Trainer` that evaluates detections, in pixels of the original images, and logs each of the losses."""
 
 from collections import defaultdict
 from typing import Any
@@ -61,7 +61,7 @@ class DetectorTrainer(AtomicCheckpointTrainer):
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
     ) -> tuple[Tensor, list[dict[str, Tensor]] | None, list[dict[str, Tensor]] | None]:
-        """Returns loss, detections and true boxes, the latter two one dictionary a picture in original pixels."""
+        """Return loss, detections and true boxes, the latter two one dictionary an image in original pixels."""
         inputs = self._prepare_inputs(inputs)
         with self.compute_loss_context_manager():
             outputs = model(**inputs)

@@ -1,7 +1,7 @@
 """What MLMM is pre-trained on: shards of regions, joined with caption files in up to seven languages.
 
-*strongly correlated* captions describe their pictures and serve all four tasks; *weakly correlated* ones, such as texts
-around pictures on the web, serve image-text matching alone (WuDao-WenLan, section 2).
+*strongly correlated* captions describe their images and serve all four tasks; *weakly correlated* ones, such as texts
+around images on the web, serve image-text matching alone (WuDao-WenLan, section 2).
 """
 
 from collections import Counter
@@ -28,11 +28,11 @@ PIECE = 1000  # rows of a caption file at a time
 
 @dataclass
 class CorpusArguments:
-    """What it is trained and judged on."""
+    """What it is trained and evaluated on."""
 
     regions: str | None = field(default=None, metadata={"help": "folder that wenlan extract-regions wrote"})
     captions: str | None = field(
-        default=None, metadata={"help": "folder with captions_LANGUAGE.jsonl: describe the pictures of `regions`"}
+        default=None, metadata={"help": "folder with captions_LANGUAGE.jsonl: describe the images of `regions`"}
     )
     tasks: dict = field(default_factory=dict, metadata={"help": "task -> integer weight there; itm, mlm, mrfr, mrc"})
     corpora: list[dict] = field(
@@ -42,7 +42,7 @@ class CorpusArguments:
             'file), and perhaps name and tasks ("strong", "weak" or weights)'
         },
     )
-    test_regions: str | None = field(default=None, metadata={"help": "regions of unseen pictures, judged at the end"})
+    test_regions: str | None = field(default=None, metadata={"help": "regions of unseen images, evaluated at the end"})
     test_captions: str | None = field(default=None, metadata={"help": "their captions, as captions"})
     test_objects: str | None = field(
         default=None, metadata={"help": "emoji_scenes: hide its names of things in the test captions"}
@@ -50,12 +50,12 @@ class CorpusArguments:
     test_examples: int = field(default=700, metadata={"help": "captions of each test"})
     on_bad_shard: Literal["raise", "skip"] = field(default="raise", metadata={"help": "a damaged shard of regions"})
     max_bad_fraction: float = field(
-        default=0.1, metadata={"help": "stop if a greater share of a file's rows is bad or has no regions"}
+        default=0.1, metadata={"help": "stop if a greater fraction of a file's rows is bad or has no regions"}
     )
-    shuffle_pairs: bool = field(default=False, metadata={"help": "a control: captions of other pictures"})
+    shuffle_pairs: bool = field(default=False, metadata={"help": "a control: captions of other images"})
 
     def listed(self) -> list[dict[str, Any]]:
-        """Returns all corpora to train on as mappings.
+        """Return all corpora to train on as mappings.
 
         Raises:
             ValueError: there is none, or one has a wrong key or lacks one; all faults are named.
@@ -81,7 +81,7 @@ class CorpusArguments:
         return [dict(corpus) for corpus in corpora]
 
     def test(self) -> dict[str, Any] | None:
-        """Returns the corpus that is judged on as a mapping, None without one.
+        """Return the corpus that is evaluated on as a mapping, None without one.
 
         Raises:
             ValueError: half of it is missing.
@@ -99,14 +99,14 @@ class CorpusReport:
 
     name: str
     tasks: dict[str, int]
-    pictures: int
+    images: int
     regions: float
     captions: dict[str, int]
     dropped: Counter[str]
     files: list[BadRowReport]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what JSON can hold."""
+        """Return what JSON can hold."""
         files = [
             {
                 "file": str(file.source),
@@ -121,13 +121,13 @@ class CorpusReport:
     def __str__(self) -> str:
         tasks = ", ".join(f"{task} {weight}" for task, weight in self.tasks.items())
         captions = ", ".join(f"{language} {count}" for language, count in self.captions.items())
-        lines = [f"{self.name}: {self.pictures} pictures of {self.regions:.1f} regions; captions: {captions}; {tasks}"]
+        lines = [f"{self.name}: {self.images} images of {self.regions:.1f} regions; captions: {captions}; {tasks}"]
         lines += [f"  left out {count} x {reason}" for reason, count in self.dropped.items() if count]
         return "\n".join([*lines, *(f"  {file}" for file in self.files if file.counts or file.repairs)])
 
 
 def read_info(corpora: Sequence[Mapping[str, Any]]) -> RegionInfo:
-    """Returns what the regions of all corpora have in common.
+    """Return what the regions of all corpora have in common.
 
     Raises:
         ValueError: they are of different detectors, whose features do not mean the same.
@@ -148,13 +148,13 @@ def read_info(corpora: Sequence[Mapping[str, Any]]) -> RegionInfo:
 def load_corpus(
     corpus: Mapping[str, Any], args: CorpusArguments, tokenizer: "PreTrainedTokenizerBase", *, max_text_length: int = 60
 ) -> tuple[MLMMCorpus, CorpusReport]:
-    """Returns a corpus from one of `CorpusArguments.listed`, and what was left out of it.
+    """Return a corpus from one of `CorpusArguments.listed`, and what was left out of it.
 
     Raises:
         FileNotFoundError: a folder or file does not exist.
         RegionShardError: a shard is damaged and `on_bad_shard` is "raise".
         TooManyBadRowsError: more of a caption file than allowed is bad, or has no regions.
-        ValueError: an unknown language, two pictures that fit the same regions, and whatever `MLMMCorpus` refuses.
+        ValueError: an unknown language, two images that fit the same regions, and whatever `MLMMCorpus` refuses.
     """
     regions = read_regions(_folders(corpus), on_bad_shard=args.on_bad_shard)
     places = {name: place for place, name in enumerate(regions.with_format(None)["image_id"])}
@@ -164,7 +164,7 @@ def load_corpus(
         captions[language], report = _join(source, places, args.max_bad_fraction)
         reports.append(report)
     if args.shuffle_pairs:
-        captions = {language: (_shift(pictures), texts) for language, (pictures, texts) in captions.items()}
+        captions = {language: (_shift(images), texts) for language, (images, texts) in captions.items()}
     tasks = corpus.get("tasks", "strong")
     name = corpus.get("name") or str(corpus["captions"])
     loaded = MLMMCorpus(
@@ -176,15 +176,15 @@ def load_corpus(
         max_text_length=max_text_length,
     )
     counts = {language: len(table) for language, table in loaded.captions.items()}
-    mean = float(loaded.region_counts[loaded.pictures].mean())
-    return loaded, CorpusReport(name, loaded.tasks, len(loaded.pictures), mean, counts, loaded.dropped, reports)
+    mean = float(loaded.region_counts[loaded.images].mean())
+    return loaded, CorpusReport(name, loaded.tasks, len(loaded.images), mean, counts, loaded.dropped, reports)
 
 
 def _join(
     source: CaptionSource, places: Mapping[str, int], max_bad_fraction: float
 ) -> tuple[tuple[list[int], list[str]], BadRowReport]:
-    """The captions with the rows of their pictures' regions."""
-    pictures, texts, finder = [], [], RegionFinder(places, source.source)
+    """Return the captions with the rows of their images' regions."""
+    images, texts, finder = [], [], RegionFinder(places, source.source)
     report = source.report
     for piece in source:
         for row in piece:
@@ -193,11 +193,11 @@ def _join(
                 report.rows_kept -= 1
                 report.add_bad_row(BadRowError("no regions", f"none are of {row.image}"), row.image)
                 continue
-            pictures += [place] * len(row.captions)
+            images += [place] * len(row.captions)
             texts += row.captions
     if not texts or report.bad_fraction > max_bad_fraction:
         raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the captions (or all) are lost.\n{report}")
-    return (pictures, texts), report
+    return (images, texts), report
 
 
 def _folders(corpus: Mapping[str, Any]) -> list[str]:
@@ -206,7 +206,7 @@ def _folders(corpus: Mapping[str, Any]) -> list[str]:
 
 
 def caption_files(captions: str | Mapping[str, str]) -> dict[str, Path]:
-    """Returns language -> file, of a folder with captions_LANGUAGE.jsonl or as they were given.
+    """Return language -> file, of a folder with captions_LANGUAGE.jsonl or as they were given.
 
     Raises:
         FileNotFoundError: the folder holds none.
@@ -222,10 +222,10 @@ def caption_files(captions: str | Mapping[str, str]) -> dict[str, Path]:
     return files
 
 
-def _shift(pictures: list[int]) -> list[int]:
-    """Gives each caption the picture of one far away in the file."""
-    half = len(pictures) // 2
-    return pictures[half:] + pictures[:half]
+def _shift(images: list[int]) -> list[int]:
+    """Give each caption the image of one far away in the file."""
+    half = len(images) // 2
+    return images[half:] + images[:half]
 
 
 __all__ = ["CorpusArguments", "CorpusReport", "caption_files", "load_corpus", "read_info"]

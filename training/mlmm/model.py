@@ -36,12 +36,12 @@ class MLMMArguments:
     )
     max_text_length: int = field(default=60, metadata={"help": "word pieces; longer captions are left out"})
     detector: str | None = field(
-        default=None, metadata={"help": "folder or hub id of the regions' detector, for pictures later on"}
+        default=None, metadata={"help": "folder or hub id of the regions' detector, for images later on"}
     )
 
 
 def load_processor(args: MLMMArguments, info: RegionInfo) -> MLMMProcessor:
-    """Returns the processor for regions of this kind; without weights it has the small tokenizer of the package.
+    """Return the processor for regions of this kind; without weights it has the small tokenizer of the package.
 
     Raises:
         ValueError: `init_from` reads regions of another width.
@@ -62,7 +62,7 @@ def load_processor(args: MLMMArguments, info: RegionInfo) -> MLMMProcessor:
 
 
 def build_config(args: MLMMArguments, tokenizer: PreTrainedTokenizerBase, info: RegionInfo) -> MLMMConfig:
-    """Returns the recipe's configuration with the sizes of tokenizer and regions, and those of an XLM-R if it is given.
+    """Return the recipe's configuration with the sizes of tokenizer and regions, and those of an XLM-R if it is given.
 
     Raises:
         ValueError: the recipe has a field that the configuration has not; the nearest one is named.
@@ -85,7 +85,7 @@ def build_config(args: MLMMArguments, tokenizer: PreTrainedTokenizerBase, info: 
 
 
 def build_model(args: MLMMArguments, processor: MLMMProcessor, info: RegionInfo) -> MLMMForPreTraining:
-    """Returns the model to pre-train.
+    """Return the model to pre-train.
 
     Raises:
         ValueError: `init_from` reads regions of another width or other classes, or has other sizes than
@@ -125,8 +125,8 @@ def _check_fields(model_config: dict) -> None:
         raise ValueError(f"Unknown keys in model_config: {', '.join(problems)}.")
 
 
-def model_kind(init_from: str) -> str:
-    """Returns the type of the model in a folder or hub repository, such as "mlmm".
+def detect_model_type(init_from: str) -> str:
+    """Return the type of the model in a folder or hub repository, such as "mlmm".
 
     Raises:
         ValueError: no model is there, or it cannot be reached.
@@ -138,4 +138,4 @@ def model_kind(init_from: str) -> str:
         raise ValueError(f"init_from is {init_from!r}, where there is no model ({reason}); give its folder.") from error
 
 
-__all__ = ["MLMMArguments", "build_config", "build_model", "load_processor", "model_kind"]
+__all__ = ["MLMMArguments", "build_config", "build_model", "detect_model_type", "load_processor"]

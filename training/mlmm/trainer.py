@@ -25,10 +25,10 @@ class MLMMTrainer(AtomicCheckpointTrainer):
         super().__init__(model, *args, **kwargs)
         self.batches = batches
         self.accelerator.even_batches = False  # batches differ in size; their number is a multiple of the ranks
-        self._figures: dict[str, list[Tensor]] = defaultdict(list)  # since the last log
+        self._metrics: dict[str, list[Tensor]] = defaultdict(list)  # since the last log
 
     def get_train_dataloader(self) -> DataLoader:
-        """Returns the loader of this rank's batches."""
+        """Return the loader of this rank's batches."""
         args = self.args
         loader = DataLoader(
             self.train_dataset,
@@ -49,14 +49,14 @@ class MLMMTrainer(AtomicCheckpointTrainer):
         if model.training:
             for kind in ("losses", "accuracies"):
                 for task, value in outputs[kind].items():
-                    self._figures[f"{task}_{'loss' if kind == 'losses' else 'accuracy'}"].append(value.detach())
+                    self._metrics[f"{task}_{'loss' if kind == 'losses' else 'accuracy'}"].append(value.detach())
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As the parent, with the means of each task of this process since the last log."""
         if "loss" in logs:
-            logs |= {name: round(torch.stack(values).mean().item(), 4) for name, values in self._figures.items()}
-            self._figures.clear()
+            logs |= {name: round(torch.stack(values).mean().item(), 4) for name, values in self._metrics.items()}
+            self._metrics.clear()
         super().log(logs, start_time)
 
 

@@ -1,4 +1,4 @@
-"""What fine-tuning to retrieval can be told: the settings of the paper's table 3, the data, and how it is judged."""
+"""What fine-tuning to retrieval can be told: the settings of the paper's table 3, the data, and how it is evaluated."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 
 @dataclass
 class RetrievalArguments:
-    """How it is fine-tuned and judged."""
+    """How it is fine-tuned and evaluated."""
 
     init_from: str = field(default="", metadata={"help": "folder or hub id of an MLMM, or of a BriVL (two towers)"})
     setting: Literal["en", "each", "all"] = field(
@@ -22,13 +22,13 @@ class RetrievalArguments:
         default="itm", metadata={"help": "MLMM: classify pairs, or rank the right one of a group first"}
     )
     rank_margin: float = field(default=0.2, metadata={"help": "of the margin loss"})
-    num_wrong: int = field(default=1, metadata={"help": "MLMM: wrong pictures, and wrong captions, of each caption"})
+    num_wrong: int = field(default=1, metadata={"help": "MLMM: wrong images, and wrong captions, of each caption"})
     hard_negatives: dict = field(
         default_factory=dict,
         metadata={"help": "MLMM, in place of num_wrong: {pool: 399, keep: 31}: the hardest of so many wrong ones"},
     )
     scoring_batch_size: int = field(
-        default=256, metadata={"help": "pairs, or pictures of BriVL, that are judged at once"}
+        default=256, metadata={"help": "pairs, or images of BriVL, that are evaluated at once"}
     )
     scoring_dtype: Literal["float32", "bfloat16", "float16"] = field(
         default="float32", metadata={"help": "MLMM: what scores are computed in; they are stored as float32"}
@@ -36,7 +36,7 @@ class RetrievalArguments:
     without_regions: bool = field(
         default=False, metadata={"help": "MLMM: a control, the test once more with regions of zeros"}
     )
-    evaluate_only: bool = field(default=False, metadata={"help": "judge init_from as it is"})
+    evaluate_only: bool = field(default=False, metadata={"help": "evaluate init_from as it is"})
 
     def __post_init__(self) -> None:
         problems = [] if self.init_from else ["init_from is missing: the folder of a pre-trained MLMM or BriVL"]
@@ -53,7 +53,7 @@ class RetrievalArguments:
             raise ValueError(f"The recipe cannot be used: {'; '.join(problems)}.")
 
     def groups(self, languages: Sequence[str]) -> dict[str, list[str]]:
-        """Returns the languages of each model, by the name of its folder; "" is the output folder itself.
+        """Return the languages of each model, by the name of its folder; "" is the output folder itself.
 
         Args:
             languages: for which there are training captions.
@@ -72,33 +72,35 @@ class RetrievalArguments:
 
 @dataclass
 class RetrievalData:
-    """Pictures and captions. Captions are a folder with captions_LANGUAGE.jsonl, in a recipe also language -> file."""
+    """Images and captions. Captions are a folder with captions_LANGUAGE.jsonl, in a recipe also language -> file."""
 
     regions: str | None = field(default=None, metadata={"help": "MLMM: folder, in a recipe also a list of them"})
     captions: str | None = field(default=None, metadata={"help": "of the training"})
     validation_regions: str | None = field(default=None, metadata={"help": "choose the best checkpoint"})
     validation_captions: str | None = field(default=None, metadata={"help": "theirs"})
-    test_regions: str | None = field(default=None, metadata={"help": "are judged on at the end"})
+    test_regions: str | None = field(default=None, metadata={"help": "are evaluated on at the end"})
     test_captions: str | None = field(default=None, metadata={"help": "theirs"})
     validation_language: str = field(
         default="en", metadata={"help": "in which the best checkpoint is chosen, or a model's only one"}
     )
-    validation_pictures: int = field(default=100, metadata={"help": "the first so many; 0: all"})
-    test_pictures: int = field(default=0, metadata={"help": "the first so many; 0: all"})
+    validation_images: int = field(default=100, metadata={"help": "the first so many; 0: all"})
+    test_images: int = field(default=0, metadata={"help": "the first so many; 0: all"})
     test_caption: int = field(
-        default=0, metadata={"help": "0: all captions of a picture; n: its n-th alone, or its last if it has fewer"}
+        default=0, metadata={"help": "0: all captions of an image; n: its n-th alone, or its last if it has fewer"}
     )
-    test_folds: int = field(default=1, metadata={"help": "parts that are judged on their own; 5 of COCO's test"})
+    test_folds: int = field(default=1, metadata={"help": "parts that are evaluated on their own; 5 of COCO's test"})
     on_bad_shard: Literal["raise", "skip"] = field(default="raise", metadata={"help": "a damaged shard of regions"})
-    max_bad_fraction: float = field(default=0.1, metadata={"help": "stop if a greater share of a file's rows is bad"})
+    max_bad_fraction: float = field(
+        default=0.1, metadata={"help": "stop if a greater fraction of a file's rows is bad"}
+    )
 
     def __post_init__(self) -> None:
-        counts = ("validation_pictures", "test_pictures", "test_caption")
+        counts = ("validation_images", "test_images", "test_caption")
         if below := [f"{name} is {getattr(self, name)}" for name in counts if getattr(self, name) < 0]:
             raise ValueError(f"The recipe cannot be used: {'; '.join(below)}; give 0 (all) or more.")
 
     def part(self, name: str, *, needs_regions: bool = True) -> dict[str, Any] | None:
-        """Returns regions and captions of "training", "validation" or "test" as a mapping, None if there are none.
+        """Return regions and captions of "training", "validation" or "test" as a mapping, None if there are none.
 
         Raises:
             ValueError: half of them is missing.
@@ -113,7 +115,7 @@ class RetrievalData:
         return part
 
     def choose_validation(self, languages: Sequence[str]) -> str:
-        """Returns the language in which a model for these languages is chosen: English, or its only one."""
+        """Return the language in which a model for these languages is chosen: English, or its only one."""
         return self.validation_language if len(languages) > 1 or self.validation_language in languages else languages[0]
 
 

@@ -1,4 +1,4 @@
-"""What fine-tuning BriVL to retrieval is made of: its own contrastive pre-training, on pairs, judged as MLMM is."""
+"""What fine-tuning BriVL to retrieval is made of: its own contrastive pre-training, on pairs, evaluated as MLMM is."""
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
@@ -28,7 +28,7 @@ from .trainer import RetrievalTrainer
 
 
 class BriVLRetrieval:
-    """As `MLMMRetrieval`, for a model of two towers: it looks at pictures, which lie where the caption files say."""
+    """As `MLMMRetrieval`, for a model of two towers: it looks at images, which lie where the caption files say."""
 
     kind = "brivl"
 
@@ -49,7 +49,7 @@ class BriVLRetrieval:
         self.languages = list(self.rows.get("training", {}))
 
     def train(self, languages: Sequence[str], args: TrainingArguments, **options: object) -> RetrievalTrainer:
-        """Returns the trainer of a model for some languages; `options` go on to it."""
+        """Return the trainer of a model for some languages; `options` go on to it."""
         from datasets import concatenate_datasets
 
         model, _ = build_model(ModelArguments(init_from=self.args.init_from), [])
@@ -59,41 +59,43 @@ class BriVLRetrieval:
         return RetrievalTrainer(
             model,
             args,
-            train_dataset=TrainingPairs(rows, group_column="picture", seed=args.seed),
+            train_dataset=TrainingPairs(rows, group_column="image_number", seed=args.seed),
             eval_dataset=self.rows.get("validation"),
             data_collator=ContrastiveCollator(self.processor),
-            judge=lambda model: self.judge(model.brivl, "validation", self.data.choose_validation(languages)),
+            compute_recalls=lambda model: self.evaluate(
+                model.brivl, "validation", self.data.choose_validation(languages)
+            ),
             callbacks=[MomentumQueueCallback(), *options.pop("callbacks", [])],
             **options,
         )
 
     def save(self, trainer: RetrievalTrainer) -> None:
-        """Writes the query towers, the processor and the course of training into the trainer's output folder."""
+        """Write the query towers, the processor and the course of training into the trainer's output folder."""
         save_query_towers(trainer, trainer.accelerator.unwrap_model(trainer.model), self.processor)
 
     def open(self, folder: str | Path) -> BriVLModel:
-        """Returns a saved model."""
+        """Return a saved model."""
         return AutoModel.from_pretrained(folder, dtype=torch.float32)
 
     def bad_rows(self, trainer: RetrievalTrainer) -> dict[str, int]:
-        """Returns the pictures that could not be read while training, by cause."""
+        """Return the images that could not be read while training, by cause."""
         return dict(trainer.data_collator.bad_images)
 
-    def judge(
+    def evaluate(
         self, model: nn.Module, part: str, language: str, *, folder: Path | None = None, blind: bool = False
     ) -> dict[str, float | list[float]]:
-        """Returns the recalls on "validation" or "test" in a language."""
+        """Return the recalls on "validation" or "test" in a language."""
         test, size = self.tests[part][language], self.args.scoring_batch_size
-        figures, scored = [], []
+        metrics, scored = [], []
         for fold in test.folds(self.data.test_folds if part == "test" else 1):
-            images = embed_images(model, self.processor, fold.pictures, batch_size=size)
+            images = embed_images(model, self.processor, fold.images, batch_size=size)
             texts = embed_texts(model, self.processor, fold.texts, batch_size=size)
             scored.append(((texts @ images.T).numpy(), fold.owners))
-            figures.append(retrieval_recalls(*scored[-1]))
-        return mean_recalls(figures) | {"interval": mean_recall_interval(scored)}
+            metrics.append(retrieval_recalls(*scored[-1]))
+        return mean_recalls(metrics) | {"interval": mean_recall_interval(scored)}
 
     def _read(self, name: str, part: Mapping[str, object]) -> dict:
-        """Language -> rows with `image` (a path), `text` (a list) and `picture`, its number in all languages."""
+        """Return language -> rows with `image` (a path), `text` (a list) and `image_number`, the same in all."""
         import datasets
 
         numbers: dict[str, int] = {}
@@ -102,41 +104,43 @@ class BriVLRetrieval:
             found, report = read_pairs(file, check_image=decode_image, max_bad_fraction=self.data.max_bad_fraction)
             found = found.cast_column("image", datasets.Image(decode=False))
             paths = [image["path"] for image in found["image"]]
-            rows[language] = found.add_column("picture", [numbers.setdefault(path, len(numbers)) for path in paths])
+            rows[language] = found.add_column(
+                "image_number", [numbers.setdefault(path, len(numbers)) for path in paths]
+            )
             reports[language] = {"rows": report.rows_kept, "left_out": dict(report.counts)}
         self.report[name] = reports
-        self.summary.append(f"{name}: pictures with captions in " + ", ".join(f"{k} {len(v)}" for k, v in rows.items()))
+        self.summary.append(f"{name}: images with captions in " + ", ".join(f"{k} {len(v)}" for k, v in rows.items()))
         return rows
 
     def _test(self, part: str, rows: Sequence) -> RetrievalTest:
-        limit = (self.data.test_pictures if part == "test" else self.data.validation_pictures) or len(rows)
+        limit = (self.data.test_images if part == "test" else self.data.validation_images) or len(rows)
         chosen = rows.select(range(min(limit, len(rows))))
         lists = [[text] if isinstance(text, str) else text for text in chosen["text"]]
-        pictures = [place for place, texts in enumerate(lists) for _ in texts]
+        images = [place for place, texts in enumerate(lists) for _ in texts]
         texts = [text for texts in lists for text in texts]
-        texts, owners, places = choose_captions(pictures, texts, range(len(chosen)), caption=self.data.test_caption)
+        texts, owners, places = choose_captions(images, texts, range(len(chosen)), caption=self.data.test_caption)
         paths = [image["path"] for image in chosen["image"]]
         test = RetrievalTest(texts, owners, [paths[place] for place in places])
         test.folds(self.data.test_folds if part == "test" else 1)
         return test
 
     def _subtract_leaks(self) -> int:
-        """Takes the pictures of validation and test out of the training pairs; returns how many it took."""
-        judged = {path for tests in self.tests.values() for test in tests.values() for path in test.pictures}
+        """Take the images of validation and test out of the training pairs; return how many it took."""
+        evaluated = {path for tests in self.tests.values() for test in tests.values() for path in test.images}
         training = {
             language: [image["path"] for image in rows["image"]]
             for language, rows in self.rows.get("training", {}).items()
         }
-        leaks, namesakes = find_leaks(chain.from_iterable(training.values()), judged)
+        leaks, namesakes = find_leaks(chain.from_iterable(training.values()), evaluated)
         for language, paths in training.items():
             stays = [row for row, path in enumerate(paths) if path not in leaks]
             if not stays:
-                raise ValueError(f"All training pictures with captions in {language!r} are judged on, too.")
+                raise ValueError(f"All training images with captions in {language!r} are evaluated on, too.")
             self.rows["training"][language] = self.rows["training"][language].select(stays)
         self.report["namesakes_kept"] = len(namesakes)
         if namesakes:
             self.summary.append(
-                f"training: {len(namesakes)} pictures, such as {min(namesakes)}, have the name of one that is judged "
+                f"training: {len(namesakes)} images, such as {min(namesakes)}, have the name of one that is evaluated "
                 "on but look different; they stay"
             )
         return len(leaks)

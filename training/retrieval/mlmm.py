@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import TrainingArguments
 
-from ...data.files.image_ids import picture_id
+from ...data.files.image_ids import canonical_image_id
 from ...data.mlmm.corpus import MLMMCorpus
 from ...data.regions.schema import RegionInfo
 from ...evaluation.retrieval.benchmark import RetrievalTest
@@ -34,12 +34,12 @@ class MLMMRetrieval:
     Attributes:
         languages: of the training captions.
         test_languages: of the test captions, English first.
-        leaked: number of training pictures that are left out, since they are judged on.
-        report, summary: what is trained and judged on and what was left out, for a file and to be read.
+        leaked: number of training images that are left out, since they are evaluated on.
+        report, summary: what is trained and evaluated on and what was left out, for a file and to be read.
 
     Raises:
         FileNotFoundError, RegionShardError, TooManyBadRowsError: as `load_corpus`.
-        ValueError: an unknown language, regions of another detector, no picture left.
+        ValueError: an unknown language, regions of another detector, no image left.
     """
 
     kind = "mlmm"
@@ -59,7 +59,7 @@ class MLMMRetrieval:
         self.languages = list(self.corpora["training"].captions) if "training" in self.corpora else []
 
     def train(self, languages: Sequence[str], args: TrainingArguments, **options: object) -> RetrievalTrainer:
-        """Returns the trainer of a model for some languages; `options` go on to it."""
+        """Return the trainer of a model for some languages; `options` go on to it."""
         corpus = restrict(self.corpora["training"], languages)
         num_wrong = self.args.num_wrong if self.hard_negatives is None else self.hard_negatives.pool
         examples = MLMMRetrievalExamples(corpus, num_wrong=num_wrong, even_languages=True, seed=args.seed)
@@ -75,27 +75,27 @@ class MLMMRetrieval:
             train_dataset=examples,
             eval_dataset=self.corpora.get("validation"),
             data_collator=MLMMRetrievalCollator(self.processor),
-            judge=lambda model: self.judge(model, "validation", self.data.choose_validation(languages)),
+            compute_recalls=lambda model: self.evaluate(model, "validation", self.data.choose_validation(languages)),
             hard_negatives=self.hard_negatives,
             **options,
         )
 
     def save(self, trainer: RetrievalTrainer) -> None:
-        """Writes the model, the processor and the course of training into the trainer's output folder."""
+        """Write the model, the processor and the course of training into the trainer's output folder."""
         save(trainer, self.processor, Path(trainer.args.output_dir))
 
     def open(self, folder: str | Path) -> MLMMForImageTextRetrieval:
-        """Returns a saved model."""
+        """Return a saved model."""
         return MLMMForImageTextRetrieval.from_pretrained(folder, dtype=torch.float32)
 
     def bad_rows(self, trainer: RetrievalTrainer) -> dict[str, int]:
-        """Returns the pictures that could not be used while training, by cause."""
+        """Return the images that could not be used while training, by cause."""
         return dict(trainer.data_collator.bad_regions)
 
-    def judge(
+    def evaluate(
         self, model: nn.Module, part: str, language: str, *, folder: Path | None = None, blind: bool = False
     ) -> dict[str, float | list[float]]:
-        """Returns the recalls on "validation" or "test" in a language; scores are kept below the folder."""
+        """Return the recalls on "validation" or "test" in a language; scores are kept below the folder."""
         return evaluate_mlmm_retrieval(
             model,
             self.processor,
@@ -120,34 +120,34 @@ class MLMMRetrieval:
         return corpus
 
     def _tests(self, part: str, info: RegionInfo) -> dict[str, RetrievalTest]:
-        limit = self.data.test_pictures if part == "test" else self.data.validation_pictures
-        options = {"caption": self.data.test_caption, "max_pictures": limit, "feature_dim": info.feature_dim}
+        limit = self.data.test_images if part == "test" else self.data.validation_images
+        options = {"caption": self.data.test_caption, "max_images": limit, "feature_dim": info.feature_dim}
         tests = {}
         for language in self.corpora[part].captions:
             tests[language], bad = make_retrieval_test(self.corpora[part], language, **options)
             tests[language].folds(self.data.test_folds if part == "test" else 1)
         if bad:
-            self.summary.append(f"{part}: pictures left out: {dict(bad)}")
+            self.summary.append(f"{part}: images left out: {dict(bad)}")
         self.report[f"{part}_left_out"] = dict(bad)
         return tests
 
     def _subtract_leaks(self) -> int:
-        """Takes the pictures of validation and test out of the training captions; returns how many it took."""
+        """Take the images of validation and test out of the training captions; return how many it took."""
         if "training" not in self.corpora:
             return 0
         names = {
-            name: [picture_id(one) for one in corpus.regions.with_format(None)["image_id"]]
+            name: [canonical_image_id(one) for one in corpus.regions.with_format(None)["image_id"]]
             for name, corpus in self.corpora.items()
         }
-        judged = {names[part][place] for part in self.tests for place in self.corpora[part].pictures}
+        evaluated = {names[part][place] for part in self.tests for place in self.corpora[part].images}
         corpus = self.corpora["training"]
-        leaked = [place for place in corpus.pictures.tolist() if names["training"][place] in judged]
+        leaked = [place for place in corpus.images.tolist() if names["training"][place] in evaluated]
         self.corpora["training"] = restrict(corpus, list(corpus.captions), without=leaked)
         return len(leaked)
 
 
 def restrict(corpus: MLMMCorpus, languages: Sequence[str], *, without: Sequence[int] = ()) -> MLMMCorpus:
-    """Returns the corpus with the captions of these languages alone, less those of some pictures.
+    """Return the corpus with the captions of these languages alone, less those of some images.
 
     Raises:
         ValueError: a language has no captions (left).
@@ -155,14 +155,14 @@ def restrict(corpus: MLMMCorpus, languages: Sequence[str], *, without: Sequence[
     captions = {}
     for language in languages:
         table = corpus.captions.get(language)
-        stays = np.zeros(0, bool) if table is None else ~np.isin(table.pictures, without)
+        stays = np.zeros(0, bool) if table is None else ~np.isin(table.images, without)
         if not stays.any():
             raise ValueError(f"{corpus.name} has no caption in {language!r}, only in {', '.join(corpus.captions)}.")
-        columns = {name: getattr(table, name)[stays] for name in ("rows", "pictures", "lengths")}
+        columns = {name: getattr(table, name)[stays] for name in ("rows", "images", "lengths")}
         captions[language] = replace(table, **columns)
     restricted = copy.copy(corpus)
     restricted.captions = captions
-    restricted.pictures = np.unique(np.concatenate([table.pictures for table in captions.values()]))
+    restricted.images = np.unique(np.concatenate([table.images for table in captions.values()]))
     return restricted
 
 

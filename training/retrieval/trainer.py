@@ -1,4 +1,4 @@
-"""A `Trainer` of retrieval: learns from the wrong pairs that are hardest, and is judged by its recalls on the way."""
+"""A `Trainer` of retrieval: it learns from the hardest wrong pairs, and its recalls are measured on the way."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -14,7 +14,7 @@ CHUNK = 256  # pairs scored at a time while hard ones are looked for
 
 @dataclass(frozen=True)
 class HardNegatives:
-    """Of how many wrong pictures, and wrong captions, of a caption the hardest are kept.
+    """Of how many wrong images, and wrong captions, of a caption the hardest are kept.
 
     Source: UNITER, 399 and 31.
 
@@ -31,7 +31,7 @@ class HardNegatives:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, int]) -> "HardNegatives | None":
-        """Returns them from a recipe's mapping, None for an empty one.
+        """Return them from a recipe's mapping, None for an empty one.
 
         Raises:
             ValueError: a key is missing or unknown, or a value is none.
@@ -46,7 +46,7 @@ class RetrievalTrainer(AtomicCheckpointTrainer):
     """Trains a model on groups of pairs, or on whatever its collator gives.
 
     Args:
-        judge: model -> figures, asked where other trainers evaluate; `mean_recall` may choose the best checkpoint.
+        compute_recalls: model -> metrics, where other trainers evaluate; `mean_recall` may choose a checkpoint.
         hard_negatives: None: all wrong pairs are learnt from.
         The rest: as for `Trainer`.
     """
@@ -54,12 +54,12 @@ class RetrievalTrainer(AtomicCheckpointTrainer):
     def __init__(
         self,
         *args: Any,
-        judge: Callable[[nn.Module], dict[str, float]] | None = None,
+        compute_recalls: Callable[[nn.Module], dict[str, float]] | None = None,
         hard_negatives: HardNegatives | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.judge, self.hard_negatives = judge, hard_negatives
+        self.compute_recalls, self.hard_negatives = compute_recalls, hard_negatives
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Tensor], *args: Any, **kwargs: Any) -> Any:
         """As the parent, after all but the hardest wrong pairs are left out."""
@@ -68,9 +68,9 @@ class RetrievalTrainer(AtomicCheckpointTrainer):
         return super().compute_loss(model, inputs, *args, **kwargs)
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
-        """Returns and logs what `judge` says of the model."""
-        figures = self.judge(self.accelerator.unwrap_model(self.model))
-        numbers = {name: value for name, value in figures.items() if isinstance(value, float) and "chance" not in name}
+        """Return and log what `compute_recalls` says of the model."""
+        metrics = self.compute_recalls(self.accelerator.unwrap_model(self.model))
+        numbers = {name: value for name, value in metrics.items() if isinstance(value, float) and "chance" not in name}
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in numbers.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -79,12 +79,12 @@ class RetrievalTrainer(AtomicCheckpointTrainer):
 
 @torch.no_grad()
 def keep_hardest(model: nn.Module, inputs: Mapping[str, Tensor], keep: int) -> dict[str, Tensor]:
-    """Returns the batch with the matching pair of each group and the `keep` best scored of both kinds of wrong pairs.
+    """Return the batch with the matching pair of each group and the `keep` best scored of both kinds of wrong pairs.
 
     Args:
         model: scores the pairs, without gradient and without dropout.
         inputs: what `MLMMRetrievalCollator` gives.
-        keep: wrong pictures of each caption, and wrong captions of its picture.
+        keep: wrong images of each caption, and wrong captions of its image.
     """
     pairs = {name: value for name, value in inputs.items() if name != "labels"}
     was_training = model.training
@@ -97,7 +97,7 @@ def keep_hardest(model: nn.Module, inputs: Mapping[str, Tensor], keep: int) -> d
     group = is_right.cumsum(0) - 1
     own_text = inputs["input_ids"][is_right][group]
     has_own_text = (inputs["input_ids"] == own_text).all(dim=1)
-    # Hardest first within each group, matching pairs apart from wrong pictures and from wrong captions.
+    # Hardest first within each group, matching pairs apart from wrong images and from wrong captions.
     kind = torch.where(is_right, 0, torch.where(has_own_text, 1, 2)) + 3 * group
     order = scores.argsort(descending=True, stable=True)
     order = order[kind[order].argsort(stable=True)]

@@ -1,4 +1,4 @@
-"""Questions to fine-tune MLMM on and to judge it by: files of VQA 2.0 and VQA VG Japanese, joined with regions."""
+"""Questions to fine-tune MLMM on and to evaluate it by: files of VQA 2.0 and VQA VG Japanese, joined with regions."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ PIECE = 1000  # questions tokenised together
 
 @dataclass
 class QuestionArguments:
-    """What it is trained and judged on. Lists of files go together: the first annotations with the first questions."""
+    """What is trained and evaluated on. Lists of files go together: the first annotations with the first questions."""
 
     questions: list[str] = field(default_factory=list, metadata={"help": "files of questions to train on"})
     annotations: list[str] = field(
@@ -38,8 +38,8 @@ class QuestionArguments:
         metadata={"help": "their answers; by default the files beside them that have the official names"},
     )
     languages: list[str] = field(default_factory=lambda: ["en"], metadata={"help": "of each file, or one for all"})
-    regions: list[str] = field(default_factory=list, metadata={"help": "folders with the regions of the pictures"})
-    test_questions: list[str] = field(default_factory=list, metadata={"help": "files of questions to judge on"})
+    regions: list[str] = field(default_factory=list, metadata={"help": "folders with the regions of the images"})
+    test_questions: list[str] = field(default_factory=list, metadata={"help": "files of questions to evaluate on"})
     test_annotations: list[str] = field(
         default_factory=list, metadata={"help": "as annotations; without any, there is only a file of answers"}
     )
@@ -47,7 +47,7 @@ class QuestionArguments:
     test_regions: list[str] = field(default_factory=list, metadata={"help": "folders with their regions"})
     image_pattern: str | None = field(
         default=None,
-        metadata={"help": "how pictures are named, from id and subtype; by default as COCO or EmojiScenes do"},
+        metadata={"help": "how images are named, from id and subtype; by default as COCO or EmojiScenes do"},
     )
     image_data: str | None = field(
         default=None,
@@ -61,17 +61,17 @@ class QuestionArguments:
         metadata={"help": "of each language, answers that so many questions have (VQA 2.0: 9, 3,129 answers)"},
     )
     max_answers: int | None = field(
-        default=None, metadata={"help": "of each language, the so many commonest instead (VQA VG Japanese: 3000)"}
+        default=None, metadata={"help": "of each language, the so many most common instead (VQA VG Japanese: 3000)"}
     )
     nfkc_answers: bool = field(
         default=False, metadata={"help": "write answers in other languages than English in compatibility form"}
     )
     max_bad_fraction: float = field(
-        default=0.1, metadata={"help": "stop if a greater share of a file's questions cannot be used"}
+        default=0.1, metadata={"help": "stop if a greater fraction of a file's questions cannot be used"}
     )
 
     def folders(self, *, predict_only: bool) -> list[list[str]]:
-        """Returns the folders of regions that are needed, of training and of the test.
+        """Return the folders of regions that are needed, of training and of the test.
 
         Raises:
             ValueError: questions are there without regions, or there are none.
@@ -97,7 +97,7 @@ class QuestionFile:
         path: of the file.
         language: of the questions.
         rows: as the readers of `wenlan.data` give them.
-        places: (n,) the row of `regions` of each question's picture, -1 where there is none.
+        places: (n,) the row of `regions` of each question's image, -1 where there is none.
         left_out: how many questions were left out, by cause.
         notes: how many were kept though something is odd, by cause.
         report: of the reader.
@@ -113,18 +113,18 @@ class QuestionFile:
 
     @property
     def is_annotated(self) -> bool:
-        """True if there are answers to judge by."""
+        """True if there are answers to evaluate by."""
         return self.rows[0]["answers"] is not None
 
     def leave_out(self, cause: str, bad: np.ndarray) -> None:
-        """Removes and counts the questions where `bad` (n,) is True."""
+        """Remove and count the questions where `bad` (n,) is True."""
         if bad.any():
             self.left_out[cause] += int(bad.sum())
             self.rows = [row for row, out in zip(self.rows, bad, strict=True) if not out]
             self.places = self.places[~bad]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what JSON can hold."""
+        """Return what JSON can hold."""
         counts = {"left_out": dict(self.left_out), "notes": dict(self.notes)}
         return {"file": self.path, "language": self.language, "questions": len(self.rows), **counts}
 
@@ -135,7 +135,7 @@ class QuestionFile:
 
 
 class Questions(Dataset):
-    """Rows for `VQACollator`, from files of questions and the regions of their pictures.
+    """Rows for `VQACollator`, from files of questions and the regions of their images.
 
     Args:
         files: the questions.
@@ -154,7 +154,7 @@ class Questions(Dataset):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> dict[str, object]:
-        """Returns a question, with the regions of its picture."""
+        """Return a question, with the regions of its image."""
         place = int(self.places[index])
         regions = self.regions[place] if place >= 0 else NO_REGIONS | {"image_id": self.rows[index]["image"]}
         row = {"text": self.rows[index]["question"], "regions": regions}
@@ -164,9 +164,9 @@ class Questions(Dataset):
 def load_training(
     args: QuestionArguments, tokenizer: "PreTrainedTokenizerBase", max_text_length: int, test: Sequence[QuestionFile]
 ) -> tuple[list[QuestionFile], Any]:
-    """Returns the files to train on and their regions.
+    """Return the files to train on and their regions.
 
-    Questions without answers, without regions, or about a picture of the test are left out and counted.
+    Questions without answers, without regions, or about an image of the test are left out and counted.
 
     Raises:
         TooManyBadRowsError: more of a file than allowed cannot be used, or nothing can.
@@ -175,17 +175,17 @@ def load_training(
     files, regions = load_files(
         args, args.questions, args.annotations, args.languages, args.regions, "train", tokenizer, max_text_length
     )
-    judged = {row["image_id"] for file in test for row in file.rows}
+    evaluated = {row["image_id"] for file in test for row in file.rows}
     for file in files:
-        file.leave_out("picture of the test", np.array([row["image_id"] in judged for row in file.rows], bool))
+        file.leave_out("image of the test", np.array([row["image_id"] in evaluated for row in file.rows], bool))
         read = len(file.rows)
         file.leave_out("without annotation", np.array([not row["answers"] for row in file.rows], bool))
-        file.leave_out("picture without regions", file.places < 0)
+        file.leave_out("image without regions", file.places < 0)
         bad = file.report.counts.total() + read - len(file.rows)
         if not file.rows or bad > args.max_bad_fraction * (bad + len(file.rows)):
             raise TooManyBadRowsError(
                 f"More than {args.max_bad_fraction:.0%} of the questions (or all) cannot be trained on. Give their "
-                f"annotations, the regions of their pictures, and image_pattern as these are named.\n{file}"
+                f"annotations, the regions of their images, and image_pattern as these are named.\n{file}"
             )
     return files, regions
 
@@ -193,10 +193,10 @@ def load_training(
 def load_test(
     args: QuestionArguments, tokenizer: "PreTrainedTokenizerBase", max_text_length: int
 ) -> tuple[list[QuestionFile], Any]:
-    """Returns the files to judge on and their regions; questions stay without regions and without annotation.
+    """Return the files to evaluate on and their regions; questions stay without regions and without annotation.
 
     Raises:
-        TooManyBadRowsError: more pictures than allowed have no regions.
+        TooManyBadRowsError: more images than allowed have no regions.
         ValueError: two files have one name, as their files of answers would have.
         The rest: as `load_files`.
     """
@@ -218,11 +218,11 @@ def load_test(
     for file in files:
         missing = int((file.places < 0).sum())
         if missing:
-            file.notes["picture without regions, answered without looking"] = missing
+            file.notes["image without regions, answered without looking"] = missing
         if not file.rows or missing > args.max_bad_fraction * len(file.rows):
             raise TooManyBadRowsError(
-                f"More than {args.max_bad_fraction:.0%} of the questions (or all) are about pictures without regions; "
-                f"give test_regions, and image_pattern as the pictures are named there.\n{file}"
+                f"More than {args.max_bad_fraction:.0%} of the questions (or all) are about images without regions; "
+                f"give test_regions, and image_pattern as the images are named there.\n{file}"
             )
     return files, regions
 
@@ -237,10 +237,10 @@ def load_files(
     tokenizer: "PreTrainedTokenizerBase",
     max_text_length: int,
 ) -> tuple[list[QuestionFile], Any]:
-    """Returns files of questions, and the regions of their pictures.
+    """Return files of questions, and the regions of their images.
 
     Raises:
-        ValueError: lists of different lengths, or two pictures of a file that fit the same regions.
+        ValueError: lists of different lengths, or two images of a file that fit the same regions.
         FileNotFoundError, RegionShardError: as `read_regions` and `read_vqa`.
     """
     problems = []
@@ -269,7 +269,7 @@ def load_files(
 def read_questions(
     args: QuestionArguments, path: str, annotations: str | None, language: str, split: Literal["train", "validation"]
 ) -> VQAData:
-    """Returns the questions of a file of VQA 2.0's form, or of one split of VQA VG Japanese, which is a JSON list.
+    """Return the questions of a file of VQA 2.0's form, or of one split of VQA VG Japanese, which is a JSON list.
 
     Raises:
         ValueError: the file is VQA VG Japanese, and said to be in another language; and as the readers.
@@ -289,7 +289,7 @@ def read_questions(
 
 
 def find_annotations(questions: str | Path) -> str | None:
-    """Returns the file beside one of questions that has the official name of its answers, None if there is none.
+    """Return the file beside one of questions that has the official name of its answers, None if there is none.
 
     `v2_OpenEnded_mscoco_train2014_questions.json` goes with `v2_mscoco_train2014_annotations.json`.
     """
@@ -299,14 +299,14 @@ def find_annotations(questions: str | Path) -> str | None:
 
 
 def count_longer(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase", limit: int) -> int:
-    """Returns how many texts have more word pieces than the limit."""
+    """Return how many texts have more word pieces than the limit."""
     pieces = (texts[start : start + PIECE] for start in range(0, len(texts), PIECE))
     encoded = (tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"] for piece in pieces)
     return sum(len(ids) > limit for batch in encoded for ids in batch)
 
 
 def choose_answers(args: QuestionArguments, files: Sequence[QuestionFile]) -> list[str]:
-    """Returns the pool: the given lists one after the other, or the commonest answers of each language in training.
+    """Return the pool: the given lists one after the other, or the most common answers of each language in training.
 
     Raises:
         ValueError: a list is empty, or no answer is common enough.
@@ -328,7 +328,7 @@ def choose_answers(args: QuestionArguments, files: Sequence[QuestionFile]) -> li
 
 
 def make_targets(files: Sequence[QuestionFile], pool: Sequence[str], *, nfkc: bool) -> list[dict[int, float]]:
-    """Returns answer number -> score of every question; counts those of which no answer is in the pool.
+    """Return answer number -> score of every question; count those of which no answer is in the pool.
 
     Raises:
         ValueError: it is none of a file of questions.

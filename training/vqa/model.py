@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def has_answers(config: MLMMConfig) -> bool:
-    """True if it is the configuration of an MLMM for questions."""
+    """Return True if it is the configuration of an MLMM for questions."""
     return MLMMForVisualQuestionAnswering.__name__ in (config.architectures or ())
 
 
 def find_pool(
     folder: str, args: QuestionArguments, train: Sequence[QuestionFile], *, predict_only: bool = False
 ) -> list[str]:
-    """Returns the answers there are: those of an MLMM for questions that is to go on, or of the data.
+    """Return the answers there are: those of an MLMM for questions that is to go on, or of the data.
 
     Args:
         folder: of the MLMM to start from, or its hub id.
@@ -66,7 +66,7 @@ def build_vqa_model(
     targets: Sequence[Mapping[int, float]] = (),
     tokenizer: "PreTrainedTokenizerBase | None" = None,
 ) -> MLMMForVisualQuestionAnswering:
-    """Returns the MLMM with a head for these answers.
+    """Return the MLMM with a head for these answers.
 
     Args:
         folder: of the MLMM to start from, or its hub id.
@@ -89,14 +89,14 @@ def build_vqa_model(
 
 
 def embed_answers(embeddings: torch.Tensor, pool: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> torch.Tensor:
-    """Returns (a, h) mean embeddings of the pieces of each answer, less their mean, with a standard deviation of 1."""
+    """Return (a, h) mean embeddings of the pieces of each answer, less their mean, with a standard deviation of 1."""
     pieces = tokenizer(list(pool), add_special_tokens=False)["input_ids"]
     means = torch.stack([embeddings[ids or [tokenizer.unk_token_id]].mean(dim=0) for ids in pieces])
     return (means - means.mean(dim=0)) / means.std(dim=0).square().mean().sqrt()
 
 
 def log_odds(targets: Sequence[Mapping[int, float]], num_answers: int) -> torch.Tensor:
-    """Returns (a,) the log odds of each answer's mean score, which is kept within 0.0001 and 0.99."""
+    """Return (a,) the log odds of each answer's mean score, which is kept within 0.0001 and 0.99."""
     sums = torch.zeros(num_answers)
     for target in targets:
         for number, score in target.items():

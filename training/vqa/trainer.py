@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ...processing.collators.mlmm_finetuning import MLMMQuestionCollator
-from ...processing.region_inputs import PictureRegions
+from ...processing.region_inputs import ImageRegions
 from ..checkpoints.atomic_trainer import AtomicCheckpointTrainer
 
 
@@ -17,30 +17,30 @@ from ..checkpoints.atomic_trainer import AtomicCheckpointTrainer
 class VQACollator(MLMMQuestionCollator):
     """As the parent; rows without `answers`, which are to be answered, stay whatever their regions are.
 
-    A picture without usable regions is then one region of zeros that covers all of it: the question is answered
+    An image without usable regions is then one region of zeros that covers all of it: the question is answered
     without looking, since the official accuracy counts every question. It is counted in `bad_regions` all the same.
 
     Args:
         processor: makes the tensors.
         num_answers: of the pool.
-        question_only: that region in place of every picture, so that not even the number of regions tells anything.
+        question_only: that region in place of every image, so that not even the number of regions tells anything.
     """
 
     question_only: bool = False
 
-    def read_pictures(
+    def read_images(
         self, rows: Sequence[Mapping[str, object]], *, with_class_probs: bool = False
-    ) -> tuple[list[Mapping[str, object]], list[PictureRegions]]:
-        """Returns the rows to use, and their regions."""
+    ) -> tuple[list[Mapping[str, object]], list[ImageRegions]]:
+        """Return the rows to use, and their regions."""
         if not self.question_only and "answers" in rows[0]:
-            return super().read_pictures(rows, with_class_probs=with_class_probs)
-        blank = blank_regions(self.processor.region_feature_dim)
-        return list(rows), [blank if self.question_only else self.read_picture(row["regions"]) or blank for row in rows]
+            return super().read_images(rows, with_class_probs=with_class_probs)
+        blank = dummy_region(self.processor.region_feature_dim)
+        return list(rows), [blank if self.question_only else self.read_image(row["regions"]) or blank for row in rows]
 
 
-def blank_regions(width: int) -> PictureRegions:
-    """Returns one region that says nothing: the whole picture, with features of zeros."""
-    return PictureRegions(torch.zeros(1, width), torch.tensor([[0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0]]))
+def dummy_region(width: int) -> ImageRegions:
+    """Return one region that says nothing: the whole image, with features of zeros."""
+    return ImageRegions(torch.zeros(1, width), torch.tensor([[0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0]]))
 
 
 class VQATrainer(AtomicCheckpointTrainer):
@@ -59,7 +59,7 @@ class VQATrainer(AtomicCheckpointTrainer):
         super().__init__(model, *args, **kwargs)
 
     def create_optimizer(self, model: nn.Module | None = None) -> Optimizer:
-        """Returns the parent's optimizer, with the head in groups of its own."""
+        """Return the parent's optimizer, with the head in groups of its own."""
         is_new = self.optimizer is None
         optimizer = super().create_optimizer(model)
         if is_new:
@@ -82,4 +82,4 @@ class VQATrainer(AtomicCheckpointTrainer):
         return loss, best, best
 
 
-__all__ = ["VQACollator", "VQATrainer", "blank_regions"]
+__all__ = ["VQACollator", "VQATrainer", "dummy_region"]

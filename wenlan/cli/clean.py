@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..data.cleaning.settings import RULES, SWITCHES
-from .errors import short_errors
+from .errors import cli_errors
 
 
 def _rule(rule: str) -> object:
@@ -25,14 +25,14 @@ def clean(
     ] = None,
     image_column: Annotated[str, typer.Option(help="Holds a path or bytes.")] = "image",
     text_column: Annotated[str, typer.Option(help="Holds a text or a list of texts.")] = "text",
-    workers: Annotated[int, typer.Option(min=1, help="Threads that read and decode pictures.")] = os.cpu_count() or 1,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that read and decode images.")] = os.cpu_count() or 1,
     decode_text: Annotated[bool, _rule("decode_text")] = True,
     simplified: Annotated[bool, _rule("simplified")] = False,
     han_length: Annotated[bool, _rule("han_length")] = True,
-    han_share: Annotated[bool, _rule("han_share")] = True,
+    han_fraction: Annotated[bool, _rule("han_fraction")] = True,
     drop_words: Annotated[list[Path] | None, _rule("drop_words")] = None,
-    boilerplate_text: Annotated[bool, _rule("boilerplate_text")] = True,
-    boilerplate_image: Annotated[bool, _rule("boilerplate_image")] = True,
+    cooccurring_text: Annotated[bool, _rule("cooccurring_text")] = True,
+    cooccurring_image: Annotated[bool, _rule("cooccurring_image")] = True,
     equal_pairs: Annotated[bool, _rule("equal_pairs")] = True,
     image_readable: Annotated[bool, _rule("image_readable")] = True,
     image_side: Annotated[bool, _rule("image_side")] = True,
@@ -42,12 +42,12 @@ def clean(
     exact_duplicates: Annotated[bool, _rule("exact_duplicates")] = True,
     near_duplicates: Annotated[bool, _rule("near_duplicates")] = True,
 ) -> None:
-    """Writes the pairs of a crawl that a model can learn from, and counts what each rule left out."""
+    """Write the pairs of a crawl that a model can learn from, and count what each rule left out."""
     from ..data.cleaning.pipeline import clean_pairs
     from ..data.cleaning.settings import CleanSettings
     from ..processing.image_decoding import decode_image
 
-    with short_errors():
+    with cli_errors():
         report = clean_pairs(
             source,
             output,

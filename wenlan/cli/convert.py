@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .errors import short_errors
+from .errors import cli_errors
 
 convert_app = typer.Typer(help="Turn checkpoints of the original code into Hugging Face folders.", no_args_is_help=True)
 
@@ -24,10 +24,10 @@ def brivl(
         bool, typer.Option("--with-momentum", help="Keep momentum towers and queue, to continue pre-training.")
     ] = False,
 ) -> None:
-    """Converts a BriVL checkpoint into model, processor and tokenizer, and checks the result."""
+    """Convert a BriVL checkpoint into model, processor and tokenizer, and check the result."""
     from ..conversion.brivl import convert_brivl
 
-    with short_errors():
+    with cli_errors():
         convert_brivl(
             checkpoint,
             output,
@@ -50,10 +50,10 @@ def regions(
     class_names: Annotated[Path | None, typer.Option(help="Text file with the name of a class a line.")] = None,
     attribute_names: Annotated[Path | None, typer.Option(help="Text file with that of an attribute a line.")] = None,
 ) -> None:
-    """Converts a Faster R-CNN of bottom-up attention, detectron2 or LXMERT, and checks the result."""
+    """Convert a Faster R-CNN of bottom-up attention, detectron2 or LXMERT, and check the result."""
     from ..conversion.region_detector import convert_regions
 
-    with short_errors():
+    with cli_errors():
         convert_regions(
             checkpoint,
             output,
@@ -82,13 +82,13 @@ def mlmm(
         Path | None, typer.Option(help="Answers of a vqa checkpoint: ans2label.json, a JSON list, or one a line.")
     ] = None,
     detector: Annotated[
-        str | None, typer.Option(help="Folder or hub id of a region detector to put in, for pictures.")
+        str | None, typer.Option(help="Folder or hub id of a region detector to put in, for images.")
     ] = None,
 ) -> None:
-    """Converts a checkpoint of UC2, UNITER or XLM-R into an MLMM with processor, and checks the result."""
+    """Convert a checkpoint of UC2, UNITER or XLM-R into an MLMM with processor, and check the result."""
     from ..conversion.mlmm import convert_mlmm
 
-    with short_errors():
+    with cli_errors():
         convert_mlmm(
             checkpoint,
             output,
@@ -113,8 +113,8 @@ def onnx(
     output: OutputFolder,
     boxes: Annotated[bool, typer.Option("--boxes", help="The image tower reads detector boxes, not the grid.")] = False,
 ) -> None:
-    """Writes image_tower.onnx and text_tower.onnx, checked against PyTorch."""
-    with short_errors():
+    """Write image_tower.onnx and text_tower.onnx, checked against PyTorch."""
+    with cli_errors():
         from ..conversion.onnx import export_onnx
 
         typer.echo(export_onnx(model, output, boxes=boxes))
@@ -128,8 +128,8 @@ def int8(
         Path | None, typer.Option(help="Text file, one sentence a line, to measure on; else emoji7's names.")
     ] = None,
 ) -> None:
-    """Writes text_tower.int8.onnx and the cosine between its embeddings and the float32 ones."""
-    with short_errors():
+    """Write text_tower.int8.onnx and the cosine between its embeddings and the float32 ones."""
+    with cli_errors():
         from ..conversion.int8 import quantize_text_tower
 
         lines = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .clean import clean
-from .errors import short_errors
+from .errors import cli_errors
 
 data_app = typer.Typer(
     help="Report on image-text pairs before training, clean them, or draw some.", no_args_is_help=True
@@ -19,15 +19,15 @@ def report(
     streaming: Annotated[bool, typer.Option(help="Read .tar or .parquet shards as a stream: a sample.")] = False,
     tokenizer: Annotated[str | None, typer.Option(help="Folder or hub id; shows cut and unknown text.")] = None,
     language: Annotated[str, typer.Option(help="Of the captions: zh, en, de, fr, cs, ja or ko.")] = "zh",
-    image_root: Annotated[str | None, typer.Option(help="Folder of the pictures, if not beside the file.")] = None,
-    image_column: Annotated[str, typer.Option(help="Column with the picture or its path.")] = "image",
+    image_root: Annotated[str | None, typer.Option(help="Folder of the images, if not beside the file.")] = None,
+    image_column: Annotated[str, typer.Option(help="Column with the image or its path.")] = "image",
     text_column: Annotated[str, typer.Option(help="Column with the caption or the captions.")] = "text",
     output: Annotated[Path | None, typer.Option(help="Also write the report here, as JSON.")] = None,
 ) -> None:
-    """Prints duplicates, lengths, scripts and bad rows of pairs, and what of it spoils training."""
+    """Print duplicates, lengths, scripts and bad rows of pairs, and what of it spoils training."""
     from ..training.brivl.data import DataArguments, load_pairs, report_data
 
-    with short_errors():
+    with cli_errors():
         args = DataArguments(
             data=source,
             streaming=streaming,
@@ -64,9 +64,9 @@ def captions(
     output: Annotated[Path, typer.Option(help="Folder for SPLIT/captions_LANGUAGE.jsonl.")],
     test_set: Annotated[
         list[str] | None,
-        typer.Option(help="KIND=SOURCE or a folder written here, whose test pictures are left out; again for more."),
+        typer.Option(help="KIND=SOURCE or a folder written here, whose test images are left out; again for more."),
     ] = None,
-    strict: Annotated[bool, typer.Option(help="Stop if a test picture is in another list.")] = False,
+    strict: Annotated[bool, typer.Option(help="Stop if a test image is in another list.")] = False,
     split_file: Annotated[Path | None, typer.Option(help="dataset_coco.json: splits of coco and stair files.")] = None,
     language: Annotated[
         list[str] | None, typer.Option(help="Of the captions (coco, conceptual), or to choose (multi30k).")
@@ -74,17 +74,17 @@ def captions(
     task: Annotated[int | None, typer.Option(help="Of multi30k: 1 (one caption) or 2 (five).")] = None,
     split: Annotated[list[str] | None, typer.Option(help="Of multi30k, as its files are named.")] = None,
     translated: Annotated[bool, typer.Option(help="Of coco-cn: the translated captions.")] = False,
-    image_root: Annotated[Path | None, typer.Option(help="Folder of the pictures; each must be there then.")] = None,
+    image_root: Annotated[Path | None, typer.Option(help="Folder of the images; each must be there then.")] = None,
     image_column: Annotated[str | None, typer.Option(help="Of conceptual: number of a column of paths.")] = None,
     max_rows: Annotated[int | None, typer.Option(help="Read no more.")] = None,
-    max_bad_fraction: Annotated[float | None, typer.Option(help="Stop above this share of bad rows.")] = None,
+    max_bad_fraction: Annotated[float | None, typer.Option(help="Stop above this fraction of bad rows.")] = None,
 ) -> None:
-    """Turns the captions of a public data set into files that training reads, without pictures of any test set."""
-    from ..data.captions.decontamination import LeakGuard, is_test
+    """Turn the captions of a public data set into files that training reads, without images of any test set."""
+    from ..data.captions.decontamination import Decontaminator, is_test
     from ..data.captions.load import read_captions
     from ..data.captions.writer import write_captions
 
-    with short_errors():
+    with cli_errors():
         if language and kind != "multi30k" and len(language) > 1:
             raise ValueError(f"{kind} is in one language; give --language once.")
         rows = read_captions(
@@ -101,7 +101,7 @@ def captions(
             max_rows=max_rows,
             max_bad_fraction=max_bad_fraction,
         )
-        guard = LeakGuard(strict=strict)
+        guard = Decontaminator(strict=strict)
         for other in test_set or []:
             guard.add_test_set(other, _read_test_set(other, split_file))
         if own := [row for row in rows if is_test(row)]:
@@ -116,7 +116,7 @@ def captions(
 
 
 def _read_test_set(given: str, split_file: Path | None) -> "CaptionRows":
-    """The rows of KIND=SOURCE, or of a folder."""
+    """Return the rows of KIND=SOURCE, or of a folder."""
     from ..data.captions.load import KINDS, kind_options, read_captions
 
     kind, separator, source = given.partition("=")
@@ -136,13 +136,13 @@ def scenes(
     size: Annotated[str, typer.Option(help="Scenes of each split: a number, or a preset: tests, cpu or gpu.")] = "cpu",
     num_classes: Annotated[int, typer.Option(help="Only the first so many classes.")] = 128,
     canvas: Annotated[int, typer.Option(help="Pixels a side.")] = 192,
-    picture_format: Annotated[str, typer.Option(help="png, webp or jpg.")] = "png",
+    image_format: Annotated[str, typer.Option(help="png, webp or jpg.")] = "png",
 ) -> None:
-    """Draws EmojiScenes: pictures with exact boxes, captions in seven languages, questions and answers."""
+    """Draw EmojiScenes: images with exact boxes, captions in seven languages, questions and answers."""
     from ..data.emoji_scenes.dataset import SPLIT_SEEDS, split_size
     from ..data.emoji_scenes.export import write_emoji_scenes
 
-    with short_errors():
+    with cli_errors():
         splits, wanted = split or list(SPLIT_SEEDS), int(size) if size.lstrip("-").isdecimal() else size
         for name in splits:  # all are checked before the first is drawn
             split_size(name, wanted)
@@ -153,7 +153,7 @@ def scenes(
                 wanted,
                 num_classes=num_classes,
                 canvas=canvas,
-                picture_format=picture_format,
+                image_format=image_format,
                 show_progress=True,
             )
             number = split_size(name, wanted)

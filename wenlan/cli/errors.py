@@ -10,8 +10,8 @@ import typer
 
 
 @contextmanager
-def short_errors() -> Iterator[None]:
-    """Turns a user's mistake into one line and exit code 1; anything else keeps its traceback."""
+def cli_errors() -> Iterator[None]:
+    """Turn a user's mistake into one line and exit code 1; anything else keeps its traceback."""
     from huggingface_hub.errors import StrictDataclassError  # a wrong value in a configuration
 
     try:
@@ -22,8 +22,8 @@ def short_errors() -> Iterator[None]:
 
 
 @contextmanager
-def told_how_to_go_on(output: Path) -> Iterator[None]:
-    """Turns Ctrl-C into a message and exit code 130."""
+def resume_hint(output: Path) -> Iterator[None]:
+    """Turn Ctrl-C into a message and exit code 130."""
     try:
         yield
     except KeyboardInterrupt as error:
@@ -32,4 +32,4 @@ def told_how_to_go_on(output: Path) -> Iterator[None]:
         raise typer.Exit(130) from error
 
 
-__all__ = ["short_errors", "told_how_to_go_on"]
+__all__ = ["cli_errors", "resume_hint"]

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from .errors import short_errors, told_how_to_go_on
+from .errors import cli_errors, resume_hint
 
 
 def translate_captions(
-    source: Annotated[Path, typer.Argument(help="A file or folder of pairs; the pictures need not exist.")],
+    source: Annotated[Path, typer.Argument(help="A file or folder of pairs; the images need not exist.")],
     output: Annotated[Path, typer.Option(help="Folder for captions_XX.jsonl and shards; a stopped run goes on there.")],
     model: Annotated[
         str,
@@ -21,10 +21,10 @@ def translate_captions(
         list[str] | None, typer.Option(help="What the model calls a language: ja=jap. May be given several times.")
     ] = None,
     prefix: Annotated[str, typer.Option(help="Before every caption, for T5-like models: '<2{target}> '.")] = "",
-    image_column: Annotated[str, typer.Option(help="Holds a path, or another name of the picture.")] = "image",
+    image_column: Annotated[str, typer.Option(help="Holds a path, or another name of the image.")] = "image",
     text_column: Annotated[str, typer.Option(help="Holds a text or a list of texts.")] = "text",
     image_root: Annotated[
-        Path | None, typer.Option(help="Folder of the pictures of a CC3M or CC12M list, if not beside it.")
+        Path | None, typer.Option(help="Folder of the images of a CC3M or CC12M list, if not beside it.")
     ] = None,
     num_beams: Annotated[int | None, typer.Option(min=1, help="4 on a GPU and 1 (greedy) on a CPU without it.")] = None,
     batch_tokens: Annotated[int, typer.Option(help="Source tokens of a batch, padding included.")] = 2048,
@@ -35,13 +35,13 @@ def translate_captions(
     ] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     device: Annotated[str | None, typer.Option(help="Such as cuda:1; a GPU if there is one.")] = None,
-    max_bad_fraction: Annotated[float, typer.Option(help="A greater share of bad rows ends in exit code 1.")] = 0.1,
+    max_bad_fraction: Annotated[float, typer.Option(help="A greater fraction of bad rows ends in exit code 1.")] = 0.1,
     max_filtered_fraction: Annotated[
-        float, typer.Option(help="A greater share of captions left out in a language ends in exit code 1.")
+        float, typer.Option(help="A greater fraction of captions left out in a language ends in exit code 1.")
     ] = 0.5,
 ) -> None:
-    """Writes the captions of a corpus in other languages; bad translations are left out, counted and shown."""
-    with short_errors(), told_how_to_go_on(output):
+    """Write the captions of a corpus in other languages; bad translations are left out, counted and shown."""
+    with cli_errors(), resume_hint(output):
         from ..data.translation.run import ModelChoice
         from ..data.translation.run import translate_captions as translate
 

@@ -18,16 +18,16 @@ from ..pipelines.embedding import embed_images, embed_texts
 from ..processing.image_decoding import decode_image
 from ..processing.processing_brivl import BriVLProcessor
 from ..training_scripts.pretrain_brivl import main as pretrain
-from .html_report import draw_loss_curve, figure_table, write_report
+from .html_report import draw_loss_curve, metrics_table, write_report
 
 SHOWN = ["猫", "狗", "玫瑰", "出租车", "飞机", "生日蛋糕", "房子", "香蕉"]
 
 
 def run_quickstart(output_dir: Path, recipe: str, overrides: Mapping[str, object]) -> Path:
-    """Runs the whole demo and returns the path of the report.
+    """Run the whole demo and return the path of the report.
 
     Args:
-        output_dir: gets the model, `metrics.json`, `report.html` and its pictures.
+        output_dir: gets the model, `metrics.json`, `report.html` and its images.
         recipe: file or name.
         overrides: recipe fields that differ.
     """
@@ -44,13 +44,13 @@ def run_quickstart(output_dir: Path, recipe: str, overrides: Mapping[str, object
     texts = embed_texts(model, processor, test["name_zh"])
     grids = {
         "pipeline": _draw_pipeline(folder, test),
-        "picture_to_text": _draw_picture_to_text(test, images @ texts.T),
-        "text_to_picture": _draw_text_to_picture(model, processor, test, images),
+        "image_to_text": _draw_image_to_text(test, images @ texts.T),
+        "text_to_image": _draw_text_to_image(model, processor, test, images),
     }
     draw_loss_curve(log_history, folder / "loss.png")
     commands = (
-        f"wenlan zero-shot {folder} PICTURE.jpg --labels 猫,狗,飞机\n"
-        f"wenlan embed {folder} FOLDER_OF_PICTURES --output pictures.parquet\n"
+        f"wenlan zero-shot {folder} IMAGE.jpg --labels 猫,狗,飞机\n"
+        f"wenlan embed {folder} FOLDER_OF_IMAGES --output images.parquet\n"
         f"wenlan pretrain-brivl brivl_small      # about twenty minutes on 2 cores, a better model\n"
         f"wenlan pretrain-brivl brivl_tiny --data YOUR_PAIRS.jsonl --output_dir runs/mine"
     )
@@ -61,14 +61,14 @@ def run_quickstart(output_dir: Path, recipe: str, overrides: Mapping[str, object
     )
     report = write_report(folder, summary=summary, results=results, grids=grids, commands=commands)
     print(f"\n{summary}\n")
-    for what, candidates, figures in figure_table(results):
-        print(f"{what}, {candidates} candidates: {figures}")
-    print(f"\nReport with pictures: {report}\n\nNext:\n{commands}")
+    for what, candidates, metrics in metrics_table(results):
+        print(f"{what}, {candidates} candidates: {metrics}")
+    print(f"\nReport with images: {report}\n\nNext:\n{commands}")
     return report
 
 
 def _draw_pipeline(folder: Path, test: Dataset) -> Image.Image:
-    """Draws what the zero-shot pipeline says of some test pictures, given their own names as labels."""
+    """Draw what the zero-shot pipeline says of some test images, given their own names as labels."""
     classify = pipeline("zero-shot-image-classification", model=str(folder))
     rows = _rows_by_name(test, SHOWN)
     cells = []
@@ -88,29 +88,29 @@ def _rows_by_name(test: Dataset, names: list[str]) -> list[dict]:
     return [test[index_of_name[name]] for name in names if name in index_of_name]
 
 
-def _draw_picture_to_text(test: Dataset, similarity: Tensor) -> Image.Image:
-    """Draws the three nearest of all names for evenly spaced test pictures."""
+def _draw_image_to_text(test: Dataset, similarity: Tensor) -> Image.Image:
+    """Draw the three nearest of all names for evenly spaced test images."""
     names, grid = test["name_zh"], []
     for index in range(0, len(test), len(test) // 12)[:12]:
         lines = [(f"● {names[index]}", PLAIN)]
         for place in similarity[index].topk(3).indices.tolist():
             lines.append((names[place], RIGHT if place == index else WRONG))
         grid.append(Cell(test[index]["image"], lines))
-    title = f"看图找名字 · picture → name: ● right, below the nearest of {len(test)}"
+    title = f"看图找名字 · image → name: ● right, below the nearest of {len(test)}"
     return draw_grid(title, [grid[start : start + 4] for start in range(0, len(grid), 4)])
 
 
-def _draw_text_to_picture(
+def _draw_text_to_image(
     model: PreTrainedModel, processor: BriVLProcessor, test: Dataset, images: Tensor
 ) -> Image.Image:
-    """Draws the four nearest test pictures for the commonest keyword of each group."""
+    """Draw the four nearest test images for the most common keyword of each group."""
     keywords = _common_keywords(test)
     similarity = embed_texts(model, processor, keywords) @ images.T
     grid = []
     for keyword, row in zip(keywords, similarity, strict=True):
         found = [test[index] for index in row.topk(4).indices.tolist()]
         grid.append([Cell(None, [(keyword, PLAIN)]), *(Cell(hit["image"], [(hit["name_zh"], PLAIN)]) for hit in found)])
-    return draw_grid(f"以词找图 · keyword → the nearest of {len(test)} pictures in an unseen style", grid)
+    return draw_grid(f"以词找图 · keyword → the nearest of {len(test)} images in an unseen style", grid)
 
 
 def _common_keywords(test: Dataset) -> list[str]:

@@ -1,4 +1,4 @@
-"""The report of a run: a page with figures, a curve and pictures that any browser opens."""
+"""The report of a run: a page with metrics, a curve and images that any browser opens."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -21,25 +21,25 @@ pre { background: #f5f5f5; padding: 1rem }
 KINDS = {"zero_shot_prompt": "8 groups by one prompt", "zero_shot_prototype": "8 groups by mean training name"}
 
 
-def figure_table(results: Mapping[str, Mapping[str, float | int | str]]) -> list[list[str]]:
-    """Returns rows of (what, candidates, figures beside chance) for the results of `evaluate_emoji7`."""
+def metrics_table(results: Mapping[str, Mapping[str, float | int | str]]) -> list[list[str]]:
+    """Return rows of (what, candidates, metrics beside chance) for the results of `evaluate_emoji7`."""
     rows = []
-    for name, figures in results.items():
+    for name, metrics in results.items():
         split, kind = name.split("/")
         directions = (
-            (("i2t_", "picture → text"), ("t2i_", "text → picture")) if kind == "retrieval" else (("", KINDS[kind]),)
+            (("i2t_", "image → text"), ("t2i_", "text → image")) if kind == "retrieval" else (("", KINDS[kind]),)
         )
         for prefix, label in directions:
-            keys = [key.removeprefix(f"{prefix}chance_") for key in figures if key.startswith(f"{prefix}chance_")]
+            keys = [key.removeprefix(f"{prefix}chance_") for key in metrics if key.startswith(f"{prefix}chance_")]
             shown = [
-                f"{key} {figures[prefix + key]:.1f} (chance {figures[f'{prefix}chance_{key}']:.1f})" for key in keys
+                f"{key} {metrics[prefix + key]:.1f} (chance {metrics[f'{prefix}chance_{key}']:.1f})" for key in keys
             ]
-            rows.append([f"{split} ({figures['style']}), {label}", str(figures["candidates"]), "; ".join(shown)])
+            rows.append([f"{split} ({metrics['style']}), {label}", str(metrics["candidates"]), "; ".join(shown)])
     return rows
 
 
 def draw_loss_curve(log_history: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Draws the training loss over the steps into a PNG file."""
+    """Draw the training loss over the steps into a PNG file."""
     from matplotlib.figure import Figure
 
     points = [(entry["step"], entry["loss"]) for entry in log_history if "loss" in entry]
@@ -62,28 +62,28 @@ def write_report(
     grids: Mapping[str, Image.Image],
     commands: str,
 ) -> Path:
-    """Writes `report.html`, and the grids beside it as PNG; returns the page.
+    """Write `report.html`, and the grids beside it as PNG; return the page.
 
     Args:
         folder: an existing folder, which may hold `loss.png`.
         summary: one paragraph of plain text.
         results: of `evaluate_emoji7`.
-        grids: picture by file name without suffix.
+        grids: image by file name without suffix.
         commands: what to do next, as shell lines.
     """
     for name, image in grids.items():
         with atomic_file(folder / f"{name}.png") as unfinished:
             image.save(unfinished)
     cells = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in figure_table(results)
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in metrics_table(results)
     )
-    pictures = "".join(f'<p><img src="{name}.png" alt="{name}"></p>' for name in grids)
+    images = "".join(f'<p><img src="{name}.png" alt="{name}"></p>' for name in grids)
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>wenlan quickstart</title><style>{STYLE}</style>'
         f"<h1>wenlan quickstart</h1><p>{html.escape(summary)}</p>"
-        f"<h2>Figures</h2><p>In percent, beside chance. No training picture has the styles fluentflat and fluent3d.</p>"
+        f"<h2>Metrics</h2><p>In percent, beside chance. No training image has the styles fluentflat and fluent3d.</p>"
         f"<table><tr><th>what</th><th>candidates</th><th>result</th></tr>{cells}</table>"
-        f'<h2>Training</h2><p><img src="loss.png" alt="training loss"></p><h2>Pictures</h2>{pictures}'
+        f'<h2>Training</h2><p><img src="loss.png" alt="training loss"></p><h2>Images</h2>{images}'
         f"<h2>Next</h2><pre>{html.escape(commands)}</pre></html>\n"
     )
     path = folder / "report.html"
@@ -92,4 +92,4 @@ def write_report(
     return path
 
 
-__all__ = ["draw_loss_curve", "figure_table", "write_report"]
+__all__ = ["draw_loss_curve", "metrics_table", "write_report"]

@@ -32,7 +32,7 @@ from ..training_scripts.train_region_detector import main as train_detector
 SPLITS = ("pretrain", "finetune", "test")
 QUESTION_LANGUAGES = ("en", "ja")
 CHOICE = RegionChoice(min_boxes=2, max_boxes=10, conf_threshold=0.4)
-CANDIDATES = 100  # pictures, and captions of each language, of the retrieval
+CANDIDATES = 100  # images, and captions of each language, of the retrieval
 
 
 def run_demo_mlmm(
@@ -45,7 +45,7 @@ def run_demo_mlmm(
     question_options: Sequence[str] = (),
     candidates: int = CANDIDATES,
 ) -> Path:
-    """Runs the whole demo and returns its folder, which holds all figures in `demo.json`.
+    """Run the whole demo and return its folder, which holds all metrics in `demo.json`.
 
     What is there from a run that was stopped is used again: scenes, detector, regions.
 
@@ -54,7 +54,7 @@ def run_demo_mlmm(
         scenes: size of EmojiScenes.
         detector: folder of a trained one, instead of training it.
         detector_options, pretraining_options, question_options: of the three recipes, such as ["--max_steps", "5"].
-        candidates: pictures, and captions of each language, of the retrieval.
+        candidates: images, and captions of each language, of the retrieval.
     """
     minutes: dict[str, float] = {}
     with _timed("scenes", minutes):
@@ -86,7 +86,7 @@ def run_demo_mlmm(
     with _timed("questions", minutes):
         results["questions"] = answer_questions(folder, output_dir, question_options)
     with _timed("attention", minutes):
-        results["pointing"] = point_at_things(folder, processor, output_dir)
+        results["pointing"] = pointing_accuracy(folder, processor, output_dir)
         layer = max(results["pointing"], key=results["pointing"].get)
         draw_attention(folder, processor, output_dir, layer=layer).save(output_dir / "attention.png")
     results["minutes"] = {name: round(value, 1) for name, value in minutes.items()}
@@ -97,23 +97,23 @@ def run_demo_mlmm(
 
 
 def retrieve(folder: Path, processor: MLMMProcessor, output_dir: Path, candidates: int) -> dict[str, dict[str, float]]:
-    """Returns the recalls of each language on unseen scenes, by the matching head, without any fine-tuning."""
+    """Return the recalls of each language on unseen scenes, by the matching head, without any fine-tuning."""
     model = MLMMForImageTextRetrieval.from_pretrained(folder)
     regions = read_regions(output_dir / "regions" / "test")
     rows = {row["image_id"]: row for row in regions.select(range(min(candidates, len(regions))))}
-    figures = {}
+    metrics = {}
     for language in LANGUAGES:
         captions = _captions(output_dir / "scenes" / "test", language)
         names = [name for name in rows if name in captions]
         scores = score_pairs(model, processor, [captions[name] for name in names], [rows[name] for name in names])
         recalls = retrieval_recalls(scores.numpy(), range(len(names)))
         chance = float(np.mean([value for name, value in recalls.items() if "chance" in name]))
-        figures[language] = recalls | {"chance": chance, "candidates": len(names)}
-    return figures
+        metrics[language] = recalls | {"chance": chance, "candidates": len(names)}
+    return metrics
 
 
 def answer_questions(folder: Path, output_dir: Path, options: Sequence[str]) -> dict[str, dict[str, object]]:
-    """Fine-tunes the model, and one that sees no picture, to questions; returns their figures by language, percent."""
+    """Fine-tune the model, and one that sees no image, to questions; return their metrics by language, percent."""
     paths = [["--init_from", str(folder)], ["--output_dir", str(output_dir / "vqa")]]
     for split, prefix in (("finetune", ""), ("test", "test_")):
         scenes = output_dir / "scenes" / split
@@ -123,28 +123,28 @@ def answer_questions(folder: Path, output_dir: Path, options: Sequence[str]) -> 
     return json.loads((output_dir / "vqa" / "metrics.json").read_text("utf-8"))["languages"]
 
 
-def point_at_things(
-    folder: Path, processor: MLMMProcessor, output_dir: Path, *, language: str = "en", pictures: int = 50
+def pointing_accuracy(
+    folder: Path, processor: MLMMProcessor, output_dir: Path, *, language: str = "en", images: int = 50
 ) -> dict[int, float]:
-    """Returns, by layer, how often the region that a name attends to most is one of its class."""
+    """Return, by layer, how often the region that a name attends to most is one of its class."""
     model = MLMMForPreTraining.from_pretrained(folder).eval()
     regions = read_regions(output_dir / "regions" / "finetune")
     captions = _captions(output_dir / "scenes" / "finetune", language)
-    shares = {}
+    fractions = {}
     for layer in range(model.config.num_hidden_layers):
         hits = []
-        for row in regions.select(range(min(pictures, len(regions)))):
+        for row in regions.select(range(min(images, len(regions)))):
             found = text_to_region_attention(model, processor, captions[row["image_id"]], regions=row, layer=layer)
             classes = np.delete(row["class_probs"], row["background_index"], axis=1).argmax(axis=1)
             for name in {CLASS_NAMES[language][index] for index in classes}:
                 if find_word(found.text, name):
                     hits.append(CLASS_NAMES[language][classes[int(found.of(name).argmax())]] == name)
-        shares[layer] = float(np.mean(hits)) if hits else 0.0
-    return shares
+        fractions[layer] = float(np.mean(hits)) if hits else 0.0
+    return fractions
 
 
 def draw_attention(folder: Path, processor: MLMMProcessor, output_dir: Path, *, layer: int = -1) -> Image.Image:
-    """Draws what the name of one thing looks at, in one sentence in seven languages."""
+    """Draw what the name of one thing looks at, in one sentence in seven languages."""
     model = MLMMForPreTraining.from_pretrained(folder).eval()
     scene = next(
         one for one in generate_scenes("test", 50) if len({item["category_id"] for item in one["objects"]}) > 3
@@ -159,7 +159,7 @@ def draw_attention(folder: Path, processor: MLMMProcessor, output_dir: Path, *, 
 
 
 def _captions(folder: Path, language: str) -> dict[str, str]:
-    """The first caption of each picture, by its file's name."""
+    """Return the first caption of each image, by its file's name."""
     lines = (folder / f"captions_{language}.jsonl").read_text("utf-8").splitlines()
     return {Path(row["image"]).name: row["text"][0] for row in map(json.loads, lines)}
 
@@ -183,24 +183,24 @@ def _timed(name: str, minutes: dict[str, float]) -> Iterator[None]:
 
 
 def _print(results: dict, output_dir: Path) -> None:
-    figures = {name: rows["all"] for name, rows in results["pre-training"].items()}
+    metrics = {name: rows["all"] for name, rows in results["pre-training"].items()}
     print("\nPre-training on unseen scenes (the control beside it):")
     for name, key, control in (
         ("itm", "pairs that match or not", "without_regions"),
         ("object_words", "hidden names", "without_regions"),
         ("mrc", "classes of hidden regions", "with_other_words"),
     ):
-        print(f"  {key} {figures[name]['accuracy']:.1%} ({control.replace('_', ' ')} {figures[name][control]:.1%})")
+        print(f"  {key} {metrics[name]['accuracy']:.1%} ({control.replace('_', ' ')} {metrics[name][control]:.1%})")
     count = next(iter(results["retrieval"].values()))["candidates"]
     print(f"Retrieval among {count} unseen scenes, mean recall (chance {results['retrieval']['en']['chance']:.1f}):")
     print("  " + ", ".join(f"{language} {row['mean_recall']:.1f}" for language, row in results["retrieval"].items()))
-    print("Questions on unseen scenes, percent right (a model of the same size that sees no picture):")
+    print("Questions on unseen scenes, percent right (a model of the same size that sees no image):")
     rows = results["questions"].items()
     print("  " + ", ".join(f"{name} {row['accuracy']:.1f} ({row['question_only']:.1f})" for name, row in rows))
-    shares = ", ".join(f"layer {layer + 1} {share:.1%}" for layer, share in results["pointing"].items())
-    print(f"Names that attend most to a region of theirs: {shares}")
-    print(f"What words look at: {output_dir / 'attention.png'}. All figures: {output_dir / 'demo.json'}")
-    print(f"\nNext: wenlan answer {output_dir / 'vqa'} PICTURE --question QUESTION")
+    fractions = ", ".join(f"layer {layer + 1} {fraction:.1%}" for layer, fraction in results["pointing"].items())
+    print(f"Names that attend most to a region of theirs: {fractions}")
+    print(f"What words look at: {output_dir / 'attention.png'}. All metrics: {output_dir / 'demo.json'}")
+    print(f"\nNext: wenlan answer {output_dir / 'vqa'} IMAGE --question QUESTION")
 
 
-__all__ = ["answer_questions", "draw_attention", "point_at_things", "retrieve", "run_demo_mlmm"]
+__all__ = ["answer_questions", "draw_attention", "pointing_accuracy", "retrieve", "run_demo_mlmm"]

@@ -1,4 +1,4 @@
-"""Recall@k between pictures and their captions as an `evaluate` module: of every text with every picture a score."""
+"""Recall@k between images and their captions as an `evaluate` module: of every text with every image a score."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,8 @@ import numpy as np
 from .caption_recall import fold_recalls, retrieval_recalls
 
 _DESCRIPTION = """
-Recall@k of text-to-image and image-to-text retrieval from the scores of all pairs, and their mean, in percent. A
-picture may have several captions: a caption finds its one picture, a picture any of its captions. Ties count against
+Recall@k of text-to-image and image-to-text retrieval from the scores of all pairs, and their mean, in percent. An
+image may have several captions: a caption finds its one image, an image any of its captions. Ties count against
 the model.
 """
 _CITATION = """
@@ -23,14 +23,14 @@ _CITATION = """
 """
 _INPUTS = """
 Args:
-    predictions: (texts, pictures), one row a text: its score with every picture, higher = they match better.
-    references: (texts,) the index of the picture that each text belongs to.
+    predictions: (texts, images), one row a text: its score with every image, higher = they match better.
+    references: (texts,) the index of the image that each text belongs to.
     ks: the ranks to report, 1, 5 and 10 unless given.
-    folds: so many equal parts of the pictures in their order, or the picture indices of each part; each part ranks its
-        own pictures and texts only, and the figures are means over the parts.
+    folds: so many equal parts of the images in their order, or the image indices of each part; each part ranks its
+        own images and texts only, and the metrics are means over the parts.
 
 Returns:
-    `t2i_R@k` (text finds picture), `i2t_R@k` (picture finds text), `t2i_chance_R@k`, `i2t_chance_R@k` (what random
+    `t2i_R@k` (text finds image), `i2t_R@k` (image finds text), `t2i_chance_R@k`, `i2t_chance_R@k` (what random
     scores reach) and `mean_recall`, the mean of the R@k of both directions; in percent.
 """
 
@@ -60,7 +60,7 @@ class ImageTextRetrieval(evaluate.Metric):
         if uneven:
             raise ValueError(
                 f"Text {uneven[0]} has {len(predictions[uneven[0]])} scores and text 0 has {len(predictions[0])}; "
-                "every text is scored with every picture."
+                "every text is scored with every image."
             )
         scores, owners = np.asarray(predictions, dtype=np.float32), np.asarray(references)
         if folds is None:

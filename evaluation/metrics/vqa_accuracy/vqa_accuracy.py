@@ -9,7 +9,7 @@ import evaluate
 from .vqa_scores import single_answer_accuracy, vqa_accuracy
 
 _DESCRIPTION = """
-Accuracy of answers to questions about pictures, in percent, overall and by type of answer and of question. By default
+Accuracy of answers to questions about images, in percent, overall and by type of answer and of question. By default
 the official accuracy of VQA 2.0: of each question's annotators, usually ten, each is left out in turn, an answer scores
 min(1, others who gave it / 3), and these scores are averaged; answers are normalised as in the official evaluator. For
 data with one right answer, such as VQA VG Japanese, `single_answer=True` counts answers equal to it.

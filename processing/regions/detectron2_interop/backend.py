@@ -62,7 +62,7 @@ class Detectron2Model(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the pictures that it takes."""
+        """Of the images that it takes."""
         return torch.float32
 
     def forward(
@@ -72,16 +72,16 @@ class Detectron2Model(nn.Module):
         image_scales: Tensor | None = None,
         boxes: Sequence[Tensor] | None = None,
     ) -> RegionDetectorOutput:
-        """Returns what is in prepared pictures, as `RegionDetector.forward` does."""
+        """Return what is in prepared images, as `RegionDetector.forward` does."""
         from detectron2.structures import Boxes, ImageList, Instances
 
-        images = ImageList(pixel_values, _picture_sizes(pixel_values, pixel_mask))
+        images = ImageList(pixel_values, _image_sizes(pixel_values, pixel_mask))
         scales = torch.ones(len(pixel_values), 2) if image_scales is None else image_scales
         scales = scales.to(pixel_values).flip(1).repeat(1, 2)  # of y and x, to x1 y1 x2 y2
         maps = self.detector.backbone(pixel_values)
         if boxes is None:
             proposals, _ = self.detector.proposal_generator(images, maps)
-            scores = [picture.objectness_logits.sigmoid() for picture in proposals]
+            scores = [image.objectness_logits.sigmoid() for image in proposals]
         else:
             given = [torch.as_tensor(b, dtype=torch.float32).reshape(-1, 4).to(scales.device) for b in boxes]
             proposals = [
@@ -89,17 +89,17 @@ class Detectron2Model(nn.Module):
                 for size, b, scale in zip(images.image_sizes, given, scales, strict=True)
             ]
             scores = [b.new_ones(len(b)) for b in given]
-        counts = [len(picture) for picture in proposals]
-        features = self._features(maps, [picture.proposal_boxes for picture in proposals])
+        counts = [len(image) for image in proposals]
+        features = self._features(maps, [image.proposal_boxes for image in proposals])
         predictor = self.detector.roi_heads.box_predictor
         logits, deltas = predictor(features)
         refined = [
-            _clip(picture_boxes, size, self.config.num_objects) / scale
-            for picture_boxes, size, scale in zip(
+            _clip(image_boxes, size, self.config.num_objects) / scale
+            for image_boxes, size, scale in zip(
                 predictor.predict_boxes((logits, deltas), proposals), images.image_sizes, scales, strict=True
             )
         ]
-        originals = [picture.proposal_boxes.tensor / scale for picture, scale in zip(proposals, scales, strict=True)]
+        originals = [image.proposal_boxes.tensor / scale for image, scale in zip(proposals, scales, strict=True)]
         masks = [torch.ones(count, dtype=torch.long, device=logits.device) for count in counts]
         sizes = torch.tensor(images.image_sizes, dtype=torch.float32, device=scales.device)
         return RegionDetectorOutput(
@@ -151,21 +151,21 @@ def load_detectron2(path: str | Path) -> tuple[Detectron2Model, RegionImageProce
 
 
 def build_image_processor(model: Detectron2Model) -> RegionImageProcessor:
-    """Returns what prepares pictures as detectron2 would for a model."""
+    """Return what prepares images as detectron2 would for a model."""
     divisibility = model.detector.backbone.size_divisibility
     return RegionImageProcessor.from_variant(
         "d2-c4", image_changes("d2-c4", model.cfg) | {"size_divisibility": divisibility}
     )
 
 
-def _picture_sizes(pixel_values: Tensor, pixel_mask: Tensor | None) -> list[tuple[int, int]]:
+def _image_sizes(pixel_values: Tensor, pixel_mask: Tensor | None) -> list[tuple[int, int]]:
     if pixel_mask is None:
         return [tuple(pixel_values.shape[-2:])] * len(pixel_values)
     return [(int(mask[:, 0].sum()), int(mask[0].sum())) for mask in pixel_mask]
 
 
 def _clip(boxes: Tensor, size: tuple[int, int], num_classes: int) -> Tensor:
-    """Returns (N, K, 4) inside the picture for (N, 4 * K), or (N, 4) that is the same for all classes."""
+    """Return (N, K, 4) inside the image for (N, 4 * K), or (N, 4) that is the same for all classes."""
     boxes = boxes.unflatten(1, (-1, 4)).expand(-1, num_classes, 4)
     height, width = size
     return boxes.clamp(min=0).minimum(boxes.new_tensor([width, height, width, height]))

@@ -62,7 +62,7 @@ class ConvertedDetector:
 def convert_detectron2_checkpoint(
     weights: Mapping[str, Tensor], preset: str, cfg: Mapping[str, Any] | None = None
 ) -> ConvertedDetector:
-    """Returns the configuration and the weights of a checkpoint under our names.
+    """Return the configuration and the weights of a checkpoint under our names.
 
     Args:
         weights: of `read_detector_weights`.
@@ -101,7 +101,7 @@ def _has_pyramid(weights: Mapping[str, Tensor]) -> bool:
 
 
 def sizes_of(weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Returns the widths and counts that the shapes of a checkpoint tell, as fields of `RegionDetectorConfig`.
+    """Return the widths and counts that the shapes of a checkpoint tell, as fields of `RegionDetectorConfig`.
 
     Raises:
         ValueError: for a ResNet of unknown depth, or one with grouped convolutions.
@@ -137,7 +137,7 @@ def sizes_of(weights: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _use_cell_anchors(config: RegionDetectorConfig, weights: Mapping[str, Tensor], *, trusted: bool) -> None:
-    """Takes the anchors of a checkpoint for the configuration if trusted, else compares them."""
+    """Take the anchors of a checkpoint for the configuration if trusted, else compares them."""
     found = {int(match[1]): weights[name].float() for name in weights if (match := CELL_ANCHORS.match(name))}
     levels = [found[index] for index in sorted(found)]
     if not levels:
@@ -159,7 +159,7 @@ def _use_cell_anchors(config: RegionDetectorConfig, weights: Mapping[str, Tensor
 
 
 def _rename(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Counter[str], list[str]]:
-    """Returns the state under our names, what was dropped, and what is twice there."""
+    """Return the state under our names, what was dropped, and what is twice there."""
     state: dict[str, Tensor] = {}
     dropped: Counter[str] = Counter()
     problems = []

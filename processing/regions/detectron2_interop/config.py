@@ -92,7 +92,7 @@ R152 = (
 
 
 def setting(cfg: Mapping[str, Any], path: str, default: Any = None) -> Any:
-    """Returns the value at a dotted path of a configuration, or the default where it says nothing."""
+    """Return the value at a dotted path of a configuration, or the default where it says nothing."""
     for name in path.split("."):
         if not isinstance(cfg, Mapping) or name not in cfg:
             return default
@@ -101,7 +101,7 @@ def setting(cfg: Mapping[str, Any], path: str, default: Any = None) -> Any:
 
 
 def detector_fields(preset: str, cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the fields of `RegionDetectorConfig` that a configuration states; the preset has the others.
+    """Return the fields of `RegionDetectorConfig` that a configuration states; the preset has the others.
 
     Args:
         preset: "bua", "d2-c4", "d2-fpn" or "lxmert".
@@ -114,7 +114,7 @@ def detector_fields(preset: str, cfg: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"Unknown preset {preset!r}; there are {', '.join(PRESETS)}.")
     if preset == "lxmert" and not cfg:
         raise ValueError(
-            "The preset lxmert needs --config: how pictures are resized and normalised, and the weights of the box "
+            "The preset lxmert needs --config: how images are resized and normalised, and the weights of the box "
             "regression, are only in the config.yaml beside the checkpoint."
         )
     try:
@@ -149,7 +149,7 @@ def _read_fields(preset: str, cfg: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sections_in_model(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the configuration with the sections that the port of LXMERT has at the top where detectron2 has them."""
+    """Return the configuration with the sections that the port of LXMERT has at the top where detectron2 has them."""
     model = dict(cfg.get("MODEL", {})) | {name: cfg[name] for name in SECTIONS if name in cfg}
     return {**cfg, "MODEL": model}
 
@@ -204,7 +204,7 @@ def _lxmert_fields(cfg: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def image_changes(preset: str, cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what a configuration changes of the picture preparation `RegionImageProcessor.from_variant(preset)`.
+    """Return what a configuration changes of the image preparation `RegionImageProcessor.from_variant(preset)`.
 
     The original of "bua" extracts at 600 / 1000 pixels and with its own mean whatever its configuration says.
     """

@@ -22,12 +22,12 @@ NEEDED = {
     "num_attributes": 0,
 }
 NEEDED_OF_RES5 = {"res5_stride": 2, "res5_dilation": 1}
-NEEDED_OF_PICTURES = {"resize_style": "pillow", "do_resize": True, "do_normalize": True, "do_rescale": False}
+NEEDED_OF_IMAGES = {"resize_style": "pillow", "do_resize": True, "do_normalize": True, "do_rescale": False}
 STAGES = ("stem", "res2", "res3", "res4", "res5")
 
 
 def to_detectron2(config: RegionDetectorConfig, image_processor: RegionImageProcessor) -> dict[str, Any]:
-    """Returns the sections of a detectron2 configuration that computes what our detector computes.
+    """Return the sections of a detectron2 configuration that computes what our detector computes.
 
     Its weights are `model.state_dict()` as it is: `torch.save({"model": model.state_dict()}, "model.pth")`.
 
@@ -38,8 +38,8 @@ def to_detectron2(config: RegionDetectorConfig, image_processor: RegionImageProc
     needed = NEEDED | ({} if pyramid else NEEDED_OF_RES5)
     problems = [f"{name} is {getattr(config, name)!r}" for name in needed if getattr(config, name) != needed[name]]
     problems += [
-        f"{name} of the pictures is {getattr(image_processor, name)!r}"
-        for name, value in NEEDED_OF_PICTURES.items()
+        f"{name} of the images is {getattr(image_processor, name)!r}"
+        for name, value in NEEDED_OF_IMAGES.items()
         if getattr(image_processor, name) != value
     ]
     if problems:

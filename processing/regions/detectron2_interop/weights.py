@@ -93,7 +93,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def read_array_pickle(path: Path) -> object:
-    """Returns what a pickle of numpy arrays and plain containers holds, the arrays as tensors.
+    """Return what a pickle of numpy arrays and plain containers holds, the arrays as tensors.
 
     Raises:
         ValueError: for a pickle that refers to anything else, of which nothing is run, and for a damaged file.
@@ -116,7 +116,7 @@ def _tensors(value: object) -> object:
 
 
 def read_detector_weights(path: Path) -> dict[str, Tensor]:
-    """Returns the state dict in a file, without the wrapper that trainers put around it; other entries are left out.
+    """Return the state dict in a file, without the wrapper that trainers put around it; other entries are left out.
 
     Args:
         path: .safetensors; .pkl as in the model zoo of detectron2; anything else as `torch.save` writes it.

@@ -29,7 +29,7 @@ _PlainLoader.add_multi_constructor("tag:yaml.org,2002:python/", _plain_value)
 
 
 def read_detectron2_yaml(path: Path) -> dict[str, object]:
-    """Returns the sections of a configuration, names in capitals, over those of its `_BASE_` files.
+    """Return the sections of a configuration, names in capitals, over those of its `_BASE_` files.
 
     Values such as "(1.0, 2.0)" become lists, as they do in detectron2.
 
@@ -64,7 +64,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict[str, object]:
 
 
 def _plain(value: object, *, budget: list[int]) -> object:
-    """Returns names in capitals, tuples as lists and texts of tuples as lists; `budget` ends what refers to itself."""
+    """Return names in capitals, tuples as lists and texts of tuples as lists; `budget` ends what refers to itself."""
     budget[0] -= 1
     if budget[0] < 0:
         raise ValueError(f"more than {MAX_VALUES:,} values")
@@ -81,7 +81,7 @@ def _plain(value: object, *, budget: list[int]) -> object:
 
 
 def merge(target: dict[str, object], sections: Mapping[str, object]) -> dict[str, object]:
-    """Returns `target`, changed to hold the values of `sections`, those of nested sections one by one."""
+    """Return `target`, changed to hold the values of `sections`, those of nested sections one by one."""
     for name, value in sections.items():
         if isinstance(value, Mapping) and isinstance(target.get(name), dict):
             merge(target[name], value)

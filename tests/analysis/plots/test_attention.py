@@ -1,4 +1,4 @@
-"""Attention drawn into pictures."""
+"""Attention drawn into images."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ BOXES = torch.tensor([[10.0, 10, 40, 30], [60, 20, 90, 60]])
 
 
 @pytest.fixture
-def picture():
+def photo():
     return Image.new("RGB", (100, 80), (40, 90, 200))
 
 
@@ -48,58 +48,58 @@ def test_box_thinner_than_a_pixel_has_one():
     assert heat.sum() == heat[3, 2] == 1
 
 
-def test_what_is_attended_to_has_colour_and_the_rest_is_pale(picture):
-    drawn = draw_region_attention(picture, BOXES, torch.tensor([0.9, 0.1]), top=0)
-    assert drawn.size == picture.size
+def test_what_is_attended_to_has_colour_and_the_rest_is_pale(photo):
+    drawn = draw_region_attention(photo, BOXES, torch.tensor([0.9, 0.1]), top=0)
+    assert drawn.size == photo.size
     strong, weak, none = (colourfulness(drawn, box) for box in ([12, 12, 38, 28], [62, 22, 88, 58], [0, 40, 50, 80]))
     assert strong > weak > none == 0
 
 
-def test_shared_peak_makes_pictures_comparable(picture):
+def test_shared_peak_makes_images_comparable(photo):
     weak, strong = torch.tensor([0.2, 0.0]), torch.tensor([0.8, 0.0])
     inside = [12, 12, 38, 28]
-    own = [colourfulness(draw_region_attention(picture, BOXES, one, top=0), inside) for one in (weak, strong)]
+    own = [colourfulness(draw_region_attention(photo, BOXES, one, top=0), inside) for one in (weak, strong)]
     shared = [
-        colourfulness(draw_region_attention(picture, BOXES, one, top=0, peak=0.8), inside) for one in (weak, strong)
+        colourfulness(draw_region_attention(photo, BOXES, one, top=0, peak=0.8), inside) for one in (weak, strong)
     ]
     assert own[0] == own[1] == shared[1] > shared[0]
 
 
-def test_regions_with_the_greatest_weights_are_outlined(picture):
+def test_regions_with_the_greatest_weights_are_outlined(photo):
     weights = torch.tensor([0.1, 0.9])
-    plain = np.asarray(draw_region_attention(picture, BOXES, weights, top=0), dtype=int)
-    outlined = np.asarray(draw_region_attention(picture, BOXES, weights, top=1), dtype=int)
+    plain = np.asarray(draw_region_attention(photo, BOXES, weights, top=0), dtype=int)
+    outlined = np.asarray(draw_region_attention(photo, BOXES, weights, top=1), dtype=int)
     changed = (plain != outlined).any(axis=2)
     assert changed[59, 75]  # lower edge of the second box
     assert not changed[:, :55].any()
 
 
-def test_enlarged_picture_is_shaded_in_the_same_places(picture):
-    drawn = draw_region_attention(picture, BOXES, torch.tensor([1.0, 0.0]), scale=2, top=0)
+def test_enlarged_image_is_shaded_in_the_same_places(photo):
+    drawn = draw_region_attention(photo, BOXES, torch.tensor([1.0, 0.0]), scale=2, top=0)
     assert drawn.size == (200, 160)
     assert colourfulness(drawn, [24, 24, 76, 56]) > colourfulness(drawn, [120, 60, 180, 120]) == 0
 
 
-def test_weights_that_are_not_as_many_as_the_boxes_are_refused(picture):
+def test_weights_that_are_not_as_many_as_the_boxes_are_refused(photo):
     with pytest.raises(ValueError, match="3 weights for 2 boxes"):
-        draw_region_attention(picture, BOXES, torch.ones(3))
+        draw_region_attention(photo, BOXES, torch.ones(3))
 
 
-def test_panels_hold_the_picture_and_one_of_each_language(picture):
+def test_panels_hold_the_image_and_one_of_each_language(photo):
     attentions = {language: attention(text) for language, (text, _) in TEXTS.items()}
     words = {language: word for language, (_, word) in TEXTS.items()}
-    sheet = np.asarray(draw_attention_panels(picture, attentions, words, scale=2))
+    sheet = np.asarray(draw_attention_panels(photo, attentions, words, scale=2))
     assert sheet.shape[1] == 4 * (200 + 12) + 12
     assert sheet.shape[0] > 2 * 160
     marked = (sheet == (0xC2, 0x41, 0x0C)).all(axis=2)
     columns = [marked[: sheet.shape[0] // 2, 12 + 212 * one : 212 * (one + 1)].any() for one in range(4)]
     assert columns == [False, True, True, True]
-    assert (sheet == (40, 90, 200)).all(axis=2).sum() == 200 * 160  # the picture itself
+    assert (sheet == (40, 90, 200)).all(axis=2).sum() == 200 * 160  # the photo itself
 
 
-def test_long_text_is_broken_into_lines(picture):
+def test_long_text_is_broken_into_lines(photo):
     short, long = (
-        draw_attention_panels(picture, {"zh": attention(text)}, {"zh": "钥匙"}) for text in ("钥匙", "钥匙" * 40)
+        draw_attention_panels(photo, {"zh": attention(text)}, {"zh": "钥匙"}) for text in ("钥匙", "钥匙" * 40)
     )
     assert long.width == short.width
     assert long.height > short.height
@@ -113,11 +113,11 @@ def test_long_text_is_broken_into_lines(picture):
         ("en", "a key \ue000", {"en": "key"}, "lacks \ue000"),
     ],
 )
-def test_mistake_says_what_is_wrong(picture, language, text, words, message):
+def test_mistake_says_what_is_wrong(photo, language, text, words, message):
     with pytest.raises(ValueError, match=message):
-        draw_attention_panels(picture, {language: attention(text)}, words)
+        draw_attention_panels(photo, {language: attention(text)}, words)
 
 
-def test_nothing_to_draw_is_refused(picture):
+def test_nothing_to_draw_is_refused(photo):
     with pytest.raises(ValueError, match="no attention"):
-        draw_attention_panels(picture, {}, {})
+        draw_attention_panels(photo, {}, {})

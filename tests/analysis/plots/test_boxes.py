@@ -14,9 +14,9 @@ def grey(width=200, height=150):
     return Image.new("RGB", (width, height), GREY)
 
 
-def changed(picture, like=GREY):
+def changed(image, like=GREY):
     """Returns where the pixels differ from plain grey."""
-    return (np.asarray(picture) != np.array(like, dtype=np.uint8)).any(axis=2)
+    return (np.asarray(image) != np.array(like, dtype=np.uint8)).any(axis=2)
 
 
 def plates_of(rectangles, captions, size):
@@ -41,18 +41,18 @@ def test_box_is_outlined_and_its_inside_stays():
     assert not where[:, 120:].any()
 
 
-def test_picture_itself_is_not_changed():
-    picture = grey()
-    draw_regions(picture, [[20, 30, 120, 100]], labels=["cat"])
-    assert not changed(picture).any()
+def test_image_itself_is_not_changed():
+    image = grey()
+    draw_regions(image, [[20, 30, 120, 100]], labels=["cat"])
+    assert not changed(image).any()
 
 
-def test_zero_boxes_leave_the_picture():
+def test_zero_boxes_leave_the_image():
     for boxes in ([], np.zeros((0, 4)), torch.zeros(0, 4)):
         assert not changed(draw_regions(grey(), boxes, labels=[], scores=[])).any()
 
 
-def test_one_pixel_picture_is_drawn():
+def test_one_pixel_image_is_drawn():
     drawn = draw_regions(Image.new("RGB", (1, 1), GREY), [[0, 0, 1, 1]], labels=["cat"], scores=[0.5])
     assert drawn.size == (1, 1)
     assert changed(drawn).all()
@@ -71,7 +71,7 @@ def test_slight_and_overlarge_boxes_are_drawn(box):
 
 
 @pytest.mark.parametrize("box", [[200, 0, 300, 50], [0, 150, 50, 200], [-20, -20, 0, 0]])
-def test_box_outside_the_picture_is_not_drawn(box):
+def test_box_outside_the_image_is_not_drawn(box):
     assert not changed(draw_regions(grey(), [box], labels=["cat"])).any()
 
 
@@ -80,7 +80,7 @@ def test_every_mode_is_drawn_in_colour(mode):
     assert draw_regions(Image.new(mode, (60, 60)), [[9, 9, 50, 50]], labels=["cat"]).mode == "RGB"
 
 
-def test_plates_stay_in_the_picture():
+def test_plates_stay_in_the_image():
     rng = np.random.default_rng(0)
     near = rng.integers(0, 190, (40, 2))
     rectangles = [(x, y, x + 10, y + 10) for x, y in near.tolist()]
@@ -94,7 +94,7 @@ def test_plates_of_equal_boxes_keep_clear_of_one_another():
     assert not any(overlap(one, other) for row, one in enumerate(plates) for other in plates[:row])
 
 
-def test_label_too_long_for_the_picture_ends_in_an_ellipsis():
+def test_label_too_long_for_the_image_ends_in_an_ellipsis():
     name = "a cat with a long name"
     ((plate, text),) = _place_plates([(0, 0, 60, 60)], [name], {name: load_font(11)}, (60, 60)).values()
     assert text.startswith("a c")
@@ -107,7 +107,7 @@ def test_caption_says_attribute_name_and_probability():
     assert captions == ["red car 87%", "tree 100%"]
 
 
-def test_class_has_one_colour_in_every_picture():
+def test_class_has_one_colour_in_every_image():
     first = draw_regions(grey(), [[20, 60, 120, 100]], labels=["cat"])
     second = draw_regions(grey(), [[0, 0, 10, 10], [20, 60, 120, 100]], labels=["dog", "cat"])
     assert first.getpixel((119, 80)) == second.getpixel((119, 80))
@@ -116,14 +116,14 @@ def test_class_has_one_colour_in_every_picture():
 
 @pytest.mark.parametrize("ground", ["black", "white", "red", "lime", "blue"])
 def test_letters_and_lines_stand_out_on_any_ground(ground):
-    picture = draw_regions(Image.new("RGB", (200, 150), ground), [[20, 60, 120, 100]], labels=["cat"])
-    luminance = np.asarray(picture.convert("L"), dtype=float)
+    image = draw_regions(Image.new("RGB", (200, 150), ground), [[20, 60, 120, 100]], labels=["cat"])
+    luminance = np.asarray(image.convert("L"), dtype=float)
     plate = luminance[44:60, 20:40]
     assert plate.max() - plate.min() > 100
     assert luminance[80, 110:122].max() - luminance[80, 110:122].min() > 40
 
 
-def test_scale_enlarges_picture_and_boxes():
+def test_scale_enlarges_image_and_boxes():
     drawn = draw_regions(grey(20, 15), [[2, 3, 12, 10]], scale=10)
     assert drawn.size == (200, 150)
     assert changed(drawn)[30:100, 20].all()

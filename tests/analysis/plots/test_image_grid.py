@@ -5,8 +5,8 @@ from wenlan.analysis.plots.image_grid import CELL_WIDTH, RIGHT, Cell, draw_grid
 from wenlan.demos.brivl import SHOWN
 
 
-def last_row_of_ink(picture):
-    return (np.asarray(picture.convert("L")) < 128).any(axis=1).nonzero()[0].max()
+def last_row_of_ink(image):
+    return (np.asarray(image.convert("L")) < 128).any(axis=1).nonzero()[0].max()
 
 
 def test_letters_of_the_quickstart_are_there():

@@ -15,7 +15,7 @@ def change(file, edit):
     file.write_text(json.dumps(content), "utf-8")
 
 
-def test_file_of_karpathy_gives_pictures_with_all_their_captions(tmp_path):
+def test_file_of_karpathy_gives_images_with_all_their_captions(tmp_path):
     data = read_captions("coco", write_karpathy(tmp_path / "dataset_coco.json"))
     rows = by_id(data)
     assert rows["coco:1"] == {
@@ -34,7 +34,7 @@ def test_restval_counts_as_train(tmp_path):
     assert [row["split"] for row in rows.values()] == ["train", "train", "train", "val", "test", "test"]
 
 
-def test_file_of_karpathy_for_another_data_set_has_its_pictures(tmp_path):
+def test_file_of_karpathy_for_another_data_set_has_its_images(tmp_path):
     images = [{"filename": "36979.jpg", "split": "test", "sentences": [{"raw": "a dog"}]}]
     file = write_karpathy(tmp_path / "dataset_flickr30k.json", images=images, dataset="flickr30k")
     (row,) = read_captions("coco", file)
@@ -70,7 +70,7 @@ def test_file_whose_split_is_unknown_is_refused(tmp_path):
         list(read_captions("stair", tmp_path))
 
 
-def test_picture_without_a_split_is_counted(tmp_path):
+def test_image_without_a_split_is_counted(tmp_path):
     splits = write_karpathy(tmp_path / "s.json", {number: place for number, place in COCO.items() if number != 2})
     data = read_captions("stair", write_coco(tmp_path / "stair"), split_file=splits, max_bad_fraction=0.5)
     assert "coco:2" not in by_id(data)
@@ -81,13 +81,13 @@ def test_picture_without_a_split_is_counted(tmp_path):
     ("cause", "edit"),
     [
         ("missing field", lambda content: content["images"].append({"id": 9})),
-        ("missing field", lambda content: content["images"].append("no picture")),
+        ("missing field", lambda content: content["images"].append("no image")),
         ("missing field", lambda content: content["images"].append({"id": "9", "file_name": "9.jpg"})),
-        ("duplicate picture", lambda content: content["images"].append(content["images"][0])),
+        ("duplicate image", lambda content: content["images"].append(content["images"][0])),
         ("empty text", lambda content: content["images"].append({"id": 9, "file_name": "9.jpg"})),
     ],
 )
-def test_bad_picture_is_left_out_and_counted(tmp_path, cause, edit):
+def test_bad_image_is_left_out_and_counted(tmp_path, cause, edit):
     write_coco(tmp_path)
     change(tmp_path / "stair_captions_v1.2_train.json", edit)
     data = read_captions("stair", tmp_path, max_bad_fraction=0.5)
@@ -99,16 +99,16 @@ def test_bad_picture_is_left_out_and_counted(tmp_path, cause, edit):
 @pytest.mark.parametrize(
     ("cause", "annotation"),
     [
-        ("unknown picture", {"image_id": 99, "caption": "x"}),
-        ("unknown picture", {"image_id": None, "caption": "x"}),
-        ("unknown picture", "no annotation"),
+        ("unknown image", {"image_id": 99, "caption": "x"}),
+        ("unknown image", {"image_id": None, "caption": "x"}),
+        ("unknown image", "no annotation"),
         ("caption dropped", {"image_id": 1, "caption": " "}),
         ("caption dropped", {"image_id": 1}),
         ("caption dropped", {"image_id": 1, "caption": 7}),
         ("caption dropped", {"image_id": 1, "caption": "https://example.org/1.jpg"}),
     ],
 )
-def test_bad_caption_costs_no_picture_and_is_counted(tmp_path, cause, annotation):
+def test_bad_caption_costs_no_image_and_is_counted(tmp_path, cause, annotation):
     write_coco(tmp_path)
     change(tmp_path / "stair_captions_v1.2_train.json", lambda content: content["annotations"].append(annotation))
     data = read_captions("stair", tmp_path)
@@ -116,7 +116,7 @@ def test_bad_caption_costs_no_picture_and_is_counted(tmp_path, cause, annotation
     assert data.report.repairs == {cause: 1}
 
 
-@pytest.mark.parametrize("image", ["no picture", {"filename": "a.jpg"}, {"split": "train", "filename": 3}])
+@pytest.mark.parametrize("image", ["no image", {"filename": "a.jpg"}, {"split": "train", "filename": 3}])
 def test_bad_entry_of_karpathy_is_counted_in_captions_and_refused_in_splits(tmp_path, image):
     file = write_karpathy(tmp_path / "dataset_coco.json")
     change(file, lambda content: content["images"].append(image))
@@ -127,7 +127,7 @@ def test_bad_entry_of_karpathy_is_counted_in_captions_and_refused_in_splits(tmp_
         list(read_captions("stair", write_coco(tmp_path / "stair"), split_file=file))
 
 
-def test_picture_without_sentences_is_counted(tmp_path):
+def test_image_without_sentences_is_counted(tmp_path):
     file = write_karpathy(tmp_path / "dataset_coco.json")
     change(file, lambda content: content["images"][1].pop("sentences"))
     data = read_captions("coco", file, max_bad_fraction=0.5)
@@ -135,7 +135,7 @@ def test_picture_without_sentences_is_counted(tmp_path):
     assert data.report.counts == {"empty text": 1}
 
 
-def test_missing_pictures_are_counted_where_their_folder_is_given(tmp_path):
+def test_missing_images_are_counted_where_their_folder_is_given(tmp_path):
     file = write_karpathy(tmp_path / "dataset_coco.json")
     for number in (1, 2):
         (tmp_path / "train2014").mkdir(exist_ok=True)
@@ -154,11 +154,11 @@ def test_files_of_another_form_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds no \*captions\*\.json"):
         list(read_captions("coco", tmp_path))
     file = write_karpathy(tmp_path / "dataset_coco.json")
-    with pytest.raises(ValueError, match="says the split of its pictures itself"):
+    with pytest.raises(ValueError, match="says the split of its images itself"):
         list(read_captions("coco", file, split_file=file))
 
 
-def test_only_bad_pictures_raise_with_the_counts(tmp_path):
+def test_only_bad_images_raise_with_the_counts(tmp_path):
     file = write_karpathy(tmp_path / "dataset_coco.json", images=[{"sentences": []}] * 3)
     with pytest.raises(TooManyBadRowsError, match="left out 3 x missing field"):
         list(read_captions("coco", file, max_bad_fraction=1.0))

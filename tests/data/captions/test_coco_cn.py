@@ -7,7 +7,7 @@ def by_id(rows):
     return {row["image_id"]: row for row in rows}
 
 
-def test_pictures_of_both_parts_of_coco_come_out_with_written_captions(tmp_path):
+def test_images_of_both_parts_of_coco_come_out_with_written_captions(tmp_path):
     data = read_captions("coco-cn", write_coco_cn(tmp_path))
     rows = by_id(data)
     assert rows["coco:2"] == {
@@ -50,7 +50,7 @@ def test_line_with_a_space_for_the_tab_is_read(tmp_path):
     assert rows["coco:1"]["captions"]["zh"] == ["图片 1", "一句 话"]
 
 
-def test_picture_of_a_split_without_a_caption_is_counted(tmp_path):
+def test_image_of_a_split_without_a_caption_is_counted(tmp_path):
     write_coco_cn(tmp_path)
     with (tmp_path / "coco-cn_train.txt").open("a") as file:
         file.write("COCO_train2014_000000000777\n")
@@ -59,7 +59,7 @@ def test_picture_of_a_split_without_a_caption_is_counted(tmp_path):
     assert data.report.counts == {"empty text": 1}
 
 
-def test_picture_of_two_splits_is_refused(tmp_path):
+def test_image_of_two_splits_is_refused(tmp_path):
     write_coco_cn(tmp_path, splits={"train": [1, 2], "val": [4], "test": [2, 6]})
     with pytest.raises(ValueError, match="COCO_train2014_000000000002 is in the lists of train and of test"):
         list(read_captions("coco-cn", tmp_path))
@@ -74,4 +74,4 @@ def test_missing_file_is_named(tmp_path, name):
 
 
 def test_names_are_those_of_coco_captions():
-    assert COCO[2] == ("train2014", "train")  # a picture of COCO's training list that COCO-CN tests with
+    assert COCO[2] == ("train2014", "train")  # an image of COCO's training list that COCO-CN tests with

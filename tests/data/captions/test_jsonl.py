@@ -18,7 +18,7 @@ def test_rows_come_out_as_they_were_written(tmp_path):
     assert row == GOOD | {"source": "lines"}
 
 
-def test_row_may_lack_picture_split_and_list(tmp_path):
+def test_row_may_lack_image_split_and_list(tmp_path):
     rows = list(read_captions("lines", write(tmp_path, {"image_id": 7, "captions": {"en": "a dog"}})))
     assert rows[0]["captions"] == {"en": ["a dog"]}
     assert (rows[0]["image_id"], rows[0]["image"], rows[0]["split"]) == ("7", "7", "train")
@@ -31,9 +31,9 @@ def test_row_may_lack_picture_split_and_list(tmp_path):
         ("broken line", "[]"),
         ("missing field", {"image": "a.jpg", "text": "a dog"}),
         ("missing field", {"image": "a.jpg", "captions": ["a dog"]}),
-        ("picture has no name", {"captions": {"en": "a dog"}}),
-        ("picture has no name", GOOD | {"image": None}),
-        ("picture has no name", GOOD | {"image_id": [1]}),
+        ("image has no name", {"captions": {"en": "a dog"}}),
+        ("image has no name", GOOD | {"image": None}),
+        ("image has no name", GOOD | {"image_id": [1]}),
         ("unknown language", GOOD | {"captions": {"english": ["a dog"]}}),
         ("empty text", GOOD | {"captions": {}}),
         ("empty text", GOOD | {"captions": {"en": [" "]}}),
@@ -76,7 +76,7 @@ def test_max_rows_bounds_what_is_read(tmp_path):
     assert len(list(read_captions("lines", write(tmp_path, GOOD, GOOD, "{"), max_rows=2))) == 2
 
 
-def test_written_folder_is_read_with_all_languages_of_a_picture(tmp_path):
+def test_written_folder_is_read_with_all_languages_of_a_image(tmp_path):
     rows = list(
         read_captions("lines", write(tmp_path, GOOD, GOOD | {"image": "b.jpg", "image_id": "coco:2", "split": "val"}))
     )
@@ -98,14 +98,14 @@ def test_folder_of_captions_without_ids_has_paths_for_them(tmp_path):
 
 @pytest.mark.parametrize("order", ["{caption}\t{url}", "{url}\t{caption}"])
 def test_conceptual_captions_in_both_orders_count_dead_links(tmp_path, order):
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
+    images = tmp_path / "images"
+    images.mkdir()
     for number in (1, 4):
-        (pictures / f"{number:06d}.jpg").write_bytes(b"x")
+        (images / f"{number:06d}.jpg").write_bytes(b"x")
     lines = [order.format(caption=f"text {n}", url=f"http://x.org/{n}.jpg") for n in range(1, 6)]
     file = tmp_path / "Train_GCC.tsv"
     file.write_text("\n".join([*lines, "no url\tat all"]), "utf-8")
-    data = read_captions("conceptual", file, image_root=pictures)
+    data = read_captions("conceptual", file, image_root=images)
     rows = list(data)
     assert [(row["image"], row["captions"]) for row in rows] == [
         ("000001.jpg", {"en": ["text 1"]}),
@@ -122,7 +122,7 @@ def test_conceptual_captions_take_paths_from_a_column_and_the_split_from_the_nam
     assert (row["image"], row["split"], row["captions"]) == ("a.png", "val", {"de": ["red"]})
 
 
-def test_lists_without_any_picture_are_refused(tmp_path):
+def test_lists_without_any_image_are_refused(tmp_path):
     (tmp_path / "a.tsv").write_text("red\thttp://x/1\na\thttp://x/2\n", "utf-8")
     with pytest.raises(FileNotFoundError, match="named by the number of its line"):
         list(read_captions("conceptual", tmp_path / "a.tsv"))

@@ -10,7 +10,7 @@ def by_image(rows):
 
 
 @pytest.mark.parametrize("suffix", [".gz", ""])
-def test_pictures_have_five_captions_in_two_languages_and_one_in_the_others(tmp_path, suffix):
+def test_images_have_five_captions_in_two_languages_and_one_in_the_others(tmp_path, suffix):
     rows = list(read_captions("multi30k", write_multi30k(tmp_path, suffix=suffix)))
     assert by_image(rows)["1002.jpg"] == {
         "image_id": "flickr30k:1002",
@@ -45,7 +45,7 @@ def test_folder_data_itself_can_be_given_and_numbers_after_names_are_cut(tmp_pat
     assert [row["image"] for row in rows[:4]] == [flickr_name("train", number) for number in range(4)]
 
 
-def test_another_test_set_keeps_its_name_and_its_pictures_of_coco(tmp_path):
+def test_another_test_set_keeps_its_name_and_its_images_of_coco(tmp_path):
     write_multi30k(tmp_path)
     folder = tmp_path / "data" / "task1"
     write_lines(folder / "image_splits" / "test_2017_mscoco.txt", ["COCO_train2014_000000000042.jpg#367178"])
@@ -58,7 +58,7 @@ def test_another_test_set_keeps_its_name_and_its_pictures_of_coco(tmp_path):
 def test_numbers_of_lines_that_disagree_are_refused(tmp_path, lines):
     write_multi30k(tmp_path)
     write_lines(tmp_path / "data/task1/raw/train.fr.gz", lines)
-    with pytest.raises(ValueError, match=rf"train\.fr\.gz has {len(lines)} lines, but the list of pictures 4"):
+    with pytest.raises(ValueError, match=rf"train\.fr\.gz has {len(lines)} lines, but the list of images 4"):
         list(read_captions("multi30k", tmp_path))
 
 
@@ -92,7 +92,7 @@ def test_bytes_that_are_no_utf8_cost_their_caption(tmp_path):
     assert "invalid UTF-8" in data.report.examples["caption dropped"]
 
 
-def test_empty_line_in_the_list_of_pictures_is_refused(tmp_path):
+def test_empty_line_in_the_list_of_images_is_refused(tmp_path):
     write_multi30k(tmp_path)
     write_lines(tmp_path / "data/task1/image_splits/train.txt", ["1000.jpg", "", "1002.jpg", "1003.jpg"])
     with pytest.raises(ValueError, match=r"train\.txt, line 2 is empty"):
@@ -116,7 +116,7 @@ def test_missing_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"val\.1\.de\.gz, but no val\.4\.de; fetch all"):
         list(read_captions("multi30k", tmp_path))
     (tmp_path / "data/task1/image_splits/val.txt").unlink()
-    with pytest.raises(FileNotFoundError, match=r"no .*val\.txt, the list of pictures"):
+    with pytest.raises(FileNotFoundError, match=r"no .*val\.txt, the list of images"):
         list(read_captions("multi30k", tmp_path, task=1))
 
 

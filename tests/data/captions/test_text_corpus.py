@@ -58,7 +58,7 @@ def test_rows_that_cannot_be_used_are_counted_once_by_their_cause(tmp_path):
         "empty text": 2,
         "useless text": 1,
         "another script": 1,
-        "picture has no name": 1,
+        "image has no name": 1,
         "invalid UTF-8": 1,
     }
 
@@ -94,7 +94,7 @@ def test_other_columns_and_tables_are_read(tmp_path):
     assert [(row.image, row.captions) for row in next(iter(source))] == [("17", ("a dog",)), ("18", ("a cat",))]
 
 
-def test_picture_bytes_with_a_path_are_known_by_the_path(tmp_path):
+def test_image_bytes_with_a_path_are_known_by_the_path(tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -102,7 +102,7 @@ def test_picture_bytes_with_a_path_are_known_by_the_path(tmp_path):
     pq.write_table(pa.table({"image": images, "text": ["a dog", "a cat"]}), tmp_path / "pairs.parquet")
     source = CaptionSource(tmp_path / "pairs.parquet", "en", 3, max_bad_fraction=0.5)
     assert [row.image for row in next(iter(source))] == ["a.png"]
-    assert source.report.counts == {"picture has no name": 1}
+    assert source.report.counts == {"image has no name": 1}
 
 
 @pytest.mark.parametrize(

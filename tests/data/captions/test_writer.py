@@ -23,7 +23,7 @@ def test_each_split_is_a_folder_with_a_file_for_each_language(tmp_path):
         {"image": "1.jpg", "image_id": "coco:1", "text": ["a", "b"]},
         {"image": "2.jpg", "image_id": "coco:2", "text": ["c"]},
     ]
-    assert str(written).splitlines()[0].split() == ["train", "en", "2", "pictures", "3", "captions"]
+    assert str(written).splitlines()[0].split() == ["train", "en", "2", "images", "3", "captions"]
 
 
 def test_files_are_read_as_captions_of_a_corpus_and_as_pairs(tmp_path):

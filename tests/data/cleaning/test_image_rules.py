@@ -5,31 +5,31 @@ import pytest
 from PIL import Image
 from wenlan.data.cleaning import image_rules as clean_image_rules
 from wenlan.data.cleaning.cooccurrence import fingerprint
-from wenlan.data.cleaning.image_rules import examine_picture, relative_path
+from wenlan.data.cleaning.image_rules import examine_image, relative_path
 from wenlan.data.cleaning.near_duplicates import difference_hash
 from wenlan.data.rows.report import BadRowError
 from wenlan.processing import decode_image
 
 
-def png(picture):
+def png(image):
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def test_facts_of_a_picture(tmp_path):
-    picture = Image.linear_gradient("L").resize((30, 20)).convert("RGB")
-    (tmp_path / "a.png").write_bytes(png(picture))
-    facts = examine_picture("a.png", tmp_path, decode_image)
+def test_facts_of_a_image(tmp_path):
+    image = Image.linear_gradient("L").resize((30, 20)).convert("RGB")
+    (tmp_path / "a.png").write_bytes(png(image))
+    facts = examine_image("a.png", tmp_path, decode_image)
     assert (facts.width, facts.height, facts.one_colour) == (30, 20, False)
-    assert facts.num_bytes == len(png(picture))
-    assert facts.fingerprint == fingerprint(png(picture))
-    assert facts.difference_hash == difference_hash(picture)
-    assert examine_picture(png(picture), tmp_path, decode_image) == facts
+    assert facts.num_bytes == len(png(image))
+    assert facts.fingerprint == fingerprint(png(image))
+    assert facts.difference_hash == difference_hash(image)
+    assert examine_image(png(image), tmp_path, decode_image) == facts
 
 
-def test_transparent_picture_of_one_colour_on_white_is_seen_as_such(tmp_path):
-    assert examine_picture(png(Image.new("RGBA", (9, 9), (9, 9, 9, 0))), tmp_path, decode_image).one_colour
+def test_transparent_image_of_one_colour_on_white_is_seen_as_such(tmp_path):
+    assert examine_image(png(Image.new("RGBA", (9, 9), (9, 9, 9, 0))), tmp_path, decode_image).one_colour
 
 
 @pytest.mark.parametrize(
@@ -48,11 +48,11 @@ def test_transparent_picture_of_one_colour_on_white_is_seen_as_such(tmp_path):
         ("\udce9.png", "invalid UTF-8"),
     ],
 )
-def test_unusable_picture_names_its_cause(path, cause, tmp_path):
+def test_unusable_image_names_its_cause(path, cause, tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "empty.png").touch()
     (tmp_path / "note.png").write_text("note")
-    error = examine_picture(path, tmp_path, decode_image)
+    error = examine_image(path, tmp_path, decode_image)
     assert isinstance(error, BadRowError)
     assert error.cause == cause
 
@@ -60,7 +60,7 @@ def test_unusable_picture_names_its_cause(path, cause, tmp_path):
 def test_endless_file_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(clean_image_rules, "MAX_BYTES", 1000)
     (tmp_path / "a.png").write_bytes(bytes(1001))
-    assert examine_picture("a.png", tmp_path, decode_image).cause == "too large"
+    assert examine_image("a.png", tmp_path, decode_image).cause == "too large"
 
 
 @pytest.mark.parametrize("path", ["a/b.png", "./a/../a/b.png", "/crawl/a/b.png", "a//b.png"])

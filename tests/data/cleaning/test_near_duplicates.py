@@ -6,7 +6,7 @@ from wenlan.data.cleaning.near_duplicates import MAX_DISTANCE, NearDuplicateInde
 
 
 def draw(seed):
-    """A smooth picture: 6 x 6 random grey cells, scaled up."""
+    """A smooth image: 6 x 6 random grey cells, scaled up."""
     cells = Image.frombytes("L", (6, 6), random.Random(seed).randbytes(36))
     return cells.resize((240, 180), Image.Resampling.BICUBIC)
 
@@ -25,16 +25,16 @@ def test_hash_says_where_a_cell_is_brighter_than_its_right_neighbour():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_scaled_and_compressed_picture_stays_near(seed, tmp_path):
-    picture = draw(seed)
-    picture.resize((120, 90)).save(tmp_path / "small.jpg", quality=50)
+def test_scaled_and_compressed_image_stays_near(seed, tmp_path):
+    image = draw(seed)
+    image.resize((120, 90)).save(tmp_path / "small.jpg", quality=50)
     with Image.open(tmp_path / "small.jpg") as small:
-        assert distance(picture, small) <= MAX_DISTANCE
+        assert distance(image, small) <= MAX_DISTANCE
 
 
-def test_different_pictures_are_far():
-    pictures = [draw(seed) for seed in range(20)]
-    assert min(distance(a, b) for i, a in enumerate(pictures) for b in pictures[:i]) > MAX_DISTANCE
+def test_different_images_are_far():
+    images = [draw(seed) for seed in range(20)]
+    assert min(distance(a, b) for i, a in enumerate(images) for b in images[:i]) > MAX_DISTANCE
 
 
 def test_index_finds_exactly_what_a_full_comparison_finds():

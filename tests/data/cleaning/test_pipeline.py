@@ -11,15 +11,15 @@ import pytest
 from datasets import load_dataset
 from PIL import Image
 from wenlan.data import CleanSettings, clean_pairs, read_pairs
-from wenlan.data.cleaning.pipeline import PICTURE_RULES
+from wenlan.data.cleaning.pipeline import IMAGE_RULES
 from wenlan.processing import decode_image
 
 PAIR_AND_DUPLICATE_RULES = ("equal_pairs", "exact_duplicates", "near_duplicates")
 
 
-def encode(picture, file_format="JPEG", **options):
+def encode(image, file_format="JPEG", **options):
     buffer = io.BytesIO()
-    picture.save(buffer, file_format, **{"quality": 95} | options)
+    image.save(buffer, file_format, **{"quality": 95} | options)
     return buffer.getvalue()
 
 
@@ -38,19 +38,19 @@ def caption(number):
 
 
 class Corpus:
-    """Rows and pictures in a folder; each row gets a number of its own as `id`, a picture and a text."""
+    """Rows and images in a folder; each row gets a number of its own as `id`, an image and a text."""
 
     def __init__(self, folder):
         self.folder = folder
         self.lines = []
 
-    def add(self, *, picture=None, path=None, text=None):
+    def add(self, *, image=None, path=None, text=None):
         number = len(self.lines)
         path = path or f"{number}.jpg"
-        if picture is None and not (self.folder / path).exists() and "/" not in path:
-            picture = encode(draw(number))
-        if picture is not None:
-            (self.folder / path).write_bytes(picture)
+        if image is None and not (self.folder / path).exists() and "/" not in path:
+            image = encode(draw(number))
+        if image is not None:
+            (self.folder / path).write_bytes(image)
         row = {"id": number, "image": path, "text": caption(number) if text is None else text}
         self.lines.append(json.dumps(row, ensure_ascii=False).encode())
         return path
@@ -88,39 +88,39 @@ def plant_pairs(corpus):
         corpus.lines.append(corpus.lines[number])
 
 
-def plant_pictures(corpus):
+def plant_images(corpus):
     good = encode(draw(5000))
     for number in range(10):
         corpus.add(path=f"missing/{number}.jpg")
-        corpus.add(picture=good[:3000])
-        corpus.add(picture=b"<html>" + bytes(9000))
+        corpus.add(image=good[:3000])
+        corpus.add(image=b"<html>" + bytes(9000))
         corpus.add(path=f"https://example.org/{number}.jpg")
         corpus.add(path=f"../outside/{number}.jpg")
     for number in range(20):
-        corpus.add(picture=encode(draw(6000 + number, (99, 200))))
-        corpus.add(picture=encode(draw(7000 + number, (100, 301))))
+        corpus.add(image=encode(draw(6000 + number, (99, 200))))
+        corpus.add(image=encode(draw(7000 + number, (100, 301))))
     for number in range(15):
-        corpus.add(picture=encode(draw(8000 + number), quality=5))
-        corpus.add(picture=encode(Image.new("RGB", (100, 100), (number, 0, 0)), "BMP"))
+        corpus.add(image=encode(draw(8000 + number), quality=5))
+        corpus.add(image=encode(Image.new("RGB", (100, 100), (number, 0, 0)), "BMP"))
 
 
 def plant_copies(corpus):
     for number in range(20):
-        picture = draw(9000 + number)
-        corpus.add(picture=encode(picture))
-        corpus.add(picture=encode(picture))
+        image = draw(9000 + number)
+        corpus.add(image=encode(image))
+        corpus.add(image=encode(image))
         other = draw(9500 + number)
-        corpus.add(picture=encode(other))
-        corpus.add(picture=encode(other.resize((252, 208)), quality=80))
+        corpus.add(image=encode(other))
+        corpus.add(image=encode(other.resize((252, 208)), quality=80))
 
 
 EXPECTED = {
     "readable_row": 40,
     "han_length": 40,
-    "han_share": 30,
+    "han_fraction": 30,
     "drop_words": 15,
-    "boilerplate_text": 24,
-    "boilerplate_image": 12,
+    "cooccurring_text": 24,
+    "cooccurring_image": 12,
     "equal_pairs": 20,
     "image_readable": 50,
     "image_side": 20,
@@ -136,7 +136,7 @@ EXPECTED = {
 def planted(tmp_path_factory):
     """1,000 rows with known faults, in a random order, and the settings with a word list."""
     corpus = Corpus(tmp_path_factory.mktemp("planted"))
-    for plant in (plant_texts, plant_pairs, plant_pictures, plant_copies):
+    for plant in (plant_texts, plant_pairs, plant_images, plant_copies):
         plant(corpus)
     for number in range(100):
         corpus.add(text=f"<b>{caption(5000 + number)}</b>！！！http://t.cn/{number}")
@@ -217,7 +217,7 @@ def test_kept_rows_do_not_depend_on_the_order_but_for_duplicates(planted, tmp_pa
 
 @pytest.mark.parametrize("rule", [rule for rule in EXPECTED if rule not in ("readable_row", "drop_words")])
 def test_rule_that_is_off_drops_nothing(planted, rule, tmp_path):
-    skip = {rule} if rule in PICTURE_RULES else {rule, *PICTURE_RULES}  # the latter is quicker
+    skip = {rule} if rule in IMAGE_RULES else {rule, *IMAGE_RULES}  # the latter is quicker
     report = clean_pairs(planted.write(), tmp_path, decode=decode_image, settings=CleanSettings(skip=skip))
     assert report.dropped[rule].rows == 0
     assert report.dropped["readable_row"].rows == EXPECTED["readable_row"]
@@ -235,7 +235,7 @@ def test_equal_runs_write_equal_reports(planted, cleaned, tmp_path):
     assert (cleaned.output.parent / "clean_report.json").read_text("utf-8") == written
     report = json.loads(written)
     assert report["rows"] == {"in": 1000, "out": 1000 - sum(EXPECTED.values())}
-    assert report["dropped"]["han_share"]["rows"] == 30
+    assert report["dropped"]["han_fraction"]["rows"] == 30
     assert report["settings"]["min_side"] == 100
 
 
@@ -248,11 +248,11 @@ def test_readers_use_every_row_that_is_kept(planted, cleaned):
 def test_table_names_every_rule_and_its_count(cleaned):
     table = str(cleaned)
     assert f"kept {cleaned.rows_out} of 1000 rows" in table
-    assert "boilerplate_text         24        24" in table
+    assert "cooccurring_text         24        24" in table
     assert "off: simplified" in table
 
 
-TEXT_ONLY = CleanSettings(skip=PICTURE_RULES)
+TEXT_ONLY = CleanSettings(skip=IMAGE_RULES)
 
 
 def write_lines(folder, *rows):
@@ -265,7 +265,7 @@ def clean_rows(folder, *rows, settings=TEXT_ONLY):
     return clean_pairs(write_lines(folder, *rows), folder / "clean", decode=decode_image, settings=settings)
 
 
-def test_pictures_are_not_needed_when_no_rule_looks_at_them(tmp_path):
+def test_images_are_not_needed_when_no_rule_looks_at_them(tmp_path):
     report = clean_rows(tmp_path, {"image": "https://example.org/a.jpg", "text": "一只黑猫"})
     assert rows_of(report.output) == [{"image": "https://example.org/a.jpg", "text": "一只黑猫"}]
 
@@ -287,7 +287,7 @@ def test_list_loses_only_its_bad_captions(tmp_path):
     assert rows_of(report.output) == [{"image": "a.jpg", "text": ["一只黑猫", "窗台上的猫"]}]
     assert (report.captions_in, report.captions_out) == (8, 2)
     dropped = {rule: (count.rows, count.captions) for rule, count in report.dropped.items() if count.captions}
-    assert dropped == {"readable_row": (0, 2), "han_length": (1, 2), "han_share": (0, 1), "equal_pairs": (0, 1)}
+    assert dropped == {"readable_row": (0, 2), "han_length": (1, 2), "han_fraction": (0, 1), "equal_pairs": (0, 1)}
 
 
 def test_other_fields_and_paths_below_the_root_are_kept(tmp_path):
@@ -310,8 +310,8 @@ def test_same_file_under_two_texts_is_no_duplicate(tmp_path):
     assert report.rows_out == 2
 
 
-def test_undecodable_picture_passes_when_that_rule_is_off(tmp_path):
-    (tmp_path / "a.jpg").write_bytes(b"no picture")
+def test_undecodable_image_passes_when_that_rule_is_off(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"no image")
     settings = CleanSettings(skip=("image_readable",))
     report = clean_rows(tmp_path, {"image": "a.jpg", "text": "一只黑猫"}, settings=settings)
     assert report.rows_out == 1
@@ -319,11 +319,11 @@ def test_undecodable_picture_passes_when_that_rule_is_off(tmp_path):
 
 @pytest.fixture
 def parquet_rows(tmp_path):
-    """A folder of two parquet files with pictures as bytes: five good rows, one copy, one small picture."""
+    """A folder of two parquet files with images as bytes: five good rows, one copy, one small image."""
     folder = tmp_path / "shards"
     folder.mkdir()
-    pictures = [encode(draw(seed)) for seed in (0, 1, 2, 2)]
-    rows = [{"image": {"bytes": data, "path": None}, "text": caption(n)} for n, data in enumerate(pictures)]
+    images = [encode(draw(seed)) for seed in (0, 1, 2, 2)]
+    rows = [{"image": {"bytes": data, "path": None}, "text": caption(n)} for n, data in enumerate(images)]
     pq.write_table(pa.Table.from_pylist(rows), folder / "0.parquet")
     late = [
         {"image": {"bytes": encode(draw(9, size)), "path": None}, "text": caption(9)} for size in [(50, 50), (300, 200)]
@@ -332,7 +332,7 @@ def parquet_rows(tmp_path):
     return folder
 
 
-def test_pictures_in_parquet_go_to_parquet(parquet_rows, tmp_path):
+def test_images_in_parquet_go_to_parquet(parquet_rows, tmp_path):
     report = clean_pairs(parquet_rows, tmp_path / "clean", decode=decode_image)
     assert report.output.name == "pairs.parquet"
     assert {rule: count.rows for rule, count in report.dropped.items() if count.rows} == {

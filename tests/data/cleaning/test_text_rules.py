@@ -9,7 +9,7 @@ from wenlan.data.cleaning.text_rules import (
     WordList,
     count_han,
     decode_text,
-    han_share,
+    han_fraction,
     rewrite_text,
     traditional_to_simplified,
 )
@@ -101,8 +101,8 @@ def test_han_characters_are_counted_in_all_blocks():
 
 
 def test_share_leaves_white_space_out():
-    assert han_share("红 色 ab") == 0.5
-    assert han_share(" ") == 0.0
+    assert han_fraction("红 色 ab") == 0.5
+    assert han_fraction(" ") == 0.0
 
 
 def write_words(folder, data):

@@ -16,7 +16,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def picture(image_id, file_name, width=40, height=30, **fields):
+def image(image_id, file_name, width=40, height=30, **fields):
     return {"id": image_id, "file_name": file_name, "width": width, "height": height, **fields}
 
 
@@ -25,7 +25,7 @@ def annotation(bbox, image_id=1, category_id=7, **fields):
 
 
 def write(folder, annotations=(), images=None, **content):
-    images = [picture(1, "a.png"), picture(2, "b.png")] if images is None else images
+    images = [image(1, "a.png"), image(2, "b.png")] if images is None else images
     content = {"images": images, "annotations": list(annotations), "categories": CATEGORIES} | content
     (folder / "instances.json").write_text(json.dumps(content), "utf-8")
     return folder / "instances.json"
@@ -35,7 +35,7 @@ def objects_of(data, row=0):
     return data.dataset[row]["objects"]
 
 
-def test_pictures_boxes_and_names_come_out_with_classes_in_the_order_of_their_ids(folder):
+def test_images_boxes_and_names_come_out_with_classes_in_the_order_of_their_ids(folder):
     data = read_coco_detection(write(folder, [annotation([1, 2, 10, 20]), annotation([0, 0, 5, 5], 2, 90)]))
     assert data.class_names == ["cat", "dog"]
     assert data.attribute_names == []
@@ -46,7 +46,7 @@ def test_pictures_boxes_and_names_come_out_with_classes_in_the_order_of_their_id
     assert str(data.report).endswith("kept 2 of 2 rows (0.0% bad)")
 
 
-def test_picture_without_boxes_is_kept(folder):
+def test_image_without_boxes_is_kept(folder):
     assert objects_of(read_coco_detection(write(folder))) == []
 
 
@@ -80,9 +80,9 @@ def test_second_file_is_read_with_the_numbers_of_the_first(folder):
         ("unknown category", annotation([1, 2, 3, 4], 1, [7])),
         ("crowd skipped", annotation([1, 2, 3, 4], iscrowd=1)),
         ("duplicate box", annotation([5, 5, 9, 9])),
-        ("unknown picture", annotation([1, 2, 3, 4], 99)),
-        ("unknown picture", annotation([1, 2, 3, 4], [1])),
-        ("unknown picture", "no annotation"),
+        ("unknown image", annotation([1, 2, 3, 4], 99)),
+        ("unknown image", annotation([1, 2, 3, 4], [1])),
+        ("unknown image", "no annotation"),
     ],
 )
 def test_unusable_box_is_left_out_and_counted(folder, cause, box):
@@ -92,13 +92,13 @@ def test_unusable_box_is_left_out_and_counted(folder, cause, box):
     assert "annotation 1" in data.report.examples[cause]
 
 
-def test_box_beyond_the_picture_is_clipped_and_counted(folder):
+def test_box_beyond_the_image_is_clipped_and_counted(folder):
     data = read_coco_detection(write(folder, [annotation([-4, 20, 10, 20])]))
     assert objects_of(data)[0]["bbox"] == [0, 20, 6, 10]
     assert data.report.repairs == {"box clipped": 1}
 
 
-def test_box_that_ends_a_rounding_beyond_the_picture_is_clipped_in_silence(folder):
+def test_box_that_ends_a_rounding_beyond_the_image_is_clipped_in_silence(folder):
     data = read_coco_detection(write(folder, [annotation([30, 20, 10.5, 10])]))
     assert objects_of(data)[0]["bbox"] == [30, 20, 10, 10]
     assert not data.report.repairs
@@ -113,21 +113,21 @@ def test_unknown_attribute_is_left_out_and_counted(folder):
 @pytest.mark.parametrize(
     ("cause", "wrong"),
     [
-        ("file missing", picture(3, "none.png")),
-        ("path leaves image root", picture(3, "../a.png")),
-        ("image is a URL", picture(3, "https://example.org/a.png")),
-        ("missing field", picture(3, None)),
-        ("missing field", picture("3", "a.png")),
-        ("missing field", picture(3, "a.png", width=0)),
+        ("file missing", image(3, "none.png")),
+        ("path leaves image root", image(3, "../a.png")),
+        ("image is a URL", image(3, "https://example.org/a.png")),
+        ("missing field", image(3, None)),
+        ("missing field", image("3", "a.png")),
+        ("missing field", image(3, "a.png", width=0)),
         ("missing field", "a.png"),
-        ("duplicate picture", picture(1, "b.png")),
-        ("size differs", picture(3, "a.png", width=30, height=40)),
-        ("bad image", picture(3, "broken.png")),
+        ("duplicate image", image(1, "b.png")),
+        ("size differs", image(3, "a.png", width=30, height=40)),
+        ("bad image", image(3, "broken.png")),
     ],
 )
-def test_unusable_picture_is_left_out_and_counted(folder, cause, wrong):
-    (folder / "broken.png").write_bytes(b"no picture")
-    images = [picture(1, "a.png"), picture(2, "b.png"), wrong]
+def test_unusable_image_is_left_out_and_counted(folder, cause, wrong):
+    (folder / "broken.png").write_bytes(b"no image")
+    images = [image(1, "a.png"), image(2, "b.png"), wrong]
     file = write(folder, [annotation([1, 2, 3, 4], 3)] * (wrong in images[2:] and cause == "file missing"), images)
     data = read_coco_detection(file, max_bad_fraction=0.5, check_image=open_image)
     assert data.dataset["image_id"][:] == [1, 2]
@@ -142,8 +142,8 @@ def open_image(path):
         raise ValueError(str(error)) from error
 
 
-def test_too_many_bad_pictures_raise_with_the_account(folder):
-    file = write(folder, images=[picture(1, "a.png"), picture(2, "none.png")])
+def test_too_many_bad_images_raise_with_the_account(folder):
+    file = write(folder, images=[image(1, "a.png"), image(2, "none.png")])
     with pytest.raises(TooManyBadRowsError, match="1 x file missing"):
         read_coco_detection(file)
 

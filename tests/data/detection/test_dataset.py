@@ -9,7 +9,7 @@ def rows():
     return DetectionRows(load_emoji_scenes("detect", 3, num_classes=16, canvas=128), seed=5)
 
 
-def test_row_holds_the_undecoded_picture_its_objects_and_a_seed(rows):
+def test_row_holds_the_undecoded_image_its_objects_and_a_seed(rows):
     row = rows[0]
     assert set(row) == {"image", "image_id", "objects", "draw_seed"}
     assert row["image"].startswith(b"\x89PNG")

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from build_emoji7 import PACKAGES, write_table
-from build_emoji7_concepts import draw_held_concepts, is_picture_of_a_thing
+from build_emoji7_concepts import draw_held_concepts, is_image_of_a_thing
 from build_emoji7_images import IconSet, encode_webp
 from PIL import Image
 from wenlan.data import GROUP_NAMES, LANGUAGES, draw_text, load_emoji7, training_texts
@@ -80,7 +80,7 @@ def test_concept_and_style_occur_once_in_a_split(emoji7):
     assert [len(set(split)) for split in pairs] == list(ROWS.values())
 
 
-def test_row_joins_the_picture_with_its_concept(emoji7, concepts):
+def test_row_joins_the_image_with_its_concept(emoji7, concepts):
     row = emoji7["test"][700]
     stored = pq.read_table(FOLDER / "images_fluent3d.parquet").to_pylist()
     with Image.open(io.BytesIO(next(r["image"] for r in stored if r["concept"] == row["concept"]))) as image:
@@ -91,7 +91,7 @@ def test_row_joins_the_picture_with_its_concept(emoji7, concepts):
     assert (row["image"].size, row["image"].mode, row["style"]) == ((96, 96), "RGBA", "fluent3d")
 
 
-def test_every_picture_is_96_pixels_square():
+def test_every_image_is_96_pixels_square():
     tables = [pq.read_table(file) for file in FOLDER.glob("images_*.parquet")]
     for data in pa.concat_tables(tables)["image"].to_pylist():
         with Image.open(io.BytesIO(data)) as image:
@@ -199,8 +199,8 @@ def test_unknown_language_is_refused_with_the_known_ones():
         ("1f3c3-200d-27a1-fe0f", "People & Body", "person-activity", False),
     ],
 )
-def test_only_pictures_of_things_are_kept(concept, group, subgroup, kept):
-    assert is_picture_of_a_thing(concept, group, subgroup) is kept
+def test_only_images_of_things_are_kept(concept, group, subgroup, kept):
+    assert is_image_of_a_thing(concept, group, subgroup) is kept
 
 
 def test_plain_aliases_are_followed_and_transformed_ones_are_not():
@@ -212,7 +212,7 @@ def test_plain_aliases_are_followed_and_transformed_ones_are_not():
     assert icons.svg("dog") is None
 
 
-def test_flat_picture_is_stored_without_loss_where_that_is_smaller():
+def test_flat_image_is_stored_without_loss_where_that_is_smaller():
     flat = Image.new("RGBA", (96, 96), (10, 20, 30, 255))
     stored = Image.open(io.BytesIO(encode_webp(flat, photographic=False)))
     assert stored.convert("RGBA").tobytes() == flat.tobytes()

@@ -23,9 +23,9 @@ def test_every_pixel_is_nearest_to_the_named_colour(colour, kind):
 
 @pytest.mark.parametrize("kind", BACKGROUND_KINDS[1:])
 def test_pattern_is_seen_and_changes_with_the_seed(kind):
-    pictures = [background("blue", kind, seed) for seed in range(8)]
-    assert all(picture.std((0, 1)).max() > 3 for picture in pictures)
-    assert len({picture.tobytes() for picture in pictures}) > 4
+    images = [background("blue", kind, seed) for seed in range(8)]
+    assert all(image.std((0, 1)).max() > 3 for image in images)
+    assert len({image.tobytes() for image in images}) > 4
 
 
 def test_flat_background_has_one_colour():

@@ -44,7 +44,7 @@ def test_folder_holds_the_files_and_nothing_else(folder):
     assert [entry.name for entry in folder.parent.iterdir()] == ["test"]
 
 
-def test_pictures_are_stored_without_loss(folder, rows):
+def test_images_are_stored_without_loss(folder, rows):
     assert len(list((folder / "images").iterdir())) == 20
     for row in rows:
         with Image.open(folder / "images" / f"{row['image_id']:012d}.png") as image:
@@ -129,14 +129,14 @@ def test_finished_folder_is_left_as_it_is(folder):
 
 
 def test_finished_folder_of_other_settings_is_refused(folder):
-    with pytest.raises(ValueError, match=r"made with size 20, not 21; picture_format 'png', not 'jpg'\. Remove it or"):
-        write_emoji_scenes(folder.parent, "test", 21, picture_format="jpg")
+    with pytest.raises(ValueError, match=r"made with size 20, not 21; image_format 'png', not 'jpg'\. Remove it or"):
+        write_emoji_scenes(folder.parent, "test", 21, image_format="jpg")
 
 
 def test_damaged_folder_is_refused(tmp_path):
     write_emoji_scenes(tmp_path, "detect", 3, **SMALL)
-    picture = next((tmp_path / "detect" / "images").iterdir())
-    picture.write_bytes(picture.read_bytes()[:-9])
+    image = next((tmp_path / "detect" / "images").iterdir())
+    image.write_bytes(image.read_bytes()[:-9])
     with pytest.raises(ValueError, match="detect is damaged: files are missing or have other sizes"):
         write_emoji_scenes(tmp_path, "detect", 3, **SMALL)
 
@@ -152,11 +152,11 @@ def test_folder_of_something_else_is_refused_and_kept(tmp_path, content):
     assert (tmp_path / "test" / "mine.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize(("picture_format", "kind"), [("webp", "WEBP"), ("jpg", "JPEG")])
-def test_pictures_may_be_stored_with_loss(tmp_path, picture_format, kind):
-    write_emoji_scenes(tmp_path, "detect", 2, picture_format=picture_format, **SMALL)
+@pytest.mark.parametrize(("image_format", "kind"), [("webp", "WEBP"), ("jpg", "JPEG")])
+def test_images_may_be_stored_with_loss(tmp_path, image_format, kind):
+    write_emoji_scenes(tmp_path, "detect", 2, image_format=image_format, **SMALL)
     files = sorted((tmp_path / "detect" / "images").iterdir())
-    assert [file.name for file in files] == [f"00000100000{i}.{picture_format}" for i in (3, 4)]
+    assert [file.name for file in files] == [f"00000100000{i}.{image_format}" for i in (3, 4)]
     with Image.open(files[0]) as image:
         assert (image.format, image.size) == (kind, (128, 128))
     assert len(read_coco_detection(tmp_path / "detect" / "instances.json").dataset) == 2
@@ -166,7 +166,7 @@ def test_pictures_may_be_stored_with_loss(tmp_path, picture_format, kind):
     ("arguments", "options", "message"),
     [
         (("train", 3), {}, "no split 'train'"),
-        (("test", 3), {"picture_format": "gif"}, "picture_format is 'gif'; it must be one of png, webp, jpg"),
+        (("test", 3), {"image_format": "gif"}, "image_format is 'gif'; it must be one of png, webp, jpg"),
         (("test", 3), {"num_classes": 300}, "num_classes is 300"),
         (("test", -1), {}, "size is -1"),
     ],

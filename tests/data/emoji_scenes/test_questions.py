@@ -143,16 +143,16 @@ def test_thing_that_is_not_there_is_like_one_that_is(asked):
     assert all(group in groups for group, groups in absent)
 
 
-def test_answers_without_the_picture_are_right_as_often_as_the_card_says(asked):
-    """The share of the most common answer of each kind, among all questions: 31 % over 2000 scenes."""
+def test_answers_without_the_image_are_right_as_often_as_the_card_says(asked):
+    """The fraction of the most common answer of each kind, among all questions: 31 % over 2000 scenes."""
     answers = defaultdict(Counter)
     for _, question in asked:
         answers[question.kind][question.answer("en")] += 1
-    share = {kind: counts.most_common(1)[0][1] / counts.total() for kind, counts in answers.items()}
+    fraction = {kind: counts.most_common(1)[0][1] / counts.total() for kind, counts in answers.items()}
     for kind, expected in {"exist": 0.52, "size": 0.52, "relation": 0.52, "colour": 0.12, "what-size": 0.03}.items():
-        assert share[kind] == pytest.approx(expected, abs=0.06)
-    assert share["count"] == pytest.approx(0.33, abs=0.06)
-    assert share["count-all"] == pytest.approx(0.31, abs=0.1)
+        assert fraction[kind] == pytest.approx(expected, abs=0.06)
+    assert fraction["count"] == pytest.approx(0.33, abs=0.06)
+    assert fraction["count-all"] == pytest.approx(0.31, abs=0.1)
     most_common = sum(counts.most_common(1)[0][1] for counts in answers.values())
     assert most_common / len(asked) == pytest.approx(0.31, abs=0.03)
 

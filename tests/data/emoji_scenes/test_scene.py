@@ -22,12 +22,12 @@ def objects(scenes):
 
 
 def redraw(one):
-    """The picture of an object, from nothing but its record."""
+    """The image of an object, from nothing but its record."""
     x1, y1, x2, y2 = one["bbox"]
     looks = {name: one[name] for name in ("style", "flipped", "angle")}
     longest = int(max(x2 - x1, y2 - y1))
-    pictures = [draw_object(one["category_id"], side=side, **looks) for side in (longest, longest + 1)]
-    return next(picture for picture in pictures if picture.size == (x2 - x1, y2 - y1))
+    images = [draw_object(one["category_id"], side=side, **looks) for side in (longest, longest + 1)]
+    return next(image for image in images if image.size == (x2 - x1, y2 - y1))
 
 
 def test_boxes_are_exactly_the_visible_pixels_of_the_objects(objects):
@@ -38,7 +38,7 @@ def test_boxes_are_exactly_the_visible_pixels_of_the_objects(objects):
         assert one["bbox"] == [x.min(), y.min(), x.max() + 1, y.max() + 1]
 
 
-def test_picture_is_the_background_and_the_objects_and_nothing_else(scenes):
+def test_image_is_the_background_and_the_objects_and_nothing_else(scenes):
     flat = [scene for scene in scenes if scene["background_kind"] == "flat"]
     assert len(flat) > 30
     for scene in flat:

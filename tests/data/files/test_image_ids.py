@@ -1,5 +1,5 @@
 import pytest
-from wenlan.data.files.image_ids import picture_id
+from wenlan.data.files.image_ids import canonical_image_id
 
 
 @pytest.mark.parametrize(
@@ -13,23 +13,27 @@ from wenlan.data.files.image_ids import picture_id
         "COCO_train2014_000000000042.jpg#367178",
     ],
 )
-def test_all_names_of_a_picture_of_coco_are_one_id(name):
-    assert picture_id(name, "coco") == "coco:42"
+def test_all_names_of_a_image_of_coco_are_one_id(name):
+    assert canonical_image_id(name, "coco") == "coco:42"
 
 
 @pytest.mark.parametrize("name", ["COCO_train2014_000000000042.jpg#1", "train2017/000000000042.jpg"])
 def test_name_as_coco_gives_it_is_of_coco_in_every_collection(name):
-    assert picture_id(name, "flickr30k") == picture_id(name) == "coco:42"
+    assert canonical_image_id(name, "flickr30k") == canonical_image_id(name) == "coco:42"
 
 
-def test_equal_numbers_of_two_collections_are_two_pictures():
-    assert picture_id("42.jpg", "flickr30k") != picture_id("42.jpg", "coco") != picture_id(42, "visual_genome")
+def test_equal_numbers_of_two_collections_are_two_images():
+    assert (
+        canonical_image_id("42.jpg", "flickr30k")
+        != canonical_image_id("42.jpg", "coco")
+        != canonical_image_id(42, "visual_genome")
+    )
 
 
-def test_pictures_without_a_collection_differ_by_their_folders():
-    assert picture_id("cats/1.jpg") != picture_id("dogs/1.jpg")
-    assert picture_id("./cats/1.jpg") == picture_id("cats/1.jpg#3")
+def test_images_without_a_collection_differ_by_their_folders():
+    assert canonical_image_id("cats/1.jpg") != canonical_image_id("dogs/1.jpg")
+    assert canonical_image_id("./cats/1.jpg") == canonical_image_id("cats/1.jpg#3")
 
 
 def test_name_that_is_no_number_stays_as_it_is():
-    assert picture_id("photo.jpg", "coco") == "coco:photo"
+    assert canonical_image_id("photo.jpg", "coco") == "coco:photo"

@@ -9,7 +9,7 @@ from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from wenlan.data import MLMMBatches, MLMMExamples
-from wenlan.data.mlmm.batch_sampler import Stage
+from wenlan.data.mlmm.batch_sampler import CurriculumStage
 from wenlan.modeling_mlmm import MLMMConfig, MLMMForPreTraining
 from wenlan.processing import MLMMPretrainingCollator, MLMMProcessor
 
@@ -74,25 +74,25 @@ def test_every_caption_is_seen_once_a_pass(make_corpus):
     assert len({one.seed for one in seen}) == 64  # masked otherwise in the second pass
 
 
-def test_wrong_pictures_are_others_in_the_next_pass(make_corpus):
+def test_wrong_images_are_others_in_the_next_pass(make_corpus):
     corpus = make_corpus(size=32, languages=("en",), tasks={"itm": 1})
     batches = MLMMBatches([corpus], num_steps=60, token_budget=400, bucket_size=32, multiple=4)
     draws = list(itertools.chain.from_iterable(batches))
-    pictures = {(one.caption, one.picture) for one in draws[:32]}
-    assert pictures != {(one.caption, one.picture) for one in draws[32:64]}
+    images = {(one.caption, one.image) for one in draws[:32]}
+    assert images != {(one.caption, one.image) for one in draws[32:64]}
 
 
-@pytest.mark.parametrize(("temperature", "share"), [(1.0, 0.8), (float("inf"), 0.5), (2.0, 2 / 3)])
-def test_languages_are_drawn_as_the_temperature_says(make_picture, small_tokenizer, temperature, share):
+@pytest.mark.parametrize(("temperature", "fraction"), [(1.0, 0.8), (float("inf"), 0.5), (2.0, 2 / 3)])
+def test_languages_are_drawn_as_the_temperature_says(make_image, small_tokenizer, temperature, fraction):
     from wenlan.data import MLMMCorpus
 
-    rows = [make_picture(number) for number in range(10)]
+    rows = [make_image(number) for number in range(10)]
     texts = [f"a {number}" for number in range(80)]
     captions = {"en": ([number % 10 for number in range(80)], texts), "de": ([3] * 20, texts[:20])}
     corpus = MLMMCorpus(rows, captions, small_tokenizer, tasks={"mlm": 1})
     batches = MLMMBatches([corpus], num_steps=400, language_temperature=temperature, **SMALL)
     counts = Counter(one.language for batch in batches for one in batch)
-    assert counts["en"] / counts.total() == pytest.approx(share, abs=0.03)
+    assert counts["en"] / counts.total() == pytest.approx(fraction, abs=0.03)
 
 
 def test_same_seed_gives_the_same_batches_and_another_seed_others(corpora):
@@ -225,7 +225,7 @@ def test_large_corpus_is_drawn_from_without_reading_it():
 
 def test_stages_have_their_tasks_and_languages(make_corpus):
     corpus = make_corpus(size=30, languages=("en", "zh", "de"))
-    curriculum = [Stage(10, tasks=["mlm"], languages=["en"]), Stage(30, languages=("en", "zh"))]
+    curriculum = [CurriculumStage(10, tasks=["mlm"], languages=["en"]), CurriculumStage(30, languages=("en", "zh"))]
     batches = list(MLMMBatches([corpus], num_steps=100, batches_per_step=2, curriculum=curriculum, **SMALL))
     stages = batches[:20], batches[20:80], batches[80:]
     seen = [{(one.task, one.language) for batch in stage for one in batch} for stage in stages]
@@ -239,7 +239,7 @@ def test_stages_have_their_tasks_and_languages(make_corpus):
 
 def test_stages_leave_out_corpora_without_their_tasks_or_languages(corpora):
     def used(**stage):
-        batches = MLMMBatches(corpora, num_steps=30, curriculum=[Stage(30, **stage)], **SMALL)
+        batches = MLMMBatches(corpora, num_steps=30, curriculum=[CurriculumStage(30, **stage)], **SMALL)
         return {one.corpus for batch in batches for one in batch}
 
     assert used(tasks=["itm"]) == used(languages=["en", "zh"]) == {0, 1}
@@ -249,7 +249,7 @@ def test_stages_leave_out_corpora_without_their_tasks_or_languages(corpora):
 
 def test_stage_that_no_corpus_has_is_refused(make_corpus):
     corpus = make_corpus(size=20, languages=("en", "zh"), tasks={"itm": 1, "mlm": 1})
-    for stage in (Stage(2, tasks=["mrc"]), Stage(2, languages=["ko"])):
+    for stage in (CurriculumStage(2, tasks=["mrc"]), CurriculumStage(2, languages=["ko"])):
         with pytest.raises(ValueError, match="No corpus has the tasks and languages of this stage"):
             MLMMBatches([corpus], num_steps=5, curriculum=[stage], **SMALL)
 
@@ -264,8 +264,8 @@ def test_stage_that_no_corpus_has_is_refused(make_corpus):
 )
 def test_impossible_stages_are_refused(stage, message):
     with pytest.raises(ValueError, match=message):
-        Stage(**stage)
+        CurriculumStage(**stage)
 
 
 def test_stage_may_name_one_task_and_one_language_without_a_list():
-    assert Stage(5, tasks="mlm", languages="en") == Stage(5, tasks=["mlm"], languages=["en"])
+    assert CurriculumStage(5, tasks="mlm", languages="en") == CurriculumStage(5, tasks=["mlm"], languages=["en"])

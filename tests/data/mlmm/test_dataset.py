@@ -9,39 +9,39 @@ def draw(corpus, task, seed=0):
     return make_draws([corpus], 0, task, captions, np.random.default_rng(seed))
 
 
-def test_half_of_the_matching_examples_have_a_wrong_picture(make_corpus):
+def test_half_of_the_matching_examples_have_a_wrong_image(make_corpus):
     corpus = make_corpus(size=21)
     draws = draw(corpus, "itm")
-    own = [corpus.captions[one.language].pictures[one.caption] == one.picture for one in draws]
+    own = [corpus.captions[one.language].images[one.caption] == one.image for one in draws]
     assert own == [one.itm_label == 1 for one in draws]
     assert sum(own) == 21  # of 42
 
 
-def test_wrong_picture_is_of_another_group_and_varies(make_corpus):
-    corpus = make_corpus(size=20, picture_groups=[number // 4 for number in range(20)])
-    wrong = [(one.caption, one.picture) for seed in range(20) for one in draw(corpus, "itm", seed) if not one.itm_label]
-    assert all(caption // 4 != picture // 4 for caption, picture in wrong)
-    assert {picture for _, picture in wrong} == set(range(20))
+def test_wrong_image_is_of_another_group_and_varies(make_corpus):
+    corpus = make_corpus(size=20, image_groups=[number // 4 for number in range(20)])
+    wrong = [(one.caption, one.image) for seed in range(20) for one in draw(corpus, "itm", seed) if not one.itm_label]
+    assert all(caption // 4 != image // 4 for caption, image in wrong)
+    assert {image for _, image in wrong} == set(range(20))
 
 
 @pytest.mark.parametrize("task", ["mlm", "mrfr", "mrc"])
-def test_other_tasks_keep_the_pictures(make_corpus, task):
-    assert all(one.caption == one.picture and one.itm_label == 1 for one in draw(make_corpus(), task))
+def test_other_tasks_keep_the_images(make_corpus, task):
+    assert all(one.caption == one.image and one.itm_label == 1 for one in draw(make_corpus(), task))
 
 
-def test_length_counts_tokens_and_the_regions_of_the_drawn_picture(make_corpus):
+def test_length_counts_tokens_and_the_regions_of_the_drawn_image(make_corpus):
     corpus = make_corpus()
     for one in draw(corpus, "itm"):
         tokens = corpus.captions[one.language].lengths[one.caption]
-        assert one.length == tokens + corpus.region_counts[one.picture]
+        assert one.length == tokens + corpus.region_counts[one.image]
 
 
-def test_drawn_row_is_the_caption_with_the_picture(make_corpus):
+def test_drawn_row_is_the_caption_with_the_image(make_corpus):
     corpora = [make_corpus(), make_corpus(size=5, languages=("zh",))]
     draws = [*draw_evaluation(corpora, "itm"), *draw_evaluation(corpora, "mrc")]
     for one, row in zip(draws, MLMMExamples(corpora).__getitems__(draws), strict=True):
         assert row["text"] == corpora[one.corpus].captions[one.language].text(one.caption)
-        assert row["regions"]["image_id"] == f"picture{one.picture}"
+        assert row["regions"]["image_id"] == f"image{one.image}"
         assert (row["task"], row["itm_label"], row["language"]) == (one.task, one.itm_label, one.language)
         assert row["seed"] == one.seed
 

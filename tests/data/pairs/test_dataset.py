@@ -19,7 +19,7 @@ def drawn(pairs):
     return [(pair["text"], pair["draw_seed"]) for pair in map(pairs.__getitem__, range(len(pairs)))]
 
 
-def test_pair_holds_picture_text_group_and_seed(rows):
+def test_pair_holds_image_text_group_and_seed(rows):
     pair = TrainingPairs(rows, group_column="label")[1]
     assert sorted(pair) == ["draw_seed", "group_id", "image", "text"]
     assert (pair["image"], pair["group_id"]) == ("a.png", 4)
@@ -88,7 +88,7 @@ def test_workers_that_outlive_an_epoch_see_the_new_one(rows):
     assert seen[0] != seen[1]
 
 
-def test_encoded_picture_is_handed_on_undecoded_so_that_a_damaged_one_does_no_harm():
+def test_encoded_image_is_handed_on_undecoded_so_that_a_damaged_one_does_no_harm():
     features = Features({"image": Image(), "text": Value("string")})
     rows = Dataset.from_dict({"image": [b"damaged", {"path": "a.png"}], "text": ["x", "y"]}, features=features)
     pairs = TrainingPairs(rows)

@@ -10,7 +10,7 @@ from wenlan.data import TooManyBadRowsError, read_pairs
 from wenlan.data.pairs.readers import SENTENCE_KEYS
 
 
-class BadPictureError(ValueError):
+class BadImageError(ValueError):
     def __init__(self, message, cause):
         super().__init__(message)
         self.cause = cause
@@ -23,7 +23,7 @@ def check_image(source):
             image.load()
     except OSError as error:
         cause = "truncated" if "truncated" in str(error) else "not an image"
-        raise BadPictureError(str(error), cause) from error
+        raise BadImageError(str(error), cause) from error
 
 
 def png(color):
@@ -44,7 +44,7 @@ def folder(tmp_path):
     (tmp_path / "a.png").write_bytes(png("red"))
     (tmp_path / "b.png").write_bytes(png("blue"))
     (tmp_path / "cut.png").write_bytes(TRUNCATED)
-    (tmp_path / "note.png").write_text("not a picture", "utf-8")
+    (tmp_path / "note.png").write_text("not an image", "utf-8")
     return tmp_path
 
 
@@ -63,7 +63,7 @@ def dump(row):
 GOOD = {"image": "a.png", "text": "红色"}
 
 
-def test_good_rows_come_out_with_picture_text_and_line_number(folder):
+def test_good_rows_come_out_with_image_text_and_line_number(folder):
     pairs, report = read_pairs(write_lines(folder, GOOD, "", {"image": "b.png", "text": "蓝色"}))
     assert pairs["text"][:] == ["红色", "蓝色"]
     assert pairs["row_number"][:] == [1, 3]
@@ -110,7 +110,7 @@ def test_bad_row_is_left_out_and_counted_by_its_cause(folder, row, cause):
     assert "pairs.jsonl, row 2" in report.examples[cause]
 
 
-def test_without_check_image_a_picture_only_has_to_exist(folder):
+def test_without_check_image_a_image_only_has_to_exist(folder):
     pairs, report = read_pairs(write_lines(folder, {"image": "cut.png", "text": "x"}))
     assert len(pairs) == 1
     assert not report.counts
@@ -269,7 +269,7 @@ def test_absolute_path_and_link_below_the_image_root_are_taken(folder, tmp_path_
 
 
 @pytest.mark.parametrize("kind", ["bytes", "struct", "path in struct", "path"])
-def test_parquet_holds_pictures_or_paths(folder, kind):
+def test_parquet_holds_images_or_paths(folder, kind):
     image = {
         "bytes": png("red"),
         "struct": {"bytes": png("red"), "path": "unused.png"},
@@ -317,19 +317,19 @@ def write_conceptual_captions(folder, *lines):
 
 @pytest.mark.parametrize("order", ["{caption}\t{url}", "{url}\t{caption}"])
 @pytest.mark.parametrize("name", ["{}.png", "{:07d}.png"])
-def test_conceptual_captions_find_the_picture_by_the_number_of_its_line(folder, order, name):
-    pictures = folder / "pictures"
-    pictures.mkdir()
+def test_conceptual_captions_find_the_image_by_the_number_of_its_line(folder, order, name):
+    images = folder / "images"
+    images.mkdir()
     for number in (1, 2, 11):
-        (pictures / name.format(number)).write_bytes(png("red"))
+        (images / name.format(number)).write_bytes(png("red"))
     lines = [order.format(caption=f"text {number}", url=f"http://x.org/{number}.jpg") for number in range(1, 12)]
-    pairs, report = read_pairs(write_conceptual_captions(folder, *lines), image_root=pictures, max_bad_fraction=0.8)
+    pairs, report = read_pairs(write_conceptual_captions(folder, *lines), image_root=images, max_bad_fraction=0.8)
     assert pairs["text"][:] == ["text 1", "text 2", "text 11"]
     assert pairs["row_number"][:] == [1, 2, 11]
     assert report.counts == {"file missing": 8}
 
 
-def test_conceptual_captions_find_the_picture_in_the_column_that_is_given(folder):
+def test_conceptual_captions_find_the_image_in_the_column_that_is_given(folder):
     file = write_conceptual_captions(
         folder, *["red\thttp://x/1\ta.png", "blue\thttp://x/2\tb.png", "no url\tat all\tx"]
     )
@@ -339,13 +339,13 @@ def test_conceptual_captions_find_the_picture_in_the_column_that_is_given(folder
     assert report.counts == {"broken line": 1}
 
 
-def test_conceptual_captions_with_pictures_counted_from_zero_are_refused(folder):
+def test_conceptual_captions_with_images_counted_from_zero_are_refused(folder):
     (folder / "0.png").write_bytes(png("red"))
     with pytest.raises(ValueError, match="counted from 0, but lines from 1"):
         read_pairs(write_conceptual_captions(folder, "red\thttp://x.org/1"))
 
 
-def test_conceptual_captions_without_numbered_pictures_are_refused(folder):
+def test_conceptual_captions_without_numbered_images_are_refused(folder):
     with pytest.raises(FileNotFoundError, match="named by the number of its line"):
         read_pairs(write_conceptual_captions(folder, "red\thttp://x.org/1"))
 

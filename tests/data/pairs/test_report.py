@@ -18,7 +18,7 @@ def png(color, size=(9, 12)):
 
 
 def rows(*captions, **columns):
-    """Rows of different pictures with these captions."""
+    """Rows of different images with these captions."""
     return [{"image": png((i % 256, i // 256, 0)), "text": text, **columns} for i, text in enumerate(captions)]
 
 
@@ -37,7 +37,7 @@ def test_captions_that_differ_in_case_and_white_space_only_are_duplicates():
     report = report_pairs(rows("Red car", "red  car", "blue", "RED CAR", "blue", "green"), source="mine", language="en")
     assert report.pairs == 6
     assert report.duplicate_captions == 3
-    assert report.commonest_captions == [("red car", 3), ("blue", 2)]
+    assert report.most_common_captions == [("red car", 3), ("blue", 2)]
 
 
 def test_commonest_captions_have_exact_numbers_among_many_others():
@@ -45,16 +45,16 @@ def test_commonest_captions_have_exact_numbers_among_many_others():
     captions[1500:1500] = ["often"] * 40
     captions[100:2900:250] = ["sometimes"] * 12
     report = report_pairs(rows(*captions), source="mine", language="en")
-    assert report.commonest_captions[0] == ("often", 40)
+    assert report.most_common_captions[0] == ("often", 40)
     assert report.duplicate_captions == 39 + 11
 
 
-def test_pictures_that_are_equal_byte_for_byte_are_duplicates(tmp_path):
+def test_images_that_are_equal_byte_for_byte_are_duplicates(tmp_path):
     (tmp_path / "a.png").write_bytes(png("red"))
     images = [png("red"), str(tmp_path / "a.png"), png("blue"), png("red", (9, 13))]
     report = report_pairs([{"image": image, "text": str(i)} for i, image in enumerate(images)], source="mine")
-    assert report.duplicate_pictures == 1
-    assert warnings_about("pictures come again", report)
+    assert report.duplicate_images == 1
+    assert warnings_about("images come again", report)
 
 
 def test_short_sides_are_those_of_the_headers():
@@ -63,10 +63,10 @@ def test_short_sides_are_those_of_the_headers():
     assert report.short_sides == {"minimum": 30, "median": 32, "95 %": 34, "maximum": 34}
 
 
-def test_decoded_pictures_are_counted_too():
+def test_decoded_images_are_counted_too():
     pairs = [{"image": Image.new("RGB", (7, 9), color), "text": color} for color in ("red", "blue", "red")]
     report = report_pairs(pairs, source="mine")
-    assert (report.duplicate_pictures, report.short_sides["median"]) == (1, 7)
+    assert (report.duplicate_images, report.short_sides["median"]) == (1, 7)
 
 
 def test_length_is_that_of_characters():
@@ -166,7 +166,7 @@ def test_file_holds_what_the_report_holds_and_leaves_nothing_else(tmp_path):
     report = report_pairs(rows("红", "红", "车"), source="mine")
     report.save(tmp_path / "out" / "data_report.json")
     content = json.loads((tmp_path / "out" / "data_report.json").read_text("utf-8"))
-    assert content["commonest_captions"] == [["红", 2]]
+    assert content["most_common_captions"] == [["红", 2]]
     assert content["warnings"] == report.warnings
     assert os.listdir(tmp_path / "out") == ["data_report.json"]
 

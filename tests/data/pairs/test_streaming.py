@@ -28,7 +28,7 @@ Image.effect_noise((64, 64), 90).save(NOISE, "PNG")
 TRUNCATED = NOISE.getvalue()[:3000]
 
 
-class BadPictureError(ValueError):
+class BadImageError(ValueError):
     def __init__(self, message, cause):
         super().__init__(message)
         self.cause = cause
@@ -39,7 +39,7 @@ def check_image(source):
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             image.load()
     except OSError as error:
-        raise BadPictureError(str(error), "truncated" if "truncated" in str(error) else "not an image") from error
+        raise BadImageError(str(error), "truncated" if "truncated" in str(error) else "not an image") from error
 
 
 def write_tar(path, samples):
@@ -337,7 +337,7 @@ def test_same_caption_is_one_group(tmp_path):
 
 
 def test_member_that_claims_too_many_bytes_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("wenlan.data.pairs.shards.MAX_PICTURE_BYTES", 1000)
+    monkeypatch.setattr("wenlan.data.pairs.shards.MAX_IMAGE_BYTES", 1000)
     write_tar(tmp_path / "a.tar", {"0": sample() | {"png": bytes(1001)}, "1": sample("kept")})
     stream = StreamedPairs(tmp_path, max_bad_fraction=0.5)
     assert texts(stream) == ["kept"]

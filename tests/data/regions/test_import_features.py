@@ -195,13 +195,13 @@ def test_sizes_bring_the_boxes_to_pixels(tmp_path, content):
         assert (row["image_height"], row["image_width"]) == (48, 64)
 
 
-def test_picture_without_a_size_is_left_out(tmp_path):
+def test_image_without_a_size_is_left_out(tmp_path):
     (tmp_path / "sizes.json").write_text('{"coco_1": [48, 64]}')
     values = {f"{row['image_id']}.npz": as_msgpack(uniter_arrays(row)) for row in ROWS}
     report = import_regions(
         save_lmdb(tmp_path / "lmdb", values), tmp_path / "out", sizes=tmp_path / "sizes.json", max_bad_fraction=1.0
     )
-    assert (report.rows_kept, dict(report.counts)) == (1, {"no picture size": 3})
+    assert (report.rows_kept, dict(report.counts)) == (1, {"no image size": 3})
 
 
 @pytest.mark.parametrize("text", ["[1]", "{", '{"a": 3}', '{"images": [{"id": 1}]}'])

@@ -5,12 +5,12 @@ PLACES = {"0.png": 0, "cats/1.png": 1, "1.png": 2}
 
 
 @pytest.mark.parametrize(("path", "place"), [("0.png", 0), ("images/a/0.png", 0), ("a/cats/1.png", 1), ("1.png", 2)])
-def test_picture_is_found_by_its_name_or_the_longest_end_of_its_path(path, place):
+def test_image_is_found_by_its_name_or_the_longest_end_of_its_path(path, place):
     assert RegionFinder(PLACES, "captions.jsonl").find(path) == place
 
 
 @pytest.mark.parametrize("path", ["2.png", "images/2.png", "10.png", ""])
-def test_picture_without_regions_is_minus_one(path):
+def test_image_without_regions_is_minus_one(path):
     assert RegionFinder(PLACES, "captions.jsonl").find(path) == -1
 
 

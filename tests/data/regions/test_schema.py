@@ -34,7 +34,7 @@ def test_best_classes_keep_their_place_and_the_rest_is_spread_evenly():
     assert back["class_probs"].sum() == pytest.approx(1, abs=1e-6)
 
 
-def test_picture_without_regions_has_no_best_classes():
+def test_image_without_regions_has_no_best_classes():
     assert there_and_back(random_row("a", count=0), dataclasses.replace(INFO, top_k=2))["class_probs"].shape == (0, 5)
 
 

@@ -38,7 +38,7 @@ def test_bad_captions_are_counted_with_three_examples_and_rows_without_any_are_g
     assert report.examples == {"empty": [f"'dog {index}' -> ''" for index in range(3)]}
 
 
-def test_same_text_of_the_same_picture_is_kept_once_wherever_it_stands(tmp_path):
+def test_same_text_of_the_same_image_is_kept_once_wherever_it_stands(tmp_path):
     rows = [
         ("0.png", {"a dog": "ein Hund", "one dog": "ein Hund"}),
         ("1.png", {"a dog": "ein Hund"}),

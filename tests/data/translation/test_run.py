@@ -78,9 +78,9 @@ def test_model_of_each_pair_is_found_by_its_name(models, source, tmp_path):
     assert read(tmp_path / "out" / "captions_ja.jsonl") == in_language("ja")
 
 
-def test_output_is_read_as_pairs_from_the_folder_of_the_pictures(models, source, tmp_path):
+def test_output_is_read_as_pairs_from_the_folder_of_the_images(models, source, tmp_path):
     for row in ROWS:
-        (tmp_path / row["image"]).write_bytes(b"a picture")
+        (tmp_path / row["image"]).write_bytes(b"an image")
     run(source, tmp_path / "out", models / "nllb")
     dataset, report = read_pairs(tmp_path / "out" / "captions_ja.jsonl", image_root=tmp_path)
     assert (report.rows_read, report.rows_kept) == (4, 4)

@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 from helpers.paths import FIXTURES
-from wenlan.data import answer_ceiling, answer_vocabulary, build_answers, read_answers, write_answers
+from wenlan.data import answer_vocabulary, build_answers, oracle_accuracy, read_answers, write_answers
 from wenlan.evaluation import prepare_answer, single_answer_accuracy, vqa_accuracy
 
 GOLDEN = FIXTURES / "mlmm" / "metrics" / "vqa_targets.json"
@@ -112,8 +112,8 @@ def test_file_that_is_no_list_of_answers_is_refused(tmp_path, content, message):
 
 def test_ceiling_is_the_mean_of_the_best_scores_in_reach():
     questions = [row(1, "dog"), row(2, "cat"), row(3, "dog", ["dog"] * 2 + ["cat"] * 8)]
-    assert answer_ceiling(questions, ["dog"], vqa_accuracy) == pytest.approx((1 + 0 + 0.6) / 3)
-    assert answer_ceiling(questions, ["dog", "cat"], vqa_accuracy) == pytest.approx(1)
+    assert oracle_accuracy(questions, ["dog"], vqa_accuracy) == pytest.approx((1 + 0 + 0.6) / 3)
+    assert oracle_accuracy(questions, ["dog", "cat"], vqa_accuracy) == pytest.approx(1)
 
 
 def test_ceiling_is_that_of_all_answers_tried_one_by_one():
@@ -123,7 +123,7 @@ def test_ceiling_is_that_of_all_answers_tried_one_by_one():
     given = Counter(prepare_answer(answer) for one in questions for answer in one["answers"])
     listed = [answer for answer, _ in given.most_common(12)]
     best = [max(vqa_accuracy(answer, one["answers"]) for answer in listed) for one in questions]
-    assert answer_ceiling(questions, listed, vqa_accuracy, prepare=prepare_answer) == pytest.approx(
+    assert oracle_accuracy(questions, listed, vqa_accuracy, prepare=prepare_answer) == pytest.approx(
         sum(best) / len(best)
     )
     assert 0 < sum(best) < len(best)
@@ -132,7 +132,7 @@ def test_ceiling_is_that_of_all_answers_tried_one_by_one():
 def test_ceiling_counts_listed_answers_that_are_not_normalised():
     questions = [row(1, "2", ["two"] * 6 + ["2"] * 2 + ["many"] * 2)]
     assert vqa_accuracy("Two", questions[0]["answers"]) == 1
-    assert answer_ceiling(questions, ["Two"], vqa_accuracy, prepare=prepare_answer) == 1
+    assert oracle_accuracy(questions, ["Two"], vqa_accuracy, prepare=prepare_answer) == 1
 
 
 def test_ceiling_of_single_answers_is_the_share_in_the_list():
@@ -140,14 +140,14 @@ def test_ceiling_of_single_answers_is_the_share_in_the_list():
         return single_answer_accuracy(prediction, answers[0])
 
     questions = [row(1, "犬", ["犬"]), row(2, "猫", ["猫"])]
-    assert answer_ceiling(questions, ["犬"], accuracy) == 0.5
+    assert oracle_accuracy(questions, ["犬"], accuracy) == 0.5
 
 
 def test_ceiling_without_questions_or_answers_is_refused():
     with pytest.raises(ValueError, match="no questions"):
-        answer_ceiling([], ["a"], vqa_accuracy)
+        oracle_accuracy([], ["a"], vqa_accuracy)
     with pytest.raises(ValueError, match="Question 4 has no answers"):
-        answer_ceiling([{"question_id": 4, "answers": None}], ["a"], vqa_accuracy)
+        oracle_accuracy([{"question_id": 4, "answers": None}], ["a"], vqa_accuracy)
 
 
 def test_list_of_emojiscenes_keeps_its_name_beside_these():

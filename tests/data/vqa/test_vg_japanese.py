@@ -17,10 +17,10 @@ def root(tmp_path):
 
 
 def write(folder, *questions):
-    pictures = {}
+    images = {}
     for one in questions:
-        pictures.setdefault(one.get("image_id"), []).append(one)
-    content = [{"id": picture, "qas": qas} for picture, qas in pictures.items()]
+        images.setdefault(one.get("image_id"), []).append(one)
+    content = [{"id": image, "qas": qas} for image, qas in images.items()]
     (folder / "question_answers.json").write_text(json.dumps(content), "utf-8")
     return folder / "question_answers.json"
 
@@ -45,7 +45,7 @@ def test_questions_come_out_with_one_answer_as_it_was_written(root):
     assert data.report.rows_kept == 4
 
 
-def test_pictures_of_the_second_folder_are_for_validation(root):
+def test_images_of_the_second_folder_are_for_validation(root):
     file = write(root, *GOOD)
     assert [row["image"] for row in read_vqa_vg_japanese(file, "validation", image_root=root).rows] == [
         "VG_100K_2/3.jpg"
@@ -64,7 +64,7 @@ def test_folders_are_known_from_image_data_too(tmp_path, root):
     assert found == read_vqa_vg_japanese(file, image_root=root).rows
 
 
-def test_rule_by_number_needs_no_pictures(tmp_path):
+def test_rule_by_number_needs_no_images(tmp_path):
     file = write(tmp_path, *GOOD)
     rows = read_vqa_vg_japanese(file, split_by="id").rows
     assert [(row["image"], row["split"]) for row in rows[2:]] == [("3.jpg", "train"), ("20.jpg", "validation")]
@@ -88,7 +88,7 @@ def test_bad_question_is_left_out_and_counted(root, cause, bad):
     assert data.report.counts == {cause: 1}
 
 
-def test_picture_that_is_listed_and_not_there_is_counted(root):
+def test_image_that_is_listed_and_not_there_is_counted(root):
     (root / "VG_100K" / "1.jpg").rename(root / "VG_100K" / "100.jpg")
     data = read_vqa_vg_japanese(write(root, *GOOD), image_root=root, split_by="id", max_bad_fraction=0.5)
     assert data.report.counts == {"file missing": 2}
@@ -98,7 +98,7 @@ def test_unknown_folders_are_refused_with_the_ways_out(tmp_path):
     file = write(tmp_path, *GOOD)
     with pytest.raises(ValueError, match=r'give image_root, .* or image_data, .*split_by="id"'):
         read_vqa_vg_japanese(file)
-    with pytest.raises(FileNotFoundError, match="no pictures in VG_100K or VG_100K_2"):
+    with pytest.raises(FileNotFoundError, match="no images in VG_100K or VG_100K_2"):
         read_vqa_vg_japanese(file, image_root=tmp_path)
 
 
@@ -111,9 +111,9 @@ def test_wrong_options_and_files_are_refused(tmp_path, root):
     with pytest.raises(ValueError, match="no question of the split 'validation'"):
         read_vqa_vg_japanese(write(root, question(1, 1)), "validation", split_by="id")
     (tmp_path / "other.json").write_text('[{"id": 1}]', "utf-8")
-    with pytest.raises(ValueError, match="not a list of pictures with their `qas`"):
+    with pytest.raises(ValueError, match="not a list of images with their `qas`"):
         read_vqa_vg_japanese(tmp_path / "other.json", split_by="id")
-    with pytest.raises(ValueError, match="not a list of pictures with image_id and url"):
+    with pytest.raises(ValueError, match="not a list of images with image_id and url"):
         read_vqa_vg_japanese(file, image_data=tmp_path / "other.json")
 
 

@@ -30,7 +30,7 @@ def write(folder, questions, annotations=None, *, subtype="train2014", data_type
     return first, second
 
 
-def test_questions_come_out_with_picture_and_answers(tmp_path):
+def test_questions_come_out_with_image_and_answers(tmp_path):
     answers = ("dog",) * 7 + ("Dog", "", "a dog")
     files = write(tmp_path, [question(420, 42), question(421, 42)], [annotation(421), annotation(420, answers=answers)])
     data = read_vqa(*files)
@@ -62,7 +62,7 @@ def test_question_of_a_test_stays_whatever_it_says_and_is_counted(tmp_path, text
     assert data.report.repairs == {"question without words": 1}
 
 
-def test_pictures_of_test_dev_are_those_of_the_test(tmp_path):
+def test_images_of_test_dev_are_those_of_the_test(tmp_path):
     (row,) = read_vqa(*write(tmp_path, [question(1)], subtype="test-dev2015")).rows
     assert row["image"] == "test2015/COCO_test2015_000000000042.jpg"
     assert row["split"] == "test-dev2015"
@@ -83,7 +83,7 @@ def test_pictures_of_test_dev_are_those_of_the_test(tmp_path):
         ("broken annotation", [question(9)], [annotation(9) | {"answers": "dog"}]),
         ("broken annotation", [question(9)], [annotation(9) | {"answers": [{"answer": 3}]}]),
         ("broken annotation", [question(9)], [annotation(9) | {"answers": [None]}]),
-        ("another picture", [question(9, 42)], [annotation(9, 43)]),
+        ("another image", [question(9, 42)], [annotation(9, 43)]),
     ],
 )
 def test_bad_question_is_left_out_and_counted(tmp_path, cause, questions, annotations):
@@ -136,20 +136,20 @@ def test_thirty_percent_bad_questions_finish_where_half_may_be_bad(tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["train2014", "."])
-def test_picture_is_looked_for_in_its_folder_and_in_the_root_itself(tmp_path, folder):
-    pictures = tmp_path / "pictures"
-    (pictures / folder).mkdir(parents=True)
-    Image.new("RGB", (4, 4)).save(pictures / folder / "COCO_train2014_000000000042.jpg")
-    data = read_vqa(*write(tmp_path, [question(1), question(2, 43)]), image_root=pictures, max_bad_fraction=0.5)
+def test_image_is_looked_for_in_its_folder_and_in_the_root_itself(tmp_path, folder):
+    images = tmp_path / "images"
+    (images / folder).mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(images / folder / "COCO_train2014_000000000042.jpg")
+    data = read_vqa(*write(tmp_path, [question(1), question(2, 43)]), image_root=images, max_bad_fraction=0.5)
     assert [row["question_id"] for row in data.rows] == [1]
-    assert (pictures / data.rows[0]["image"]).is_file()
+    assert (images / data.rows[0]["image"]).is_file()
     assert data.report.counts == {"file missing": 1}
 
 
-def test_names_of_pictures_can_be_given(tmp_path):
+def test_names_of_images_can_be_given(tmp_path):
     files = write(tmp_path, [question(1)], data_type="mine")
-    assert read_vqa(*files, image_pattern="pictures/{id:04d}.png").rows[0]["image"] == "pictures/0042.png"
-    with pytest.raises(ValueError, match="data_type 'mine', not 'mscoco' or 'emojiscenes'; say how its pictures"):
+    assert read_vqa(*files, image_pattern="images/{id:04d}.png").rows[0]["image"] == "images/0042.png"
+    with pytest.raises(ValueError, match="data_type 'mine', not 'mscoco' or 'emojiscenes'; say how its images"):
         read_vqa(*files)
     with pytest.raises(ValueError, match="neither id nor subtype"):
         read_vqa(*files, image_pattern="{number}.png")
@@ -179,8 +179,8 @@ def test_part_of_a_file_does_not_count_the_annotations_of_the_rest(tmp_path):
 
 
 @pytest.mark.parametrize(("language", "name"), [("en", "emojiscenes"), ("ja", "emojiscenes_ja")])
-def test_emojiscenes_are_read_with_their_pictures(tmp_path, language, name):
-    write_emoji_scenes(tmp_path, "test", 3, num_classes=16, canvas=128, picture_format="webp")
+def test_emojiscenes_are_read_with_their_images(tmp_path, language, name):
+    write_emoji_scenes(tmp_path, "test", 3, num_classes=16, canvas=128, image_format="webp")
     folder = tmp_path / "test"
     files = folder / f"v2_OpenEnded_{name}_test_questions.json", folder / f"v2_{name}_test_annotations.json"
     data = read_vqa(*files, language=language, image_root=folder)

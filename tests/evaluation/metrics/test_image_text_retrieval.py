@@ -57,8 +57,8 @@ def test_ties_count_against_the_model(metric):
     [
         ([[1, 2], [2, 1]], [0], r"number of predictions \(2\) and references \(1\)"),
         ([[1, 2], [2]], [0, 1], "Text 1 has 1 scores and text 0 has 2"),
-        ([[1, 2], [2, 1]], [0, 2], "holds 2, but the pictures are 0 to 1"),
-        ([[1, 2], [2, 1]], [0, 0], "Picture 1 has no text"),
+        ([[1, 2], [2, 1]], [0, 2], "holds 2, but the images are 0 to 1"),
+        ([[1, 2], [2, 1]], [0, 0], "Image 1 has no text"),
         ([[1, float("nan")], [2, 1]], [0, 1], "NaN"),
         ([], [], "no predictions"),
         ([1, 2], [0, 1], "don't match the expected format"),

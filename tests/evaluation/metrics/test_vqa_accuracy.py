@@ -29,7 +29,7 @@ def metric(tmp_path):
 @pytest.mark.parametrize(
     ("golden", "expected"), [(GOLDEN, GOLDEN["rounded_two"]), (GENERATED, GENERATED)], ids=["cases", "generated"]
 )
-def test_figures_equal_those_of_the_official_evaluator(metric, golden, expected):
+def test_metrics_equal_those_of_the_official_evaluator(metric, golden, expected):
     results = metric.compute(**inputs_of(golden), **types_of(golden))
     assert results == {
         "overall": expected["overall"],
@@ -39,7 +39,7 @@ def test_figures_equal_those_of_the_official_evaluator(metric, golden, expected)
     }
 
 
-def test_figures_may_have_more_digits(metric):
+def test_metrics_may_have_more_digits(metric):
     results = metric.compute(**inputs_of(GOLDEN), **types_of(GOLDEN), digits=6)
     assert results["overall"] == GOLDEN["overall"]
     assert results["per_answer_type"] == GOLDEN["perAnswerType"]

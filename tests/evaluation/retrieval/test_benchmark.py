@@ -2,32 +2,32 @@ import numpy as np
 import pytest
 from wenlan.evaluation.retrieval.benchmark import RetrievalTest, choose_captions, mean_recalls
 
-PICTURES, TEXTS = [4, 2, 4, 7, 2, 4], ["4a", "2a", "4b", "7a", "2b", "4c"]
+IMAGES, TEXTS = [4, 2, 4, 7, 2, 4], ["4a", "2a", "4b", "7a", "2b", "4c"]
 
 
-def test_all_captions_of_the_pictures_that_are_judged_on():
-    texts, owners, pictures = choose_captions(PICTURES, TEXTS, [2, 4, 5])
+def test_all_captions_of_the_images_that_are_judged_on():
+    texts, owners, images = choose_captions(IMAGES, TEXTS, [2, 4, 5])
     assert texts == ["2a", "2b", "4a", "4b", "4c"]
     assert owners.tolist() == [0, 0, 1, 1, 1]
-    assert pictures == [2, 4]
+    assert images == [2, 4]
 
 
 def test_second_caption_where_there_is_one_else_the_first():
-    texts, owners, pictures = choose_captions(PICTURES, TEXTS, [4, 7, 2], caption=2)
+    texts, owners, images = choose_captions(IMAGES, TEXTS, [4, 7, 2], caption=2)
     assert texts == ["4b", "7a", "2b"]
     assert owners.tolist() == [0, 1, 2]
-    assert pictures == [4, 7, 2]
+    assert images == [4, 7, 2]
 
 
-def test_folds_have_their_own_pictures_and_captions():
+def test_folds_have_their_own_images_and_captions():
     test = RetrievalTest(list("abcdef"), np.array([0, 0, 1, 2, 3, 3]), ["p", "q", "r", "s"])
     first, second = test.folds(2)
-    assert (first.texts, first.owners.tolist(), first.pictures) == (["a", "b", "c"], [0, 0, 1], ["p", "q"])
-    assert (second.texts, second.owners.tolist(), second.pictures) == (["d", "e", "f"], [0, 1, 1], ["r", "s"])
+    assert (first.texts, first.owners.tolist(), first.images) == (["a", "b", "c"], [0, 0, 1], ["p", "q"])
+    assert (second.texts, second.owners.tolist(), second.images) == (["d", "e", "f"], [0, 1, 1], ["r", "s"])
 
 
-def test_pictures_that_cannot_be_cut_into_folds_are_refused():
-    with pytest.raises(ValueError, match="3 pictures cannot be cut into 2 equal folds"):
+def test_images_that_cannot_be_cut_into_folds_are_refused():
+    with pytest.raises(ValueError, match="3 images cannot be cut into 2 equal folds"):
         RetrievalTest(["a", "b", "c"], np.arange(3), [0, 1, 2]).folds(2)
 
 

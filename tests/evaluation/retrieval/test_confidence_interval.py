@@ -3,7 +3,7 @@ import pytest
 from wenlan.evaluation import retrieval_recalls
 from wenlan.evaluation.retrieval.confidence_interval import mean_hits, mean_recall_interval
 
-OWNERS = np.repeat(np.arange(40), np.arange(40) % 3 + 1)  # one to three captions a picture
+OWNERS = np.repeat(np.arange(40), np.arange(40) % 3 + 1)  # one to three captions an image
 
 
 def noisy_scores(seed=0):
@@ -36,7 +36,7 @@ def test_perfect_and_collapsed_models_leave_nothing_open():
     assert mean_recall_interval([(np.zeros((12, 12)), np.arange(12))]) == [0, 0]
 
 
-def test_pictures_of_all_folds_are_drawn_from():
+def test_images_of_all_folds_are_drawn_from():
     perfect, collapsed = (np.eye(12), np.arange(12)), (np.zeros((12, 12)), np.arange(12))
     low, high = mean_recall_interval([perfect, collapsed])
     assert 20 < low < 50 < high < 80

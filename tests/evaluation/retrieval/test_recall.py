@@ -10,12 +10,12 @@ CASES = {case["name"]: case for case in GOLDEN["cases"]}
 
 
 def matrix_of(case):
-    """The scores of a golden case, and the picture of each text as a column."""
+    """The scores of a golden case, and the image of each text as a column."""
     return np.array(case["scores"]), np.array([case["img_ids"].index(case["txt2img"][t]) for t in case["txt_ids"]])
 
 
 def golden_recalls(result):
-    """The golden names are those of UC2: `txt_r` finds texts for a picture."""
+    """The golden names are those of UC2: `txt_r` finds texts for an image."""
     recalls = {f"t2i_R@{k}": 100 * result[f"img_r{k}"] for k in (1, 5, 10)}
     recalls |= {f"i2t_R@{k}": 100 * result[f"txt_r{k}"] for k in (1, 5, 10)}
     return pytest.approx(recalls | {"mean_recall": 100 * result["r_mean"]}, abs=1e-9)
@@ -32,38 +32,38 @@ def test_recalls_equal_the_golden_definition(case):
 
 def test_folds_of_one_matrix_give_the_golden_mean_of_the_five():
     matrices, owners = zip(*[matrix_of(CASES[name]) for name in GOLDEN["five_fold"]["folds"]], strict=True)
-    texts, pictures = matrices[0].shape
+    texts, images = matrices[0].shape
     # pairs across folds score highest: they must not be looked at
-    scores = np.full((5 * texts, 5 * pictures), 10**9)
+    scores = np.full((5 * texts, 5 * images), 10**9)
     for fold, matrix in enumerate(matrices):
-        scores[fold * texts : (fold + 1) * texts, fold * pictures : (fold + 1) * pictures] = matrix
-    owners = np.concatenate([own + fold * pictures for fold, own in enumerate(owners)])
+        scores[fold * texts : (fold + 1) * texts, fold * images : (fold + 1) * images] = matrix
+    owners = np.concatenate([own + fold * images for fold, own in enumerate(owners)])
     assert without_chance(fold_recalls(scores, owners, 5)) == golden_recalls(GOLDEN["five_fold"]["mean"])
 
 
-def test_folds_may_be_given_as_the_pictures_of_each():
+def test_folds_may_be_given_as_the_images_of_each():
     scores, owners = matrix_of(CASES["uneven captions"])
     folds = [[3, 1, 4], [0, 2, 5, 6, 7]]
     expected = []
-    for pictures in folds:
-        texts = [text for text, owner in enumerate(owners) if owner in pictures]
-        own = [pictures.index(owners[text]) for text in texts]
-        expected.append(retrieval_recalls(scores[texts][:, pictures], own, ks=(1, 2)))
+    for images in folds:
+        texts = [text for text, owner in enumerate(owners) if owner in images]
+        own = [images.index(owners[text]) for text in texts]
+        expected.append(retrieval_recalls(scores[texts][:, images], own, ks=(1, 2)))
     mean = {name: (expected[0][name] + expected[1][name]) / 2 for name in expected[0]}
     assert fold_recalls(scores, owners, folds, ks=(1, 2)) == pytest.approx(mean)
 
 
-def test_one_fold_of_all_pictures_is_the_whole():
+def test_one_fold_of_all_images_is_the_whole():
     scores, owners = matrix_of(CASES["uneven captions"])
     assert fold_recalls(scores, owners, 1) == retrieval_recalls(scores, owners)
 
 
 def test_hand_made_matrix_with_ties():
-    # four pictures, two captions each; the captions of picture 0 are texts 0 and 1, and so on
+    # four images, two captions each; the captions of image 0 are texts 0 and 1, and so on
     scores = np.array(
         [
             [9, 1, 2, 3],  # found first
-            [5, 5, 0, 0],  # tied with picture 1: second
+            [5, 5, 0, 0],  # tied with image 1: second
             [7, 8, 6, 0],  # first
             [3, 1, 2, 0],  # third
             [1, 1, 1, 1],  # tied with all: fourth
@@ -77,7 +77,7 @@ def test_hand_made_matrix_with_ties():
         "t2i_R@1": 25.0,
         "t2i_R@2": 75.0,
         "t2i_R@3": 87.5,
-        # pictures 0 and 3 find texts 0 and 6 first; 1: text 7 stands before text 2; 2: texts 2 and 6 before 5
+        # images 0 and 3 find texts 0 and 6 first; 1: text 7 stands before text 2; 2: texts 2 and 6 before 5
         "i2t_R@1": 50.0,
         "i2t_R@2": 75.0,
         "i2t_R@3": 100.0,
@@ -90,24 +90,24 @@ def test_a_collapsed_model_scores_zero():
     assert set(without_chance(results).values()) == {0}
 
 
-def test_a_tie_between_two_captions_of_a_picture_is_no_error():
+def test_a_tie_between_two_captions_of_a_image_is_no_error():
     assert retrieval_recalls(np.array([[2, 1], [2, 1], [0, 3]]), [0, 0, 1], ks=(1,))["i2t_R@1"] == 100
 
 
 def test_random_scores_give_chance_within_three_deviations():
-    texts, pictures = 2000, 400
-    scores = np.random.default_rng(0).random((texts, pictures))
+    texts, images = 2000, 400
+    scores = np.random.default_rng(0).random((texts, images))
     results = retrieval_recalls(scores, np.arange(texts) // 5)
-    for direction, queries in (("t2i", texts), ("i2t", pictures)):
+    for direction, queries in (("t2i", texts), ("i2t", images)):
         for k in (1, 5, 10):
             chance = results[f"{direction}_chance_R@{k}"]
             deviation = np.sqrt(chance * (100 - chance) / queries)
             assert abs(results[f"{direction}_R@{k}"] - chance) < 3 * deviation
-    assert results["t2i_chance_R@5"] == pytest.approx(100 * 5 / pictures)
+    assert results["t2i_chance_R@5"] == pytest.approx(100 * 5 / images)
     assert results["i2t_chance_R@1"] == pytest.approx(100 * 5 / texts)
 
 
-def test_chance_is_the_mean_over_pictures_with_uneven_numbers_of_captions():
+def test_chance_is_the_mean_over_images_with_uneven_numbers_of_captions():
     results = retrieval_recalls(np.random.default_rng(0).random((5, 3)), [0, 0, 0, 1, 2], ks=(1, 2))
     assert results["i2t_chance_R@1"] == pytest.approx(100 * (3 / 5 + 1 / 5 + 1 / 5) / 3)
     assert results["i2t_chance_R@2"] == pytest.approx(100 * ((1 - 2 / 5 * 1 / 4) + 2 / 5 + 2 / 5) / 3)
@@ -123,9 +123,9 @@ def test_half_precision_scores_rank_as_their_values():
     ("owners", "message"),
     [
         ([0, 1], r"\(3, 2\) and \(2,\)"),
-        ([0, 1, 2], "holds 2, but the pictures are 0 to 1"),
+        ([0, 1, 2], "holds 2, but the images are 0 to 1"),
         ([0, 1, -1], "holds -1"),
-        ([0, 0, 0], "Picture 1 has no text"),
+        ([0, 0, 0], "Image 1 has no text"),
     ],
 )
 def test_owners_that_do_not_fit_are_refused(owners, message):
@@ -146,8 +146,8 @@ def test_broken_scores_are_refused():
         (3, "cannot be cut into 3"),
         (0, "into 0 equal"),
         ([], "empty"),
-        ([[0, 1], [2, 4]], "Fold 1 names a picture twice, or one that is not among 0 to 3"),
-        ([[0, 0]], "Fold 0 names a picture twice"),
+        ([[0, 1], [2, 4]], "Fold 1 names an image twice, or one that is not among 0 to 3"),
+        ([[0, 0]], "Fold 0 names an image twice"),
     ],
 )
 def test_folds_that_do_not_fit_are_refused(folds, message):

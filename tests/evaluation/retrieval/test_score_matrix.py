@@ -69,13 +69,13 @@ def test_shards_of_another_model_are_refused(scorer, tmp_path):
         run(other, tmp_path)
 
 
-def test_shards_of_other_texts_pictures_or_precision_are_refused(parts, scorer, tmp_path):
+def test_shards_of_other_texts_images_or_precision_are_refused(parts, scorer, tmp_path):
     run(scorer, tmp_path)
-    model, processor, pictures = parts
+    model, processor, images = parts
     with pytest.raises(ValueError, match="texts is"):
         run(scorer, tmp_path, TEXTS[::-1])
-    with pytest.raises(ValueError, match="pictures is"):
-        run(PairScorer(model, processor, pictures[::-1]), tmp_path)
+    with pytest.raises(ValueError, match="images is"):
+        run(PairScorer(model, processor, images[::-1]), tmp_path)
     with pytest.raises(ValueError, match="computed_in is 'float32' there and 'bfloat16' now"):
         run(PairScorer(*parts, dtype=torch.bfloat16), tmp_path)
 

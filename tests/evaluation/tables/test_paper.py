@@ -1,4 +1,4 @@
-"""The paper's tables 3 and 4 with figures of ours."""
+"""The paper's tables 3 and 4 with metrics of ours."""
 
 import re
 
@@ -29,7 +29,7 @@ def recalls(by_language, chance=5.3, blind=None):
 
 
 def questions(**changes):
-    """What `vqa_figures` gives of a language."""
+    """What `vqa_metrics` gives of a language."""
     row = {"count": 12, "accuracy": 61.25, "ceiling": 99.0, "majority": 30.7, "question_only": 33.3}
     row |= {"interval": [55.0, 66.04]} | changes
     return row | {"answer_types": {"number": dict(row)}, "question_types": {"how many": dict(row) | {"count": 4}}}
@@ -59,14 +59,14 @@ def test_accuracies_of_the_paper_are_the_specified_ones():
 def test_reference_names_its_source_and_columns():
     reference = paper_reference(3)
     assert reference["source"].endswith("table 3")
-    assert len(reference["columns"]) == len(reference["figures"]["all"]["MLMM"]) == 7
-    assert paper_reference(4)["figures"]["MLMM"] == [73.21, 35.40]
+    assert len(reference["columns"]) == len(reference["metrics"]["all"]["MLMM"]) == 7
+    assert paper_reference(4)["metrics"]["MLMM"] == [73.21, 35.40]
 
 
 def test_interval_of_a_recall_stands_below_it():
-    figures = recalls({"en": 90.0})
-    figures["recalls"]["en"]["interval"] = [87.04, 92.5]
-    _, ours = retrieval_table({"Ours": {"en": figures}}).parts
+    metrics = recalls({"en": 90.0})
+    metrics["recalls"]["en"]["interval"] = [87.04, 92.5]
+    _, ours = retrieval_table({"Ours": {"en": metrics}}).parts
     assert names(ours)[:2] == [("En", "wenlan", "ours"), ("En", "95 %", "control")]
     assert values(ours, "95 %", "En") == ["87.0–92.5"]
 
@@ -98,7 +98,7 @@ def test_two_test_sets_of_the_paper_share_a_row_in_its_columns():
 
 def test_languages_of_the_paper_that_we_lack_are_named():
     notes = retrieval_table({"Multi30K": {"en": recalls({"en": 1.0, "fr": 1.0})}}).notes
-    assert "Multi30K: no figures of ours in de, cs." in notes
+    assert "Multi30K: no metrics of ours in de, cs." in notes
 
 
 def test_unknown_setting_is_refused():

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 from wenlan.evaluation.vqa.report import (
-    CommonAnswers,
-    format_figures,
-    picture_interval,
+    MajorityBaseline,
+    format_metrics,
+    image_interval,
+    merge_control,
     prepare_for,
-    put_beside,
     score_answer,
     vqa_accuracies,
-    vqa_figures,
+    vqa_metrics,
 )
 
 
@@ -35,8 +35,8 @@ def test_accuracies_are_given_by_language_and_answer_type():
     assert not any(name.startswith("accuracy_ja_") for name in found)
 
 
-def test_every_kind_of_question_has_its_figures():
-    english = vqa_figures(ROWS, ["cat", "cat", "2", "1つ"], ["cat", "dog", "2"])["en"]
+def test_every_kind_of_question_has_its_metrics():
+    english = vqa_metrics(ROWS, ["cat", "cat", "2", "1つ"], ["cat", "dog", "2"])["en"]
     assert english["count"] == 3
     assert {kind: cell["count"] for kind, cell in english["question_types"].items()} == {"what": 2, "how many": 1}
     assert english["question_types"]["what"]["accuracy"] == pytest.approx(65)
@@ -44,42 +44,42 @@ def test_every_kind_of_question_has_its_figures():
 
 
 def test_ceiling_is_the_best_that_the_answers_allow():
-    figures = vqa_figures(ROWS, ["cat"] * 4, ["cat", "yes"])
-    assert figures["en"]["ceiling"] == pytest.approx((100 + 30 + 0) / 3)
-    assert figures["ja"]["ceiling"] == 0
-    assert vqa_figures(ROWS, ["cat"] * 4, ["cat", "1つ"])["ja"]["ceiling"] == 100
+    metrics = vqa_metrics(ROWS, ["cat"] * 4, ["cat", "yes"])
+    assert metrics["en"]["ceiling"] == pytest.approx((100 + 30 + 0) / 3)
+    assert metrics["ja"]["ceiling"] == 0
+    assert vqa_metrics(ROWS, ["cat"] * 4, ["cat", "1つ"])["ja"]["ceiling"] == 100
 
 
 def test_accuracy_never_passes_its_ceiling_where_the_pool_is_not_normalised():
-    figures = vqa_figures(ROWS[:3], ["cat", "cat", "Two"], ["Two"])["en"]
-    assert figures["question_types"]["how many"]["accuracy"] == figures["question_types"]["how many"]["ceiling"] == 100
+    metrics = vqa_metrics(ROWS[:3], ["cat", "cat", "Two"], ["Two"])["en"]
+    assert metrics["question_types"]["how many"]["accuracy"] == metrics["question_types"]["how many"]["ceiling"] == 100
 
 
 def test_chance_is_the_accuracy_of_any_answer_of_the_pool():
-    figures = vqa_figures(ROWS, ["cat"] * 4, ["cat", "dog", "yes", "1つ"])
-    assert figures["en"]["chance"] == pytest.approx((25 + (30 + 100) / 4 + 0) / 3)
-    assert figures["ja"]["chance"] == 25
-    assert "chance" in format_figures(figures)
+    metrics = vqa_metrics(ROWS, ["cat"] * 4, ["cat", "dog", "yes", "1つ"])
+    assert metrics["en"]["chance"] == pytest.approx((25 + (30 + 100) / 4 + 0) / 3)
+    assert metrics["ja"]["chance"] == 25
+    assert "chance" in format_metrics(metrics)
 
 
 def test_single_answers_are_scored_with_and_without_compatibility_forms():
-    japanese = vqa_figures(ROWS, ["cat", "cat", "2", "1つ"], ["1つ"])["ja"]
+    japanese = vqa_metrics(ROWS, ["cat", "cat", "2", "1つ"], ["1つ"])["ja"]
     assert (japanese["accuracy"], japanese["accuracy_without_nfkc"]) == (100, 0)
-    assert "accuracy_without_nfkc" not in vqa_figures(ROWS, ["cat"] * 4, ["cat"])["en"]
+    assert "accuracy_without_nfkc" not in vqa_metrics(ROWS, ["cat"] * 4, ["cat"])["en"]
 
 
 def test_majority_is_the_answer_of_the_exact_question_in_training():
     training = [row("what is it", ["dog"] * 10), row("what is it", ["cat"] * 10), row("what is it", ["cat"] * 10)]
     training += [row("is it", ["dog"] * 10)] * 3
-    common = CommonAnswers(training)
+    common = MajorityBaseline(training)
     assert common(ROWS[0]) == "cat"
-    assert common(ROWS[1]) == "dog"  # not seen: the commonest of the language
+    assert common(ROWS[1]) == "dog"  # not seen: the most common of the language
     assert common(ROWS[3]) == ""
-    assert vqa_figures(ROWS, ["x"] * 4, ["cat"], common=common)["en"]["majority"] == pytest.approx((100 + 100) / 3)
+    assert vqa_metrics(ROWS, ["x"] * 4, ["cat"], common=common)["en"]["majority"] == pytest.approx((100 + 100) / 3)
 
 
 def test_empty_answers_of_annotators_are_never_the_commonest():
-    assert CommonAnswers([row("what", ["", "", "the", "cat"])])(row("what", ["cat"])) == "cat"
+    assert MajorityBaseline([row("what", ["", "", "the", "cat"])])(row("what", ["cat"])) == "cat"
 
 
 def test_english_answers_are_normalised_by_the_rules_of_vqa_and_japanese_ones_are_not():
@@ -93,18 +93,18 @@ def test_score_is_official_for_ten_and_equality_for_one():
     assert score_answer("cat", ["cat"]) == 1
 
 
-def test_interval_draws_whole_pictures():
-    scores, pictures = np.repeat([0.0, 100.0], 50), np.repeat(np.arange(10), 10)
-    low, high = picture_interval(scores, pictures)
-    assert low < 25 < 75 < high  # ten pictures; of a hundred questions drawn alone it would be 40 to 60
-    assert picture_interval(scores, pictures) == [low, high]
+def test_interval_draws_whole_images():
+    scores, images = np.repeat([0.0, 100.0], 50), np.repeat(np.arange(10), 10)
+    low, high = image_interval(scores, images)
+    assert low < 25 < 75 < high  # ten images; of a hundred questions drawn alone it would be 40 to 60
+    assert image_interval(scores, images) == [low, high]
 
 
 def test_table_has_a_line_for_every_kind_and_the_control_beside():
-    figures = vqa_figures(ROWS, ["cat", "cat", "2", "1つ"], ["cat", "dog", "2"])
-    put_beside(figures, vqa_figures(ROWS, ["dog"] * 4, ["cat", "dog", "2"]), "question_only")
-    assert figures["en"]["question_types"]["what"]["question_only"] == pytest.approx(50)
-    lines = format_figures(figures).splitlines()
+    metrics = vqa_metrics(ROWS, ["cat", "cat", "2", "1つ"], ["cat", "dog", "2"])
+    merge_control(metrics, vqa_metrics(ROWS, ["dog"] * 4, ["cat", "dog", "2"]), "question_only")
+    assert metrics["en"]["question_types"]["what"]["question_only"] == pytest.approx(50)
+    lines = format_metrics(metrics).splitlines()
     assert len(lines) == 1 + 1 + 2 + 2 + 1 + 1  # English with two kinds of each, Japanese without
     assert "question only" in lines[0]
     assert lines[2].split()[:3] == ["number", "1", "100.0"]

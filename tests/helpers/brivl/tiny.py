@@ -62,6 +62,6 @@ def texts(count: int, length: int = 7, seed: int = 2) -> Tensor:
     return torch.randint(5, VOCABULARY, (count, length), generator=torch.Generator().manual_seed(seed))
 
 
-def pictures(count: int, size: int = IMAGE_SIZE, seed: int = 3) -> Tensor:
+def images(count: int, size: int = IMAGE_SIZE, seed: int = 3) -> Tensor:
     """Returns (count, 3, size, size) normalised pixels."""
     return torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed))

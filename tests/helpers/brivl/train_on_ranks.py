@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from helpers.brivl.tiny import perturb, pictures, texts, tiny_config
+from helpers.brivl.tiny import images, perturb, texts, tiny_config
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -30,7 +30,7 @@ SETTINGS = {
 
 class Pairs(Dataset):
     def __init__(self):
-        self.columns = {"input_ids": texts(PAIRS), "pixel_values": pictures(PAIRS), "group_ids": torch.arange(PAIRS)}
+        self.columns = {"input_ids": texts(PAIRS), "pixel_values": images(PAIRS), "group_ids": torch.arange(PAIRS)}
 
     def __len__(self):
         return PAIRS

@@ -18,7 +18,7 @@ def flickr_name(split, number):
 
 
 def write_multi30k(root, *, suffix=".gz", tasks=(1, 2), number_sign=False):
-    """The repository's folder `data`: 4 + 2 + 3 pictures; task 2 lists its pictures in the opposite order."""
+    """The repository's folder `data`: 4 + 2 + 3 images; task 2 lists its images in the opposite order."""
     for split, size in MULTI30K.items():
         names = [flickr_name(split, number) for number in range(size)]
         if 1 in tasks:
@@ -41,7 +41,7 @@ def coco_name(number, folder="train2014"):
     return f"COCO_{folder}_{number:012d}.jpg"
 
 
-# number -> (folder, Karpathy's split); 5 has seven captions, as pictures of COCO may have
+# number -> (folder, Karpathy's split); 5 has seven captions, as images of COCO may have
 COCO = {
     1: ("train2014", "train"),
     2: ("train2014", "train"),
@@ -52,7 +52,7 @@ COCO = {
 }
 
 
-def write_karpathy(file, pictures=COCO, **changes):
+def write_karpathy(file, entries=COCO, **changes):
     images = [
         {
             "filename": coco_name(number, folder),
@@ -61,7 +61,7 @@ def write_karpathy(file, pictures=COCO, **changes):
             "split": split,
             "sentences": [{"raw": f"caption {i} of {number}", "tokens": []} for i in range(7 if number == 5 else 5)],
         }
-        for number, (folder, split) in pictures.items()
+        for number, (folder, split) in entries.items()
     ]
     file.write_text(json.dumps({"images": images, "dataset": "coco"} | changes), "utf-8")
     return file

@@ -1,4 +1,4 @@
-"""A pre-trained MLMM that runs in milliseconds, for the pictures of `mlmm_corpus_files`, and recipes for it."""
+"""A pre-trained MLMM that runs in milliseconds, for the images of `mlmm_corpus_files`, and recipes for it."""
 
 import yaml
 from helpers.mlmm.corpus_files import INFO

@@ -1,4 +1,4 @@
-"""Scores texts with pictures into a folder: `python score_many.py FOLDER`. Killed by the test, and started again."""
+"""Scores texts with images into a folder: `python score_many.py FOLDER`. Killed by the test, and started again."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A random model that scores pairs, with texts and pictures of several lengths for it."""
+"""A random model that scores pairs, with texts and images of several lengths for it."""
 
 import torch
 from helpers.mlmm.corpus_files import INFO, region_row
@@ -9,7 +9,7 @@ WORDS = ("a lion", "a fox and a key", "鲸鱼", "ein Löwe, ein Fuchs und ein Sc
 
 
 def build_scorer_parts(seed=0, **changes):
-    """Returns the model, its processor, and seven pictures."""
+    """Returns the model, its processor, and seven images."""
     torch.manual_seed(seed)
     processor = MLMMProcessor(load_small_tokenizer(), region_feature_dim=INFO.feature_dim)
     sizes = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40}
@@ -22,8 +22,8 @@ def build_scorer_parts(seed=0, **changes):
     )
     model = MLMMForImageTextRetrieval(config).eval()
     torch.nn.init.normal_(model.rank_head.weight)
-    pictures = [region_row(str(number), [number % 4] * (1 + number % 3), seed=number) for number in range(7)]
-    return model, processor, pictures
+    images = [region_row(str(number), [number % 4] * (1 + number % 3), seed=number) for number in range(7)]
+    return model, processor, images
 
 
 def make_texts(count):

@@ -1,4 +1,4 @@
-"""A sample of VQA 2.0 in its official files: twelve drawn pictures under COCO's names, three questions about each."""
+"""A sample of VQA 2.0 in its official files: twelve drawn images under COCO's names, three questions about each."""
 
 import json
 
@@ -25,7 +25,7 @@ def draw(number):
 
 
 def ask(number):
-    """(question, type of question, type of answer, answers of ten annotators) of a picture."""
+    """(question, type of question, type of answer, answers of ten annotators) of an image."""
     colour, shape, count = COLOURS[number % 3], SHAPES[number % 2], number % 3 + 1
     words = ("one", "two", "three")
     return [
@@ -36,7 +36,7 @@ def ask(number):
 
 
 def ask_what(number):
-    """The one question about a picture of one thing."""
+    """The one question about an image of one thing."""
     return [("What is it?", "what is", "other", [THINGS[number % len(THINGS)]] * 10)]
 
 
@@ -63,7 +63,7 @@ def write_questions(folder, split, numbers, *, annotated=True, ask=ask):
 
 
 def write_sample(folder):
-    """Writes pictures, regions, questions and a pre-trained MLMM below a folder; returns the recipe's fields."""
+    """Writes images, regions, questions and a pre-trained MLMM below a folder; returns the recipe's fields."""
     numbers = {TRAIN: range(1, 7), VAL: range(7, 11), TEST: range(11, 13)}
     model = write_model(folder / "mlmm", MLMMForPreTraining, hidden_dropout_prob=0.1)
     detector = write_detector(folder / "detector")

@@ -1,4 +1,4 @@
-"""Made-up pictures in MLMM's files: shards of regions whose features tell their class, and captions that name it."""
+"""Made-up images in MLMM's files: shards of regions whose features tell their class, and captions that name it."""
 
 import json
 
@@ -19,7 +19,7 @@ PROTOTYPES = np.random.default_rng(0).normal(size=(CLASSES - 1, WIDTH))
 
 
 def draw_classes(number):
-    """The one to three classes that are in a picture."""
+    """The one to three classes that are in an image."""
     rng = np.random.default_rng([1, number])
     return rng.permutation(CLASSES - 1)[: rng.integers(1, 4)].tolist()
 
@@ -43,10 +43,10 @@ def region_row(name, classes, *, info=INFO, seed=0):
     }
 
 
-def write_regions(folder, pictures, *, info=INFO, broken=()):
-    """Writes one shard of pictures, name -> classes; the features of those in `broken` are NaN."""
+def write_regions(folder, images, *, info=INFO, broken=()):
+    """Writes one shard of images, name -> classes; the features of those in `broken` are NaN."""
     rows = []
-    for seed, (name, classes) in enumerate(pictures.items()):
+    for seed, (name, classes) in enumerate(images.items()):
         row = info.encode(region_row(name, classes, info=info, seed=seed))
         if name in broken:
             row["features"] = np.full((len(classes), info.feature_dim), np.nan, np.float16).tobytes()
@@ -57,12 +57,12 @@ def write_regions(folder, pictures, *, info=INFO, broken=()):
     return path
 
 
-def write_captions(folder, pictures, *, languages=("en", "zh")):
-    """Writes captions_LANGUAGE.jsonl: what is in a picture, and the same with a word before it."""
+def write_captions(folder, images, *, languages=("en", "zh")):
+    """Writes captions_LANGUAGE.jsonl: what is in an image, and the same with a word before it."""
     folder.mkdir(parents=True, exist_ok=True)
     for language in languages:
         lines = []
-        for name, classes in pictures.items():
+        for name, classes in images.items():
             words = ", ".join(CLASS_NAMES[language][one] for one in classes)
             row = {"image": f"images/{name}", "text": [f"{words}.", f"{CLASS_NAMES[language][9]}: {words}."]}
             lines.append(json.dumps(row, ensure_ascii=False))
@@ -70,8 +70,8 @@ def write_captions(folder, pictures, *, languages=("en", "zh")):
 
 
 def write_corpus(folder, count, *, first=0, languages=("en", "zh"), **regions):
-    """Writes `regions` and `captions` of so many pictures below a folder; returns both paths as text."""
-    pictures = {f"{number}.png": draw_classes(number) for number in range(first, first + count)}
-    write_regions(folder / "regions", pictures, **regions)
-    write_captions(folder / "captions", pictures, languages=languages)
+    """Writes `regions` and `captions` of so many images below a folder; returns both paths as text."""
+    images = {f"{number}.png": draw_classes(number) for number in range(first, first + count)}
+    write_regions(folder / "regions", images, **regions)
+    write_captions(folder / "captions", images, languages=languages)
     return str(folder / "regions"), str(folder / "captions")

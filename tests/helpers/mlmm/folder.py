@@ -33,10 +33,10 @@ def write_model(folder: Path, model_class: type = MLMMForVisualQuestionAnswering
     return folder
 
 
-def noise_picture(seed: int = 0, width: int = 64, height: int = 48) -> Image.Image:
-    """Returns a picture of coloured noise."""
+def noise_image(seed: int = 0, width: int = 64, height: int = 48) -> Image.Image:
+    """Returns an image of coloured noise."""
     noise = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize((width, height), Image.Resampling.NEAREST)
 
 
-__all__ = ["ANSWERS", "MLMMForPreTraining", "noise_picture", "write_detector", "write_model"]
+__all__ = ["ANSWERS", "MLMMForPreTraining", "noise_image", "write_detector", "write_model"]

@@ -39,14 +39,14 @@ class Golden:
         return self.inputs[f"example{index}/{name}"]
 
     def pairs(self, task: str) -> list[tuple[int, int]]:
-        """Returns the (text, picture) of each row."""
+        """Returns the (text, image) of each row."""
         batch = len(self.inputs["plain/input_ids"])
         if task != "rank":
             return [(i, i) for i in range(batch)]
         return [pair for i in range(batch) for pair in ((i, i), (i, (i + 1) % batch), ((i + 2) % batch, i))]
 
     def batch(self, task: str) -> dict[str, Tensor]:
-        """Returns the inputs of `MLMMModel`: padded texts and padded pictures with their masks."""
+        """Returns the inputs of `MLMMModel`: padded texts and padded images with their masks."""
         ids = self.inputs[f"{task}/input_ids"]
         pairs = self.pairs(task)
         lengths = torch.tensor([len(self.example(text, "input_ids")) for text, _ in pairs])

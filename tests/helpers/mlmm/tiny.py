@@ -33,7 +33,7 @@ def perturb(model: nn.Module, seed: int = 1) -> nn.Module:
 
 
 def tiny_batch(lengths=(7, 3, 5), counts=(2, 6, 4), *, pad_text=0, pad_regions=0, seed=2) -> dict[str, Tensor]:
-    """Returns padded inputs of texts with `lengths` tokens and pictures with `counts` regions."""
+    """Returns padded inputs of texts with `lengths` tokens and images with `counts` regions."""
     generator = torch.Generator().manual_seed(seed)
     rows, width, n = len(lengths), max(lengths) + pad_text, max(counts) + pad_regions
     ids = torch.full((rows, width), 1)

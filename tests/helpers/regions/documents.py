@@ -25,9 +25,9 @@ def write_region_files(folder):
     (folder / "coco_sizes.json").write_text(json.dumps({"images": sizes}), "utf-8")
     write_emoji_scenes(folder / "coco", "detect", 4)
     scenes = folder / "coco" / "detect"
-    (folder / "pictures").mkdir(exist_ok=True)
+    (folder / "images").mkdir(exist_ok=True)
     for path in (scenes / "images").iterdir():
-        path.rename(folder / "pictures" / path.name)
+        path.rename(folder / "images" / path.name)
     coco = json.loads((scenes / "instances.json").read_text("utf-8"))
     for image in coco["images"]:
         image["file_name"] = image["file_name"].split("/")[-1]

@@ -1,4 +1,4 @@
-"""Small pictures, good and bad, and a tiny detector with random weights, for the tests of bulk extraction."""
+"""Small images, good and bad, and a tiny detector with random weights, for the tests of bulk extraction."""
 
 import struct
 import zlib
@@ -39,8 +39,8 @@ def save_detector(folder):
     return str(folder)
 
 
-def save_pictures(folder: Path, count: int):
-    """Writes pictures of noise; returns their names."""
+def save_images(folder: Path, count: int):
+    """Writes images of noise; returns their names."""
     folder.mkdir(parents=True, exist_ok=True)
     names = []
     for index in range(count):
@@ -77,7 +77,7 @@ SPOILERS = {
 
 
 def spoil(folder, names):
-    """Spoils pictures in every way in turn; returns {name: cause}."""
+    """Spoils images in every way in turn; returns {name: cause}."""
     causes = {}
     for index, name in enumerate(names):
         cause = list(SPOILERS)[index % len(SPOILERS)]

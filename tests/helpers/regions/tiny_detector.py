@@ -31,7 +31,7 @@ def tiny_detector(kind: str = "timm", **changes) -> RegionDetector:
 
 
 def tiny_labels(with_attributes: bool = True) -> list[dict[str, torch.Tensor]]:
-    """Labels of two pictures of 64 x 96 pixels; the second one is empty."""
+    """Labels of two images of 64 x 96 pixels; the second one is empty."""
     labels = [
         {"boxes": torch.tensor([[8.0, 8, 40, 44], [50, 20, 80, 60]]), "class_labels": torch.tensor([0, 2])},
         {"boxes": torch.zeros(0, 4), "class_labels": torch.zeros(0, dtype=torch.long)},

@@ -18,7 +18,7 @@ from transformers import TrainerCallback
 from wenlan.training.callbacks.set_epoch import SetEpochCallback
 from wenlan.training.callbacks.skip_non_finite import NonFiniteGuard
 from wenlan.training.callbacks.stop_on_signal import train_until_signal
-from wenlan.training.checkpoints.resume import choose_checkpoint
+from wenlan.training.checkpoints.resume import resolve_resume_checkpoint
 
 
 class NaNRow(NoisyPairs):
@@ -59,7 +59,7 @@ def train(folder, *callbacks, resume=False):
     )
     code = 0
     try:
-        train_until_signal(trainer, choose_checkpoint(trainer.args, resume=resume))
+        train_until_signal(trainer, resolve_resume_checkpoint(trainer.args, resume=resume))
     except SystemExit as stop:
         code = stop.code
     finite = all(x.isfinite().all() for x in trainer.model.state_dict().values())

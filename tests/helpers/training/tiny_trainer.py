@@ -1,7 +1,7 @@
 """A tiny BriVL in the Trainer of the training scripts."""
 
 import torch
-from helpers.brivl.tiny import perturb, pictures, texts, tiny_config
+from helpers.brivl.tiny import images, perturb, texts, tiny_config
 from torch.utils.data import Dataset
 from transformers import TrainingArguments
 from wenlan.modeling_brivl import BriVLForPreTraining, MomentumQueueCallback
@@ -12,7 +12,7 @@ class NoisyPairs(Dataset):
     """Pairs whose pixels get noise that depends on epoch and index alone, as augmentation does."""
 
     def __init__(self, count):
-        self.columns = {"input_ids": texts(count), "pixel_values": pictures(count), "group_ids": torch.arange(count)}
+        self.columns = {"input_ids": texts(count), "pixel_values": images(count), "group_ids": torch.arange(count)}
         self.epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
     def __len__(self):

@@ -15,7 +15,7 @@ def image():
 
 
 @pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(rotation_degrees=9, scale_range=(0.8, 1.2))])
-def test_same_seed_gives_the_same_picture(augmentation, image):
+def test_same_seed_gives_the_same_image(augmentation, image):
     results = [[augmentation(image, seed=seed).tobytes() for seed in range(20)] for _ in range(2)]
     assert results[0] == results[1]
     assert len(set(results[0])) > 10
@@ -33,7 +33,7 @@ def test_global_generators_are_neither_read_nor_moved(image):
     assert Augmentation()(image, seed=3).tobytes() == first
 
 
-def test_picture_keeps_size_and_mode_and_the_original_is_untouched(image):
+def test_image_keeps_size_and_mode_and_the_original_is_untouched(image):
     before = image.tobytes()
     changed = Augmentation(rotation_degrees=9)(image, seed=0)
     assert (changed.size, changed.mode) == (image.size, "RGB")
@@ -43,14 +43,14 @@ def test_picture_keeps_size_and_mode_and_the_original_is_untouched(image):
 def test_grey_one_time_in_five(image):
     augmentation = Augmentation(jitter_probability=0)
     pixels = [np.asarray(augmentation(image, seed=seed)) for seed in range(400)]
-    share = np.mean([bool((picture[..., 0] == picture[..., 1]).all()) for picture in pixels])
-    assert share == pytest.approx(0.2, abs=0.06)  # three standard deviations of 400 draws
+    fraction = np.mean([bool((photo[..., 0] == photo[..., 1]).all()) for photo in pixels])
+    assert fraction == pytest.approx(0.2, abs=0.06)  # three standard deviations of 400 draws
 
 
 def test_colours_change_four_times_in_five(image):
     augmentation = Augmentation(grayscale_probability=0)
-    share = np.mean([augmentation(image, seed=seed).tobytes() != image.tobytes() for seed in range(400)])
-    assert share == pytest.approx(0.8, abs=0.06)
+    fraction = np.mean([augmentation(image, seed=seed).tobytes() != image.tobytes() for seed in range(400)])
+    assert fraction == pytest.approx(0.8, abs=0.06)
 
 
 def test_brightness_stays_within_its_range():
@@ -65,7 +65,7 @@ def test_colour_changes_come_in_random_order(image, monkeypatch):
     calls = []
     for name in ("Brightness", "Contrast", "Color"):
         enhancer = getattr(ImageEnhance, name)
-        monkeypatch.setattr(ImageEnhance, name, lambda picture, n=name, e=enhancer: calls.append(n) or e(picture))
+        monkeypatch.setattr(ImageEnhance, name, lambda photo, n=name, e=enhancer: calls.append(n) or e(photo))
     for seed in range(60):
         Augmentation(jitter_probability=1)(image, seed=seed)
     assert len({tuple(calls[start : start + 3]) for start in range(0, len(calls), 3)}) == 6
@@ -93,7 +93,7 @@ def test_magnification_enlarges_about_the_centre():
     assert [rows.min(), rows.max(), columns.min(), columns.max()] == pytest.approx([9.5, 30.5] * 2, abs=0.6)
 
 
-def test_moved_picture_is_filled_with_white():
+def test_moved_image_is_filled_with_white():
     image = Image.new("RGB", (40, 40), "black")
     augmentation = Augmentation(0, 0, 0, 0, 0, 0, rotation_degrees=45, translate_fraction=0.2)
     assert augmentation.is_geometric

@@ -31,7 +31,7 @@ def noise(seed=0):
 
 @pytest.fixture
 def bad_paths(tmp_path):
-    (tmp_path / "corrupt.png").write_text("no picture", encoding="utf-8")
+    (tmp_path / "corrupt.png").write_text("no image", encoding="utf-8")
     (tmp_path / "empty.png").write_bytes(b"")
     return [str(tmp_path / "corrupt.png"), str(tmp_path / "empty.png"), str(tmp_path / "missing.png")]
 
@@ -51,7 +51,7 @@ def test_group_ids_come_out_as_int64(collator):
     assert batch["group_ids"].dtype == torch.int64
 
 
-def test_boxes_follow_their_picture(collator, bad_paths):
+def test_boxes_follow_their_image(collator, bad_paths):
     rows = [
         {"image": bad_paths[0], "text": "虎", "boxes": [[1, 1, 2, 2]]},
         {"image": noise(), "text": "猫", "boxes": [[0, 0, 15, 10]]},
@@ -61,7 +61,7 @@ def test_boxes_follow_their_picture(collator, bad_paths):
     assert batch["box_mask"].tolist() == [[1, 1, 0]]
 
 
-def test_cached_feature_maps_take_the_place_of_pictures(collator):
+def test_cached_feature_maps_take_the_place_of_images(collator):
     rows = [{"feature_map": np.full((4, 2, 2), value, dtype=np.float16), "text": "虎"} for value in (1, 2)]
     batch = collator(rows)
     assert batch["feature_map"].dtype == torch.float32
@@ -69,7 +69,7 @@ def test_cached_feature_maps_take_the_place_of_pictures(collator):
     assert "pixel_values" not in batch
 
 
-def test_undecodable_pictures_are_left_out_with_their_whole_row(collator, bad_paths):
+def test_undecodable_images_are_left_out_with_their_whole_row(collator, bad_paths):
     images = [bad_paths[0], noise(0), bad_paths[1], noise(1), bad_paths[2]]
     rows = [{"image": image, "text": "虎" * (index + 1), "group_id": index} for index, image in enumerate(images)]
     batch = collator(rows)
@@ -79,7 +79,7 @@ def test_undecodable_pictures_are_left_out_with_their_whole_row(collator, bad_pa
     assert collator.bad_images == {"not an image": 1, "empty file": 1, "file missing": 1}
 
 
-def test_bad_pictures_are_logged_once_a_cause_with_an_example(collator, bad_paths, caplog):
+def test_bad_images_are_logged_once_a_cause_with_an_example(collator, bad_paths, caplog):
     rows = [{"image": bad_paths[0], "text": "虎"}] * 3 + [{"image": noise(), "text": "虎"}]
     with caplog.at_level(logging.WARNING):
         collator(rows)
@@ -89,15 +89,15 @@ def test_bad_pictures_are_logged_once_a_cause_with_an_example(collator, bad_path
     assert "corrupt.png" in caplog.text
 
 
-def test_bad_pictures_are_counted_over_all_workers(collator, bad_paths):
+def test_bad_images_are_counted_over_all_workers(collator, bad_paths):
     rows = [{"image": image, "text": "虎"} for image in [noise(), bad_paths[0]] * 4]
     batches = list(DataLoader(rows, batch_size=2, num_workers=2, collate_fn=collator))
     assert [len(batch["input_ids"]) for batch in batches] == [1, 1, 1, 1]
     assert collator.bad_images == {"not an image": 4}
 
 
-def test_batch_of_bad_pictures_only_is_an_error(collator, bad_paths):
-    with pytest.raises(ValueError, match="None of the 3 pictures"):
+def test_batch_of_bad_images_only_is_an_error(collator, bad_paths):
+    with pytest.raises(ValueError, match="None of the 3 images"):
         collator([{"image": path, "text": "虎"} for path in bad_paths])
 
 
@@ -115,7 +115,7 @@ def test_augmentation_without_a_draw_seed_is_an_error(processor):
         collator([{"image": noise(), "text": "虎"}])
 
 
-def test_moving_pictures_with_boxes_is_an_error(processor):
+def test_moving_images_with_boxes_is_an_error(processor):
     collator = ContrastiveCollator(processor, augmentation=Augmentation(rotation_degrees=5))
     with pytest.raises(ValueError, match="colours only"):
         collator([{"image": noise(), "text": "虎", "boxes": [[0, 0, 1, 1]], "draw_seed": 0}])
@@ -127,7 +127,7 @@ def test_augmenting_feature_maps_is_an_error(processor):
         collator([{"feature_map": torch.zeros(4, 2, 2), "text": "虎", "draw_seed": 0}])
 
 
-def test_blank_text_is_an_error_and_not_a_bad_picture(collator):
+def test_blank_text_is_an_error_and_not_a_bad_image(collator):
     with pytest.raises(ValueError, match="Text 0 is blank"):
         collator([{"image": noise(), "text": " "}])
     assert not collator.bad_images

@@ -78,9 +78,9 @@ def test_text_without_words_is_refused():
 
 def test_regions_are_masked_as_often_as_in_the_references():
     """Of n regions 0.15 + 0.85**n / n; the golden rate, whose counts are not told, is that of about 13."""
-    share = np.mean([mask_regions(13, np.random.default_rng(seed)).mean() for seed in range(8000)])
-    assert share == pytest.approx(0.15 + 0.85**13 / 13, abs=0.005)
-    assert share == pytest.approx(RULES["region_masking"]["fraction"], abs=0.005)
+    fraction = np.mean([mask_regions(13, np.random.default_rng(seed)).mean() for seed in range(8000)])
+    assert fraction == pytest.approx(0.15 + 0.85**13 / 13, abs=0.005)
+    assert fraction == pytest.approx(RULES["region_masking"]["fraction"], abs=0.005)
 
 
 def test_at_least_one_region_is_masked_and_not_always_the_first():
@@ -89,6 +89,6 @@ def test_at_least_one_region_is_masked_and_not_always_the_first():
     assert masks.sum(axis=0).min() > 60
 
 
-def test_picture_without_regions_cannot_be_masked():
+def test_image_without_regions_cannot_be_masked():
     with pytest.raises(ValueError, match="without regions"):
         mask_regions(0, np.random.default_rng(0))

@@ -25,13 +25,13 @@ def processor(small_tokenizer):
 
 
 def group_of(corpus, row):
-    """The pictures of a row and of its wrong captions, by number."""
-    numbers = [int(one["image_id"].removeprefix("picture")) for one in (row["regions"], *row["wrong_regions"])]
+    """The images of a row and of its wrong captions, by number."""
+    numbers = [int(one["image_id"].removeprefix("image")) for one in (row["regions"], *row["wrong_regions"])]
     return numbers, [int(text.split()[1].rstrip(":")) for text in row["wrong_texts"]]
 
 
-def test_wrong_pictures_and_captions_are_of_other_groups_and_of_the_language(make_corpus):
-    corpus = make_corpus(size=12, picture_groups=[number // 3 for number in range(12)])
+def test_wrong_images_and_captions_are_of_other_groups_and_of_the_language(make_corpus):
+    corpus = make_corpus(size=12, image_groups=[number // 3 for number in range(12)])
     dataset = MLMMRetrievalExamples(corpus, num_wrong=3)
     assert len(dataset) == 24
     for row in (dataset[index] for index in range(24)):
@@ -63,13 +63,13 @@ def test_pairs_of_a_group_stand_as_in_the_references(make_corpus, processor):
     texts = processor.batch_decode(batch["input_ids"], skip_special_tokens=True)
     for at, row in zip((0, 5), rows, strict=True):
         assert texts[at : at + 5] == [row["text"]] * 3 + row["wrong_texts"]
-        pictures = [row["regions"], *row["wrong_regions"], row["regions"], row["regions"]]
-        for place, picture in enumerate(pictures, start=at):
-            shown = batch["region_features"][place, : len(picture["features"])]
-            assert np.array_equal(shown.numpy(), picture["features"].astype(np.float32))
+        images = [row["regions"], *row["wrong_regions"], row["regions"], row["regions"]]
+        for place, image in enumerate(images, start=at):
+            shown = batch["region_features"][place, : len(image["features"])]
+            assert np.array_equal(shown.numpy(), image["features"].astype(np.float32))
 
 
-def test_group_with_a_bad_picture_is_left_out_and_counted(make_corpus, processor):
+def test_group_with_a_bad_image_is_left_out_and_counted(make_corpus, processor):
     dataset, collator = MLMMRetrievalExamples(make_corpus()), MLMMRetrievalCollator(processor)
     rows = [dataset[0], dataset[1]]
     rows[0]["wrong_regions"][0] = rows[0]["wrong_regions"][0] | {"boxes": np.zeros((1, 4))}
@@ -79,7 +79,7 @@ def test_group_with_a_bad_picture_is_left_out_and_counted(make_corpus, processor
         collator(rows[:1])
 
 
-def test_bad_wrong_picture_leaves_out_its_pair_alone(make_corpus, processor):
+def test_bad_wrong_image_leaves_out_its_pair_alone(make_corpus, processor):
     collator = MLMMRetrievalCollator(processor)
     row = MLMMRetrievalExamples(make_corpus(), num_wrong=2)[0]
     row["wrong_regions"][1] = row["wrong_regions"][1] | {"boxes": np.zeros((1, 4))}
@@ -93,7 +93,7 @@ def test_bad_wrong_picture_leaves_out_its_pair_alone(make_corpus, processor):
 def test_languages_with_fewer_captions_come_as_often(make_corpus):
     corpus = make_corpus(size=6)
     table = corpus.captions["de"]
-    corpus.captions["de"] = replace(table, rows=table.rows[:2], pictures=table.pictures[:2], lengths=table.lengths[:2])
+    corpus.captions["de"] = replace(table, rows=table.rows[:2], images=table.images[:2], lengths=table.lengths[:2])
     assert len(MLMMRetrievalExamples(corpus)) == 8
     dataset = MLMMRetrievalExamples(corpus, even_languages=True)
     counts = Counter(dataset[index]["text"] for index in range(len(dataset)))
@@ -101,30 +101,30 @@ def test_languages_with_fewer_captions_come_as_often(make_corpus):
     assert sorted(count for text, count in counts.items() if text.startswith("en")) == [1] * 6
 
 
-def test_captions_of_one_picture_only_have_no_wrong_one(make_corpus):
-    corpus = make_corpus(size=3, picture_groups=[0, 0, 0], tasks={"mlm": 1})
-    with pytest.raises(ValueError, match="one picture only"):
+def test_captions_of_one_image_only_have_no_wrong_one(make_corpus):
+    corpus = make_corpus(size=3, image_groups=[0, 0, 0], tasks={"mlm": 1})
+    with pytest.raises(ValueError, match="one image only"):
         MLMMRetrievalExamples(corpus)
     with pytest.raises(ValueError, match="num_wrong is 0"):
         MLMMRetrievalExamples(make_corpus(), num_wrong=0)
 
 
-def test_answers_become_scores_of_the_whole_pool(make_picture, processor):
+def test_answers_become_scores_of_the_whole_pool(make_image, processor):
     rows = [
-        {"text": "Is there a cat?", "regions": make_picture(0), "answers": {0: 1.0, 2: 0.3}},
-        {"text": "How many keys are there?", "regions": make_picture(1), "answers": {}},
+        {"text": "Is there a cat?", "regions": make_image(0), "answers": {0: 1.0, 2: 0.3}},
+        {"text": "How many keys are there?", "regions": make_image(1), "answers": {}},
     ]
     batch = MLMMQuestionCollator(processor, num_answers=4)(rows)
     assert torch.equal(batch["labels"], torch.tensor([[1.0, 0, 0.3, 0], [0, 0, 0, 0]]))
     assert len(batch["input_ids"]) == len(batch["region_features"]) == 2
 
 
-def test_questions_without_answers_have_no_labels(make_picture, processor):
-    assert "labels" not in MLMMQuestionCollator(processor, 4)([{"text": "What?", "regions": make_picture(0)}])
+def test_questions_without_answers_have_no_labels(make_image, processor):
+    assert "labels" not in MLMMQuestionCollator(processor, 4)([{"text": "What?", "regions": make_image(0)}])
 
 
-def test_answer_outside_of_the_pool_is_named(make_picture, processor):
-    row = {"text": "What?", "regions": make_picture(0), "answers": {4: 1.0}}
+def test_answer_outside_of_the_pool_is_named(make_image, processor):
+    row = {"text": "What?", "regions": make_image(0), "answers": {4: 1.0}}
     with pytest.raises(ValueError, match="Answer 4 of 'What\\?' is not among the 4"):
         MLMMQuestionCollator(processor, num_answers=4)([row])
 

@@ -17,7 +17,7 @@ def collator(small_tokenizer):
 
 @pytest.fixture
 def rows(make_corpus):
-    """Makes the rows of a task: texts and pictures of different lengths."""
+    """Makes the rows of a task: texts and images of different lengths."""
 
     def make(task, count=10):
         corpora = [make_corpus()]
@@ -104,7 +104,7 @@ def test_model_takes_the_batch_as_it_is(collator, rows, task):
     assert output.loss.isfinite()
 
 
-def test_bad_picture_is_left_out_counted_and_said_once(collator, rows, caplog):
+def test_bad_image_is_left_out_counted_and_said_once(collator, rows, caplog):
     given = rows("mlm")
     for at, changes in ((1, {"features": np.full((4, 12), np.nan)}), (4, {"features": np.full((4, 12), np.nan)})):
         given[at]["regions"] = given[at]["regions"] | changes | {"boxes": np.zeros((4, 4))}
@@ -117,7 +117,7 @@ def test_bad_picture_is_left_out_counted_and_said_once(collator, rows, caplog):
     assert sum("NaN" in record.getMessage() for record in caplog.records) == 1
 
 
-def test_bad_pictures_of_workers_are_counted_together(collator, rows):
+def test_bad_images_of_workers_are_counted_together(collator, rows):
     given = [row | {"regions": row["regions"] | {"boxes": np.full((9, 4), 999.0)}} if at % 4 == 0 else row
              for at, row in enumerate(rows("itm", 16))]  # fmt: skip
     batches = list(DataLoader(given, batch_size=4, collate_fn=collator, num_workers=2))
@@ -125,9 +125,9 @@ def test_bad_pictures_of_workers_are_counted_together(collator, rows):
     assert collator.bad_regions == {"bad boxes": 4}
 
 
-def test_batch_of_bad_pictures_only_is_an_error(collator, rows):
+def test_batch_of_bad_images_only_is_an_error(collator, rows):
     given = [row | {"regions": row["regions"] | {"features": np.zeros((0, 12))}} for row in rows("itm")]
-    with pytest.raises(ValueError, match=r"None of the 10 pictures .* {'no regions': 10}"):
+    with pytest.raises(ValueError, match=r"None of the 10 images .* {'no regions': 10}"):
         collator(given)
 
 

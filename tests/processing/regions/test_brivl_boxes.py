@@ -42,87 +42,87 @@ def brivl(brivl_folder):
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def images():
     golden = read_tensors("bua")
     return [Image.fromarray(golden[f"image{index}.image_bgr_u8"].flip(-1).numpy()) for index in (0, 1)]
 
 
 @pytest.fixture
-def photo_folder(pictures, tmp_path):
+def photo_folder(images, tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
-    for index, picture in enumerate(pictures):
-        picture.save(folder / f"{index}.png")
+    for index, image in enumerate(images):
+        image.save(folder / f"{index}.png")
     return folder
 
 
-def test_boxes_equal_those_that_the_original_extractor_gives_brivl(detector, pictures):
+def test_boxes_equal_those_that_the_original_extractor_gives_brivl(detector, images):
     golden = read_tensors("bua")
-    for index, boxes in enumerate(find_brivl_boxes(detector, pictures, max_boxes=14)):
+    for index, boxes in enumerate(find_brivl_boxes(detector, images, max_boxes=14)):
         torch.testing.assert_close(boxes, golden[f"image{index}.mode2.bbox"], atol=1e-2, rtol=0)
 
 
-def test_best_boxes_are_the_first_of_more(detector, pictures):
-    few, many = (find_brivl_boxes(detector, pictures, max_boxes=count) for count in (3, 14))
+def test_best_boxes_are_the_first_of_more(detector, images):
+    few, many = (find_brivl_boxes(detector, images, max_boxes=count) for count in (3, 14))
     for fewer, more in zip(few, many, strict=True):
         torch.testing.assert_close(fewer, more[:3], atol=1e-4, rtol=0)
 
 
-def test_boxes_without_an_area_are_left_out(detector, pictures, monkeypatch):
-    found = detector.extract(pictures, region_boxes="refined", min_boxes=0, max_boxes=5)
+def test_boxes_without_an_area_are_left_out(detector, images, monkeypatch):
+    found = detector.extract(images, region_boxes="refined", min_boxes=0, max_boxes=5)
     found.boxes = found.boxes.clone()
     found.boxes[0, 1, 2] = found.boxes[0, 1, 0]
     monkeypatch.setattr(detector, "extract", lambda *args, **kwargs: found)
-    assert torch.equal(find_brivl_boxes(detector, pictures)[0], found.boxes[0, [0, 2, 3, 4]])
+    assert torch.equal(find_brivl_boxes(detector, images)[0], found.boxes[0, [0, 2, 3, 4]])
 
 
-def test_embeddings_with_a_detector_equal_those_of_its_boxes(brivl, detector, pictures):
+def test_embeddings_with_a_detector_equal_those_of_its_boxes(brivl, detector, images):
     model, processor = brivl
-    boxes = find_brivl_boxes(detector, pictures, max_boxes=4)
-    batch = processor(images=pictures, boxes=boxes, return_tensors="pt")
-    assert batch["box_mask"].sum(dim=1).tolist() == [5, 5]  # four boxes and the whole picture
+    boxes = find_brivl_boxes(detector, images, max_boxes=4)
+    batch = processor(images=images, boxes=boxes, return_tensors="pt")
+    assert batch["box_mask"].sum(dim=1).tolist() == [5, 5]  # four boxes and the whole image
     with torch.inference_mode():
         expected = model(**batch).image_embeds
-    embeddings = embed_images(model, processor, pictures, detector=detector)
+    embeddings = embed_images(model, processor, images, detector=detector)
     torch.testing.assert_close(embeddings, expected, atol=1e-5, rtol=0)
-    assert (embeddings - embed_images(model, processor, pictures)).abs().max() > 1e-3  # the grid is something else
+    assert (embeddings - embed_images(model, processor, images)).abs().max() > 1e-3  # the grid is something else
 
 
-def test_batches_and_files_give_the_same_embeddings(brivl, detector, pictures, photo_folder):
-    expected = embed_images(*brivl, pictures, detector=detector)
+def test_batches_and_files_give_the_same_embeddings(brivl, detector, images, photo_folder):
+    expected = embed_images(*brivl, images, detector=detector)
     one_by_one = embed_images(*brivl, sorted(photo_folder.iterdir()), detector=detector, batch_size=1)
     torch.testing.assert_close(one_by_one, expected, atol=1e-5, rtol=0)
 
 
-def whole_picture_alone(brivl, picture):
+def whole_image_alone(brivl, image):
     model, processor = brivl
-    batch = processor(images=[picture], boxes=[np.zeros((0, 4))], return_tensors="pt")
+    batch = processor(images=[image], boxes=[np.zeros((0, 4))], return_tensors="pt")
     with torch.inference_mode():
         return model(**batch).image_embeds
 
 
-def test_picture_too_small_for_a_proposal_is_seen_whole(brivl, detector):
+def test_image_too_small_for_a_proposal_is_seen_whole(brivl, detector):
     dot = Image.new("RGB", (9, 9), "red")  # proposals are larger than 16 pixels
     assert [len(boxes) for boxes in find_brivl_boxes(detector, [dot])] == [0]
     embedding = embed_images(*brivl, [dot], detector=detector)
-    torch.testing.assert_close(embedding, whole_picture_alone(brivl, dot), atol=1e-6, rtol=0)
+    torch.testing.assert_close(embedding, whole_image_alone(brivl, dot), atol=1e-6, rtol=0)
 
 
-def test_no_box_above_the_threshold_leaves_the_whole_picture(brivl, detector, pictures):
+def test_no_box_above_the_threshold_leaves_the_whole_image(brivl, detector, images):
     model, processor = brivl
-    boxes = find_brivl_boxes(detector, pictures, min_score=1.0)
+    boxes = find_brivl_boxes(detector, images, min_score=1.0)
     assert [len(array) for array in boxes] == [0, 0]
-    batch = processor(images=pictures, boxes=boxes, return_tensors="pt")
+    batch = processor(images=images, boxes=boxes, return_tensors="pt")
     with torch.inference_mode():
         embeddings = model(**batch).image_embeds
-    torch.testing.assert_close(embeddings[:1], whole_picture_alone(brivl, pictures[0]), atol=1e-6, rtol=0)
+    torch.testing.assert_close(embeddings[:1], whole_image_alone(brivl, images[0]), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(
     ("mode", "size"),
     [("RGB", (1, 1)), ("RGB", (10_000, 40)), ("RGB", (40, 10_000)), ("L", (50, 40)), ("CMYK", (50, 40))],
 )
-def test_odd_pictures_are_embedded(brivl, detector, mode, size):
+def test_odd_images_are_embedded(brivl, detector, mode, size):
     embedding = embed_images(*brivl, [Image.new(mode, size)], detector=detector)
     torch.testing.assert_close(embedding.norm(dim=1), torch.ones(1))
 

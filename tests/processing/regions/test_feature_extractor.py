@@ -28,7 +28,7 @@ def extractor():
 
 
 @pytest.mark.parametrize("mode", ["mode1", "mode1_between", "mode1_few"])
-def test_regions_of_pictures_equal_those_of_the_original(extractor, mode):
+def test_regions_of_images_equal_those_of_the_original(extractor, mode):
     golden = read_tensors("bua")
     minimum, maximum, threshold = golden[f"image0.{mode}.min_max_thr"].tolist()
     regions = extractor.extract(golden_images("bua"), None, int(minimum), int(maximum), threshold)
@@ -66,7 +66,7 @@ def test_detections_equal_those_of_detectron2():
     golden = read_tensors("d2_c4")
     extractor = golden_extractor("d2_c4")
     for index, image in enumerate(golden_images("d2_c4")):
-        # One at a time: the golden pictures were padded to one size, which moves the features of the smaller one.
+        # One at a time: the golden images were padded to one size, which moves the features of the smaller one.
         regions = extractor.extract([image], min_boxes=0, max_boxes=20, conf_threshold=0.3)
         assert regions.object_scores[0].diff().max() <= 0
         assert set(regions.object_ids[0].tolist()) <= set(range(7))
@@ -74,7 +74,7 @@ def test_detections_equal_those_of_detectron2():
         assert regions.boxes[0, :, 2].max() <= golden[f"image_bgr_u8.{index}"].shape[1]
 
 
-def test_a_batch_gives_the_regions_of_its_pictures_alone(extractor):
+def test_a_batch_gives_the_regions_of_its_images_alone(extractor):
     images = golden_images("bua") + golden_images("bua")
     together = extractor.extract(images, batch_size=2)
     for index, image in enumerate(images):
@@ -84,7 +84,7 @@ def test_a_batch_gives_the_regions_of_its_pictures_alone(extractor):
         torch.testing.assert_close(together.features[index, :count], alone.features[0], rtol=1e-4, atol=1e-4)
 
 
-def test_rows_beyond_a_pictures_regions_are_zeros(extractor):
+def test_rows_beyond_a_images_regions_are_zeros(extractor):
     regions = extractor.extract(golden_images("bua"), boxes=[torch.tensor([[0.0, 0, 50, 50]]), torch.zeros(0, 4)])
     assert regions.attention_mask.tolist() == [[1], [0]]
     assert regions.features[1].abs().max() == 0
@@ -111,14 +111,14 @@ def test_one_box_is_enough(extractor):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (300, 3), (2, 200), (160, 48), (701, 233)])
-def test_extreme_sizes_give_regions_inside_the_picture(extractor, size):
+def test_extreme_sizes_give_regions_inside_the_image(extractor, size):
     regions = extractor.extract([Image.new("RGB", size, "red")], min_boxes=0, conf_threshold=0.0)
     assert regions.features.isfinite().all()
     assert (regions.boxes[0, :, [0, 2]] <= size[0]).all()
     assert (regions.boxes[0, :, [1, 3]] <= size[1]).all()
 
 
-def test_regions_end_with_the_picture_although_its_resized_side_is_rounded_up():
+def test_regions_end_with_the_image_although_its_resized_side_is_rounded_up():
     processor = RegionImageProcessor(size={"shortest_edge": 64, "longest_edge": 100}, plus_one=False)
     regions = RegionFeatureExtractor(tiny_detector("timm"), processor).extract([Image.new("RGB", (161, 51), "red")])
     assert regions.boxes[..., 3].max() == 51
@@ -159,8 +159,8 @@ def test_another_weight_gives_another_hash(extractor):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"images": []}, "no picture"),
-        ({"boxes": []}, "0 lists of boxes for 1 pictures"),
+        ({"images": []}, "no image"),
+        ({"boxes": []}, "0 lists of boxes for 1 images"),
         ({"region_boxes": "best"}, "must be one of proposals"),
         ({"min_boxes": 5, "max_boxes": 3}, "min_boxes=5"),
         ({"conf_threshold": 20}, "probability"),

@@ -48,18 +48,18 @@ GOOD = {"image": "good.png", "text": ["一只猫", "猫"]}
 
 @pytest.fixture
 def corpus(tmp_path):
-    """A folder of pictures and a file in which 5 % of the rows are bad; the good ones have odd pictures too."""
+    """A folder of images and a file in which 5 % of the rows are bad; the good ones have odd images too."""
     folder = tmp_path / "corpus"
     folder.mkdir()
-    picture = Image.effect_noise((48, 40), 80)
-    picture.save(folder / "good.png")
+    image = Image.effect_noise((48, 40), 80)
+    image.save(folder / "good.png")
     (folder / "empty.png").touch()
-    (folder / "note.png").write_text("not a picture", "utf-8")
+    (folder / "note.png").write_text("not an image", "utf-8")
     (folder / "cut.png").write_bytes((folder / "good.png").read_bytes()[:300])
     Image.new("1", (20_000, 20_000)).save(folder / "bomb.png")
     odd = {"grey": "L", "palette": "P", "alpha": "RGBA", "cmyk": "CMYK", "deep": "I;16", "dot": "RGB"}
     for name, mode in odd.items():
-        picture.resize((1, 1) if name == "dot" else picture.size).convert(mode).save(folder / f"{name}.tif")
+        image.resize((1, 1) if name == "dot" else image.size).convert(mode).save(folder / f"{name}.tif")
     bad = [row for rows in LEFT_OUT.values() for row in rows]
     good = [{**GOOD, "image": f"{name}.tif"} for name in odd] + [row for rows in REPAIRED.values() for row in rows]
     good += [GOOD] * (19 * len(bad) - len(good))
@@ -71,7 +71,7 @@ def corpus(tmp_path):
 
 @pytest.fixture
 def recipe(corpus, tmp_path):
-    """Of a tiny model, for one epoch; boxes forbid that augmentation moves the picture."""
+    """Of a tiny model, for one epoch; boxes forbid that augmentation moves the image."""
     once = {"data": str(corpus), "max_steps": -1, "num_train_epochs": 1, "save_strategy": "no", "augmentation": {}}
     once["per_device_train_batch_size"] = sum(map(len, LEFT_OUT.values()))  # 19 full batches
     path = tmp_path / "recipe.yaml"
@@ -93,7 +93,7 @@ def test_training_on_five_percent_bad_rows_of_every_kind_finishes_with_exact_cou
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_pictures_that_go_bad_after_the_check_are_left_out_and_counted_by_cause(corpus, recipe, workers):
+def test_images_that_go_bad_after_the_check_are_left_out_and_counted_by_cause(corpus, recipe, workers):
     model_args, data_args, *_, args = parse_recipe(ARGUMENTS, [recipe, "--dataloader_num_workers", str(workers)])
     pairs, texts = load_pairs(data_args, seed=0)
     tokenizer = load_tokenizer(model_args, texts)
@@ -102,7 +102,7 @@ def test_pictures_that_go_bad_after_the_check_are_left_out_and_counted_by_cause(
     (corpus / "grey.tif").unlink()
     (corpus / "palette.tif").write_bytes(b"")
     (corpus / "alpha.tif").write_bytes((corpus / "alpha.tif").read_bytes()[:500])
-    (corpus / "cmyk.tif").write_text("not a picture", "utf-8")
+    (corpus / "cmyk.tif").write_text("not an image", "utf-8")
     trainer = Trainer(model, args, train_dataset=pairs, data_collator=collator, callbacks=[MomentumQueueCallback()])
     trainer.train()
     assert collator.bad_images == {"file missing": 1, "empty file": 1, "truncated": 1, "not an image": 1}

@@ -16,11 +16,11 @@ def png(color):
     return buffer.getvalue()
 
 
-def write_shard(path, captions, pictures=None):
+def write_shard(path, captions, images=None):
     with tarfile.open(path, "w") as archive:
-        pairs = zip(captions, pictures or [png("red")] * len(captions), strict=True)
-        for index, (caption, picture) in enumerate(pairs):
-            for suffix, content in (("png", picture), ("txt", caption.encode())):
+        pairs = zip(captions, images or [png("red")] * len(captions), strict=True)
+        for index, (caption, image) in enumerate(pairs):
+            for suffix, content in (("png", image), ("txt", caption.encode())):
                 member = tarfile.TarInfo(f"{index:05d}.{suffix}")
                 member.size = len(content)
                 archive.addfile(member, io.BytesIO(content))
@@ -103,7 +103,7 @@ def test_report_on_own_pairs_tells_what_was_left_out_and_what_to_do(lists_of_cap
     assert any("queue_size" in warning for warning in report.warnings)
 
 
-def test_damaged_pictures_of_a_stream_are_left_out_and_counted(shards):
+def test_damaged_images_of_a_stream_are_left_out_and_counted(shards):
     write_shard(f"{shards}/2.tar", ["好"] * 3, [png("red")[:45], b"nothing", png("red")])
     args = DataArguments(shards, streaming=True, max_bad_fraction=0.2)
     pairs, _ = load_pairs(args, seed=0)

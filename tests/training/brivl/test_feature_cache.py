@@ -13,7 +13,7 @@ from wenlan.training.brivl.feature_cache import CachedFeatureMaps
 
 
 class Pairs:
-    """Three coloured pictures whose draw depends on the epoch."""
+    """Three coloured images whose draw depends on the epoch."""
 
     epoch = 0
 
@@ -41,7 +41,7 @@ def backbone():
     return timm.create_model("test_efficientnet", num_classes=0).eval().requires_grad_(False)
 
 
-def test_first_view_is_the_unchanged_picture(collator, backbone):
+def test_first_view_is_the_unchanged_image(collator, backbone):
     cache = CachedFeatureMaps(Pairs(), backbone, collator, views=2, batch_size=2)
     plain = ContrastiveCollator(collator.processor)([Pairs()[1]])["pixel_values"]
     with torch.no_grad():
@@ -65,10 +65,10 @@ def test_backbone_that_trains_is_refused(collator, backbone):
         CachedFeatureMaps(Pairs(), backbone.requires_grad_(True), collator, views=1)
 
 
-def test_undecodable_picture_is_reported_instead_of_shifting_the_rows(collator, backbone):
+def test_undecodable_image_is_reported_instead_of_shifting_the_rows(collator, backbone):
     class Broken(Pairs):
         def __getitem__(self, index):
-            return super().__getitem__(index) | ({"image": b"no picture"} if index == 1 else {})
+            return super().__getitem__(index) | ({"image": b"no image"} if index == 1 else {})
 
     with pytest.raises(ValueError, match="not an image"):
         CachedFeatureMaps(Broken(), backbone, collator, views=1)

@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from helpers.brivl.tiny import pictures, texts
+from helpers.brivl.tiny import images, texts
 from helpers.training.tiny_trainer import build_trainer
 from torch.utils.data import TensorDataset
 from transformers import TrainerCallback
@@ -40,7 +40,7 @@ class Pairs(TensorDataset):
     """Pairs of which some have pixels that are not finite."""
 
     def __init__(self, count, bad, value=float("nan")):
-        pixels = pictures(count)
+        pixels = images(count)
         pixels[list(bad), 0, 0, 0] = value
         super().__init__(texts(count), pixels)
 

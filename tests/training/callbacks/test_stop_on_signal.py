@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 from wenlan.training.callbacks.set_epoch import SetEpochCallback
 from wenlan.training.callbacks.stop_on_signal import StopOnSignal, train_until_signal
-from wenlan.training.checkpoints.manifest import find_fault
+from wenlan.training.checkpoints.manifest import verify_checkpoint
 from wenlan.training.checkpoints.resume import newest_valid_checkpoint
 
 
@@ -40,7 +40,7 @@ def test_signal_ends_the_run_after_its_step_with_a_whole_checkpoint(tmp_path, nu
     trainer = build_trainer(tmp_path / "run", Signal(number, 3, times), save_strategy="no")
     assert stopped(trainer) == code
     assert trainer.state.global_step == 3
-    assert find_fault(tmp_path / "run" / "checkpoint-3") is None
+    assert verify_checkpoint(tmp_path / "run" / "checkpoint-3") is None
     assert "after step 3" in capsys.readouterr().out
 
 
@@ -89,7 +89,7 @@ def test_evaluation_and_second_save_at_the_end_of_an_epoch_are_skipped(tmp_path)
     trainer = build_trainer(tmp_path / "run", Signal(signal.SIGTERM, 4), **strategies)
     assert stopped(trainer) == 143
     assert not any("eval_loss" in entry for entry in trainer.state.log_history)
-    assert find_fault(tmp_path / "run" / "checkpoint-4") is None
+    assert verify_checkpoint(tmp_path / "run" / "checkpoint-4") is None
 
 
 @pytest.mark.slow

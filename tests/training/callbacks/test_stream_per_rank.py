@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from helpers.brivl.tiny import pictures, texts
+from helpers.brivl.tiny import images, texts
 from helpers.paths import ENVIRONMENT
 from helpers.training.tiny_trainer import build_trainer
 from torch.utils.data import IterableDataset
@@ -74,7 +74,7 @@ class Tensors(IterableDataset):
 
     def __init__(self, folder, seed):
         self.pairs = StreamedPairs(folder, seed=seed, shuffle_buffer=4, endless=True)
-        self.columns = {"input_ids": texts(14), "pixel_values": pictures(14), "group_ids": torch.arange(14)}
+        self.columns = {"input_ids": texts(14), "pixel_values": images(14), "group_ids": torch.arange(14)}
 
     def __iter__(self):
         for pair in self.pairs:

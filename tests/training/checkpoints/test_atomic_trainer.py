@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 from wenlan.training.callbacks.set_epoch import SetEpochCallback
-from wenlan.training.checkpoints.manifest import find_fault
+from wenlan.training.checkpoints.manifest import verify_checkpoint
 
 
 class FullDisk(TrainerCallback):
@@ -75,14 +75,14 @@ def test_full_disk_costs_one_checkpoint_and_nothing_else(checkpoints, tmp_path, 
     assert trainer.failed_saves == 1
     assert "The checkpoint of step 4 could not be saved" in caplog.text
     assert checkpoints_in(tmp_path / "run") == ["checkpoint-6"]
-    assert find_fault(tmp_path / "run" / "checkpoint-6") is None
+    assert verify_checkpoint(tmp_path / "run" / "checkpoint-6") is None
 
 
 def test_full_disk_leaves_the_older_checkpoint_whole_and_nothing_half_written(tmp_path):
     trainer = build_trainer(tmp_path / "run", FullDisk(4, 100_000), save_total_limit=1)
     trainer.train()
     assert checkpoints_in(tmp_path / "run") == ["checkpoint-2"]
-    assert find_fault(tmp_path / "run" / "checkpoint-2") is None
+    assert verify_checkpoint(tmp_path / "run" / "checkpoint-2") is None
 
 
 def test_full_disk_does_not_change_what_is_trained(tmp_path):
@@ -101,7 +101,7 @@ def test_older_checkpoint_goes_only_when_the_new_one_is_there(tmp_path):
 def test_checkpoint_of_the_same_name_is_replaced(own_checkpoints):
     (own_checkpoints / "checkpoint-4" / "from the earlier run").touch()
     build_trainer(own_checkpoints).train()
-    assert find_fault(own_checkpoints / "checkpoint-4") is None
+    assert verify_checkpoint(own_checkpoints / "checkpoint-4") is None
     assert not (own_checkpoints / "checkpoint-4" / "from the earlier run").exists()
     assert checkpoints_in(own_checkpoints) == ["checkpoint-2", "checkpoint-4"]
 

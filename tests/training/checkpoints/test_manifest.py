@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from wenlan.training.checkpoints.manifest import find_fault, write_manifest
+from wenlan.training.checkpoints.manifest import verify_checkpoint, write_manifest
 from wenlan.training.checkpoints.resume import newest_valid_checkpoint
 
 FILES = [
@@ -18,9 +18,9 @@ FILES = [
 ]
 
 
-def truncate(share):
+def truncate(fraction):
     def damage(path):
-        path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+        path.write_bytes(path.read_bytes()[: int(fraction * path.stat().st_size)])
 
     return damage
 
@@ -57,7 +57,7 @@ def test_files_below_are_those_of_a_real_checkpoint(checkpoints):
 
 
 def test_checkpoint_as_it_was_saved_has_no_fault(checkpoints):
-    assert find_fault(checkpoints / "checkpoint-4", world_size=1) is None
+    assert verify_checkpoint(checkpoints / "checkpoint-4", world_size=1) is None
 
 
 @every_file
@@ -86,24 +86,24 @@ def test_one_flipped_bit_in_any_byte_of_the_manifest_is_found(small):
         changed = bytearray(data)
         changed[position] ^= 1 << position % 8
         path.write_bytes(changed)
-        unnoticed += [position] if find_fault(small) is None else []
+        unnoticed += [position] if verify_checkpoint(small) is None else []
     assert unnoticed == []
 
 
 def test_manifest_with_other_white_space_is_refused(small):
     path = small / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text("utf-8"))), "utf-8")
-    assert find_fault(small) == "manifest.json was changed"
+    assert verify_checkpoint(small) == "manifest.json was changed"
 
 
 def test_added_weights_that_could_be_read_instead_are_refused(small):
     (small / "pytorch_model.bin").touch()
-    assert find_fault(small) == "pytorch_model.bin was added"
+    assert verify_checkpoint(small) == "pytorch_model.bin was added"
 
 
 def test_added_note_does_not_matter(small):
     (small / "notes.txt").touch()
-    assert find_fault(small) is None
+    assert verify_checkpoint(small) is None
 
 
 @pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json"])
@@ -111,7 +111,7 @@ def test_checkpoint_that_was_saved_without_a_needed_part_is_refused(small, name)
     """The Trainer would go on without optimizer, scheduler or random state and say nothing."""
     (small / name).unlink()
     write_manifest(small)
-    assert f"it holds no {name.split('.')[0]}" in find_fault(small)
+    assert f"it holds no {name.split('.')[0]}" in verify_checkpoint(small)
 
 
 def test_checkpoint_of_another_number_of_processes_is_refused(small):
@@ -119,8 +119,8 @@ def test_checkpoint_of_another_number_of_processes_is_refused(small):
     for rank in range(2):
         (small / f"rng_state_{rank}.pth").touch()
     write_manifest(small)
-    assert find_fault(small, world_size=2) is None
-    assert "saved by 2 processes and this run has 1" in find_fault(small, world_size=1)
+    assert verify_checkpoint(small, world_size=2) is None
+    assert "saved by 2 processes and this run has 1" in verify_checkpoint(small, world_size=1)
 
 
 def test_files_in_folders_count_too(small):
@@ -128,4 +128,4 @@ def test_files_in_folders_count_too(small):
     (small / "optimizer_0" / "shard.distcp").write_text("a", "utf-8")
     write_manifest(small)
     (small / "optimizer_0" / "shard.distcp").write_text("b", "utf-8")
-    assert "optimizer_0/shard.distcp is not what manifest.json says" in find_fault(small)
+    assert "optimizer_0/shard.distcp is not what manifest.json says" in verify_checkpoint(small)

@@ -2,11 +2,11 @@ import os
 
 import pytest
 from transformers import TrainingArguments
-from wenlan.training.checkpoints.resume import choose_checkpoint, newest_valid_checkpoint
+from wenlan.training.checkpoints.resume import newest_valid_checkpoint, resolve_resume_checkpoint
 
 
 def choose(folder, *, resume=True, **arguments):
-    return choose_checkpoint(TrainingArguments(folder, use_cpu=True, **arguments), resume=resume)
+    return resolve_resume_checkpoint(TrainingArguments(folder, use_cpu=True, **arguments), resume=resume)
 
 
 def test_newest_checkpoint_is_taken_and_named(checkpoints, capsys):

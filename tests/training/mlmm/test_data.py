@@ -9,7 +9,7 @@ from wenlan.data import MLMMBatches, RegionShardError, TooManyBadRowsError
 from wenlan.processing import load_small_tokenizer
 from wenlan.training.mlmm.data import CorpusArguments, load_corpus, read_info
 
-PICTURES = {f"{number}.png": [number % 4, (number + 1) % 4] for number in range(6)}
+IMAGES = {f"{number}.png": [number % 4, (number + 1) % 4] for number in range(6)}
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Regions and captions of twelve pictures, in English and Chinese. Not to be changed."""
+    """Regions and captions of twelve images, in English and Chinese. Not to be changed."""
     return write_corpus(tmp_path_factory.mktemp("corpus"), 12)
 
 
@@ -28,18 +28,18 @@ def load(tokenizer, regions, captions, *, tasks="strong", **arguments):
     return load_corpus(corpus, CorpusArguments(**arguments), tokenizer)
 
 
-def test_captions_find_their_pictures_by_the_end_of_the_path(files, tokenizer):
+def test_captions_find_their_images_by_the_end_of_the_path(files, tokenizer):
     corpus, report = load(tokenizer, *files)
     assert report.captions == {"en": 24, "zh": 24}
     table = corpus.captions["en"]
     first = json.loads(Path(files[1], "captions_en.jsonl").read_text("utf-8").splitlines()[0])
     assert [table.text(index) for index in range(2)] == first["text"]
-    rows = corpus.read_pictures(table.pictures[:4])
+    rows = corpus.read_images(table.images[:4])
     assert [row["image_id"] for row in rows] == ["0.png", "0.png", "1.png", "1.png"]
 
 
-def test_two_pictures_that_fit_the_same_regions_are_refused(tmp_path, tokenizer):
-    write_regions(tmp_path / "regions", PICTURES)
+def test_two_images_that_fit_the_same_regions_are_refused(tmp_path, tokenizer):
+    write_regions(tmp_path / "regions", IMAGES)
     lines = [json.dumps({"image": f"{folder}/0.png", "text": "a lion"}) for folder in ("a", "b")]
     (tmp_path / "captions_en.jsonl").write_text("\n".join(lines), "utf-8")
     with pytest.raises(ValueError, match=r"a/0\.png and b/0\.png both fit the regions of 0\.png"):
@@ -47,8 +47,8 @@ def test_two_pictures_that_fit_the_same_regions_are_refused(tmp_path, tokenizer)
 
 
 def test_captions_without_regions_are_counted(tmp_path, tokenizer):
-    write_regions(tmp_path / "regions", PICTURES)
-    write_captions(tmp_path, PICTURES | {"more.png": [1]}, languages=["en"])
+    write_regions(tmp_path / "regions", IMAGES)
+    write_captions(tmp_path, IMAGES | {"more.png": [1]}, languages=["en"])
     corpus, report = load(tokenizer, tmp_path / "regions", str(tmp_path), max_bad_fraction=0.2)
     assert len(corpus) == 12
     assert "left out 1 x no regions. First: " in str(report)
@@ -57,13 +57,13 @@ def test_captions_without_regions_are_counted(tmp_path, tokenizer):
         load(tokenizer, tmp_path / "regions", str(tmp_path), max_bad_fraction=0.1)
 
 
-def test_picture_without_regions_is_left_out_and_counted(tmp_path, tokenizer):
-    pictures = PICTURES | {"empty.png": []}
-    write_regions(tmp_path / "regions", pictures)
-    write_captions(tmp_path, pictures | {"empty.png": [1]}, languages=["de"])
+def test_image_without_regions_is_left_out_and_counted(tmp_path, tokenizer):
+    images = IMAGES | {"empty.png": []}
+    write_regions(tmp_path / "regions", images)
+    write_captions(tmp_path, images | {"empty.png": [1]}, languages=["de"])
     corpus, report = load(tokenizer, tmp_path / "regions", str(tmp_path))
-    assert corpus.dropped == Counter({"picture without regions": 2})
-    assert "left out 2 x picture without regions" in str(report)
+    assert corpus.dropped == Counter({"image without regions": 2})
+    assert "left out 2 x image without regions" in str(report)
 
 
 def test_weakly_correlated_corpus_gives_matching_only(files, tokenizer):
@@ -115,7 +115,7 @@ def test_all_faults_of_the_corpora_are_named_at_once():
         CorpusArguments(test_regions="a").test()
 
 
-def test_shuffled_pairs_have_the_pictures_of_others(files, tokenizer):
+def test_shuffled_pairs_have_the_images_of_others(files, tokenizer):
     pairs = [load(tokenizer, *files, shuffle_pairs=shuffle)[0].captions["en"] for shuffle in (False, True)]
-    assert (pairs[0].pictures != pairs[1].pictures).all()
-    assert sorted(pairs[0].pictures) == sorted(pairs[1].pictures)
+    assert (pairs[0].images != pairs[1].images).all()
+    assert sorted(pairs[0].images) == sorted(pairs[1].images)

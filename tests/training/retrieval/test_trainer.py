@@ -5,7 +5,7 @@ from wenlan.training.retrieval.trainer import HardNegatives, keep_hardest
 
 
 class Scorer(nn.Module):
-    """Scores a pair by the number that its picture is; notes whether it was training and how many pairs came."""
+    """Scores a pair by the number that its image is; notes whether it was training and how many pairs came."""
 
     def __init__(self):
         super().__init__()
@@ -17,12 +17,12 @@ class Scorer(nn.Module):
 
 
 def batch_of(groups):
-    """Groups of (own text, [score of the matching pair, of wrong pictures...], [score of wrong texts...])."""
+    """Groups of (own text, [score of the matching pair, of wrong images...], [score of wrong texts...])."""
     ids, scores, labels = [], [], []
-    for text, pictures, texts in groups:
-        ids += [[text, 2]] * len(pictures) + [[text + 10 + number, 2] for number in range(len(texts))]
-        scores += pictures + texts
-        labels += [1] + [0] * (len(pictures) + len(texts) - 1)
+    for text, images, texts in groups:
+        ids += [[text, 2]] * len(images) + [[text + 10 + number, 2] for number in range(len(texts))]
+        scores += images + texts
+        labels += [1] + [0] * (len(images) + len(texts) - 1)
     features = torch.tensor(scores)[:, None, None]
     return {"input_ids": torch.tensor(ids), "region_features": features, "labels": torch.tensor(labels)}
 
@@ -47,7 +47,7 @@ def test_several_are_kept_hardest_first():
     assert labels == [1, 0, 0, 0, 0] * 2
 
 
-def test_group_with_fewer_pictures_than_are_kept_keeps_what_it_has():
+def test_group_with_fewer_images_than_are_kept_keeps_what_it_has():
     scores, labels = kept_scores(2, [(100, [0.5, 0.1], [0.2, 0.8, 0.7]), GROUPS[1]])
     assert scores == [0.5, 0.1, 0.8, 0.7, -3.0, 6.0, 5.0, 3.0, 2.0]
     assert labels == [1, 0, 0, 0, 1, 0, 0, 0, 0]

@@ -46,7 +46,7 @@ def train_on(args):
     return load_training(args, TOKENIZER, 60, [])
 
 
-def test_question_finds_the_regions_of_its_picture(tmp_path):
+def test_question_finds_the_regions_of_its_image(tmp_path):
     files, regions = train_on(write_data(tmp_path))
     questions = Questions(files, regions, make_targets(files, THINGS, nfkc=False))
     assert questions[3]["regions"]["image_id"] == f"COCO_{TRAIN}_{3:012d}.jpg"
@@ -55,13 +55,13 @@ def test_question_finds_the_regions_of_its_picture(tmp_path):
     assert "class_probs" not in questions[3]["regions"]
 
 
-def test_picture_of_the_test_is_found_under_another_of_its_names(tmp_path):
+def test_image_of_the_test_is_found_under_another_of_its_names(tmp_path):
     args = write_data(tmp_path)
     write_regions(tmp_path / "regions2017", {f"{number:012d}.jpg": [number] for number in range(3)})
     names = {"image_pattern": "{id:012d}.jpg", "test_regions": [str(tmp_path / "regions2017")]}
     test, _ = load_test(write_data(tmp_path / "later", range(3), **names), TOKENIZER, 60)
     files, _ = load_training(args, TOKENIZER, 60, test)
-    assert files[0].left_out == {"picture of the test": 3}
+    assert files[0].left_out == {"image of the test": 3}
     assert len(files[0].rows) == 7
 
 
@@ -77,14 +77,14 @@ def test_annotations_are_found_by_their_official_name_or_given(tmp_path):
 def test_questions_without_regions_are_left_out_of_training_and_answered_in_the_test(tmp_path):
     args = write_data(tmp_path, range(20), without_regions=[4])
     files, _ = train_on(args)
-    assert files[0].left_out == {"picture without regions": 1}
+    assert files[0].left_out == {"image without regions": 1}
     assert len(files[0].rows) == 19
     test, regions = load_test(args, TOKENIZER, 60)
-    assert test[0].notes == {"picture without regions, answered without looking": 1}
+    assert test[0].notes == {"image without regions, answered without looking": 1}
     assert len(Questions(test, regions)[4]["regions"]["boxes"]) == 0
 
 
-def test_two_pictures_of_questions_that_fit_the_same_regions_are_refused(tmp_path):
+def test_two_images_of_questions_that_fit_the_same_regions_are_refused(tmp_path):
     args = write_data(tmp_path, range(2))
     write_regions(tmp_path / "regions", {"0.jpg": [0]})
     with pytest.raises(ValueError, match=r"questions\.json: 0/0\.jpg and 1/0\.jpg both fit the regions of 0\.jpg"):
@@ -99,7 +99,7 @@ def test_test_files_of_one_name_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("load", [train_on, lambda args: load_test(args, TOKENIZER, 60)])
-def test_too_many_pictures_without_regions_are_refused_with_the_way_out(tmp_path, load):
+def test_too_many_images_without_regions_are_refused_with_the_way_out(tmp_path, load):
     with pytest.raises(TooManyBadRowsError, match="image_pattern"):
         load(write_data(tmp_path, without_regions=range(5)))
 
@@ -149,7 +149,7 @@ def test_pool_is_counted_by_language_or_read(tmp_path):
 
 
 def write_japanese(path, numbers):
-    """Writes a file of VQA VG Japanese with one question a picture."""
+    """Writes a file of VQA VG Japanese with one question an image."""
     rows = [{"qa_id": n, "image_id": n, "question": "いくつ？", "answer": "１つ" if n % 2 else "2つ"} for n in numbers]
     path.write_text(json.dumps([{"id": row["image_id"], "qas": [row]} for row in rows]), "utf-8")
     return str(path)

@@ -9,8 +9,8 @@ TARGETS = [{0: 1.0}, {0: 0.3, 1: 0.9}, {}, {}]
 
 
 def test_log_odds_are_those_of_the_mean_score():
-    shares = torch.tensor([1.3 / 4, 0.9 / 4, 1e-4])
-    torch.testing.assert_close(log_odds(TARGETS, 3), torch.log(shares / (1 - shares)))
+    fractions = torch.tensor([1.3 / 4, 0.9 / 4, 1e-4])
+    torch.testing.assert_close(log_odds(TARGETS, 3), torch.log(fractions / (1 - fractions)))
 
 
 def test_new_head_starts_from_the_frequencies_of_answers(tmp_path):

@@ -51,7 +51,7 @@ def test_question_only_is_trained_on_every_row_with_its_labels(processor):
     assert batch["labels"].tolist() == [[0, pytest.approx(0.9)]] * 2
 
 
-def test_picture_with_broken_regions_is_answered_without_looking_and_counted(processor):
+def test_image_with_broken_regions_is_answered_without_looking_and_counted(processor):
     broken = region_row("2.png", [0, 1]) | {"features": np.full((2, WIDTH), np.nan)}
     rows = [{"text": "What is it?", "regions": regions} for regions in (region_row("1.png", [0, 1]), broken)]
     collator = VQACollator(processor, num_answers=2)
@@ -61,7 +61,7 @@ def test_picture_with_broken_regions_is_answered_without_looking_and_counted(pro
     assert collator.bad_regions == {"not finite": 1}
 
 
-def test_picture_with_broken_regions_is_left_out_of_training(processor):
+def test_image_with_broken_regions_is_left_out_of_training(processor):
     broken = region_row("2.png", [0]) | {"features": np.full((1, WIDTH), np.nan)}
     rows = [{"text": "What?", "regions": one, "answers": {0: 1.0}} for one in (broken, region_row("1.png", [0]))]
     assert len(VQACollator(processor, num_answers=2)(rows)["labels"]) == 1

@@ -27,8 +27,8 @@ def test_multi30k_gets_there_in_one_command(tmp_path):
     }
     assert len(lines(tmp_path / "out/test/captions_de.jsonl")) == 3
     assert "kept 9 of 9 rows" in result.stdout
-    assert "multi30k train: 0 test pictures left out" in result.stdout
-    assert ["train", "en", "4", "pictures", "20", "captions"] in [line.split() for line in result.stdout.splitlines()]
+    assert "multi30k train: 0 test images left out" in result.stdout
+    assert ["train", "en", "4", "images", "20", "captions"] in [line.split() for line in result.stdout.splitlines()]
     assert result.stdout.splitlines()[-3:] == [
         f"  captions: {tmp_path / 'out' / 'train'}",
         f"  validation_captions: {tmp_path / 'out' / 'val'}",
@@ -44,7 +44,7 @@ def test_languages_and_task_can_be_chosen(tmp_path):
     assert lines(output / "val/captions_de.jsonl")[0]["text"] == ["de of 2000"]
 
 
-def test_test_pictures_of_several_sets_are_left_out_and_counted(tmp_path):
+def test_test_images_of_several_sets_are_left_out_and_counted(tmp_path):
     splits = write_karpathy(tmp_path / "dataset_coco.json")
     chinese, output = write_coco_cn(tmp_path / "coco-cn"), tmp_path / "out"
     first = captions("coco-cn", chinese, "--output", output)
@@ -54,9 +54,7 @@ def test_test_pictures_of_several_sets_are_left_out_and_counted(tmp_path):
     assert second.exit_code == 0, second.output
     assert [line["image_id"] for line in lines(output / "train/captions_ja.jsonl")] == ["coco:1", "coco:3"]
     assert [line["image_id"] for line in lines(output / "test/captions_ja.jsonl")] == ["coco:5", "coco:6"]
-    assert (
-        f"stair train: 1 test pictures left out (1 of 3 rows): 1 of coco-cn={chinese}, 1 of {output}" in second.stdout
-    )
+    assert f"stair train: 1 test images left out (1 of 3 rows): 1 of coco-cn={chinese}, 1 of {output}" in second.stdout
     assert sorted(file.name for file in (output / "test").iterdir()) == ["captions_ja.jsonl", "captions_zh.jsonl"]
 
 

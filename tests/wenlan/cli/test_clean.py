@@ -3,12 +3,12 @@ import json
 import pytest
 from typer.testing import CliRunner
 from wenlan.data import load_emoji7
-from wenlan.data.cleaning.pipeline import PICTURE_RULES
+from wenlan.data.cleaning.pipeline import IMAGE_RULES
 from wenlan.data.cleaning.settings import SWITCHES
 
 from wenlan.cli.main import app
 
-WITHOUT_PICTURES = [f"--no-{rule.replace('_', '-')}" for rule in PICTURE_RULES]
+WITHOUT_IMAGES = [f"--no-{rule.replace('_', '-')}" for rule in IMAGE_RULES]
 
 
 def run(*arguments):
@@ -17,7 +17,7 @@ def run(*arguments):
 
 @pytest.fixture
 def crawl(tmp_path):
-    """Three pictures of 96 pixels with good texts, one of them twice, and a row without its picture."""
+    """Three images of 96 pixels with good texts, one of them twice, and a row without its image."""
     lines = []
     for number, row in enumerate(load_emoji7()["test"].select([0, 100, 500])):
         row["image"].convert("RGB").save(tmp_path / f"{number}.png")
@@ -40,7 +40,7 @@ def test_table_and_files_say_what_was_left_out(crawl, tmp_path):
 
 @pytest.mark.parametrize("rule", SWITCHES)
 def test_every_rule_can_be_turned_off(rule, crawl, tmp_path):
-    switches = {*WITHOUT_PICTURES, f"--no-{rule.replace('_', '-')}"}
+    switches = {*WITHOUT_IMAGES, f"--no-{rule.replace('_', '-')}"}
     result = run(crawl, "--output", tmp_path / "clean", *switches)
     assert result.exit_code == 0, result.output
     assert rule in json.loads((tmp_path / "clean" / "clean_report.json").read_text("utf-8"))["settings"]["skip"]
@@ -48,15 +48,15 @@ def test_every_rule_can_be_turned_off(rule, crawl, tmp_path):
 
 def test_words_of_the_lists_are_left_out(crawl, tmp_path):
     (tmp_path / "words.txt").write_text("没有\n", "utf-8")
-    result = run(crawl, "--output", tmp_path / "clean", "--drop-words", tmp_path / "words.txt", *WITHOUT_PICTURES)
+    result = run(crawl, "--output", tmp_path / "clean", "--drop-words", tmp_path / "words.txt", *WITHOUT_IMAGES)
     assert "drop_words                1         1  row 5: '没有' in '没有图片的一行'" in result.stdout
 
 
 def test_columns_and_image_root_can_be_named(tmp_path):
-    (tmp_path / "pictures").mkdir()
-    load_emoji7()["test"][0]["image"].convert("RGB").save(tmp_path / "pictures" / "a.png")
+    (tmp_path / "images").mkdir()
+    load_emoji7()["test"][0]["image"].convert("RGB").save(tmp_path / "images" / "a.png")
     (tmp_path / "crawl.csv").write_text("file,caption\na.png,一张好图片\n", "utf-8")
-    options = ["--image-column", "file", "--text-column", "caption", "--image-root", tmp_path / "pictures"]
+    options = ["--image-column", "file", "--text-column", "caption", "--image-root", tmp_path / "images"]
     result = run(tmp_path / "crawl.csv", "--output", tmp_path, *options, "--no-image-side", "--no-image-bytes")
     assert result.exit_code == 0, result.output
     assert json.loads((tmp_path / "pairs.jsonl").read_text("utf-8")) == {"file": "a.png", "caption": "一张好图片"}

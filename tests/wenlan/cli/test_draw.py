@@ -20,37 +20,37 @@ def detector_folder(tmp_path_factory):
 
 
 @pytest.fixture
-def picture(tmp_path):
-    path = tmp_path / "picture.png"
+def image(tmp_path):
+    path = tmp_path / "image.png"
     Image.fromarray(read_tensors("d2_c4")["image_bgr_u8.0"].flip(-1).numpy()).save(path)
     return path
 
 
-def test_boxes_are_drawn_and_counted(detector_folder, picture, tmp_path):
+def test_boxes_are_drawn_and_counted(detector_folder, image, tmp_path):
     output = tmp_path / "new" / "drawn.png"
-    arguments = ["draw-regions", str(picture), "--model", str(detector_folder), "--output", str(output)]
+    arguments = ["draw-regions", str(image), "--model", str(detector_folder), "--output", str(output)]
     result = run(app, [*arguments, "--max-boxes", "5", "--scale", "2"])
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("5 boxes in ")
-    before, after = Image.open(picture), Image.open(output)
+    before, after = Image.open(image), Image.open(output)
     assert after.size == (before.width * 2, before.height * 2)
     assert np.abs(np.asarray(after, dtype=int) - np.asarray(before.resize(after.size), dtype=int)).max() > 100
 
 
-def test_no_box_above_the_threshold_gives_the_picture(detector_folder, picture, tmp_path):
+def test_no_box_above_the_threshold_gives_the_image(detector_folder, image, tmp_path):
     output = tmp_path / "drawn.png"
-    arguments = ["draw-regions", str(picture), "--model", str(detector_folder), "--output", str(output)]
+    arguments = ["draw-regions", str(image), "--model", str(detector_folder), "--output", str(output)]
     result = run(app, [*arguments, "--threshold", "1"])
     assert result.stdout.startswith("0 boxes in ")
-    assert np.array_equal(Image.open(output), Image.open(picture))
+    assert np.array_equal(Image.open(output), Image.open(image))
 
 
 @pytest.mark.parametrize(
     ("name", "output", "message"),
-    [("missing.png", "drawn.png", "does not exist"), ("picture.png", "drawn.txt", "no name of a picture")],
+    [("missing.png", "drawn.png", "does not exist"), ("image.png", "drawn.txt", "no name of an image")],
 )
-def test_mistake_is_one_line_and_exit_code_one(detector_folder, picture, tmp_path, name, output, message):
-    paths = [str(picture.with_name(name)), "--model", str(detector_folder), "--output", str(tmp_path / output)]
+def test_mistake_is_one_line_and_exit_code_one(detector_folder, image, tmp_path, name, output, message):
+    paths = [str(image.with_name(name)), "--model", str(detector_folder), "--output", str(tmp_path / output)]
     result = run(app, ["draw-regions", *paths])
     assert result.exit_code == 1
     assert message in result.output

@@ -17,9 +17,9 @@ def test_help_lists_the_commands():
 
 
 @pytest.mark.slow
-def test_zero_shot_prints_a_probability_per_label_and_skips_bad_pictures(quickstart_folder, tmp_path):
+def test_zero_shot_prints_a_probability_per_label_and_skips_bad_images(quickstart_folder, tmp_path):
     load_emoji7()["test"][0]["image"].save(tmp_path / "good.png")
-    (tmp_path / "bad.png").write_text("no picture")
+    (tmp_path / "bad.png").write_text("no image")
     images = [str(tmp_path / "good.png"), str(tmp_path / "bad.png")]
     result = run(app, ["zero-shot", str(quickstart_folder), *images, "--labels", "猫，狗, 飞机"])
     assert result.exit_code == 0
@@ -30,11 +30,11 @@ def test_zero_shot_prints_a_probability_per_label_and_skips_bad_pictures(quickst
 
 
 @pytest.mark.slow
-def test_zero_shot_fails_when_no_picture_can_be_read(quickstart_folder, tmp_path):
-    (tmp_path / "bad.png").write_text("no picture")
+def test_zero_shot_fails_when_no_image_can_be_read(quickstart_folder, tmp_path):
+    (tmp_path / "bad.png").write_text("no image")
     result = run(app, ["zero-shot", str(quickstart_folder), str(tmp_path / "bad.png"), "--labels", "猫"])
     assert result.exit_code == 1
-    assert "No picture could be read" in result.output
+    assert "No image could be read" in result.output
 
 
 @pytest.mark.slow

@@ -1,5 +1,5 @@
 import pytest
-from helpers.mlmm.folder import ANSWERS, noise_picture, write_detector, write_model
+from helpers.mlmm.folder import ANSWERS, noise_image, write_detector, write_model
 from transformers import pipeline
 from typer.testing import CliRunner
 from wenlan.modeling_mlmm import MLMMForPreTraining
@@ -18,31 +18,31 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def picture(tmp_path):
-    noise_picture().save(tmp_path / "cat.png")
+def image(tmp_path):
+    noise_image().save(tmp_path / "cat.png")
     return tmp_path / "cat.png"
 
 
-def test_best_answers_to_every_question_are_printed_with_their_scores(folder, picture):
+def test_best_answers_to_every_question_are_printed_with_their_scores(folder, image):
     questions = ["How many cats are there?", "猫は何匹いますか？"]
-    result = run(folder, picture, "--question", questions[0], "--question", questions[1], "--top-k", 2)
+    result = run(folder, image, "--question", questions[0], "--question", questions[1], "--top-k", 2)
     assert result.exit_code == 0, result.output
-    expected = pipeline("wenlan-vqa", model=str(folder), device="cpu")(image=picture, question=questions, top_k=2)
+    expected = pipeline("wenlan-vqa", model=str(folder), device="cpu")(image=image, question=questions, top_k=2)
     for line, question, (first, second) in zip(result.stdout.splitlines(), questions, expected, strict=True):
         scores = f"{first['answer']} {first['score']:.1%}  {second['answer']} {second['score']:.1%}"
         assert line == f"{question}  {scores}"
     assert expected[0][0]["answer"] in ANSWERS
 
 
-def test_detector_can_be_named(folder, picture, tmp_path):
+def test_detector_can_be_named(folder, image, tmp_path):
     processor = MLMMProcessor.from_pretrained(folder)
     processor.detector = None
     model = write_model(tmp_path / "model")
     processor.save_pretrained(model)
     question = ["--question", "How many?"]
-    assert "names no detector" in run(model, picture, *question).output
-    named = run(model, picture, *question, "--detector", write_detector(tmp_path / "detector"))
-    assert named.stdout == run(folder, picture, *question).stdout != ""
+    assert "names no detector" in run(model, image, *question).output
+    named = run(model, image, *question, "--detector", write_detector(tmp_path / "detector"))
+    assert named.stdout == run(folder, image, *question).stdout != ""
 
 
 @pytest.mark.parametrize(
@@ -53,15 +53,15 @@ def test_detector_can_be_named(folder, picture, tmp_path):
         (["cat.png", "--question", "How many?", "--top-k", "0"], "top_k is 0"),
     ],
 )
-def test_mistake_is_one_line_and_exit_code_one(folder, picture, monkeypatch, arguments, message):
-    monkeypatch.chdir(picture.parent)
+def test_mistake_is_one_line_and_exit_code_one(folder, image, monkeypatch, arguments, message):
+    monkeypatch.chdir(image.parent)
     result = run(folder, *arguments)
     assert result.exit_code == 1
     assert message in result.output
     assert "Traceback" not in result.output
 
 
-def test_model_without_answers_is_refused(picture, tmp_path):
-    result = run(write_model(tmp_path / "model", MLMMForPreTraining), picture, "--question", "How many?")
+def test_model_without_answers_is_refused(image, tmp_path):
+    result = run(write_model(tmp_path / "model", MLMMForPreTraining), image, "--question", "How many?")
     assert result.exit_code == 1
     assert "names no answers" in result.output

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers.regions.images import save_detector, save_pictures, spoil
+from helpers.regions.images import save_detector, save_images, spoil
 from typer.testing import CliRunner
 from wenlan.data import read_region_info, read_regions
 from wenlan.pipelines import region_extraction as script
@@ -26,7 +26,7 @@ def detector(tmp_path_factory):
 
 @pytest.fixture
 def photos(tmp_path):
-    spoil(tmp_path / "photos", save_pictures(tmp_path / "photos", 12)[:1])
+    spoil(tmp_path / "photos", save_images(tmp_path / "photos", 12)[:1])
     return tmp_path / "photos"
 
 
@@ -53,11 +53,11 @@ def test_list_with_a_root_is_read(detector, photos, tmp_path):
     assert read_regions(tmp_path / "out")[0]["image_id"] == "5"
 
 
-def test_too_many_bad_pictures_end_in_exit_code_1(detector, photos, tmp_path):
+def test_too_many_bad_images_end_in_exit_code_1(detector, photos, tmp_path):
     arguments = ["--output", tmp_path / "out", "--model", detector, "--max-bad-fraction", 0.05]
     result = run("extract-regions", photos, *arguments)
     assert result.exit_code == 1
-    assert "Error: More than 5% of the pictures were left out." in result.output
+    assert "Error: More than 5% of the images were left out." in result.output
 
 
 def test_changed_settings_are_a_short_error(detector, photos, tmp_path):
@@ -70,7 +70,7 @@ def test_changed_settings_are_a_short_error(detector, photos, tmp_path):
 
 
 @pytest.mark.parametrize("missing", ["photos", "model"])
-def test_missing_pictures_or_model_are_a_short_error(detector, photos, tmp_path, missing):
+def test_missing_images_or_model_are_a_short_error(detector, photos, tmp_path, missing):
     sources = {"photos": photos, "model": detector} | {missing: tmp_path / "none"}
     result = run("extract-regions", sources["photos"], "--output", tmp_path / "out", "--model", sources["model"])
     assert result.exit_code == 1

@@ -1,4 +1,4 @@
-"""The demo's outputs: a model that opens elsewhere bit for bit, a report with pictures, figures beside chance."""
+"""The demo's outputs: a model that opens elsewhere bit for bit, a report with images, metrics beside chance."""
 
 import json
 import subprocess
@@ -31,9 +31,9 @@ def test_saved_folder_gives_the_same_embeddings_bit_for_bit_in_a_new_process(qui
     assert torch.equal(ours, torch.load(tmp_path / "theirs.pt", weights_only=True))
 
 
-def test_report_shows_every_figure_beside_chance_and_every_picture(quickstart_folder):
+def test_report_shows_every_figure_beside_chance_and_every_image(quickstart_folder):
     page = (quickstart_folder / "report.html").read_text("utf-8")
-    for name in ("loss", "pipeline", "picture_to_text", "text_to_picture"):
+    for name in ("loss", "pipeline", "image_to_text", "text_to_image"):
         assert f'src="{name}.png"' in page
         assert Image.open(quickstart_folder / f"{name}.png").width > 300
     retrieval = json.loads((quickstart_folder / "metrics.json").read_text("utf-8"))["test/retrieval"]

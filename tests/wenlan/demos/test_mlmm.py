@@ -8,7 +8,7 @@ from wenlan.demos.mlmm import run_demo_mlmm
 
 
 @pytest.mark.slow
-def test_demo_goes_from_pictures_to_answers_and_uses_again_what_is_there(tmp_path, capsys):
+def test_demo_goes_from_images_to_answers_and_uses_again_what_is_there(tmp_path, capsys):
     arguments = {
         "scenes": 12,
         "detector_options": ["--max_steps", "2", "--scenes", "8", "--per_device_train_batch_size", "4"],

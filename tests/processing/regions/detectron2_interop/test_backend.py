@@ -41,22 +41,22 @@ def backend(archive, tmp_path_factory):
     sys.path.remove(str(folder))
 
 
-def pictures(case):
+def images(case):
     tensors = read_tensors(case)
     return [Image.fromarray(tensors[f"image_bgr_u8.{i}"].flip(-1).numpy()) for i in range(2)]
 
 
 def golden_batch(case, divisibility):
-    """The two resized pictures of a golden case in one padded batch, as the golden run had them."""
+    """The two resized images of a golden case in one padded batch, as the golden run had them."""
     tensors, cfg = read_tensors(case), read_config(case)["cfg"]["MODEL"]
     resized = [tensors[f"resized_bgr_u8.{i}"].float() for i in range(2)]
     mean = torch.tensor(cfg["PIXEL_MEAN"])[:, None, None]
     height, width = (-(-max(r.shape[d] for r in resized) // divisibility) * divisibility for d in (1, 2))
     pixels, mask = torch.zeros(2, 3, height, width), torch.zeros(2, height, width, dtype=torch.long)
     scales = torch.zeros(2, 2)
-    for i, picture in enumerate(resized):
-        h, w = picture.shape[1:]
-        pixels[i, :, :h, :w], mask[i, :h, :w] = picture - mean, 1
+    for i, image in enumerate(resized):
+        h, w = image.shape[1:]
+        pixels[i, :, :h, :w], mask[i, :h, :w] = image - mean, 1
         scales[i] = torch.tensor([h, w]) / torch.tensor(tensors[f"image_bgr_u8.{i}"].shape[:2])
     return {"pixel_values": pixels, "pixel_mask": mask, "image_scales": scales}
 
@@ -100,7 +100,7 @@ def assert_same_regions(found, expected):
 def test_real_detectron2_gives_the_golden_detections(case, backend):
     tensors = read_tensors(case)
     model = backend.Detectron2Model(read_config(case)["cfg"], read_weights(case)).eval()
-    extractor = backend.Detectron2FeatureExtractor(model, backend.build_image_processor(model), model_hash="golden")
+    extractor = RegionFeatureExtractor(model, backend.build_image_processor(model), model_hash="golden")
     divisibility = model.detector.backbone.size_divisibility or 1
     with torch.no_grad():
         output = model(**golden_batch(case, divisibility))
@@ -116,16 +116,16 @@ def test_real_detectron2_gives_the_golden_detections(case, backend):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_pictures_are_prepared_as_detectron2_does(case, backend):
+def test_images_are_prepared_as_detectron2_does(case, backend):
     from detectron2.data.transforms import ResizeShortestEdge
 
     model = backend.Detectron2Model(read_config(case)["cfg"], read_weights(case))
-    picture, sizes = pictures(case)[0], model.cfg.INPUT
+    image, sizes = images(case)[0], model.cfg.INPUT
     pixels = read_tensors(case)["image_bgr_u8.0"].numpy().copy()
     resize = ResizeShortestEdge([sizes.MIN_SIZE_TEST] * 2, sizes.MAX_SIZE_TEST).get_transform(pixels)
     resized = torch.tensor(resize.apply_image(pixels)).permute(2, 0, 1)
     expected = model.detector.preprocess_image([{"image": resized.float()}])
-    inputs = backend.build_image_processor(model)(picture, return_tensors="pt")
+    inputs = backend.build_image_processor(model)(image, return_tensors="pt")
     torch.testing.assert_close(inputs["pixel_values"], expected.tensor, atol=1e-5, rtol=0)
 
 
@@ -134,9 +134,9 @@ def test_pictures_are_prepared_as_detectron2_does(case, backend):
 def test_folder_of_detectron2_gives_what_the_native_detector_gives(case, region_boxes, backend, tmp_path):
     native = RegionFeatureExtractor.from_pretrained(write_our_folder(tmp_path / "ours", case))
     real = RegionFeatureExtractor.from_pretrained(write_detectron2_folder(tmp_path / "d2", case), backend="detectron2")
-    assert type(real) is backend.Detectron2FeatureExtractor
+    assert type(real.model) is backend.Detectron2Model
     choice = {"min_boxes": 3, "max_boxes": 12, "conf_threshold": 0.3, "region_boxes": region_boxes}
-    assert_same_regions(real.extract(pictures(case), **choice), native.extract(pictures(case), **choice))
+    assert_same_regions(real.extract(images(case), **choice), native.extract(images(case), **choice))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -144,7 +144,7 @@ def test_given_boxes_get_the_features_of_the_native_detector(case, backend, tmp_
     native = RegionFeatureExtractor.from_pretrained(write_our_folder(tmp_path / "ours", case))
     real = RegionFeatureExtractor.from_pretrained(write_detectron2_folder(tmp_path / "d2", case), backend="detectron2")
     boxes = [torch.tensor([[3.0, 4.0, 40.5, 60.0], [0.0, 0.0, 20.0, 20.0]]), torch.zeros(0, 4)]
-    assert_same_regions(real.extract(pictures(case), boxes), native.extract(pictures(case), boxes))
+    assert_same_regions(real.extract(images(case), boxes), native.extract(images(case), boxes))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -153,7 +153,7 @@ def test_our_folder_runs_in_detectron2_too(case, backend, tmp_path):
     native = RegionFeatureExtractor.from_pretrained(folder)
     real = RegionFeatureExtractor.from_pretrained(folder, backend="detectron2")
     assert real.config.to_diff_dict() == native.config.to_diff_dict()
-    assert_same_regions(real.extract(pictures(case)), native.extract(pictures(case)))
+    assert_same_regions(real.extract(images(case)), native.extract(images(case)))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -167,7 +167,7 @@ def test_our_weights_load_into_detectron2_as_they_are(case, backend):
 @pytest.mark.parametrize("suffix", [".pth", ".pkl", ".safetensors"])
 def test_weights_of_each_kind_are_read(suffix, backend, tmp_path):
     folder = write_detectron2_folder(tmp_path / "d2", "d2_fpn", suffix)
-    extractor = backend.Detectron2FeatureExtractor.from_pretrained(folder)
+    extractor = RegionFeatureExtractor.from_pretrained(folder, backend="detectron2")
     state = extractor.model.detector.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in read_weights("d2_fpn").items())
 
@@ -236,7 +236,7 @@ def test_folder_without_the_two_files_is_refused(files, backend, tmp_path):
     for name in files:
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(FileNotFoundError, match=r"one file of weights|has no config\.yaml"):
-        backend.Detectron2FeatureExtractor.from_pretrained(tmp_path)
+        RegionFeatureExtractor.from_pretrained(tmp_path, backend="detectron2")
 
 
 def test_functions_that_were_not_compiled_say_so_when_called(backend):
@@ -248,7 +248,7 @@ def test_functions_that_were_not_compiled_say_so_when_called(backend):
 
 def test_caffe_detector_is_not_exported(backend):
     processor = RegionImageProcessor()
-    with pytest.raises(ValueError, match=r"plus_one is True.*resize_style of the pictures is 'opencv'"):
+    with pytest.raises(ValueError, match=r"plus_one is True.*resize_style of the images is 'opencv'"):
         backend.to_detectron2(RegionDetectorConfig(), processor)
 
 

@@ -75,7 +75,7 @@ def test_stride_in_the_3x3_convolution_and_the_scale_of_pixels_are_those_of_the_
     assert image_changes(preset, cfg) == {"image_std": [57.375, 57.12, 58.395]}
 
 
-def test_pictures_are_prepared_as_the_file_says():
+def test_images_are_prepared_as_the_file_says():
     assert image_changes("d2-c4", read_config("d2_c4")["cfg"]) == {
         "size": {"shortest_edge": 160, "longest_edge": 213},
         "image_mean": [103.53, 116.28, 123.675],
@@ -86,7 +86,7 @@ def test_pictures_are_prepared_as_the_file_says():
     assert image_changes("d2-c4", setting("INPUT.FORMAT", "RGB")) == {"do_flip_channel_order": False}
 
 
-def test_bua_prepares_pictures_its_own_way_whatever_the_file_says():
+def test_bua_prepares_images_its_own_way_whatever_the_file_says():
     assert image_changes("bua", setting("INPUT.MIN_SIZE_TEST", 160)) == {}
 
 

@@ -131,8 +131,8 @@ def test_file_before_pytorch_1_6_and_safetensors_are_read(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pkl", ".safetensors"])
-@pytest.mark.parametrize("share", [0, 0.5, 0.95])
-def test_cut_file_is_refused(suffix, share, tmp_path):
+@pytest.mark.parametrize("fraction", [0, 0.5, 0.95])
+def test_cut_file_is_refused(suffix, fraction, tmp_path):
     path = tmp_path / f"a{suffix}"
     tensor = torch.rand(1000)
     if suffix == ".pth":
@@ -141,7 +141,7 @@ def test_cut_file_is_refused(suffix, share, tmp_path):
         write_pickle(path, {"model": {"a": tensor.numpy()}})
     else:
         save_file({"a": tensor}, path)
-    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    path.write_bytes(path.read_bytes()[: int(fraction * path.stat().st_size)])
     with pytest.raises(ValueError, match=f"a{suffix} is no .*nothing of it was run"):
         read_detector_weights(path)
 

@@ -1,4 +1,4 @@
-"""A table of results as a picture: the paper's rows grey, ours dark on colour, and whether they can be compared."""
+"""A table of results as an image: the paper's rows grey, ours dark on colour, and whether they can be compared."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -31,7 +31,7 @@ class Part(Protocol):
     rows: Sequence[Row]
 
     def cells(self, row: Row) -> list[str]:
-        """Returns the values of a row as text."""
+        """Return the values of a row as text."""
         ...
 
 
@@ -45,7 +45,7 @@ class Table(Protocol):
 
 
 def draw_table(table: Table, *, scale: float = 1.0) -> Image.Image:
-    """Returns the picture of a table.
+    """Return the image of a table.
 
     Args:
         table: what is drawn.
@@ -156,7 +156,7 @@ def _write(draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, col
 
 
 def _break_notes(notes: Sequence[str], width: float, size: int) -> list[str]:
-    """Lines of notes that are no wider, broken at spaces."""
+    """Return lines of notes that are no wider, broken at spaces."""
     lines = []
     for note in notes:
         line = ""

@@ -1,11 +1,11 @@
-"""Pictures of tables of results."""
+"""Images of tables of results."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageColor, ImageDraw
-from wenlan.analysis.plots.table_picture import INK, LETTERS, MARK, TINT, _Layout, _write, draw_table
+from wenlan.analysis.plots.table_image import INK, LETTERS, MARK, TINT, _Layout, _write, draw_table
 from wenlan.evaluation.tables.table import ResultTable, TablePart, TableRow
 
 UNIT = {"letters": LETTERS, "row": 27, "gap": 22}
@@ -18,15 +18,15 @@ def table():
     return ResultTable("Table", [TablePart([("Multi30K", "en"), ("Multi30K", "de")], rows)], "not comparable", ["n"])
 
 
-def count(picture, colour):
-    return int((np.asarray(picture) == ImageColor.getrgb(colour)).all(axis=-1).sum())
+def count(image, colour):
+    return int((np.asarray(image) == ImageColor.getrgb(colour)).all(axis=-1).sum())
 
 
 def test_rows_of_the_paper_are_grey_and_ours_dark_on_colour(table):
-    picture = draw_table(table)
+    image = draw_table(table)
     for kind in ("ours", "control"):
-        assert count(picture, TINT[kind]) > 2000
-    assert all(count(picture, INK[kind]) > 20 for kind in ("paper", "ours", "control"))
+        assert count(image, TINT[kind]) > 2000
+    assert all(count(image, INK[kind]) > 20 for kind in ("paper", "ours", "control"))
     theirs = replace(table, parts=[replace(table.parts[0], rows=table.parts[0].rows[:1])])
     assert count(draw_table(theirs), TINT["ours"]) == 0
 
