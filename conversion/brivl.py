@@ -32,7 +32,7 @@ from ..data.files.atomic import atomic_files
 from ..modeling_brivl.configuration_brivl import BriVLConfig
 from ..modeling_brivl.modeling_brivl import BriVLModel
 from ..modeling_brivl.original_checkpoint import ConvertedCheckpoint, convert_original_checkpoint
-from ..modeling_brivl.pretraining_brivl import BriVLForPreTraining
+from ..modeling_brivl.pretraining import BriVLForPreTraining
 from ..processing.image_processing_brivl import BriVLImageProcessor
 from ..processing.processing_brivl import BriVLProcessor
 

@@ -18,15 +18,15 @@ from transformers import AutoConfig, AutoProcessor, AutoTokenizer, PreTrainedTok
 from ..data.files.atomic import atomic_files
 from ..modeling_mlmm.configuration_mlmm import XLM_R_FIELDS, MLMMConfig
 from ..modeling_mlmm.modeling_mlmm import MLMMModel, MLMMPreTrainedModel
-from ..modeling_mlmm.original_checkpoint_mlmm import (
+from ..modeling_mlmm.original_checkpoint import (
     LoadedOriginal,
     config_of_original,
     load_original_checkpoint,
     original_family,
 )
-from ..modeling_mlmm.pretraining_mlmm import MLMMForPreTraining
-from ..modeling_mlmm.retrieval_mlmm import MLMMForImageTextRetrieval
-from ..modeling_mlmm.vqa_mlmm import MLMMForVisualQuestionAnswering
+from ..modeling_mlmm.pretraining import MLMMForPreTraining
+from ..modeling_mlmm.retrieval import MLMMForImageTextRetrieval
+from ..modeling_mlmm.vqa import MLMMForVisualQuestionAnswering
 from ..processing.processing_mlmm import MLMMProcessor
 from .brivl import read_checkpoint
 

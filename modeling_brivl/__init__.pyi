@@ -3,8 +3,8 @@ from .efficientnet_lite import load_efficientnet_lite
 from .modeling_brivl import BriVLModel, BriVLOutput
 from .momentum_queue_callback import MomentumQueueCallback
 from .original_checkpoint import ConvertedCheckpoint, convert_original_checkpoint
-from .pretraining_brivl import BriVLForPreTraining, BriVLForPreTrainingOutput
-from .towers_brivl import BriVLTextModel, BriVLVisionModel
+from .pretraining import BriVLForPreTraining, BriVLForPreTrainingOutput
+from .towers import BriVLTextModel, BriVLVisionModel
 
 __all__ = [
     "BRIVL_VARIANTS",

@@ -15,7 +15,7 @@ from transformers.utils import ModelOutput, can_return_tuple
 from .configuration_brivl import BriVLConfig
 from .contrastive_loss import info_nce, similarity_logits
 from .momentum_queue import NO_GROUP
-from .towers_brivl import BriVLPreTrainedModel, BriVLTextModel, BriVLVisionModel
+from .towers import BriVLPreTrainedModel, BriVLTextModel, BriVLVisionModel
 
 
 @dataclass

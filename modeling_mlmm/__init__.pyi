@@ -1,10 +1,10 @@
 from .configuration_mlmm import MLMMConfig
-from .masked_lm_mlmm import MLMMForMaskedLM
+from .masked_lm import MLMMForMaskedLM
 from .modeling_mlmm import MLMMModel, MLMMModelOutput
-from .original_checkpoint_mlmm import LoadedOriginal, config_of_original, load_original_checkpoint
-from .pretraining_mlmm import MLMMForPreTraining, MLMMForPreTrainingOutput
-from .retrieval_mlmm import MLMMForImageTextRetrieval, MLMMForImageTextRetrievalOutput
-from .vqa_mlmm import MLMMForVisualQuestionAnswering, MLMMForVisualQuestionAnsweringOutput
+from .original_checkpoint import LoadedOriginal, config_of_original, load_original_checkpoint
+from .pretraining import MLMMForPreTraining, MLMMForPreTrainingOutput
+from .retrieval import MLMMForImageTextRetrieval, MLMMForImageTextRetrievalOutput
+from .vqa import MLMMForVisualQuestionAnswering, MLMMForVisualQuestionAnsweringOutput
 
 __all__ = [
     "LoadedOriginal",

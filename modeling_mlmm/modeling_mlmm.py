@@ -19,10 +19,10 @@ from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_mlmm import MLMMConfig
-from .embeddings_mlmm import MLMMRegionEmbeddings, MLMMTextEmbeddings
-from .heads_mlmm import MLMMRegionFeatureHead
-from .input_checks_mlmm import check_regions, check_rows, check_text
-from .sequence_compaction import restore_rows, unpad
+from .embeddings import MLMMRegionEmbeddings, MLMMTextEmbeddings
+from .heads import MLMMRegionFeatureHead
+from .input_checks import check_regions, check_rows, check_text
+from .unpadding import restore_rows, unpad
 
 HEADS = ("mlm_head.", "mrfr_head.", "mrc_head.", "itm_head.", "rank_head.", "vqa_head.")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ..modeling_mlmm.retrieval_mlmm import MLMMForImageTextRetrieval
+from ..modeling_mlmm.retrieval import MLMMForImageTextRetrieval
 from ..processing.processing_mlmm import MLMMProcessor
 from ..processing.region_inputs import pad_regions, read_regions_of
 

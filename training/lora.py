@@ -19,8 +19,8 @@ from torch import nn
 
 from ..modeling_brivl.frozen_trunk import trains
 from ..modeling_brivl.modeling_brivl import BriVLModel
-from ..modeling_brivl.pretraining_brivl import BriVLForPreTraining
-from ..modeling_brivl.towers_brivl import BriVLTextModel
+from ..modeling_brivl.pretraining import BriVLForPreTraining
+from ..modeling_brivl.towers import BriVLTextModel
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel

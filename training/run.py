@@ -5,7 +5,7 @@ from pathlib import Path
 from transformers import ProcessorMixin, Trainer
 
 from ..data.files.atomic import atomic_files
-from ..modeling_brivl.pretraining_brivl import BriVLForPreTraining
+from ..modeling_brivl.pretraining import BriVLForPreTraining
 
 
 def save_query_towers(trainer: Trainer, model: BriVLForPreTraining, processor: ProcessorMixin) -> None:

@@ -24,7 +24,7 @@ from ..data.mlmm.corpus import MLMMCorpus
 from ..data.mlmm.dataset import MLMMExamples
 from ..data.rows.languages import LANGUAGES
 from ..evaluation.mlmm_pretraining import evaluate_mlmm_pretraining
-from ..modeling_mlmm.pretraining_mlmm import MLMMForPreTraining
+from ..modeling_mlmm.pretraining import MLMMForPreTraining
 from ..processing.collators.mlmm_pretraining import MLMMPretrainingCollator
 from ..processing.processing_mlmm import MLMMProcessor
 from ..training.callbacks.skip_non_finite import NonFiniteArguments, NonFiniteGuard

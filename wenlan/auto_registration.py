@@ -21,13 +21,13 @@ def _register_configs(module: ModuleType) -> None:
 def _register_models(module: ModuleType) -> None:
     from .modeling_brivl.configuration_brivl import BriVLConfig, BriVLTextConfig, BriVLVisionConfig
     from .modeling_brivl.modeling_brivl import BriVLModel
-    from .modeling_brivl.pretraining_brivl import BriVLForPreTraining
-    from .modeling_brivl.towers_brivl import BriVLTextModel, BriVLVisionModel
+    from .modeling_brivl.pretraining import BriVLForPreTraining
+    from .modeling_brivl.towers import BriVLTextModel, BriVLVisionModel
     from .modeling_mlmm.configuration_mlmm import MLMMConfig
-    from .modeling_mlmm.masked_lm_mlmm import MLMMForMaskedLM
+    from .modeling_mlmm.masked_lm import MLMMForMaskedLM
     from .modeling_mlmm.modeling_mlmm import MLMMModel
-    from .modeling_mlmm.pretraining_mlmm import MLMMForPreTraining
-    from .modeling_mlmm.vqa_mlmm import MLMMForVisualQuestionAnswering
+    from .modeling_mlmm.pretraining import MLMMForPreTraining
+    from .modeling_mlmm.vqa import MLMMForVisualQuestionAnswering
     from .modeling_region_detector.configuration_region_detector import RegionDetectorConfig
     from .modeling_region_detector.modeling_region_detector import RegionDetector
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from ...data.mlmm.corpus import MLMMCorpus
-from ...modeling_mlmm.retrieval_mlmm import MLMMForImageTextRetrieval
+from ...modeling_mlmm.retrieval import MLMMForImageTextRetrieval
 from ...pipelines.pair_scoring import PairScorer
 from ...processing.processing_mlmm import MLMMProcessor
 from ...processing.region_inputs import RegionError, read_regions_of

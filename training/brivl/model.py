@@ -8,7 +8,7 @@ from transformers import AutoModel, AutoProcessor, AutoTokenizer, PreTrainedToke
 
 from ...modeling_brivl.configuration_brivl import BriVLConfig
 from ...modeling_brivl.efficientnet_lite import load_efficientnet_lite
-from ...modeling_brivl.pretraining_brivl import BriVLForPreTraining
+from ...modeling_brivl.pretraining import BriVLForPreTraining
 from ...processing.image_processing_brivl import BriVLImageProcessor
 from ...processing.processing_brivl import BriVLProcessor
 from ...processing.tokenizers.character import build_character_tokenizer

@@ -8,8 +8,8 @@ from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer, PreTra
 
 from ...data.regions.schema import RegionInfo
 from ...modeling_mlmm.configuration_mlmm import XLM_R_FIELDS, MLMMConfig
-from ...modeling_mlmm.original_checkpoint_mlmm import load_original_checkpoint
-from ...modeling_mlmm.pretraining_mlmm import MLMMForPreTraining
+from ...modeling_mlmm.original_checkpoint import load_original_checkpoint
+from ...modeling_mlmm.pretraining import MLMMForPreTraining
 from ...processing.processing_mlmm import MLMMProcessor
 from ...processing.tokenizers.unigram import load_small_tokenizer
 

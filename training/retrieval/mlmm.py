@@ -15,7 +15,7 @@ from ...data.mlmm.corpus import MLMMCorpus
 from ...data.regions.schema import RegionInfo
 from ...evaluation.retrieval.benchmark import RetrievalTest
 from ...evaluation.retrieval.mlmm import evaluate_mlmm_retrieval, make_retrieval_test
-from ...modeling_mlmm.retrieval_mlmm import MLMMForImageTextRetrieval
+from ...modeling_mlmm.retrieval import MLMMForImageTextRetrieval
 from ...processing.collators.mlmm_finetuning import MLMMRetrievalCollator, MLMMRetrievalExamples
 from ..mlmm.data import CorpusArguments, load_corpus, read_info
 from ..mlmm.model import MLMMArguments, load_processor

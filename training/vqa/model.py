@@ -8,7 +8,7 @@ import torch
 from transformers import AutoConfig
 
 from ...modeling_mlmm.configuration_mlmm import MLMMConfig
-from ...modeling_mlmm.vqa_mlmm import MLMMForVisualQuestionAnswering
+from ...modeling_mlmm.vqa import MLMMForVisualQuestionAnswering
 from .data import QuestionArguments, QuestionFile, choose_answers
 
 if TYPE_CHECKING:

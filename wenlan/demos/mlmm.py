@@ -20,8 +20,8 @@ from ..data.files.atomic import atomic_file
 from ..data.regions.load import read_regions
 from ..data.rows.languages import LANGUAGES
 from ..evaluation.retrieval.recall import retrieval_recalls
-from ..modeling_mlmm.pretraining_mlmm import MLMMForPreTraining
-from ..modeling_mlmm.retrieval_mlmm import MLMMForImageTextRetrieval
+from ..modeling_mlmm.pretraining import MLMMForPreTraining
+from ..modeling_mlmm.retrieval import MLMMForImageTextRetrieval
 from ..pipelines.pair_scoring import score_pairs
 from ..pipelines.region_extraction import RegionChoice, extract_regions
 from ..processing.processing_mlmm import MLMMProcessor

@@ -6,7 +6,7 @@ from transformers.modeling_outputs import MaskedLMOutput
 from transformers.utils import can_return_tuple
 
 from .configuration_mlmm import MLMMConfig
-from .heads_mlmm import MLMMMaskedLanguageHead
+from .heads import MLMMMaskedLanguageHead
 from .modeling_mlmm import MLMMModel, MLMMPreTrainedModel
 
 

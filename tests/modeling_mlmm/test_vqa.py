@@ -6,7 +6,7 @@ from helpers.mlmm.tiny import perturb, tiny_batch, tiny_config
 from torch.nn import functional as F
 from transformers import Trainer, TrainingArguments
 from wenlan.modeling_mlmm import MLMMForVisualQuestionAnswering
-from wenlan.modeling_mlmm.vqa_mlmm import answer_targets
+from wenlan.modeling_mlmm.vqa import answer_targets
 
 
 @pytest.fixture(scope="module")

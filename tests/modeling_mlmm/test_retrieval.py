@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers.mlmm.tiny import perturb, tiny_batch, tiny_config
 from wenlan.modeling_mlmm import MLMMForImageTextRetrieval
-from wenlan.modeling_mlmm.retrieval_mlmm import margin_ranking_loss
+from wenlan.modeling_mlmm.retrieval import margin_ranking_loss
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,11 @@
-"""Tasks, labels, masks and metrics of pre-training; the numbers themselves are compared in test_golden_mlmm."""
+"""Tasks, labels, masks and metrics of pre-training; the numbers themselves are compared in test_golden_values."""
 
 import pytest
 import torch
 from helpers.mlmm.tiny import perturb, tiny_batch, tiny_config
 from torch.nn import functional as F
 from wenlan.modeling_mlmm import MLMMForPreTraining
-from wenlan.modeling_mlmm.pretraining_mlmm import class_loss, cross_entropy, feature_loss
+from wenlan.modeling_mlmm.pretraining import class_loss, cross_entropy, feature_loss
 
 HEADS = {"itm": "itm_head", "mlm": "mlm_head", "mrfr": "mrfr_head", "mrc": "mrc_head"}
 

@@ -1,7 +1,7 @@
 """Padding between text and regions goes to the end of the rows and comes back."""
 
 import torch
-from wenlan.modeling_mlmm.sequence_compaction import restore_rows, unpad
+from wenlan.modeling_mlmm.unpadding import restore_rows, unpad
 
 MASK = torch.tensor([[1, 1, 0, 0, 1, 0], [1, 0, 0, 1, 1, 1], [0, 0, 1, 0, 0, 0]]).bool()
 STATES = torch.arange(18.0).view(3, 6, 1).repeat(1, 1, 2)

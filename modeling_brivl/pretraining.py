@@ -14,7 +14,7 @@ from .frozen_trunk import drop_trunk
 from .gather_rows import gather_rows
 from .modeling_brivl import BriVLModel
 from .momentum_queue import NO_GROUP, NegativeQueue, update_momentum
-from .towers_brivl import BriVLPreTrainedModel, BriVLTextModel, BriVLVisionModel
+from .towers import BriVLPreTrainedModel, BriVLTextModel, BriVLVisionModel
 
 logger = logging.get_logger(__name__)
 

@@ -9,7 +9,7 @@ from transformers.utils.loading_report import LoadStateDictInfo
 
 from .configuration_mlmm import MLMMConfig
 from .modeling_mlmm import MLMMModel, MLMMPreTrainedModel
-from .pretraining_mlmm import cross_entropy
+from .pretraining import cross_entropy
 
 ITM_HEAD = {"itm_head.weight", "itm_head.bias"}
 RANK_HEAD = {"rank_head.weight", "rank_head.bias"}

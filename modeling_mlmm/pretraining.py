@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from transformers.utils import ModelOutput, can_return_tuple
 
 from .configuration_mlmm import MLMMConfig
-from .heads_mlmm import MLMMClassifierHead, MLMMMaskedLanguageHead, MLMMRegionFeatureHead
+from .heads import MLMMClassifierHead, MLMMMaskedLanguageHead, MLMMRegionFeatureHead
 from .modeling_mlmm import MLMMModel, MLMMPreTrainedModel
 
 TASKS = ("itm", "mlm", "mrfr", "mrc")

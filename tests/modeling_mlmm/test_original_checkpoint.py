@@ -1,4 +1,4 @@
-"""Names and shapes of original checkpoints; the weights themselves are compared in test_golden_mlmm."""
+"""Names and shapes of original checkpoints; the weights themselves are compared in test_golden_values."""
 
 import pytest
 import torch

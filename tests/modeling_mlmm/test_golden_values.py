@@ -11,7 +11,7 @@ from wenlan.modeling_mlmm import (
     MLMMModel,
     load_original_checkpoint,
 )
-from wenlan.modeling_mlmm.original_checkpoint_mlmm import PREFIX, RENAMES
+from wenlan.modeling_mlmm.original_checkpoint import PREFIX, RENAMES
 
 # the golden README suggests 2e-5 for states, 1e-5 for losses and 1e-4 for gradient norms
 STATES = {"atol": 1e-5, "rtol": 0}
