@@ -17,7 +17,7 @@ from ..rows.text import check_unicode, clean_caption
 
 
 @dataclass(frozen=True)
-class CaptionRow:
+class CaptionedImage:
     """The captions of an image; `has_list` says whether the source holds a list of them or one string."""
 
     image: str
@@ -76,16 +76,16 @@ class CaptionSource:
         """16 hexadecimal digits that identify all rows."""
         return hashlib.sha256("".join(self.digests).encode()).hexdigest()[:16]
 
-    def __iter__(self) -> Iterator[list[CaptionRow]]:
+    def __iter__(self) -> Iterator[list[CaptionedImage]]:
         """Yield the pieces in order; reads the file once more."""
         return self._pieces(BadRowReport(source=self.source))
 
-    def _pieces(self, report: BadRowReport) -> Iterator[list[CaptionRow]]:
+    def _pieces(self, report: BadRowReport) -> Iterator[list[CaptionedImage]]:
         rows = self._rows(report)
         while piece := list(islice(rows, self.piece_size)):
             yield piece
 
-    def _rows(self, report: BadRowReport) -> Iterator[CaptionRow]:
+    def _rows(self, report: BadRowReport) -> Iterator[CaptionedImage]:
         for file in self.files:
             for number, fields in read_rows(file, self.columns, self.root):
                 place = number if len(self.files) == 1 else f"{file.name}/{number}"
@@ -100,7 +100,7 @@ class CaptionSource:
                 report.rows_kept += 1
                 yield row
 
-    def _check(self, fields: dict, place: int | str, report: BadRowReport) -> CaptionRow:
+    def _check(self, fields: dict, place: int | str, report: BadRowReport) -> CaptionedImage:
         image, text = (fields.get(column) for column in self.columns)
         if image is None or text is None:
             raise BadRowError("missing field", f"{self.columns} are not both among {list(fields)}")
@@ -119,7 +119,7 @@ class CaptionSource:
             raise errors[0] if errors else BadRowError("empty text", "[]")
         for error in errors:
             report.add_repair("caption dropped", place, str(error))
-        return CaptionRow(image, tuple(captions), isinstance(text, list))
+        return CaptionedImage(image, tuple(captions), isinstance(text, list))
 
     def _clean(self, caption: object) -> str:
         cleaned = clean_caption(caption)
@@ -128,10 +128,10 @@ class CaptionSource:
         return cleaned
 
 
-def digest(piece: Sequence[CaptionRow]) -> str:
+def digest(piece: Sequence[CaptionedImage]) -> str:
     """Return 16 hexadecimal digits that identify the rows of a piece."""
     rows = [[row.image, row.captions, row.has_list] for row in piece]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
 
-__all__ = ["CaptionRow", "CaptionSource", "digest"]
+__all__ = ["CaptionSource", "CaptionedImage", "digest"]

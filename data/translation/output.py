@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..captions.text_corpus import CaptionRow
+from ..captions.text_corpus import CaptionedImage
 from ..cleaning.cooccurrence import PairCounter, fingerprint
 from ..files.atomic import atomic_file
 from .filters import TranslationFilter
@@ -17,7 +17,7 @@ MAX_SOURCES = 50  # captions of one translation: some models that fail say the s
 NO_LIMIT = 2**62
 _NO_WORD = re.compile(r"[\W_]+")
 
-TranslatedRows = Callable[[], Iterable[tuple[CaptionRow, list[Translation]]]]
+TranslatedRows = Callable[[], Iterable[tuple[CaptionedImage, list[Translation]]]]
 
 
 @dataclass

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from ..captions.text_corpus import CaptionRow, CaptionSource
+from ..captions.text_corpus import CaptionedImage, CaptionSource
 from ..files.atomic import UNFINISHED, atomic_file
 from ..files.manifest import agree_with_manifest
 from ..rows.report import BadRowReport, TooManyBadRowsError
@@ -217,7 +217,7 @@ def _translate(
 
 
 def _translate_piece(
-    piece: list[CaptionRow], model: TranslationModel, direction: Direction, settings: DecodingSettings, bar: tqdm
+    piece: list[CaptionedImage], model: TranslationModel, direction: Direction, settings: DecodingSettings, bar: tqdm
 ) -> list[list[Translation]]:
     """Return the translations of each row's captions; equal captions of a piece are translated once."""
     counts = Counter(caption for row in piece for caption in row.captions)
@@ -240,7 +240,7 @@ def _write(
 ) -> TranslationReport:
     """Write the files of pairs and the report, and remove what killed runs left behind."""
 
-    def untranslated() -> Iterator[tuple[CaptionRow, list[Translation]]]:
+    def untranslated() -> Iterator[tuple[CaptionedImage, list[Translation]]]:
         for piece in captions:
             for row in piece:
                 yield row, [Translation(caption) for caption in row.captions]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..captions.text_corpus import CaptionRow, digest
+from ..captions.text_corpus import CaptionedImage, digest
 from ..files.atomic import UNFINISHED, atomic_file
 from ..files.manifest import agree_with_manifest
 from ..rows.report import BadRowError
@@ -65,7 +65,7 @@ class TranslationShards:
         except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
             return False
 
-    def write(self, shard: int, piece: Sequence[CaptionRow], translations: Sequence[Sequence[Translation]]) -> None:
+    def write(self, shard: int, piece: Sequence[CaptionedImage], translations: Sequence[Sequence[Translation]]) -> None:
         """Write a shard, which appears when it is complete: the translations of each row's captions, in their order.
 
         Raises:
@@ -95,7 +95,7 @@ class TranslationShards:
             table = pa.Table.from_pylist(rows, schema)
             pq.write_table(table, unfinished, compression="zstd", write_page_checksum=True)
 
-    def read(self) -> Iterator[tuple[CaptionRow, list[Translation]]]:
+    def read(self) -> Iterator[tuple[CaptionedImage, list[Translation]]]:
         """Yield all rows with their translations, in the order of the source.
 
         Raises:
@@ -110,7 +110,7 @@ class TranslationShards:
             except (pa.ArrowException, OSError) as error:
                 raise BadRowError("broken shard", f"{self.path(shard)}: {error}; remove it and start again") from error
             for row in rows:
-                captions = CaptionRow(row["image"], tuple(row["source"]), row["has_list"])
+                captions = CaptionedImage(row["image"], tuple(row["source"]), row["has_list"])
                 yield captions, list(map(Translation, row["text"], row["fault"]))
 
     def remove_left_overs(self) -> None:

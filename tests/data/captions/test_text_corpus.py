@@ -3,7 +3,7 @@ import json
 
 import pytest
 from wenlan.data import LANGUAGES
-from wenlan.data.captions.text_corpus import CaptionRow, CaptionSource
+from wenlan.data.captions.text_corpus import CaptionedImage, CaptionSource
 from wenlan.data.emoji_scenes.dataset import generate_scenes
 from wenlan.data.rows.report import TooManyBadRowsError
 
@@ -26,7 +26,7 @@ def test_pieces_hold_the_rows_in_order_in_every_pass(file):
         pieces = list(source)
         assert [len(piece) for piece in pieces] == [3, 3, 1]
         assert [row.image for piece in pieces for row in piece] == [row["image"] for row in ROWS]
-    assert pieces[0][0] == CaptionRow("0.png", ("a dog number 0",), False)
+    assert pieces[0][0] == CaptionedImage("0.png", ("a dog number 0",), False)
     assert (source.num_captions, source.report.rows_kept, len(source.digests)) == (7, 7, 3)
 
 
@@ -66,7 +66,7 @@ def test_rows_that_cannot_be_used_are_counted_once_by_their_cause(tmp_path):
 def test_bad_caption_of_a_list_costs_itself(tmp_path):
     rows = [{"image": "0.png", "text": ["a dog", "", "two  dogs"]}]
     source = CaptionSource(write(tmp_path / "pairs.jsonl", rows), "en", 3)
-    assert list(source) == [[CaptionRow("0.png", ("a dog", "two dogs"), True)]]
+    assert list(source) == [[CaptionedImage("0.png", ("a dog", "two dogs"), True)]]
     assert source.report.repairs == {"caption dropped": 1}
 
 

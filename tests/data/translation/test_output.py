@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from wenlan.data.captions.text_corpus import CaptionRow
+from wenlan.data.captions.text_corpus import CaptionedImage
 from wenlan.data.translation.filters import TranslationFilter
 from wenlan.data.translation.output import write_translated_captions
 from wenlan.data.translation.shards import Translation
@@ -12,7 +12,7 @@ GERMAN = TranslationFilter("en", "de")
 def write(path, rows, good=GERMAN, **options):
     """`rows`: (image, {caption: translation}); returns the written lines and the report."""
     pairs = [
-        (CaptionRow(image, tuple(texts), len(texts) > 1), [Translation(text) for text in texts.values()])
+        (CaptionedImage(image, tuple(texts), len(texts) > 1), [Translation(text) for text in texts.values()])
         for image, texts in rows
     ]
     report = write_translated_captions(path, lambda: iter(pairs), good, **options)
@@ -87,7 +87,7 @@ def test_earlier_file_stays_when_reading_fails(tmp_path):
     before = (tmp_path / "de.jsonl").read_bytes()
 
     def broken():
-        yield CaptionRow("1.png", ("a cat",), False), [Translation("eine Katze")]
+        yield CaptionedImage("1.png", ("a cat",), False), [Translation("eine Katze")]
         raise OSError("disk")
 
     with pytest.raises(OSError, match="disk"):

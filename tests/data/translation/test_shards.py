@@ -1,11 +1,11 @@
 import pytest
-from wenlan.data.captions.text_corpus import CaptionRow, digest
+from wenlan.data.captions.text_corpus import CaptionedImage, digest
 from wenlan.data.rows.report import BadRowError
 from wenlan.data.translation.shards import Translation, TranslationShards
 
 PIECES = [
-    [CaptionRow("0.png", ("a dog", "two dogs"), True), CaptionRow("1.png", ("a cat",), False)],
-    [CaptionRow("2.png", ("a ship",), False)],
+    [CaptionedImage("0.png", ("a dog", "two dogs"), True), CaptionedImage("1.png", ("a cat",), False)],
+    [CaptionedImage("2.png", ("a ship",), False)],
 ]
 FOUND = [
     [[Translation("ein Hund"), Translation("zwei", "cut off")], [Translation(None, "model failed: no")]],
