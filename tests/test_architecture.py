@@ -2,11 +2,11 @@
 
 import ast
 import configparser
-from functools import cache
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
 from helpers.paths import ROOT
+from helpers.sources import MODULES, SOURCES, SUB_PACKAGES, package_of, relative, tree_of
 
 LAYERS = {
     "modeling_brivl": 0,
@@ -26,31 +26,6 @@ LAYERS = {
 }
 REMOTE_CODE = ("modeling_brivl", "modeling_mlmm", "modeling_region_detector", "processing")  # the files at their root
 MAX_MODULES, MAX_LINES = 14, 400
-SUB_PACKAGES = sorted(name for name in LAYERS if (ROOT / name).is_dir())
-# The links in evaluation/metrics make each metric a folder that the Hub can load alone: no modules of the package.
-SOURCES = sorted(
-    path
-    for name in SUB_PACKAGES
-    for pattern in ("*.py", "*.pyi")
-    for path in (ROOT / name).rglob(pattern)
-    if "metrics" not in path.relative_to(ROOT).parts
-)
-MODULES = [path for path in SOURCES if path.suffix == ".py"]
-
-
-def relative(path):
-    return path.relative_to(ROOT).as_posix()
-
-
-@cache
-def tree_of(path):
-    return ast.parse(path.read_text("utf-8"))
-
-
-def package_of(path):
-    """Returns the parts of the package that holds a file: data/pairs/load.py is in ("wenlan", "data", "pairs")."""
-    parts = path.relative_to(ROOT).parent.parts
-    return parts if parts[0] == "wenlan" else ("wenlan", *parts)
 
 
 def file_of(parts):
@@ -116,7 +91,7 @@ def find_cycle(edges):
 
 
 def test_sub_packages_and_modules_are_found():
-    assert {"modeling_brivl", "processing", "data", "training", "wenlan"} <= set(SUB_PACKAGES)
+    assert {"modeling_brivl", "processing", "data", "training", "wenlan"} <= set(SUB_PACKAGES) <= set(LAYERS)
     assert len(MODULES) > 200
     imported = dict(files_imported(ROOT / "training_scripts" / "pretrain_brivl.py"))
     assert ROOT / "modeling_brivl" / "momentum_queue_callback.py" in imported.values()
