@@ -10,8 +10,9 @@ from torch import Tensor
 
 from ...processing.image_decoding import decode_image
 from ..region_attention import RegionAttention, find_word
-from .boxes import draw_regions
+from .boxes import draw_regions, enlarge
 from .fonts import load_font
+from .text_layout import break_lines, line_height
 
 GLOW = (255, 120, 0)
 INK, QUIET, WORD, GROUND = "#222222", "#767676", "#c2410c", "#ffffff"
@@ -30,7 +31,7 @@ def draw_region_attention(
     """Return the image with what is attended to in colour and shaded orange, the rest pale and grey.
 
     A pixel is as bright as the weights of the regions that hold it together. The regions with the greatest weights
-    are outlined, with their shares.
+    are outlined, with their fractions.
 
     Args:
         image: of any mode.
@@ -47,9 +48,7 @@ def draw_region_attention(
     image = decode_image(image)
     if len(boxes) != len(weights):
         raise ValueError(f"There are {len(weights)} weights for {len(boxes)} boxes.")
-    if scale != 1:
-        size = tuple(max(round(side * scale), 1) for side in image.size)
-        image, boxes = image.resize(size, Image.Resampling.LANCZOS), boxes * scale
+    image, boxes = enlarge(image, scale), boxes * scale
     heat = heat_map(image.size, boxes, weights)
     strength = (heat / max(heat.max() if peak is None else peak, 1e-12)).clip(0, 1)[..., None]
     pixels = np.asarray(image, dtype=np.float32)
@@ -110,12 +109,15 @@ def draw_attention_panels(
     image = decode_image(image)
     weights = {language: attention.of(words[language]) for language, attention in attentions.items()}
     peak = max(float(heat_map(image.size, attentions[one].boxes, weights[one]).max()) for one in attentions)
-    size = tuple(max(round(side * scale), 1) for side in image.size)
-    panels = [image.resize(size, Image.Resampling.LANCZOS)]
+    panels = [enlarge(image, scale)]
     for language, attention in attentions.items():
         drawn = draw_region_attention(image, attention.boxes, weights[language], scale=scale, top=top, peak=peak)
-        chosen = [words[language]] if isinstance(words[language], str) else words[language]
-        places = [place for word in chosen for place in find_word(attention.text, word)]
+        chosen = words[language]
+        places = [
+            place
+            for word in ([chosen] if isinstance(chosen, str) else chosen)
+            for place in find_word(attention.text, word)
+        ]
         letters = load_font(LETTERS, language, text=language + attention.text, path=font)
         panels.append(_panel(drawn, language, attention.text, places, letters))
     return _in_rows(panels, columns)
@@ -129,7 +131,7 @@ def _panel(
     letters: ImageFont.FreeTypeFont,
 ) -> Image.Image:
     """Return the image below its language and text, which is broken into lines and marked in some places."""
-    lines, height = _break_lines(text, image.width, letters), sum(letters.getmetrics()) + 2
+    lines, height = break_lines(text, letters, image.width), line_height(letters)
     top = (len(lines) + 1) * height + 6
     panel = Image.new("RGB", (image.width, top + image.height), GROUND)
     draw = ImageDraw.Draw(panel)
@@ -143,20 +145,6 @@ def _panel(
             left += letters.getlength(part)
     panel.paste(image, (0, top))
     return panel
-
-
-def _break_lines(text: str, width: int, letters: ImageFont.FreeTypeFont) -> list[tuple[int, str]]:
-    """Return (first character, line) of lines that fit, broken at the last space or, without one, anywhere."""
-    lines, start = [], 0
-    while start < len(text):
-        end = start + 1
-        while end < len(text) and letters.getlength(text[start : end + 1]) <= width:
-            end += 1
-        if end < len(text) and text[end] != " " and (space := text.rfind(" ", start + 1, end)) > 0:
-            end = space
-        lines.append((start, text[start:end]))
-        start = end + (end < len(text) and text[end] == " ")
-    return lines
 
 
 def _in_rows(panels: Sequence[Image.Image], columns: int) -> Image.Image:

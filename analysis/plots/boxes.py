@@ -4,6 +4,7 @@ import colorsys
 import zlib
 from collections.abc import Mapping, Sequence
 from os import PathLike
+from typing import NotRequired, TypedDict
 
 import numpy as np
 import torch
@@ -13,8 +14,18 @@ from ...modeling_region_detector.configuration_region_detector import RegionDete
 from ...modeling_region_detector.resizing import to_rgb
 from ...processing.regions.output import RegionOutput
 from .fonts import load_font
+from .text_layout import line_height, shorten
 
 Rectangle = tuple[int, int, int, int]
+
+
+class NamedRegions(TypedDict):
+    """Arguments of `draw_regions` for the n regions of one image."""
+
+    boxes: torch.Tensor
+    labels: list[str]
+    scores: torch.Tensor
+    attributes: NotRequired[list[str]]
 
 
 def draw_regions(
@@ -49,12 +60,7 @@ def draw_regions(
     """
     boxes = _check_boxes(boxes)
     captions = _captions(len(boxes), labels, scores, attributes)
-    image = to_rgb(image)
-    if scale != 1:
-        width, height = (max(round(side * scale), 1) for side in image.size)
-        image, boxes = image.resize((width, height), Image.Resampling.LANCZOS), boxes * scale
-    else:
-        image = image.copy()
+    image, boxes = enlarge(to_rgb(image), scale), boxes * scale
     letter_size = max(11, min(image.size) // 28)
     fonts = {text: load_font(letter_size, text=text, path=font) for text in ["", *captions]}
     colours = [_colour(name) for name in (labels or [str(row) for row in range(len(boxes))])]
@@ -62,8 +68,8 @@ def draw_regions(
     draw = ImageDraw.Draw(image)
     thickness = max(2, round(min(image.size) / 200))
     for row in sorted(range(len(boxes)), key=lambda row: -_area(rectangles[row])):  # small ones stay visible
-        if rectangles[row] is not None:
-            _outline(draw, rectangles[row], thickness, colours[row])
+        if (rectangle := rectangles[row]) is not None:
+            _outline(draw, rectangle, thickness, colours[row])
     plates = _place_plates(rectangles, captions, fonts, image.size)
     for row, (plate, text) in reversed(plates.items()):  # where plates overlap, the first is on top
         draw.rectangle((plate[0], plate[1], plate[2] - 1, plate[3] - 1), fill=colours[row])
@@ -72,20 +78,27 @@ def draw_regions(
     return image
 
 
-def name_regions(
-    output: RegionOutput, config: RegionDetectorConfig, *, row: int = 0
-) -> dict[str, list[str] | torch.Tensor]:
-    """Return what `draw_regions` draws of one image: `draw_regions(image, **name_regions(output, config))`.
+def enlarge(image: Image.Image, scale: float) -> Image.Image:
+    """Return a copy with both sides times `scale`, at least 1 pixel."""
+    if scale == 1:
+        return image.copy()
+    width, height = (max(round(side * scale), 1) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def name_regions(output: RegionOutput, config: RegionDetectorConfig, *, row: int = 0) -> NamedRegions:
+    """Return the regions of one image for `draw_regions(image, **name_regions(output, config))`.
 
     Args:
         output: of a `RegionFeatureExtractor`.
         config: its configuration, which has the names.
         row: which image.
     """
-    real = output.attention_mask[row].bool()
-    named = {
+    real, classes = output.attention_mask[row].bool(), config.id2label
+    assert classes is not None  # every configuration of a detector has them
+    named: NamedRegions = {
         "boxes": output.boxes[row][real],
-        "labels": [config.id2label[index] for index in output.object_ids[row][real].tolist()],
+        "labels": [classes[index] for index in output.object_ids[row][real].tolist()],
         "scores": output.object_scores[row][real],
     }
     if output.attribute_ids is not None:
@@ -171,8 +184,8 @@ def _place_plates(
     placed: dict[int, tuple[Rectangle, str]] = {}
     for row, (rectangle, caption) in enumerate(zip(rectangles, captions, strict=True)):
         letters = fonts[caption]
-        margin, height = _margin(letters.size), sum(letters.getmetrics()) + 2
-        text = _shorten(caption, letters, size[0] - 2 * margin)
+        margin, height = _margin(letters.size), line_height(letters)
+        text = shorten(caption, letters, size[0] - 2 * margin)
         if rectangle is None or not text or height > size[1]:
             continue
         width = min(round(letters.getlength(text)) + 2 * margin, size[0])
@@ -180,14 +193,6 @@ def _place_plates(
         taken = [plate for plate, _ in placed.values()]
         placed[row] = min(candidates, key=lambda plate: sum(_overlap(plate, other) for other in taken)), text
     return placed
-
-
-def _shorten(text: str, letters: ImageFont.FreeTypeFont, width: float) -> str:
-    if letters.getlength(text) <= width:
-        return text
-    while text and letters.getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…" if text else ""
 
 
 def _candidates(rectangle: Rectangle, width: int, height: int, size: tuple[int, int]) -> list[Rectangle]:
@@ -208,4 +213,4 @@ def _overlap(one: Rectangle, other: Rectangle) -> int:
     return max(width, 0) * max(height, 0)
 
 
-__all__ = ["draw_regions", "name_regions"]
+__all__ = ["draw_regions", "enlarge", "name_regions"]

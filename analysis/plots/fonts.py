@@ -37,7 +37,7 @@ def load_font(
         ValueError: letters that no font has beside the others of the line.
     """
     letters = sorted({letter for letter in text if not letter.isspace()})
-    fonts = _open_fonts(size, language, weight, path)
+    fonts = _open_fonts(size, language, weight, None if path is None else Path(path))
     choices = [(font, [letter for letter in letters if lacks(letter)]) for font, lacks in fonts]
     font, absent = min(choices, key=lambda choice: len(choice[1]))
     if absent:
@@ -50,15 +50,17 @@ def load_font(
 
 @lru_cache(8)
 def _open_fonts(
-    size: int, language: str, weight: str, path: str | PathLike | None
+    size: int, language: str, weight: str, path: Path | None
 ) -> list[tuple[ImageFont.FreeTypeFont, Callable[[str], bool]]]:
     """Return fonts, the best first, each with what tells whether it lacks a letter."""
     if path is not None:
-        if not Path(path).is_file():
+        if not path.is_file():
             raise FileNotFoundError(f"There is no font file {path}.")
         fonts = [ImageFont.truetype(path, size)]
     else:
-        fonts = [ImageFont.load_default(size)]
+        own = ImageFont.load_default(size)
+        assert isinstance(own, ImageFont.FreeTypeFont)  # since a size is given
+        fonts = [own]
         if western := _find("matplotlib", "mpl-data/fonts/ttf/DejaVuSans.ttf"):
             fonts.insert(0, ImageFont.truetype(western, size))
         if eastern := _find("manimgx_fonts_cjk", "NotoSansCJK-VF.otf.ttc"):
@@ -78,8 +80,10 @@ def _lacks(font: ImageFont.FreeTypeFont) -> Callable[[str], bool]:
 def _find(package: str, name: str) -> Path | None:
     """Return the path of a file of a package, without importing it."""
     found = find_spec(package)
-    path = found and Path(found.origin).parent / name
-    return path if path and path.is_file() else None  # Debian's matplotlib comes without its fonts
+    if found is None or found.origin is None:
+        return None
+    path = Path(found.origin).parent / name
+    return path if path.is_file() else None  # Debian's matplotlib comes without its fonts
 
 
 __all__ = ["load_font"]

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from .fonts import load_font
+from .text_layout import shorten
 
 CELL_WIDTH, IMAGE, MARGIN, LINE_HEIGHT, BASELINE = 168, 96, 10, 21, 18
 PLAIN, RIGHT, WRONG, BACKGROUND = "#222222", "#137333", "#b3261e", "#ffffff"
@@ -45,7 +46,8 @@ def draw_grid(title: str, rows: Sequence[Sequence[Cell]], *, language: str = "zh
                 line_top += IMAGE + 4
             for text, colour in cell.lines:
                 font = load_font(15, language, text=text, weight="Regular")
-                draw.text((left, line_top + BASELINE), _shorten(text, font), font=font, fill=colour, anchor="ls")
+                line = shorten(text, font, CELL_WIDTH)
+                draw.text((left, line_top + BASELINE), line, font=font, fill=colour, anchor="ls")
                 line_top += LINE_HEIGHT
         top += height
     return canvas
@@ -61,14 +63,6 @@ def _on_white(image: Image.Image) -> Image.Image:
     white = Image.new("RGBA", rgba.size, BACKGROUND)
     white.alpha_composite(rgba)
     return white.convert("RGB")
-
-
-def _shorten(text: str, font: ImageFont.FreeTypeFont) -> str:
-    if font.getlength(text) <= CELL_WIDTH:
-        return text
-    while text and font.getlength(text + "…") > CELL_WIDTH:
-        text = text[:-1]
-    return text + "…"
 
 
 __all__ = ["PLAIN", "RIGHT", "WRONG", "Cell", "draw_grid"]

@@ -1,9 +1,13 @@
-"""What a `RegionFeatureExtractor` gives, whichever detector is behind it."""
+"""Output of a `RegionFeatureExtractor`, whichever detector is behind it."""
 
 from dataclasses import dataclass
+from typing import Any
 
-import torch
+from torch import Tensor
 from transformers.utils import ModelOutput
+
+# `ModelOutput` demands the default None for every field but the first; an extractor fills those below.
+FILLED: Any = None
 
 
 @dataclass
@@ -23,16 +27,16 @@ class RegionOutput(ModelOutput):
         image_sizes: (B, 2) int64, height and width of the original images.
     """
 
-    features: torch.FloatTensor | None = None
-    boxes: torch.FloatTensor | None = None
-    attention_mask: torch.LongTensor | None = None
-    class_probs: torch.FloatTensor | None = None
-    background_index: int | None = None
-    object_ids: torch.LongTensor | None = None
-    object_scores: torch.FloatTensor | None = None
-    attribute_ids: torch.LongTensor | None = None
-    attribute_scores: torch.FloatTensor | None = None
-    image_sizes: torch.LongTensor | None = None
+    features: Tensor = FILLED
+    boxes: Tensor = FILLED
+    attention_mask: Tensor = FILLED
+    class_probs: Tensor = FILLED
+    background_index: int = FILLED
+    object_ids: Tensor = FILLED
+    object_scores: Tensor = FILLED
+    attribute_ids: Tensor | None = None
+    attribute_scores: Tensor | None = None
+    image_sizes: Tensor = FILLED
 
 
 __all__ = ["RegionOutput"]
