@@ -7,7 +7,6 @@ text_tower.int8.onnx has the inputs and output of text_tower.onnx (see `export_o
 embeddings included; activations become int8 as they come (dynamic quantisation), so nothing is calibrated.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -20,6 +19,7 @@ from transformers import AutoProcessor
 
 from ..data.emoji7.dataset import training_texts
 from ..data.files.atomic import atomic_files
+from ..data.files.json_files import write_json
 from ..modeling_brivl.modeling_brivl import BriVLModel
 from ..pipelines.embedding import embed_texts
 from ..processing.processing_brivl import BriVLProcessor
@@ -81,7 +81,7 @@ def quantize_text_tower(model: str, output: Path, *, sentences: Sequence[str] | 
             path.stat().st_size,
         )
         float32.unlink()
-        path.with_suffix(".json").write_text(json.dumps(asdict(report), indent=1, ensure_ascii=False), "utf-8")
+        write_json(path.with_suffix(".json"), asdict(report))
         processor.save_pretrained(unfinished)
     return report
 

@@ -13,6 +13,7 @@ import yaml
 
 from ..analysis.plots.table_image import draw_table
 from ..data.files.atomic import atomic_file
+from ..data.files.json_files import write_json
 from ..data.files.manifest import MANIFEST, differences
 from ..evaluation.tables.paper import paper_reference
 from ..evaluation.tables.table import ResultTable
@@ -123,8 +124,7 @@ def run_once(folder: Path, recipe: str, options: TableOptions, main: Callable, *
     made_of, manifest = json.loads(json.dumps(made_of, default=str)), folder / MANIFEST
     if not is_finished(folder, options):
         main([recipe, *options.others, *own, "--output_dir", str(folder), *["--resume"] * options.resume])
-        with atomic_file(manifest) as unfinished:
-            unfinished.write_text(json.dumps(made_of, indent=1), "utf-8")
+        write_json(manifest, made_of)
     elif not manifest.exists():
         print(f"{folder} was made by another command and is taken as it is.")
     elif found := list(differences(json.loads(manifest.read_bytes()), made_of)):
@@ -169,8 +169,7 @@ def write_table(table: ResultTable, number: int, options: TableOptions, facts: M
         draw_table(table).save(unfinished)
     metrics = {"table": number, "comparable": options.comparable, "mark": table.mark}
     metrics |= {"package": f"wenlan {version('wenlan')}", **facts, "paper_reference": paper_reference(number)}
-    with atomic_file(options.output_dir / FIGURES) as unfinished:
-        unfinished.write_text(json.dumps(metrics, indent=1, ensure_ascii=False), "utf-8")
+    write_json(options.output_dir / FIGURES, metrics)
     print(f"\n{table.to_markdown()}\nThe table: {name}.png, .md and .csv. All metrics: {options.output_dir / FIGURES}")
 
 

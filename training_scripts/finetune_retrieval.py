@@ -22,7 +22,7 @@ from pathlib import Path
 
 from transformers import TrainingArguments, set_seed
 
-from ..data.files.atomic import atomic_file
+from ..data.files.json_files import write_json
 from ..data.files.manifest import differences
 from ..evaluation.tables.paper import paper_reference
 from ..training.callbacks.set_epoch import SetEpochCallback
@@ -120,8 +120,7 @@ def train(
     trainer = job.train(languages, args, callbacks=[SetEpochCallback(), NonFiniteGuard(**vars(guard_args))])
     if trainer.is_world_process_zero():
         print(f"Trains on {len(trainer.train_dataset)} captions in {', '.join(languages)}; {args.output_dir}")
-        with atomic_file(Path(args.output_dir) / "data_report.json") as unfinished:
-            unfinished.write_text(json.dumps(job.report, indent=1, ensure_ascii=False), "utf-8")
+        write_json(Path(args.output_dir) / "data_report.json", job.report)
     try:
         train_until_signal(trainer, checkpoint)
     finally:
@@ -165,8 +164,7 @@ def evaluate(
         metrics["chance_of_other_languages"] = sum(chances) / len(chances)
     metrics |= {"wall_seconds": round(time.monotonic() - started, 1), "comparable": False}
     metrics["paper_reference"] = paper_reference(3)
-    with atomic_file(output_dir / "metrics.json") as unfinished:
-        unfinished.write_text(json.dumps(metrics, indent=1, ensure_ascii=False), "utf-8")
+    write_json(output_dir / "metrics.json", metrics)
     print(describe(metrics))
     print(f"All metrics: {output_dir / 'metrics.json'}")
 

@@ -23,7 +23,8 @@ from pathlib import Path
 
 from transformers import EvalPrediction, TrainingArguments, set_seed
 
-from ..data.files.atomic import atomic_file, atomic_files
+from ..data.files.atomic import atomic_files
+from ..data.files.json_files import write_json
 from ..data.files.manifest import differences
 from ..evaluation.vqa.report import MajorityBaseline, format_metrics, merge_control, vqa_accuracies, vqa_metrics
 from ..processing.processing_mlmm import OWN_FOLDER, MLMMProcessor
@@ -255,12 +256,6 @@ def write_metrics(metrics: dict[str, dict], facts: dict[str, object], seconds: f
     write_json(output_dir / "metrics.json", results | {"paper_reference": PAPER, "comparable": False})
     if metrics:
         print(format_metrics(metrics))
-
-
-def write_json(path: Path, value: object, *, indent: int | None = 1) -> None:
-    """Write a file of JSON, whole or not at all."""
-    with atomic_file(path) as unfinished:
-        unfinished.write_text(json.dumps(value, indent=indent, ensure_ascii=False), "utf-8")
 
 
 __all__ = ["ARGUMENTS", "VQAArguments", "finetune", "main"]

@@ -9,13 +9,12 @@
 The recipes are in `recipes/`; any field of them but the dictionaries can be overridden on the command line.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import AutoModel, TrainingArguments, set_seed
 
-from ..data.files.atomic import atomic_file
+from ..data.files.json_files import write_json
 from ..evaluation.zero_shot.emoji7 import evaluate_emoji7
 from ..modeling_brivl.momentum_queue_callback import MomentumQueueCallback
 from ..processing.augmentation.image import Augmentation
@@ -102,8 +101,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
 def evaluate(folder: Path, processor: BriVLProcessor, language: str) -> None:
     """Write the metrics of the saved model on emoji7 to `metrics.json`."""
     results = evaluate_emoji7(AutoModel.from_pretrained(folder), processor, language=language)
-    with atomic_file(folder / "metrics.json") as unfinished:
-        unfinished.write_text(json.dumps(results, indent=1, ensure_ascii=False), "utf-8")
+    write_json(folder / "metrics.json", results)
 
 
 __all__ = ["ARGUMENTS", "evaluate", "main"]

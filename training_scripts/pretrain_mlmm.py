@@ -10,7 +10,6 @@
 The recipes are in `recipes/`; any field of them but dictionaries and lists can be overridden on the command line.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from pathlib import Path
 from transformers import TrainingArguments, set_seed
 
 from ..data.emoji_scenes.vocabulary import CLASS_NAMES, COLOUR_NAMES
-from ..data.files.atomic import atomic_file
+from ..data.files.json_files import write_json
 from ..data.mlmm.batch_sampler import CurriculumStage, MLMMBatches
 from ..data.mlmm.corpus import MLMMCorpus
 from ..data.mlmm.dataset import MLMMExamples
@@ -143,10 +142,7 @@ def load_corpora(
     if args.process_index == 0:
         print("\n".join(str(report) for _, report in loaded))
         folder = Path(args.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic_file(folder / "data_report.json") as unfinished:
-            reports = [report.to_dict() for _, report in loaded]
-            unfinished.write_text(json.dumps(reports, indent=1, ensure_ascii=False), "utf-8")
+        write_json(folder / "data_report.json", [report.to_dict() for _, report in loaded])
     return [corpus for corpus, _ in loaded]
 
 
@@ -165,8 +161,7 @@ def evaluate(
             for language in LANGUAGES
         }
     metrics = evaluate_mlmm_pretraining(model, processor, corpus, object_names=names, max_examples=args.test_examples)
-    with atomic_file(output_dir / "metrics.json") as unfinished:
-        unfinished.write_text(json.dumps(metrics, indent=1, ensure_ascii=False), "utf-8")
+    write_json(output_dir / "metrics.json", metrics)
     for task, rows in metrics.items():
         print(f"{task}: " + ", ".join(f"{name} {value:.3g}" for name, value in rows["all"].items()))
 

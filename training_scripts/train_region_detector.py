@@ -8,14 +8,14 @@
 The recipes are in `recipes/`; any field of them but the dictionaries can be overridden on the command line.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import TrainingArguments, set_seed
 
 from ..data.detection.dataset import DetectionRows
-from ..data.files.atomic import atomic_file, atomic_files
+from ..data.files.atomic import atomic_files
+from ..data.files.json_files import write_json
 from ..processing.augmentation.detection import DetectionAugmentation
 from ..processing.collators.detection import DetectionCollator
 from ..training.callbacks.set_epoch import SetEpochCallback
@@ -89,8 +89,7 @@ def evaluate(trainer: DetectorTrainer, tests: dict[str, DetectionRows], output_d
     trainer.data_collator = DetectionCollator(trainer.processing_class)
     results = {name: trainer.evaluate(rows, metric_key_prefix=name) for name, rows in tests.items()}
     if results and trainer.is_world_process_zero():
-        with atomic_file(output_dir / "metrics.json") as unfinished:
-            unfinished.write_text(json.dumps(results, indent=1, ensure_ascii=False), "utf-8")
+        write_json(output_dir / "metrics.json", results)
         for name, metrics in results.items():
             print(f"{name}: mAP50 {metrics[f'{name}_mAP50']:.1%}, mAP {metrics[f'{name}_mAP']:.1%}")
         draw_detections(output_dir, tests, output_dir / "detections.png")

@@ -16,6 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..files.atomic import atomic_files
+from ..files.json_files import write_json
 from ..pairs.readers import find_pair_files, read_rows
 from ..pairs.writers import open_pair_writer, schema_with_images
 from ..rows.report import BadRowError
@@ -96,7 +97,7 @@ def clean_pairs(
             writer.write(row.to_fields())
         if not report.rows_out:
             raise ValueError(f"No pair is left, so nothing was written.\n{report}")
-        (unfinished / REPORT_NAME).write_text(report.to_json(), "utf-8", errors="backslashreplace")
+        write_json(unfinished / REPORT_NAME, report.to_dict())
     return report
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import json
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -141,9 +140,9 @@ class CleanReport:
         if self.example_change is None:
             self.example_change = f"row {place}: {before[:100]!r} -> {after[:100]!r}"
 
-    def to_json(self) -> str:
-        """Return the report as JSON, without times, so that two equal runs write equal files."""
-        values = {
+    def to_dict(self) -> dict[str, object]:
+        """Return the report as JSON has it, without times, so that two equal runs write equal files."""
+        return {
             "source": str(self.source),
             "output": str(self.output),
             "image_root": str(self.image_root),
@@ -156,7 +155,6 @@ class CleanReport:
             },
             "settings": self.settings.as_dict(),
         }
-        return json.dumps(values, ensure_ascii=False, indent=2) + "\n"
 
     def __str__(self) -> str:
         lines = [

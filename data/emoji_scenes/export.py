@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..files.atomic import UNFINISHED, sync
+from ..files.json_files import write_json
 from ..rows.languages import LANGUAGES
 from .coco_vqa_format import (
     JsonWithList,
@@ -84,7 +85,7 @@ def write_emoji_scenes(
     with _folder_at_once(folder) as unfinished:
         _write(unfinished, settings, show_progress)
         manifest = settings | {"bytes": _bytes(unfinished)}
-        (unfinished / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
+        write_json(unfinished / MANIFEST, manifest)
     return True
 
 
@@ -131,8 +132,7 @@ def _write(folder: Path, settings: dict, show_progress: bool) -> None:
     suffix = settings["image_format"]
     (folder / "images").mkdir()
     for language in QUESTION_LANGUAGES:
-        answers = json.dumps(answer_vocabulary(language), ensure_ascii=False, indent=0)
-        (folder / f"answers_{language}.json").write_text(answers + "\n", "utf-8")
+        write_json(folder / f"answers_{language}.json", answer_vocabulary(language), indent=0)
     scenes = generate_scenes(split, size, num_classes=num_classes, canvas=settings["canvas"])
     with ExitStack() as stack:
         boxes = stack.enter_context(JsonWithList(folder / "instances.json", coco_header(num_classes), "annotations"))

@@ -1,14 +1,28 @@
-"""JSON files of known form: what is wrong with one is said with its name."""
+"""JSON files: written whole or not at all, read with errors that name the file."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+from .atomic import atomic_file
+
 PACKED = (b"\x1f\x8b", b"PK\x03\x04")  # gzip, zip
 
 
+def format_json(value: object, *, indent: int | None = 1) -> str:
+    """Return the text of a JSON file: other scripts as they are, a newline at the end."""
+    return json.dumps(value, ensure_ascii=False, indent=indent) + "\n"
+
+
+def write_json(path: Path, value: object, *, indent: int | None = 1) -> None:
+    """Write a JSON file, whole or not at all; its folder is made if need be."""
+    with atomic_file(path) as unfinished:
+        # A file name may hold bytes that are no UTF-8: \udcXX, which `json.loads` gives back as it was.
+        unfinished.write_text(format_json(value, indent=indent), "utf-8", "backslashreplace")
+
+
 def read_json(path: Path, *, object_hook: Callable[[dict], object] | None = None) -> object:
-    """What a JSON file holds.
+    """Return what a JSON file holds.
 
     Args:
         path: of the file.
@@ -56,4 +70,4 @@ def check_lists(path: Path, content: object, *names: str) -> None:
             raise ValueError(f"{path} has no list {name!r}, only {found}; is it another file?")
 
 
-__all__ = ["check_lists", "holds_list", "read_json", "read_lists"]
+__all__ = ["check_lists", "format_json", "holds_list", "read_json", "read_lists", "write_json"]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from .atomic import atomic_file
+from .json_files import write_json
 
 MANIFEST = "manifest.json"
 
@@ -26,8 +26,7 @@ def agree_with_manifest(folder: Path, wanted: dict, *, shards: str) -> None:
     except FileNotFoundError:
         if any(folder.glob(shards)):
             raise ValueError(f"{folder} holds shards but no {MANIFEST}; give another output folder.") from None
-        with atomic_file(file) as unfinished:
-            unfinished.write_text(json.dumps(wanted, indent=1) + "\n", "utf-8")
+        write_json(file, wanted)
         return
     except ValueError as error:
         raise ValueError(f"{file} cannot be read ({error}); give another output folder.") from error

@@ -4,11 +4,10 @@ A loss that does not fall is more often the fault of the pairs than of the model
 captions that are cut off, a tokenizer of another language.
 """
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ..files.atomic import atomic_file
+from ..files.json_files import write_json
 
 
 @dataclass
@@ -75,8 +74,7 @@ class PairReport:
 
     def save(self, path: Path) -> None:
         """Write the report as JSON, whole or not at all."""
-        with atomic_file(path) as unfinished:
-            unfinished.write_text(json.dumps(asdict(self), ensure_ascii=False, indent=1) + "\n", "utf-8")
+        write_json(path, asdict(self))
 
 
 def _show(numbers: dict[str, int]) -> str:

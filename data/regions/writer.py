@@ -12,7 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..files.atomic import UNFINISHED, atomic_file
+from ..files.atomic import UNFINISHED
+from ..files.json_files import write_json
 from ..files.manifest import MANIFEST, agree_with_manifest
 from ..rows.report import BadRowError, BadRowReport
 from .schema import RegionInfo
@@ -97,8 +98,7 @@ class RegionFolder:
         report = self.report()
         skipped = [asdict(entry) for shard in range(self.num_shards) for entry in read_header(self.path(shard)).skipped]
         fields = {"inputs": report.rows_read, "rows": report.rows_kept, "counts": report.counts, "skipped": skipped}
-        with atomic_file(self.folder / REPORT) as unfinished:
-            unfinished.write_text(json.dumps(fields, indent=1, ensure_ascii=False) + "\n", "utf-8", "backslashreplace")
+        write_json(self.folder / REPORT, fields)
         for left_over in self.folder.glob(f"{UNFINISHED}*-regions-*"):
             left_over.unlink(missing_ok=True)
         return report

@@ -9,7 +9,6 @@ same bits as those of an unbroken run on the same machine. Filters read the fini
 language, translate nothing anew.
 """
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -21,7 +20,8 @@ import torch
 from tqdm.auto import tqdm
 
 from ..captions.text_corpus import CaptionedImage, CaptionSource
-from ..files.atomic import UNFINISHED, atomic_file
+from ..files.atomic import UNFINISHED
+from ..files.json_files import write_json
 from ..files.manifest import agree_with_manifest
 from ..rows.report import BadRowReport, TooManyBadRowsError
 from ..rows.scripts import check_language
@@ -72,11 +72,10 @@ class TranslationReport:
             lines.append(f"{language:<9}{numbers}  {counts}".rstrip())
         return "\n".join(lines)
 
-    def to_json(self) -> str:
-        """Return the report without times, so that two equal runs write equal files."""
+    def to_dict(self) -> dict[str, object]:
+        """Return the report as JSON has it, without times, so that two equal runs write equal files."""
         source = vars(self.source) | {"source": str(self.source.source)}
-        values = {"source": source, "languages": {name: vars(found) for name, found in self.languages.items()}}
-        return json.dumps(values, ensure_ascii=False, indent=1) + "\n"
+        return {"source": source, "languages": {name: vars(found) for name, found in self.languages.items()}}
 
 
 def translate_captions(
@@ -253,8 +252,7 @@ def _write(
         file = output / f"captions_{language}.jsonl"
         report.languages[language] = write_translated_captions(file, raw.read, good)
         raw.remove_left_overs()
-    with atomic_file(output / REPORT) as unfinished:
-        unfinished.write_text(report.to_json(), "utf-8", "backslashreplace")
+    write_json(output / REPORT, report.to_dict())
     for left_over in output.glob(f"{UNFINISHED}*"):
         left_over.unlink(missing_ok=True)
     return report

@@ -1,12 +1,10 @@
 """The closed list of answers that a model chooses from: made by the rules of VQA 2.0 and VQA VG Japanese, or read."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from ..files.atomic import atomic_file
-from ..files.json_files import read_json
+from ..files.json_files import read_json, write_json
 
 
 def build_answers(
@@ -85,8 +83,7 @@ def read_answers(path: str | Path) -> list[str]:
 
 def write_answers(answers: Sequence[str], path: str | Path) -> None:
     """Write the list as JSON, an answer a line; the file appears when it is complete."""
-    with atomic_file(Path(path)) as unfinished:
-        unfinished.write_text(json.dumps(list(answers), ensure_ascii=False, indent=0) + "\n", "utf-8")
+    write_json(Path(path), list(answers), indent=0)
 
 
 def candidate_scores(

@@ -4,7 +4,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from ...data.files.atomic import atomic_file, sync
+from ...data.files.atomic import sync
+from ...data.files.json_files import format_json, write_json
 
 MANIFEST = "manifest.json"
 # Without one of these the Trainer goes on, silently and with fresh state.
@@ -18,8 +19,7 @@ def write_manifest(folder: Path) -> None:
     entries = {name: _measure(path) for name, path in _files(folder).items()}
     for path in folder.rglob("*"):
         sync(path)
-    with atomic_file(folder / MANIFEST) as unfinished:
-        unfinished.write_bytes(_canonical(entries))
+    write_json(folder / MANIFEST, entries)
 
 
 def verify_checkpoint(folder: Path, *, world_size: int | None = None) -> str | None:
@@ -38,7 +38,7 @@ def verify_checkpoint(folder: Path, *, world_size: int | None = None) -> str | N
         return f"it has no {MANIFEST}: saving did not finish, or it is not from this program"
     except (OSError, ValueError) as error:
         return f"{MANIFEST} cannot be read ({error})"
-    if not isinstance(entries, dict) or _canonical(entries) != raw:
+    if not isinstance(entries, dict) or format_json(entries).encode() != raw:
         return f"{MANIFEST} was changed"
     for name, entry in entries.items():
         if name not in files:
@@ -75,10 +75,6 @@ def _describe_difference(entry: object, path: Path) -> str:
     if isinstance(entry, dict) and entry.get("size") != size:
         return f"{size} bytes and not {entry.get('size')}"
     return "its SHA-256 differs"
-
-
-def _canonical(entries: dict) -> bytes:
-    return json.dumps(entries, indent=1, sort_keys=True).encode() + b"\n"
 
 
 __all__ = ["MANIFEST", "verify_checkpoint", "write_manifest"]

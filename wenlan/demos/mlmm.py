@@ -16,7 +16,7 @@ from ..data.emoji_scenes.coco_vqa_format import vqa_file_names
 from ..data.emoji_scenes.dataset import generate_scenes
 from ..data.emoji_scenes.export import write_emoji_scenes
 from ..data.emoji_scenes.vocabulary import CLASS_NAMES
-from ..data.files.atomic import atomic_file
+from ..data.files.json_files import write_json
 from ..data.regions.load import read_regions
 from ..data.rows.languages import LANGUAGES
 from ..evaluation.retrieval.recall import retrieval_recalls
@@ -90,8 +90,7 @@ def run_demo_mlmm(
         layer = max(results["pointing"], key=results["pointing"].get)
         draw_attention(folder, processor, output_dir, layer=layer).save(output_dir / "attention.png")
     results["minutes"] = {name: round(value, 1) for name, value in minutes.items()}
-    with atomic_file(output_dir / "demo.json") as unfinished:
-        unfinished.write_text(json.dumps(results, indent=1, ensure_ascii=False), "utf-8")
+    write_json(output_dir / "demo.json", results)
     _print(results, output_dir)
     return output_dir
 

@@ -3,12 +3,19 @@ import io
 import zipfile
 
 import pytest
-from wenlan.data.files.json_files import holds_list, read_json
+from wenlan.data.files.json_files import holds_list, read_json, write_json
 
 
 def test_file_with_a_byte_order_mark_is_read(tmp_path):
     (tmp_path / "a.json").write_text("[1]", "utf-8-sig")
     assert read_json(tmp_path / "a.json") == [1]
+
+
+def test_value_is_written_as_it_is_read_with_other_scripts_and_bytes_that_are_no_utf8(tmp_path):
+    value = {"青蛙": [1, "a\udcff.png", "\\udcff"]}
+    write_json(tmp_path / "new" / "a.json", value)
+    assert (tmp_path / "new" / "a.json").read_text("utf-8").startswith('{\n "青蛙": [')
+    assert read_json(tmp_path / "new" / "a.json") == value
 
 
 def zipped(content):
