@@ -1,17 +1,30 @@
-# The two commands of a new user: `make demo` (set-up and main job) and `make test` (set-up and tests).
+# The two commands of a new user are `make demo` (set-up and main job) and `make test` (set-up and tests); CONTRIBUTING.md
+# has those of whoever changes something.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 INSTALLED := $(VENV)/.installed
+TYPES := build/types/wenlan
+SUB_PACKAGES := $(filter-out wenlan,$(patsubst %/__init__.py,%,$(wildcard */__init__.py)))
+PYTEST := $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: setup demo demo-mlmm test lint data clean
+.PHONY: setup links hooks demo demo-mlmm test test-fast coverage check types lint data clean
 
-setup: $(INSTALLED)
+setup: $(INSTALLED) links
 
 $(INSTALLED): setup.cfg pyproject.toml
 	@echo "Setting up $(VENV): downloads PyTorch and friends, a few minutes the first time."
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,dev]'
 	touch $@
+
+# The editable install is an import hook, which mypy cannot follow: these links show it the package as it is installed.
+# An install of links alone (editable_mode=strict) would hide the folders at the root from `python -m` in a checkout.
+links:
+	@rm -rf $(TYPES) && mkdir -p $(TYPES)
+	@ln -s $(addprefix ../../../,$(SUB_PACKAGES) $(wildcard wenlan/*)) $(TYPES)
+
+hooks: $(INSTALLED)
+	$(VENV)/bin/pre-commit install
 
 demo: $(INSTALLED)
 	$(VENV)/bin/wenlan quickstart
@@ -20,10 +33,23 @@ demo: $(INSTALLED)
 demo-mlmm: $(INSTALLED)
 	$(VENV)/bin/wenlan demo-mlmm
 
-test: $(INSTALLED)
+test: check
+	$(PYTEST)
+
+# Without the tests marked slow: minutes.
+test-fast: check
+	$(PYTEST) -m "not slow"
+
+# Lines and branches that the quick tests do not reach.
+coverage: $(INSTALLED)
+	$(PYTEST) -m "not slow" --cov --cov-report term-missing:skip-covered
+
+check: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
+
+types: $(INSTALLED) links
+	$(VENV)/bin/mypy
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check --fix .
