@@ -26,6 +26,8 @@ from transformers import EvalPrediction, TrainingArguments, set_seed
 from ..data.files.atomic import atomic_files
 from ..data.files.json_files import write_json
 from ..data.files.manifest import differences
+from ..data.rows.types import QuestionRow
+from ..data.vqa.dataset import QuestionFile, Questions
 from ..evaluation.vqa.report import MajorityBaseline, format_metrics, merge_control, vqa_accuracies, vqa_metrics
 from ..processing.processing_mlmm import OWN_FOLDER, MLMMProcessor
 from ..training.callbacks.skip_non_finite import NonFiniteArguments, NonFiniteGuard
@@ -34,8 +36,10 @@ from ..training.checkpoints.resume import ResumeArguments, resolve_resume_checkp
 from ..training.mlmm.data import read_info
 from ..training.mlmm.model import MLMMArguments, detect_model_type, load_processor
 from ..training.recipe import parse_recipe
-from ..training.vqa.data import QuestionArguments, QuestionFile, Questions, load_test, load_training, make_targets
-from ..training.vqa.model import build_vqa_model, find_pool
+from ..training.vqa.arguments import QuestionArguments
+from ..training.vqa.data import load_test, load_training
+from ..training.vqa.model import build_vqa_model, resolve_answers
+from ..training.vqa.targets import add_targets
 from ..training.vqa.trainer import VQACollator, VQATrainer
 
 PAPER = {"VQA 2.0 test-dev": 73.21, "VQA VG Japanese": 35.40}  # WuDao-WenLan, table 4
@@ -106,37 +110,36 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
     processor.region_feature_dim = info.feature_dim
     if vqa_args.detector:
         processor.detector = vqa_args.detector
-    limits = processor.tokenizer, processor.max_text_length
-    test, test_regions = load_test(question_args, *limits)
-    train, regions = ([], None) if vqa_args.predict_only else load_training(question_args, *limits, test)
-    pool = find_pool(vqa_args.init_from, question_args, train, predict_only=vqa_args.predict_only)
-    targets = make_targets(train, pool, nfkc=question_args.nfkc_answers)
+    test = load_test(question_args, processor)
+    train = Questions([]) if vqa_args.predict_only else load_training(question_args, processor, test)
+    answers = resolve_answers(vqa_args.init_from, question_args, train.files, predict_only=vqa_args.predict_only)
+    add_targets(train.files, answers, nfkc=question_args.nfkc_answers)
     output_dir = Path(args.output_dir)
     control = output_dir / CONTROL if vqa_args.with_control and train else None
-    report = describe_run(vqa_args, args, train, test, pool)
+    report = describe_run(vqa_args, args, train.files, test.files, len(answers))
     if control is not None:
         check_run(control, report, "The control in {} is of another run: {}. Remove it to train it anew.")
     if train and resume_args.resume and (output_dir / "data_report.json").is_file():
         began = {name: report[name] for name in ("training", "answers", "trained")}
         check_run(output_dir, began, "{} was trained otherwise: {}. Give the same recipe, or another output_dir.")
     if args.process_index == 0:
-        report_data(train, test, report, output_dir)
+        report_data(train.files, test.files, report, output_dir)
     model = build_vqa_model(
         vqa_args.init_from,
-        pool,
-        targets if vqa_args.prior_bias else (),
+        answers,
+        [row["targets"] for row in train.rows] if vqa_args.prior_bias else (),
         processor.tokenizer if vqa_args.answer_embeddings else None,
     )
-    collator = VQACollator(processor, num_answers=len(pool), question_only=vqa_args.question_only)
-    evaluated = [file for file in test if file.is_annotated]
+    collator = VQACollator(processor, num_answers=len(answers), question_only=vqa_args.question_only)
+    evaluated = test.annotated()
     trainer = VQATrainer(
         model,
         args,
         head_lr_factor=vqa_args.head_lr_factor,
-        train_dataset=Questions(train, regions, targets) if train else None,
-        eval_dataset=Questions(evaluated, test_regions) if evaluated else None,
+        train_dataset=train or None,
+        eval_dataset=evaluated or None,
         data_collator=collator,
-        compute_metrics=evaluate([row for file in evaluated for row in file.rows], pool),
+        compute_metrics=evaluate(evaluated.rows, answers),
         callbacks=[NonFiniteGuard(**vars(guard_args))],
     )
     if train:
@@ -153,14 +156,14 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
         facts = {"model": vqa_args.init_from, "package": f"wenlan {version('wenlan')}", "seed": args.seed}
         facts["question_only"] = vqa_args.question_only
         trainer.compute_metrics = None  # questions without annotation are among these
-        best = trainer.predict(Questions(test, test_regions)).predictions
+        best = trainer.predict(test).predictions
         if trainer.is_world_process_zero():
             if collator.bad_regions:
                 print(f"Images whose regions could not be used, also in the test: {dict(collator.bad_regions)}")
-            answers = [pool[number] for number in best.tolist()]
-            write_answers(test, answers, output_dir)
-            metrics = compute_metrics_of(test, answers, pool, train, control)
-            write_metrics(metrics, facts | {"answers": len(pool)}, time.monotonic() - started, output_dir)
+            predictions = [answers[number] for number in best.tolist()]
+            write_answers(test.files, predictions, output_dir)
+            metrics = compute_metrics_of(test, predictions, answers, train, control)
+            write_metrics(metrics, facts | {"answers": len(answers)}, time.monotonic() - started, output_dir)
     if train and trainer.is_world_process_zero():
         print(f"\nThe model is in {output_dir}. Next: wenlan answer {output_dir} IMAGE --question QUESTION")
     return trainer
@@ -171,14 +174,14 @@ def describe_run(
     args: TrainingArguments,
     train: Sequence[QuestionFile],
     test: Sequence[QuestionFile],
-    pool: Sequence[str],
+    num_answers: int,
 ) -> dict[str, object]:
     """Return what is trained on and evaluated on, and how: a model and its control share it."""
     own = {name: getattr(vqa_args, name) for name in ("init_from", "head_lr_factor", "prior_bias", "answer_embeddings")}
     trained = own | {name: getattr(args, name) for name in ("learning_rate", "per_device_train_batch_size", "seed")}
     length = {name: getattr(args, name) for name in ("max_steps", "num_train_epochs")}
     files = {"training": [file.to_dict() for file in train], "test": [file.to_dict() for file in test]}
-    return json.loads(json.dumps(files | {"answers": len(pool), "trained": trained, "length": length}))
+    return json.loads(json.dumps(files | {"answers": num_answers, "trained": trained, "length": length}))
 
 
 def check_run(folder: Path, wanted: Mapping[str, object], message: str) -> None:
@@ -198,11 +201,11 @@ def report_data(
     write_json(output_dir / "data_report.json", report)
 
 
-def evaluate(rows: Sequence[Mapping[str, object]], pool: Sequence[str]) -> Callable[[EvalPrediction], dict[str, float]]:
+def evaluate(rows: Sequence[QuestionRow], answers: Sequence[str]) -> Callable[[EvalPrediction], dict[str, float]]:
     """Return `compute_metrics` for annotated questions: the official accuracy, by language and answer type."""
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        return vqa_accuracies(rows, [pool[number] for number in prediction.predictions.tolist()])
+        return vqa_accuracies(rows, [answers[number] for number in prediction.predictions.tolist()])
 
     return compute_metrics
 
@@ -221,30 +224,27 @@ def save(trainer: VQATrainer, processor: MLMMProcessor, output_dir: Path) -> Non
             trainer.state.save_to_json(str(folder / "trainer_state.json"))
 
 
-def write_answers(files: Sequence[QuestionFile], answers: Sequence[str], output_dir: Path) -> None:
+def write_answers(files: Sequence[QuestionFile], predictions: Sequence[str], output_dir: Path) -> None:
     """Write `v2_OpenEnded_X_results.json` for each file of questions: [{"question_id": int, "answer": str}, ...]."""
-    rest = iter(answers)
+    rest = iter(predictions)
     for file in files:
         results = [{"question_id": int(row["question_id"]), "answer": next(rest)} for row in file.rows]
-        path = output_dir / f"{Path(file.path).stem.removesuffix('questions').removesuffix('_')}_results.json"
+        path = (
+            output_dir / f"{Path(file.source.questions).stem.removesuffix('questions').removesuffix('_')}_results.json"
+        )
         write_json(path, results, indent=None)
         print(f"Answers to {len(results)} questions: {path}")
 
 
 def compute_metrics_of(
-    files: Sequence[QuestionFile],
-    answers: Sequence[str],
-    pool: Sequence[str],
-    train: Sequence[QuestionFile],
-    control: Path | None,
+    test: Questions, predictions: Sequence[str], answers: Sequence[str], train: Questions, control: Path | None
 ) -> dict[str, dict]:
     """Return the metrics of each language, and the accuracies of the control, which is in a folder."""
-    rows = [row for file in files for row in file.rows]
-    pairs = [(row, answer) for row, answer in zip(rows, answers, strict=True) if row["answers"]]
+    pairs = [(row, answer) for row, answer in zip(test.rows, predictions, strict=True) if row["answers"]]
     if not pairs:
         return {}
-    common = MajorityBaseline(row for file in train for row in file.rows) if train else None
-    metrics = vqa_metrics(*zip(*pairs, strict=True), pool, common=common)
+    rows, chosen = zip(*pairs, strict=True)
+    metrics = vqa_metrics(rows, chosen, answers, majority=MajorityBaseline(train.rows) if train.rows else None)
     if control is not None:
         merge_control(metrics, json.loads((control / "metrics.json").read_text("utf-8"))["languages"], CONTROL)
     return metrics

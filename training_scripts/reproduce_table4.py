@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.files.json_files import holds_list
+from ..data.vqa.load import find_annotations
 from ..evaluation.tables.paper import vqa_table
 from ..training.recipe import parse_recipe
 from ..training.reproduction import is_finished, name_test_sets, parse_table_options, run_once, write_table
-from ..training.vqa.data import QuestionArguments, find_annotations
+from ..training.vqa.arguments import QuestionArguments
 from .finetune_vqa import ARGUMENTS
 from .finetune_vqa import main as finetune
 
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     notes += [
         f"Seed: {', '.join(map(str, seeds))}. Intervals: bootstrap over images.",
         "question only: a model of the same size that sees no image; majority: the most common answer to the exact "
-        "question in training; ceiling: the best answer of the list.",
+        "question in training; oracle: the best answer of the vocabulary.",
     ]
     facts = {
         "model": {name: run["model"] for name, run in runs.items()},

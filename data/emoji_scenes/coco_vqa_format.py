@@ -94,9 +94,10 @@ def vqa_file_names(split: str, language: str) -> tuple[str, str]:
     return f"v2_OpenEnded_{name}_{split}_questions.json", f"v2_{name}_{split}_annotations.json"
 
 
-def vqa_headers(split: str) -> tuple[dict, dict]:
-    """Return everything in these two files but the questions and the annotations."""
-    header = {"info": INFO, "data_type": "emojiscenes", "data_subtype": split, "license": LICENCE}
+def vqa_headers(split: str, image_format: str) -> tuple[dict, dict]:
+    """Return everything in these two files but questions and annotations; `info` has the pattern of image paths."""
+    info = INFO | {"image_pattern": f"images/{{id:012d}}.{image_format}"}
+    header = {"info": info, "data_type": "emojiscenes", "data_subtype": split, "license": LICENCE}
     return header | {"task_type": "Open-Ended"}, header
 
 

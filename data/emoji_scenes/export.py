@@ -145,7 +145,10 @@ def _write(folder: Path, settings: dict, show_progress: bool) -> None:
             language: [
                 stack.enter_context(JsonWithList(folder / name, header, key))
                 for name, header, key in zip(
-                    vqa_file_names(split, language), vqa_headers(split), ("questions", "annotations"), strict=True
+                    vqa_file_names(split, language),
+                    vqa_headers(split, suffix),
+                    ("questions", "annotations"),
+                    strict=True,
                 )
             ]
             for language in QUESTION_LANGUAGES

@@ -1,14 +1,15 @@
-"""The closed list of answers that a model chooses from: made by the rules of VQA 2.0 and VQA VG Japanese, or read."""
+"""The *answer vocabulary*: the closed list of answers, by the rules of VQA 2.0 or VQA VG Japanese, or from a file."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ..files.json_files import read_json, write_json
+from ..rows.types import QuestionRow
 
 
 def build_answers(
-    rows: Iterable[Mapping],
+    rows: Iterable[QuestionRow],
     *,
     min_questions: int | None = None,
     size: int | None = None,
@@ -42,21 +43,28 @@ def build_answers(
             seen.add(key)
             counts[prepare(_common_answer(row))] += 1
     ranked = sorted(counts, key=lambda answer: (-counts[answer], answer))
-    kept = ranked[:size] if size is not None else [answer for answer in ranked if counts[answer] >= min_questions]
+    kept = [answer for answer in ranked[:size] if counts[answer] >= (min_questions or 1)]
     if not kept:
         raise ValueError(f"No answer belongs to {min_questions} of the {len(seen)} questions; lower min_questions.")
     return kept
 
 
-def _common_answer(row: Mapping) -> str:
-    answer = row.get("multiple_choice_answer")
-    if answer is None and len(row.get("answers") or []) == 1:
-        answer = row["answers"][0]
-    if not isinstance(answer, str):
+def _common_answer(row: QuestionRow) -> str:
+    answers, answer = row.get("answers"), row.get("multiple_choice_answer")
+    if answer is None and answers and len(answers) == 1:
+        answer = answers[0]
+    if answer is None:
         raise ValueError(
             f"Question {row['question_id']} has no multiple_choice_answer; make the list from a split with annotations."
         )
     return answer
+
+
+def annotated_answers(row: QuestionRow) -> list[str]:
+    """Return the answers to a question; ValueError if it has none."""
+    if not row["answers"]:
+        raise ValueError(f"Question {row['question_id']} has no answers; give its annotations.")
+    return row["answers"]
 
 
 def read_answers(path: str | Path) -> list[str]:
@@ -87,13 +95,13 @@ def write_answers(answers: Sequence[str], path: str | Path) -> None:
 
 
 def candidate_scores(
-    rows: Iterable[Mapping],
+    rows: Iterable[QuestionRow],
     answers: Sequence[str],
     accuracy: Callable[[str, Sequence[str]], float],
     *,
     prepare: Callable[[str], str] = str,
 ) -> list[list[float]]:
-    """For each question the accuracies, 0 to 1, of the answers of the list that may score; all others score nothing.
+    """Return for each question the accuracies, 0 to 1, of the answers of the list that may score; the others have 0.
 
     Args:
         rows: of `read_vqa`, with answers.
@@ -110,30 +118,29 @@ def candidate_scores(
             listed.setdefault(form, set()).add(answer)
     scores = []
     for row in rows:
-        if not row.get("answers"):
-            raise ValueError(f"Question {row['question_id']} has no answers; a ceiling needs annotations.")
-        forms = {form for given in row["answers"] for form in (given, prepare(given))}
-        reachable = sorted({answer for form in forms for answer in listed.get(form, ())})
-        scores.append([accuracy(answer, row["answers"]) for answer in reachable])
+        answers_given = annotated_answers(row)
+        forms = {form for given in answers_given for form in (given, prepare(given))}
+        candidates = sorted({answer for form in forms for answer in listed.get(form, ())})
+        scores.append([accuracy(answer, answers_given) for answer in candidates])
     return scores
 
 
 def oracle_accuracy(
-    rows: Iterable[Mapping],
+    rows: Iterable[QuestionRow],
     answers: Sequence[str],
     accuracy: Callable[[str, Sequence[str]], float],
     *,
     prepare: Callable[[str], str] = str,
 ) -> float:
-    """Return the mean accuracy, 0 to 1, of a model that always chooses the best answer of the list.
+    """Return the mean accuracy, 0 to 1, of always choosing the best answer of the list.
 
     Raises:
         ValueError: there is no row, or as `candidate_scores`, whose arguments these are.
     """
     best = [max(scores, default=0.0) for scores in candidate_scores(rows, answers, accuracy, prepare=prepare)]
     if not best:
-        raise ValueError("There are no questions; a ceiling is a mean over some.")
+        raise ValueError("There are no questions; the oracle accuracy is a mean over some.")
     return sum(best) / len(best)
 
 
-__all__ = ["build_answers", "candidate_scores", "oracle_accuracy", "read_answers", "write_answers"]
+__all__ = ["annotated_answers", "build_answers", "candidate_scores", "oracle_accuracy", "read_answers", "write_answers"]

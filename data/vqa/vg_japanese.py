@@ -7,7 +7,7 @@ validation (37,674 of 99,208, as a user counted) and the others for training.
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlparse
 
 from ..captions.rows import find_image
@@ -15,7 +15,8 @@ from ..files.image_ids import canonical_image_id
 from ..files.json_files import read_json
 from ..rows.report import BadRowError, BadRowReport
 from ..rows.text import clean_caption
-from .vqa2 import VQAData, check_bad_fraction, collect_rows, is_number
+from ..rows.types import QuestionRow
+from .vqa2 import VQAData, check_bad_fraction, collect_rows, read_ids
 
 FOLDERS = {"VG_100K": "train", "VG_100K_2": "validation"}
 ID_RULE = 10  # every tenth number
@@ -62,14 +63,9 @@ def read_vqa_vg_japanese(
     questions = [question for entry in content for question in entry["qas"]][:max_rows]
     seen: set[int] = set()
 
-    def read(entry: object) -> dict:
-        fields = entry if isinstance(entry, dict) else {}
-        number, question_id = fields.get("image_id"), fields.get("qa_id")
-        if not is_number(number) or not is_number(question_id):
-            raise BadRowError("broken question", repr(entry)[:200])
-        if question_id in seen:
-            raise BadRowError("duplicate question", f"qa_id {question_id} is there twice")
-        seen.add(question_id)
+    def read(entry: object) -> QuestionRow:
+        fields = entry if isinstance(entry, dict) else {"": entry}
+        number, question_id = read_ids(fields, "image_id", "qa_id", seen)
         answer = fields.get("answer")
         if not isinstance(answer, str) or not answer.strip():
             raise BadRowError("empty answers", repr(answer)[:80])
@@ -127,7 +123,7 @@ def _folders(root: Path | None, image_data: str | Path | None, split_by: str) ->
 
 
 def _folders_of_urls(path: Path) -> dict[int, str]:
-    content = read_json(path)
+    content: Any = read_json(path)  # its form is checked by reading it
     try:
         folders = {entry["image_id"]: urlparse(entry["url"]).path.split("/")[-2] for entry in content}
     except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:

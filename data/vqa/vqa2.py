@@ -1,23 +1,23 @@
-"""Questions about images in the files of VQA 2.0, and in files of that form (EmojiScenes, in English and Japanese).
+"""Questions about images in the files of VQA 2.0, and in files of that form.
 
-A row is {"image_id", "image", "question_id", "question", "answers", "multiple_choice_answer", "question_type",
-"answer_type", "language", "split"}. `image` is a path, `image_id` as `canonical_image_id` gives it; `answers` are those
-of all annotators as they wrote them, and None, like the next three, where there are no annotations.
+`image` of a row is a path, `image_id` as `canonical_image_id` gives it; `answers` are those of all annotators as they
+wrote them.
 """
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypedDict, TypeGuard
 
 from ..captions.rows import find_image
-from ..emoji_scenes.export import MANIFEST
 from ..files.image_ids import canonical_image_id
-from ..files.json_files import read_json, read_lists
+from ..files.json_files import read_lists
 from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
 from ..rows.scripts import SCRIPTS
 from ..rows.text import check_unicode, clean_caption
+from ..rows.types import QuestionRow
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +30,11 @@ class VQAData:
     """Questions.
 
     Attributes:
-        rows: see above, in the order of the file.
+        rows: in the order of the file.
         report: what was left out.
     """
 
-    rows: list[dict]
+    rows: list[QuestionRow]
     report: BadRowReport
 
 
@@ -59,7 +59,7 @@ def read_vqa(
         annotations: e.g. v2_mscoco_train2014_annotations.json; None for a test without answers.
         language: of both.
         image_pattern: makes the path of an image from its `id`, a number, and the `subtype` of the file. By default
-            COCO's or that of EmojiScenes, by the file's `data_type`.
+            the `image_pattern` in the `info` of the file, or COCO's where its `data_type` is "mscoco".
         image_root: the folder of the images; if given, each must be there, with or without the folder in the pattern.
         max_rows: only the first so many questions.
         max_bad_fraction: raise if a greater fraction of the questions is bad.
@@ -80,7 +80,8 @@ def read_vqa(
         pattern=pattern,
         subtype=subtype.replace("test-dev", "test"),  # whose images are some of the test's
         collection=collection,
-        fixed={"language": language, "split": subtype},
+        language=language,
+        split=subtype,
         root=None if image_root is None else Path(os.path.abspath(image_root)),
         annotations=by_question,
         report=report,
@@ -93,8 +94,10 @@ def read_vqa(
     return VQAData(rows, report)
 
 
-def collect_rows(entries: Iterable[object], read: Callable[[object], dict], report: BadRowReport) -> list[dict]:
-    """What `read` makes of the questions of a file; those for which it raises BadRowError are counted."""
+def collect_rows(
+    entries: Iterable[object], read: Callable[[object], QuestionRow], report: BadRowReport
+) -> list[QuestionRow]:
+    """Return the rows that `read` makes of a file's questions; count those for which it raises BadRowError."""
     rows = []
     for number, entry in enumerate(entries):
         report.rows_read += 1
@@ -114,30 +117,26 @@ def check_bad_fraction(report: BadRowReport, max_bad_fraction: float) -> None:
         raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the rows (or all) are bad.\n{report}")
 
 
-def _naming(content: dict, path: Path, image_pattern: str | None) -> tuple[str, str]:
+def _naming(content: dict[str, Any], path: Path, image_pattern: str | None) -> tuple[str, str]:
     """Return the pattern of the images' paths, and their collection."""
     data_type = content.get("data_type")
-    collection = {"mscoco": "coco"}.get(data_type, "")
-    if image_pattern is not None:
-        try:
-            image_pattern.format(id=0, subtype="")
-        except (LookupError, ValueError) as error:
-            raise ValueError(f"image_pattern {image_pattern!r} has a field that is neither id nor subtype.") from error
-        return image_pattern, collection
-    if data_type == "mscoco":
-        return COCO_PATTERN, collection
-    if data_type == "emojiscenes":
-        manifest = path.parent / MANIFEST
-        made = read_json(manifest) if manifest.is_file() else {}
-        suffix = made.get("image_format", "png") if isinstance(made, dict) else "png"
-        return f"images/{{id:012d}}.{suffix}", collection
-    raise ValueError(
-        f"{path} has the data_type {data_type!r}, not 'mscoco' or 'emojiscenes'; say how its images are named, e.g. "
-        'image_pattern="images/{id}.jpg".'
-    )
+    is_coco = data_type == "mscoco"
+    info = content.get("info")
+    own = info.get("image_pattern") if isinstance(info, dict) else None
+    pattern = image_pattern or own or (COCO_PATTERN if is_coco else None)
+    if pattern is None:
+        raise ValueError(
+            f"{path} has the data_type {data_type!r}, not 'mscoco', and no image_pattern in its info; say how its "
+            'images are named, e.g. image_pattern="images/{id}.jpg".'
+        )
+    try:
+        pattern.format(id=0, subtype="")
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"image_pattern {pattern!r} has a field that is neither id nor subtype.") from error
+    return pattern, "coco" if is_coco else ""
 
 
-def _read_annotations(path: Path, subtype: str, report: BadRowReport) -> dict[int, dict]:
+def _read_annotations(path: Path, subtype: str, report: BadRowReport) -> dict[int, dict[str, Any]]:
     shared: dict[str, str] = {}  # equal answers are one string
 
     def only_answer(fields: dict) -> object:
@@ -149,7 +148,7 @@ def _read_annotations(path: Path, subtype: str, report: BadRowReport) -> dict[in
     found = content.get("data_subtype")
     if found and subtype and found != subtype:
         raise ValueError(f"{path} annotates {found!r}, but the questions are of {subtype!r}; give files of one split.")
-    by_question: dict[int, dict] = {}
+    by_question: dict[int, dict[str, Any]] = {}
     for number, entry in enumerate(content["annotations"]):
         place, question_id = f"annotation {number}", entry.get("question_id") if isinstance(entry, dict) else None
         if not is_number(question_id):
@@ -161,9 +160,31 @@ def _read_annotations(path: Path, subtype: str, report: BadRowReport) -> dict[in
     return by_question
 
 
-def is_number(value: object) -> bool:
-    """Return whether this is a number as ids are."""
+def is_number(value: object) -> TypeGuard[int]:
+    """Return True for a number as ids are: whole and not negative."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def read_ids(fields: Mapping[str, object], image_key: str, question_key: str, seen: set[int]) -> tuple[int, int]:
+    """Return the numbers of an entry's image and question, and add that of the question to those seen.
+
+    Raises:
+        BadRowError: they are no numbers, or the question was seen.
+    """
+    number, question_id = fields.get(image_key), fields.get(question_key)
+    if not is_number(number) or not is_number(question_id):
+        raise BadRowError("broken question", repr(fields)[:200])
+    if question_id in seen:
+        raise BadRowError("duplicate question", f"{question_key} {question_id} is there twice")
+    seen.add(question_id)
+    return number, question_id
+
+
+class _Answers(TypedDict):
+    answers: list[str] | None
+    multiple_choice_answer: str | None
+    question_type: str | None
+    answer_type: str | None
 
 
 @dataclass
@@ -171,29 +192,27 @@ class _QuestionReader:
     pattern: str
     subtype: str
     collection: str
-    fixed: dict[str, str]
+    language: str
+    split: str
     root: Path | None
-    annotations: dict[int, dict] | None
+    annotations: dict[int, dict[str, Any]] | None
     report: BadRowReport
     seen: set[int] = field(default_factory=set)
 
-    def read(self, entry: object) -> dict:
+    def read(self, entry: object) -> QuestionRow:
         """Return the row of a question; raise BadRowError."""
-        fields = entry if isinstance(entry, dict) else {}
-        number, question_id, question = (fields.get(name) for name in ("image_id", "question_id", "question"))
-        if not is_number(number) or not is_number(question_id):
-            raise BadRowError("broken question", repr(entry)[:200])
-        if question_id in self.seen:
-            raise BadRowError("duplicate question", f"question_id {question_id} is there twice")
-        self.seen.add(question_id)
+        fields = entry if isinstance(entry, dict) else {"": entry}
+        number, question_id = read_ids(fields, "image_id", "question_id", self.seen)
         image = self.pattern.format(id=number, subtype=self.subtype)
-        row = {
+        return {
             "image_id": canonical_image_id(number, self.collection) if self.collection else canonical_image_id(image),
             "image": image if self.root is None else find_image(image, self.root),
             "question_id": question_id,
-            "question": self._text(question, question_id),
+            "question": self._text(fields.get("question"), question_id),
+            **self._answers(number, question_id),
+            "language": self.language,
+            "split": self.split,
         }
-        return row | self._answers(number, question_id) | self.fixed
 
     def _text(self, question: object, question_id: int) -> str:
         """Return the question; "?" in its place where a test has none: every question of a test is answered."""
@@ -205,10 +224,9 @@ class _QuestionReader:
             self.report.add_repair("question without words", f"question_id {question_id}", str(error))
             return "?"
 
-    def _answers(self, number: int, question_id: int) -> dict:
-        names = ("multiple_choice_answer", "question_type", "answer_type")
+    def _answers(self, number: int, question_id: int) -> _Answers:
         if self.annotations is None:
-            return dict.fromkeys(("answers", *names))
+            return {"answers": None, "multiple_choice_answer": None, "question_type": None, "answer_type": None}
         annotation = self.annotations.get(question_id)
         if annotation is None:
             raise BadRowError("question without annotation", f"question_id {question_id}")
@@ -219,10 +237,15 @@ class _QuestionReader:
             self.report.add_repair(
                 "unusual number of answers", f"question_id {question_id}", f"{len(answers)}, neither 1 nor {ANNOTATORS}"
             )
-        return {"answers": answers} | {name: annotation.get(name) for name in names}
+        return {
+            "answers": answers,
+            "multiple_choice_answer": annotation.get("multiple_choice_answer"),
+            "question_type": annotation.get("question_type"),
+            "answer_type": annotation.get("answer_type"),
+        }
 
 
-def _answers_of(annotation: dict) -> list[str]:
+def _answers_of(annotation: dict[str, Any]) -> list[str]:
     """Return the answers of all annotators; some may be empty, but not all."""
     answers = annotation.get("answers")
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
@@ -234,4 +257,4 @@ def _answers_of(annotation: dict) -> list[str]:
     return answers
 
 
-__all__ = ["VQAData", "check_bad_fraction", "collect_rows", "is_number", "read_vqa"]
+__all__ = ["VQAData", "check_bad_fraction", "collect_rows", "is_number", "read_ids", "read_vqa"]

@@ -45,7 +45,7 @@ VQA_COLUMNS = {
     "accuracy_without_nfkc": "without NFKC",
     "question_only": "question only",
     "majority": "majority",
-    "ceiling": "ceiling",
+    "oracle_accuracy": "oracle",
 }
 VQA_GROUPS = {"answer_types": "answer type", "question_types": "question type"}
 

@@ -1,23 +1,28 @@
 """Metrics of visual question answering: the official accuracy by language and kind of question, and what it is worth.
 
-*ceiling*: the accuracy of always giving the best answer of the pool; *chance*: that of giving any of them; *majority*:
-that of always giving the answer that the exact question had most often in training. Everything is in percent.
+*oracle accuracy*: that of always giving the best answer of the vocabulary; *chance*: that of giving any of them;
+*majority*: that of always giving the answer that the exact question had most often in training. All are in percent.
 """
 
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache, partial
+from typing import Any, Literal
 
 import numpy as np
 
-from ...data.vqa.answer_vocabulary import candidate_scores
+from ...data.rows.types import QuestionRow
+from ...data.vqa.answer_vocabulary import annotated_answers, candidate_scores
 from .accuracy import prepare_answer, single_answer_accuracy, vqa_accuracy
 
 DRAWS = 1000  # of the bootstrap
-KINDS = {"answer_types": "answer_type", "question_types": "question_type"}  # table -> what it groups by
-
-COLUMNS = ("count", "accuracy", "accuracy_without_nfkc", "question_only", "majority", "chance", "ceiling")
+# table -> what it groups by
+KINDS: dict[str, Literal["answer_type", "question_type"]] = {
+    "answer_types": "answer_type",
+    "question_types": "question_type",
+}
+COLUMNS = ("count", "accuracy", "accuracy_without_nfkc", "question_only", "majority", "chance", "oracle_accuracy")
 
 
 class MajorityBaseline:
@@ -27,19 +32,19 @@ class MajorityBaseline:
         rows: with question, answers and language.
     """
 
-    def __init__(self, rows: Iterable[Mapping[str, object]]) -> None:
+    def __init__(self, rows: Iterable[QuestionRow]) -> None:
         by_question: dict[tuple[str, str], Counter[str]] = {}
         by_language: dict[str, Counter[str]] = {}
         for row in rows:
             language, question = row["language"], row["question"]
-            answers = filter(None, (prepare_for(language, answer) for answer in row["answers"]))
+            answers = filter(None, (prepare_for(language, answer) for answer in annotated_answers(row)))
             answer = next((answer for answer, _ in Counter(answers).most_common(1)), "")
             by_question.setdefault((language, question), Counter())[answer] += 1
             by_language.setdefault(language, Counter())[answer] += 1
         self._of_question = {key: counts.most_common(1)[0][0] for key, counts in by_question.items()}
         self._of_language = {key: counts.most_common(1)[0][0] for key, counts in by_language.items()}
 
-    def __call__(self, row: Mapping[str, object]) -> str:
+    def __call__(self, row: QuestionRow) -> str:
         """Return the answer to a question; "" in a language without training."""
         language = row["language"]
         return self._of_question.get((language, row["question"]), self._of_language.get(language, ""))
@@ -47,7 +52,7 @@ class MajorityBaseline:
 
 @lru_cache(maxsize=2**17)  # a few answers are most of the millions there are
 def prepare_for(language: str, answer: str, *, nfkc: bool = False) -> str:
-    """Return an answer as targets and pools hold it: in English by the rules of VQA 2.0, else without outer spaces.
+    """Return an answer as targets and vocabularies hold it: English by the rules of VQA 2.0, else without outer spaces.
 
     Args:
         language: of the question.
@@ -65,14 +70,14 @@ def score_answer(prediction: str, answers: Sequence[str], *, nfkc: bool = True) 
     Args:
         prediction: the answer given.
         answers: of the annotators.
-        nfkc: whether a single answer is compared in the compatibility form.
+        nfkc: compare a single answer in the compatibility form.
     """
     if len(answers) > 1:
         return vqa_accuracy(prediction, answers)
     return single_answer_accuracy(prediction, answers[0], nfkc=nfkc)
 
 
-def vqa_accuracies(rows: Sequence[Mapping[str, object]], predictions: Sequence[str]) -> dict[str, float]:
+def vqa_accuracies(rows: Sequence[QuestionRow], predictions: Sequence[str]) -> dict[str, float]:
     """Return `accuracy`, and it by language and by answer type, such as `accuracy_en` and `accuracy_en_number`.
 
     Args:
@@ -81,7 +86,7 @@ def vqa_accuracies(rows: Sequence[Mapping[str, object]], predictions: Sequence[s
     """
     groups: dict[str, list[float]] = {}
     for row, prediction in zip(rows, predictions, strict=True):
-        score = 100 * score_answer(prediction, row["answers"])
+        score = 100 * score_answer(prediction, annotated_answers(row))
         language = f"accuracy_{row['language']}"
         for name in ("accuracy", language, f"{language}_{row['answer_type']}" if row["answer_type"] else language):
             groups.setdefault(name, []).append(score)
@@ -89,14 +94,14 @@ def vqa_accuracies(rows: Sequence[Mapping[str, object]], predictions: Sequence[s
 
 
 def vqa_metrics(
-    rows: Sequence[Mapping[str, object]],
+    rows: Sequence[QuestionRow],
     predictions: Sequence[str],
-    pool: Iterable[str],
+    vocabulary: Iterable[str],
     *,
-    common: MajorityBaseline | None = None,
+    majority: MajorityBaseline | None = None,
     seed: int = 0,
-) -> dict[str, dict[str, object]]:
-    """Return language -> metrics: count, accuracy, its 95 % interval, ceiling, chance, and majority.
+) -> dict[str, dict[str, Any]]:
+    """Return language -> metrics: count, accuracy, its 95 % interval, oracle accuracy, chance, and majority.
 
     Each language also has `answer_types` and `question_types`, the same by kind. A language whose questions have a
     single answer has `accuracy_without_nfkc` too. Intervals are from a bootstrap over images, since the questions of
@@ -105,27 +110,27 @@ def vqa_metrics(
     Args:
         rows: annotated questions, as the readers of `wenlan.data` give them.
         predictions: their answers.
-        pool: all answers there are.
-        common: of the training questions; without it there is no majority.
+        vocabulary: all answers that the model chooses from.
+        majority: of the training questions.
         seed: of the bootstrap.
     """
-    pool = sorted(set(pool))
-    columns = {"accuracy": [score_answer(p, row["answers"]) for row, p in zip(rows, predictions, strict=True)]}
-    reachable = _reachable(rows, pool)
-    columns["ceiling"] = [max(scores, default=0.0) for scores in reachable]
-    columns["chance"] = [sum(scores) / len(pool) for scores in reachable]
-    if common is not None:
-        columns["majority"] = [score_answer(common(row), row["answers"]) for row in rows]
-    single = np.array([len(row["answers"]) == 1 for row in rows])
+    listed, answered = sorted(set(vocabulary)), [annotated_answers(row) for row in rows]
+    columns = {"accuracy": [score_answer(p, answers) for p, answers in zip(predictions, answered, strict=True)]}
+    candidates = _candidate_scores(rows, listed)
+    columns["oracle_accuracy"] = [max(scores, default=0.0) for scores in candidates]
+    columns["chance"] = [sum(scores) / len(listed) for scores in candidates]
+    if majority is not None:
+        columns["majority"] = [score_answer(majority(row), annotated_answers(row)) for row in rows]
+    single = np.array([len(answers) == 1 for answers in answered])
     if single.any():
-        pairs = zip(rows, predictions, strict=True)
-        columns["accuracy_without_nfkc"] = [score_answer(p, row["answers"], nfkc=False) for row, p in pairs]
+        pairs = zip(predictions, answered, strict=True)
+        columns["accuracy_without_nfkc"] = [score_answer(p, answers, nfkc=False) for p, answers in pairs]
     scores = {name: 100 * np.array(values) for name, values in columns.items()}
     images = np.unique([str(row["image_id"]) for row in rows], return_inverse=True)[1]
 
-    def summarise(chosen: np.ndarray) -> dict[str, object]:
+    def summarise(chosen: np.ndarray) -> dict[str, Any]:
         names = [name for name in scores if name != "accuracy_without_nfkc" or single[chosen].any()]
-        metrics: dict[str, object] = {"count": int(chosen.sum())}
+        metrics: dict[str, Any] = {"count": int(chosen.sum())}
         metrics |= {name: float(scores[name][chosen].mean()) for name in names}
         return metrics | {"interval": image_interval(scores["accuracy"][chosen], images[chosen], seed=seed)}
 
@@ -142,16 +147,17 @@ def vqa_metrics(
     return results
 
 
-def _reachable(rows: Sequence[Mapping[str, object]], pool: Sequence[str]) -> list[list[float]]:
-    """Return the accuracies of the answers of the pool that may score in each question."""
+def _candidate_scores(rows: Sequence[QuestionRow], vocabulary: Sequence[str]) -> list[list[float]]:
+    """Return the accuracies of the answers of the vocabulary that may score in each question."""
     groups: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
         # a single answer is compared in compatibility form in all languages, as others are in all but English
-        groups.setdefault("any" if len(row["answers"]) == 1 else row["language"], []).append(index)
+        is_single = len(annotated_answers(row)) == 1
+        groups.setdefault("any" if is_single else row["language"], []).append(index)
     scores: list[list[float]] = [[]] * len(rows)
     for language, indices in groups.items():
         prepare = partial(prepare_for, language, nfkc=True)
-        found = candidate_scores([rows[index] for index in indices], pool, score_answer, prepare=prepare)
+        found = candidate_scores([rows[index] for index in indices], vocabulary, score_answer, prepare=prepare)
         for index, one in zip(indices, found, strict=True):
             scores[index] = one
     return scores

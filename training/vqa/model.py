@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import AutoConfig
 
+from ...data.vqa.dataset import QuestionFile
 from ...modeling_mlmm.configuration_mlmm import MLMMConfig
 from ...modeling_mlmm.vqa import MLMMForVisualQuestionAnswering
-from .data import QuestionArguments, QuestionFile, choose_answers
+from .arguments import QuestionArguments
+from .targets import choose_answers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -20,10 +22,10 @@ def has_answers(config: MLMMConfig) -> bool:
     return MLMMForVisualQuestionAnswering.__name__ in (config.architectures or ())
 
 
-def find_pool(
+def resolve_answers(
     folder: str, args: QuestionArguments, train: Sequence[QuestionFile], *, predict_only: bool = False
 ) -> list[str]:
-    """Return the answers there are: those of an MLMM for questions that is to go on, or of the data.
+    """Return the answer vocabulary: that of an MLMM for questions which is trained further, or that of the data.
 
     Args:
         folder: of the MLMM to start from, or its hub id.
@@ -62,7 +64,7 @@ def find_pool(
 
 def build_vqa_model(
     folder: str,
-    pool: Sequence[str],
+    answers: Sequence[str],
     targets: Sequence[Mapping[int, float]] = (),
     tokenizer: "PreTrainedTokenizerBase | None" = None,
 ) -> MLMMForVisualQuestionAnswering:
@@ -70,27 +72,32 @@ def build_vqa_model(
 
     Args:
         folder: of the MLMM to start from, or its hub id.
-        pool: the answers.
+        answers: the vocabulary.
         targets: answer number -> score of the training questions. With them a new head starts from the frequencies of
             answers, so that a short run need not learn them.
         tokenizer: with it the answers of a new head start from what the MLMM knows of their words.
     """
-    names = {"id2label": dict(enumerate(pool)), "label2id": {answer: number for number, answer in enumerate(pool)}}
+    names = {
+        "id2label": dict(enumerate(answers)),
+        "label2id": {answer: number for number, answer in enumerate(answers)},
+    }
     is_new = not has_answers(AutoConfig.from_pretrained(folder))
     model = MLMMForVisualQuestionAnswering.from_pretrained(folder, dtype=torch.float32, **names)
     classifier = model.vqa_head.classifier
     with torch.no_grad():
         if targets and is_new:
-            classifier.bias.copy_(log_odds(targets, len(pool)))
+            classifier.bias.copy_(log_odds(targets, len(answers)))
         if tokenizer is not None and is_new:
-            words = embed_answers(model.get_input_embeddings().weight, pool, tokenizer)
+            words = embed_answers(model.get_input_embeddings().weight, answers, tokenizer)
             classifier.weight[:, : words.shape[1]] = words * classifier.weight.std()
     return model
 
 
-def embed_answers(embeddings: torch.Tensor, pool: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> torch.Tensor:
+def embed_answers(
+    embeddings: torch.Tensor, answers: Sequence[str], tokenizer: "PreTrainedTokenizerBase"
+) -> torch.Tensor:
     """Return (a, h) mean embeddings of the pieces of each answer, less their mean, with a standard deviation of 1."""
-    pieces = tokenizer(list(pool), add_special_tokens=False)["input_ids"]
+    pieces = tokenizer(list(answers), add_special_tokens=False)["input_ids"]
     means = torch.stack([embeddings[ids or [tokenizer.unk_token_id]].mean(dim=0) for ids in pieces])
     return (means - means.mean(dim=0)) / means.std(dim=0).square().mean().sqrt()
 
@@ -104,4 +111,4 @@ def log_odds(targets: Sequence[Mapping[int, float]], num_answers: int) -> torch.
     return (sums / len(targets)).clamp(1e-4, 0.99).logit()
 
 
-__all__ = ["build_vqa_model", "embed_answers", "find_pool", "has_answers", "log_odds"]
+__all__ = ["build_vqa_model", "embed_answers", "has_answers", "log_odds", "resolve_answers"]

@@ -22,7 +22,7 @@ class VQACollator(MLMMQuestionCollator):
 
     Args:
         processor: makes the tensors.
-        num_answers: of the pool.
+        num_answers: of the vocabulary.
         question_only: that region in place of every image, so that not even the number of regions tells anything.
     """
 

@@ -110,13 +110,13 @@ def test_file_that_is_no_list_of_answers_is_refused(tmp_path, content, message):
         read_answers(tmp_path / "answers.json")
 
 
-def test_ceiling_is_the_mean_of_the_best_scores_in_reach():
+def test_oracle_accuracy_is_the_mean_of_the_best_scores_in_reach():
     questions = [row(1, "dog"), row(2, "cat"), row(3, "dog", ["dog"] * 2 + ["cat"] * 8)]
     assert oracle_accuracy(questions, ["dog"], vqa_accuracy) == pytest.approx((1 + 0 + 0.6) / 3)
     assert oracle_accuracy(questions, ["dog", "cat"], vqa_accuracy) == pytest.approx(1)
 
 
-def test_ceiling_is_that_of_all_answers_tried_one_by_one():
+def test_oracle_accuracy_is_that_of_all_answers_tried_one_by_one():
     golden = json.loads(GOLDEN.read_text("utf-8"))
     answered = [case["answers"] for case in golden["targets"] if len(case["answers"]) == 10]
     questions = [row(number, "", answers) for number, answers in enumerate(answered)]
@@ -129,13 +129,13 @@ def test_ceiling_is_that_of_all_answers_tried_one_by_one():
     assert 0 < sum(best) < len(best)
 
 
-def test_ceiling_counts_listed_answers_that_are_not_normalised():
+def test_oracle_accuracy_counts_listed_answers_that_are_not_normalised():
     questions = [row(1, "2", ["two"] * 6 + ["2"] * 2 + ["many"] * 2)]
     assert vqa_accuracy("Two", questions[0]["answers"]) == 1
     assert oracle_accuracy(questions, ["Two"], vqa_accuracy, prepare=prepare_answer) == 1
 
 
-def test_ceiling_of_single_answers_is_the_share_in_the_list():
+def test_oracle_accuracy_of_single_answers_is_the_fraction_in_the_list():
     def accuracy(prediction, answers):
         return single_answer_accuracy(prediction, answers[0])
 
@@ -143,7 +143,7 @@ def test_ceiling_of_single_answers_is_the_share_in_the_list():
     assert oracle_accuracy(questions, ["犬"], accuracy) == 0.5
 
 
-def test_ceiling_without_questions_or_answers_is_refused():
+def test_oracle_accuracy_without_questions_or_answers_is_refused():
     with pytest.raises(ValueError, match="no questions"):
         oracle_accuracy([], ["a"], vqa_accuracy)
     with pytest.raises(ValueError, match="Question 4 has no answers"):

@@ -149,7 +149,7 @@ def test_image_is_looked_for_in_its_folder_and_in_the_root_itself(tmp_path, fold
 def test_names_of_images_can_be_given(tmp_path):
     files = write(tmp_path, [question(1)], data_type="mine")
     assert read_vqa(*files, image_pattern="images/{id:04d}.png").rows[0]["image"] == "images/0042.png"
-    with pytest.raises(ValueError, match="data_type 'mine', not 'mscoco' or 'emojiscenes'; say how its images"):
+    with pytest.raises(ValueError, match="data_type 'mine', not 'mscoco', and no image_pattern in its info; say how"):
         read_vqa(*files)
     with pytest.raises(ValueError, match="neither id nor subtype"):
         read_vqa(*files, image_pattern="{number}.png")

@@ -30,7 +30,7 @@ def recalls(by_language, chance=5.3, blind=None):
 
 def questions(**changes):
     """What `vqa_metrics` gives of a language."""
-    row = {"count": 12, "accuracy": 61.25, "ceiling": 99.0, "majority": 30.7, "question_only": 33.3}
+    row = {"count": 12, "accuracy": 61.25, "oracle_accuracy": 99.0, "majority": 30.7, "question_only": 33.3}
     row |= {"interval": [55.0, 66.04]} | changes
     return row | {"answer_types": {"number": dict(row)}, "question_types": {"how many": dict(row) | {"count": 4}}}
 
@@ -125,7 +125,7 @@ def test_every_kind_of_question_has_a_row_with_its_controls():
         "95 %",
         "question only",
         "majority",
-        "ceiling",
+        "oracle",
     ]
     assert [(row.group, row.name) for row in english.rows] == [
         ("all", "all questions"),

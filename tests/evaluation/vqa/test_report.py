@@ -43,19 +43,23 @@ def test_every_kind_of_question_has_its_metrics():
     assert english["answer_types"]["number"]["accuracy"] == 100
 
 
-def test_ceiling_is_the_best_that_the_answers_allow():
+def test_oracle_accuracy_is_the_best_that_the_answers_allow():
     metrics = vqa_metrics(ROWS, ["cat"] * 4, ["cat", "yes"])
-    assert metrics["en"]["ceiling"] == pytest.approx((100 + 30 + 0) / 3)
-    assert metrics["ja"]["ceiling"] == 0
-    assert vqa_metrics(ROWS, ["cat"] * 4, ["cat", "1つ"])["ja"]["ceiling"] == 100
+    assert metrics["en"]["oracle_accuracy"] == pytest.approx((100 + 30 + 0) / 3)
+    assert metrics["ja"]["oracle_accuracy"] == 0
+    assert vqa_metrics(ROWS, ["cat"] * 4, ["cat", "1つ"])["ja"]["oracle_accuracy"] == 100
 
 
-def test_accuracy_never_passes_its_ceiling_where_the_pool_is_not_normalised():
+def test_accuracy_never_passes_the_oracle_where_the_vocabulary_is_not_normalised():
     metrics = vqa_metrics(ROWS[:3], ["cat", "cat", "Two"], ["Two"])["en"]
-    assert metrics["question_types"]["how many"]["accuracy"] == metrics["question_types"]["how many"]["ceiling"] == 100
+    assert (
+        metrics["question_types"]["how many"]["accuracy"]
+        == metrics["question_types"]["how many"]["oracle_accuracy"]
+        == 100
+    )
 
 
-def test_chance_is_the_accuracy_of_any_answer_of_the_pool():
+def test_chance_is_the_accuracy_of_any_answer_of_the_vocabulary():
     metrics = vqa_metrics(ROWS, ["cat"] * 4, ["cat", "dog", "yes", "1つ"])
     assert metrics["en"]["chance"] == pytest.approx((25 + (30 + 100) / 4 + 0) / 3)
     assert metrics["ja"]["chance"] == 25
@@ -75,10 +79,10 @@ def test_majority_is_the_answer_of_the_exact_question_in_training():
     assert common(ROWS[0]) == "cat"
     assert common(ROWS[1]) == "dog"  # not seen: the most common of the language
     assert common(ROWS[3]) == ""
-    assert vqa_metrics(ROWS, ["x"] * 4, ["cat"], common=common)["en"]["majority"] == pytest.approx((100 + 100) / 3)
+    assert vqa_metrics(ROWS, ["x"] * 4, ["cat"], majority=common)["en"]["majority"] == pytest.approx((100 + 100) / 3)
 
 
-def test_empty_answers_of_annotators_are_never_the_commonest():
+def test_empty_answers_of_annotators_are_never_the_most_common():
     assert MajorityBaseline([row("what", ["", "", "the", "cat"])])(row("what", ["cat"])) == "cat"
 
 

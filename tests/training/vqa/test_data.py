@@ -7,17 +7,13 @@ import pytest
 from helpers.finetuning.vqa_sample import THINGS, TRAIN, VAL, ask_what, write_questions
 from helpers.mlmm.corpus_files import write_regions
 from wenlan.data import TooManyBadRowsError
-from wenlan.processing import load_small_tokenizer
-from wenlan.training.vqa.data import (
-    QuestionArguments,
-    Questions,
-    choose_answers,
-    load_test,
-    load_training,
-    make_targets,
-)
+from wenlan.data.vqa.dataset import Questions
+from wenlan.processing import MLMMProcessor, load_small_tokenizer
+from wenlan.training.vqa.arguments import QuestionArguments
+from wenlan.training.vqa.data import load_test, load_training
+from wenlan.training.vqa.targets import add_targets, choose_answers
 
-TOKENIZER = load_small_tokenizer()
+PROCESSOR = MLMMProcessor(load_small_tokenizer())
 
 
 def write_data(folder, numbers=range(10), *, without_regions=(), **changes):
@@ -43,12 +39,12 @@ def change(path, key, function):
 
 
 def train_on(args):
-    return load_training(args, TOKENIZER, 60, [])
+    return load_training(args, PROCESSOR, Questions([]))
 
 
 def test_question_finds_the_regions_of_its_image(tmp_path):
-    files, regions = train_on(write_data(tmp_path))
-    questions = Questions(files, regions, make_targets(files, THINGS, nfkc=False))
+    questions = train_on(write_data(tmp_path))
+    add_targets(questions.files, THINGS, nfkc=False)
     assert questions[3]["regions"]["image_id"] == f"COCO_{TRAIN}_{3:012d}.jpg"
     assert questions[3]["text"] == "What is it?"
     assert questions[3]["answers"] == {THINGS.index("owl"): 1.0}
@@ -59,8 +55,8 @@ def test_image_of_the_test_is_found_under_another_of_its_names(tmp_path):
     args = write_data(tmp_path)
     write_regions(tmp_path / "regions2017", {f"{number:012d}.jpg": [number] for number in range(3)})
     names = {"image_pattern": "{id:012d}.jpg", "test_regions": [str(tmp_path / "regions2017")]}
-    test, _ = load_test(write_data(tmp_path / "later", range(3), **names), TOKENIZER, 60)
-    files, _ = load_training(args, TOKENIZER, 60, test)
+    test = load_test(write_data(tmp_path / "later", range(3), **names), PROCESSOR)
+    files = load_training(args, PROCESSOR, test).files
     assert files[0].left_out == {"image of the test": 3}
     assert len(files[0].rows) == 7
 
@@ -70,18 +66,18 @@ def test_annotations_are_found_by_their_official_name_or_given(tmp_path):
     other = (tmp_path / f"v2_mscoco_{TRAIN}_annotations.json").rename(tmp_path / "other.json")
     with pytest.raises(TooManyBadRowsError, match="Give their annotations"):
         train_on(args)
-    files, _ = train_on(replace(args, annotations=[str(other)]))
+    files = train_on(replace(args, annotations=[str(other)])).files
     assert len(files[0].rows) == 10
 
 
 def test_questions_without_regions_are_left_out_of_training_and_answered_in_the_test(tmp_path):
     args = write_data(tmp_path, range(20), without_regions=[4])
-    files, _ = train_on(args)
+    files = train_on(args).files
     assert files[0].left_out == {"image without regions": 1}
     assert len(files[0].rows) == 19
-    test, regions = load_test(args, TOKENIZER, 60)
-    assert test[0].notes == {"image without regions, answered without looking": 1}
-    assert len(Questions(test, regions)[4]["regions"]["boxes"]) == 0
+    test = load_test(args, PROCESSOR)
+    assert test.files[0].notes == {"image without regions, answered without looking": 1}
+    assert len(test[4]["regions"]["boxes"]) == 0
 
 
 def test_two_images_of_questions_that_fit_the_same_regions_are_refused(tmp_path):
@@ -95,10 +91,10 @@ def test_test_files_of_one_name_are_refused(tmp_path):
     args = write_data(tmp_path)
     other = write_questions(tmp_path / "other", VAL, [1])
     with pytest.raises(ValueError, match="Two files of test questions are named"):
-        load_test(replace(args, test_questions=[*args.test_questions, other]), TOKENIZER, 60)
+        load_test(replace(args, test_questions=[*args.test_questions, other]), PROCESSOR)
 
 
-@pytest.mark.parametrize("load", [train_on, lambda args: load_test(args, TOKENIZER, 60)])
+@pytest.mark.parametrize("load", [train_on, lambda args: load_test(args, PROCESSOR)])
 def test_too_many_images_without_regions_are_refused_with_the_way_out(tmp_path, load):
     with pytest.raises(TooManyBadRowsError, match="image_pattern"):
         load(write_data(tmp_path, without_regions=range(5)))
@@ -112,7 +108,7 @@ def test_empty_answers_and_questions_without_annotation_are_left_out_and_counted
         annotations[0]["answers"] = [{"answer": " ", "answer_confidence": "no", "answer_id": 1}]
 
     change(tmp_path / f"v2_mscoco_{TRAIN}_annotations.json", "annotations", spoil)
-    files, _ = train_on(args)
+    files = train_on(args).files
     assert files[0].left_out == {"question without annotation": 1, "empty answers": 1}
     assert "left out 1 x empty answers" in str(files[0])
 
@@ -124,20 +120,20 @@ def test_long_questions_are_cut_and_counted(tmp_path):
         "questions",
         lambda questions: questions[0].update(question="What is it? " * 30),
     )
-    files, _ = train_on(args)
+    files = train_on(args).files
     assert files[0].notes == {"more than 60 word pieces, cut": 1}
 
 
-def test_answers_outside_the_pool_leave_a_row_of_zeros_and_are_counted(tmp_path):
-    files, _ = train_on(write_data(tmp_path))
-    targets = make_targets(files, ["cat", "dog"], nfkc=False)
-    assert targets[:3] == [{0: 1.0}, {1: 1.0}, {}]
-    assert files[0].notes == {"no answer in the pool": 4}
+def test_answers_outside_the_vocabulary_leave_a_row_of_zeros_and_are_counted(tmp_path):
+    files = train_on(write_data(tmp_path)).files
+    add_targets(files, ["cat", "dog"], nfkc=False)
+    assert [row["targets"] for row in files[0].rows[:3]] == [{0: 1.0}, {1: 1.0}, {}]
+    assert files[0].notes == {"no answer in the vocabulary": 4}
 
 
-def test_pool_is_counted_by_language_or_read(tmp_path):
+def test_vocabulary_is_counted_by_language_or_read(tmp_path):
     args = write_data(tmp_path)
-    files, _ = train_on(args)
+    files = train_on(args).files
     assert choose_answers(args, files) == ["cat", "dog", "cow", "owl"]
     assert choose_answers(replace(args, min_answer_questions=3), files) == ["cat", "dog"]
     assert choose_answers(replace(args, max_answers=1), files) == ["cat"]
@@ -161,12 +157,13 @@ def test_japanese_file_is_split_and_its_one_answer_counts_as_ten(tmp_path):
     folders = {"regions": [str(tmp_path / "regions")], "test_regions": [str(tmp_path / "regions")]}
     languages = {"languages": ["ja"], "test_languages": ["ja"]}
     args = QuestionArguments([path], test_questions=[path], **folders, **languages, max_answers=3000)
-    test, _ = load_test(args, TOKENIZER, 60)
-    files, _ = load_training(args, TOKENIZER, 60, test)
-    assert (len(files[0].rows), len(test[0].rows)) == (27, 3)
-    pool = choose_answers(args, files)
-    assert pool == ["１つ", "2つ"]
-    assert make_targets(files, pool, nfkc=False)[0] == {0: 1.0}
+    test = load_test(args, PROCESSOR)
+    files = load_training(args, PROCESSOR, test).files
+    assert (len(files[0].rows), len(test.rows)) == (27, 3)
+    answers = choose_answers(args, files)
+    assert answers == ["１つ", "2つ"]
+    add_targets(files, answers, nfkc=False)
+    assert files[0].rows[0]["targets"] == {0: 1.0}
     assert set(choose_answers(replace(args, nfkc_answers=True), files)) == {"1つ", "2つ"}
 
 
@@ -208,9 +205,9 @@ def test_predicting_needs_no_regions_of_training(tmp_path):
 
 
 def test_list_without_any_answer_of_training_is_refused(tmp_path):
-    files, _ = train_on(write_data(tmp_path))
+    files = train_on(write_data(tmp_path)).files
     with pytest.raises(ValueError, match=r"None of the 2 answers is an answer to a question of .*questions\.json"):
-        make_targets(files, ["oui", "non"], nfkc=False)
+        add_targets(files, ["oui", "non"], nfkc=False)
 
 
 def test_packed_questions_are_refused_by_name(tmp_path):

@@ -1,0 +1,99 @@
+"""What MLMM is fine-tuned on and evaluated by: options that name files of questions and regions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ...data.vqa.load import QuestionSource, Split, find_annotations
+
+
+@dataclass
+class QuestionArguments:
+    """What is trained and evaluated on. Lists of files go together: the first annotations with the first questions."""
+
+    questions: list[str] = field(default_factory=list, metadata={"help": "files of questions to train on"})
+    annotations: list[str] = field(
+        default_factory=list,
+        metadata={"help": "their answers; by default the files beside them that have the official names"},
+    )
+    languages: list[str] = field(default_factory=lambda: ["en"], metadata={"help": "of each file, or one for all"})
+    regions: list[str] = field(default_factory=list, metadata={"help": "folders with the regions of the images"})
+    test_questions: list[str] = field(default_factory=list, metadata={"help": "files of questions to evaluate on"})
+    test_annotations: list[str] = field(
+        default_factory=list, metadata={"help": "as annotations; without any, there is only a file of answers"}
+    )
+    test_languages: list[str] = field(default_factory=lambda: ["en"], metadata={"help": "as languages"})
+    test_regions: list[str] = field(default_factory=list, metadata={"help": "folders with their regions"})
+    image_pattern: str | None = field(
+        default=None,
+        metadata={"help": "how images are named, from id and subtype; by default as COCO or EmojiScenes do"},
+    )
+    image_data: str | None = field(
+        default=None,
+        metadata={"help": "of Visual Genome: VQA VG Japanese is split by the folders in it, else by ids"},
+    )
+    answers: list[str] = field(
+        default_factory=list, metadata={"help": "files with lists of answers, in place of counting those of training"}
+    )
+    min_answer_questions: int = field(
+        default=9,
+        metadata={"help": "of each language, answers that so many questions have (VQA 2.0: 9, 3,129 answers)"},
+    )
+    max_answers: int | None = field(
+        default=None, metadata={"help": "of each language, the so many most common instead (VQA VG Japanese: 3000)"}
+    )
+    nfkc_answers: bool = field(
+        default=False, metadata={"help": "write answers in other languages than English in compatibility form"}
+    )
+    max_bad_fraction: float = field(
+        default=0.1, metadata={"help": "stop if a greater fraction of a file's questions cannot be used"}
+    )
+
+    def training_sources(self) -> list[QuestionSource]:
+        """Return the files to train on; ValueError if the lists do not go together."""
+        return _sources(self.questions, self.annotations, self.languages, "train")
+
+    def test_sources(self) -> list[QuestionSource]:
+        """Return the files to evaluate on; ValueError if the lists do not go together."""
+        return _sources(self.test_questions, self.test_annotations, self.test_languages, "validation")
+
+    def folders(self, *, predict_only: bool) -> list[list[str]]:
+        """Return the folders of regions that are needed, of training and of the test.
+
+        Raises:
+            ValueError: questions are there without regions, or there are none.
+        """
+        needed = {"test_": (self.test_questions, self.test_regions)}
+        if not predict_only:
+            needed[""] = self.questions, self.regions
+        problems = [
+            f"{name}questions without {name}regions" for name, (some, paths) in needed.items() if some and not paths
+        ]
+        if not (self.test_questions if predict_only else self.questions):
+            problems.append("no test_questions to answer" if predict_only else "no questions to train on")
+        if problems:
+            raise ValueError(f"The questions cannot be used: {'; '.join(problems)}.")
+        return [paths for some, paths in needed.values() if some]
+
+
+def _sources(
+    questions: Sequence[str], annotations: Sequence[str], languages: Sequence[str], split: Split
+) -> list[QuestionSource]:
+    problems = []
+    if annotations and len(annotations) != len(questions):
+        problems.append(f"{len(annotations)} annotations for {len(questions)} files of questions")
+    if len(languages) not in (1, len(questions)):
+        problems.append(f"{len(languages)} languages for {len(questions)} files of questions")
+    if problems:
+        raise ValueError(f"The questions cannot be used: {'; '.join(problems)}.")
+    return [
+        QuestionSource(
+            path,
+            annotations[number] if annotations else find_annotations(path),
+            languages[number if len(languages) > 1 else 0],
+            split,
+        )
+        for number, path in enumerate(questions)
+    ]
+
+
+__all__ = ["QuestionArguments"]
