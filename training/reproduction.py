@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from itertools import takewhile
 from pathlib import Path
 
 import yaml
 
-from ..analysis.plots.table_image import draw_table
+from ..analysis.plots.fonts import font_files
+from ..data.emoji_scenes.export import MANIFEST as SCENES_MANIFEST
 from ..data.files.atomic import atomic_file
 from ..data.files.json_files import write_json
 from ..data.files.manifest import MANIFEST, differences
@@ -19,7 +21,7 @@ from ..evaluation.tables.paper import paper_reference
 from ..evaluation.tables.table import ResultTable
 from .recipe import find_recipe
 
-FIGURES = "metrics.json"  # what a finished run has written
+METRICS = "metrics.json"  # what a finished run has written
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def is_finished(folder: Path, options: TableOptions) -> bool:
     Raises:
         ValueError: it has, and `--resume` was not given.
     """
-    if not (folder / FIGURES).exists():
+    if not (folder / METRICS).exists():
         return False
     if not options.resume:
         raise ValueError(f"{folder} holds a finished run: give --resume to keep it, or another --output_dir.")
@@ -134,7 +136,7 @@ def run_once(folder: Path, recipe: str, options: TableOptions, main: Callable, *
         )
     else:
         print(f"{folder} is done already.")
-    return json.loads((folder / FIGURES).read_text("utf-8"))
+    return json.loads((folder / METRICS).read_text("utf-8"))
 
 
 def name_test_sets(options: TableOptions, folders: Sequence[Path | None]) -> list[str]:
@@ -148,12 +150,12 @@ def name_test_sets(options: TableOptions, folders: Sequence[Path | None]) -> lis
         return options.test_sets
     stems = [Path(recipe).stem for recipe in options.recipes]
     pairs = zip(stems, folders, strict=True)
-    names = ["EmojiScenes" if folder and (folder / "scenes.json").exists() else stem for stem, folder in pairs]
+    names = ["EmojiScenes" if folder and (folder / SCENES_MANIFEST).exists() else stem for stem, folder in pairs]
     return names if len(set(names)) == len(names) else stems
 
 
 def write_table(table: ResultTable, number: int, options: TableOptions, facts: Mapping[str, object]) -> None:
-    """Write `tableN.md`, `.csv`, `.png` and `metrics.json`, which comes last, and print the table.
+    """Write `tableN.md`, `.csv`, `.png` (with matplotlib) and `metrics.json`, which comes last, and print the table.
 
     Args:
         table: what is written.
@@ -165,12 +167,15 @@ def write_table(table: ResultTable, number: int, options: TableOptions, facts: M
     for suffix, text in ((".md", table.to_markdown()), (".csv", table.to_csv())):
         with atomic_file(name.with_suffix(suffix)) as unfinished:
             unfinished.write_text(text, "utf-8")
-    with atomic_file(name.with_suffix(".png")) as unfinished:
-        draw_table(table).save(unfinished)
-    metrics = {"table": number, "comparable": options.comparable, "mark": table.mark}
-    metrics |= {"package": f"wenlan {version('wenlan')}", **facts, "paper_reference": paper_reference(number)}
-    write_json(options.output_dir / FIGURES, metrics)
-    print(f"\n{table.to_markdown()}\nThe table: {name}.png, .md and .csv. All metrics: {options.output_dir / FIGURES}")
+    if find_spec("matplotlib"):
+        with atomic_file(name.with_suffix(".png")) as unfinished:
+            table.draw(font_files()).savefig(unfinished, format="png", dpi=120, bbox_inches="tight", pad_inches=0.2)
+    else:
+        print("The table is not drawn: pip install 'wenlan[demo]' and run again with --resume.")
+    own = {"table": number, "comparable": options.comparable, "mark": table.mark}
+    package = {"package": f"wenlan {version('wenlan')}"}
+    write_json(options.output_dir / METRICS, {**own, **package, **facts, "paper_reference": paper_reference(number)})
+    print(f"\n{table.to_markdown()}\nThe table: {name}.md, .csv and .png. All metrics: {options.output_dir / METRICS}")
 
 
 __all__ = ["TableOptions", "is_finished", "name_test_sets", "parse_table_options", "run_once", "write_table"]

@@ -28,6 +28,7 @@ from ..data.files.json_files import write_json
 from ..data.files.manifest import differences
 from ..data.rows.types import QuestionRow
 from ..data.vqa.dataset import QuestionFile, Questions
+from ..evaluation.tables.paper import paper_reference
 from ..evaluation.vqa.report import MajorityBaseline, format_metrics, merge_control, vqa_accuracies, vqa_metrics
 from ..processing.processing_mlmm import OWN_FOLDER, MLMMProcessor
 from ..training.callbacks.skip_non_finite import NonFiniteArguments, NonFiniteGuard
@@ -41,8 +42,6 @@ from ..training.vqa.data import load_test, load_training
 from ..training.vqa.model import build_vqa_model, resolve_answers
 from ..training.vqa.targets import add_targets
 from ..training.vqa.trainer import VQACollator, VQATrainer
-
-PAPER = {"VQA 2.0 test-dev": 73.21, "VQA VG Japanese": 35.40}  # WuDao-WenLan, table 4
 
 
 @dataclass
@@ -253,7 +252,7 @@ def compute_metrics_of(
 def write_metrics(metrics: dict[str, dict], facts: dict[str, object], seconds: float, output_dir: Path) -> None:
     """Print the metrics and write them to `metrics.json`."""
     results = {"languages": metrics, **facts, "wall_seconds": round(seconds, 1)}
-    write_json(output_dir / "metrics.json", results | {"paper_reference": PAPER, "comparable": False})
+    write_json(output_dir / "metrics.json", results | {"paper_reference": paper_reference(4), "comparable": False})
     if metrics:
         print(format_metrics(metrics))
 

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from PIL import ImageFont
 
+# package -> its file
+WESTERN = ("matplotlib", "mpl-data/fonts/ttf/DejaVuSans.ttf")
+EASTERN = ("manimgx_fonts_cjk", "NotoSansCJK-VF.otf.ttc")
 FACES = {"ja": 0, "ko": 1, "zh": 2}  # of the collection Noto Sans CJK: letter forms of these languages, "zh" simplified
 
 
@@ -61,13 +64,18 @@ def _open_fonts(
         own = ImageFont.load_default(size)
         assert isinstance(own, ImageFont.FreeTypeFont)  # since a size is given
         fonts = [own]
-        if western := _find("matplotlib", "mpl-data/fonts/ttf/DejaVuSans.ttf"):
+        if western := _find(*WESTERN):
             fonts.insert(0, ImageFont.truetype(western, size))
-        if eastern := _find("manimgx_fonts_cjk", "NotoSansCJK-VF.otf.ttc"):
+        if eastern := _find(*EASTERN):
             font = ImageFont.truetype(eastern, size, index=FACES.get(language, FACES["zh"]))
             font.set_variation_by_name(weight)
             fonts.insert(0 if language in FACES else -1, font)
     return [(font, _lacks(font)) for font in fonts]
+
+
+def font_files() -> list[Path]:
+    """Return the files of DejaVu Sans and Noto Sans CJK, for matplotlib to take letters from in this order."""
+    return [path for package, name in (WESTERN, EASTERN) if (path := _find(package, name))]
 
 
 def _lacks(font: ImageFont.FreeTypeFont) -> Callable[[str], bool]:
@@ -86,4 +94,4 @@ def _find(package: str, name: str) -> Path | None:
     return path if path.is_file() else None  # Debian's matplotlib comes without its fonts
 
 
-__all__ = ["load_font"]
+__all__ = ["font_files", "load_font"]

@@ -6,7 +6,7 @@ of MLMM were never published.
 
 from collections.abc import Mapping, Sequence
 
-from .table import ResultTable, TablePart, TableRow, Value
+from .table import Kind, ResultTable, TablePart, TableRow, Value
 
 SOURCE = "WuDao-WenLan: What Do Very-Large Multimodal Pre-Training Models Bring?"
 NOT_COMPARABLE = "not comparable: these are not the paper's data and weights; its weights were never published"
@@ -122,10 +122,9 @@ def vqa_table(
 
 def paper_reference(table: int) -> dict[str, object]:
     """Return the paper's metrics of table 3 or 4 as JSON can hold them, with their source."""
+    metrics: dict[str, object] = {model: list(row) for model, row in TABLE_4.items()}
     if table == 3:
         metrics = {setting: {model: list(row) for model, row in models.items()} for setting, models in TABLE_3.items()}
-    else:
-        metrics = {model: list(row) for model, row in TABLE_4.items()}
     columns = _pairs(TABLE_3_COLUMNS if table == 3 else TABLE_4_COLUMNS)
     return {"source": f"{SOURCE}, table {table}", "columns": [list(column) for column in columns], "metrics": metrics}
 
@@ -133,12 +132,12 @@ def paper_reference(table: int) -> dict[str, object]:
 def _recalls(
     results: Mapping[str, Mapping[str, Mapping]], setting: str, columns: Sequence[tuple[str, str]]
 ) -> list[TableRow]:
-    """Return the row of ours, its interval, and its two controls; none without a figure."""
+    """Return the row of ours, its interval, and its two controls; none without a metric."""
 
-    def row(name: str, table: str, figure: str, kind: str) -> TableRow:
+    def row(name: str, table: str, metric: str, kind: Kind) -> TableRow:
         values: list[Value] = []
         for test_set, language in columns:
-            value = results.get(test_set, {}).get(setting, {}).get(table, {}).get(language, {}).get(figure)
+            value = results.get(test_set, {}).get(setting, {}).get(table, {}).get(language, {}).get(metric)
             values.append("{:.1f}–{:.1f}".format(*value) if isinstance(value, list) else value)
         return TableRow(GROUPS[setting], name, values, kind)
 
