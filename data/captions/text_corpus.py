@@ -3,13 +3,12 @@
 *piece*: so many good rows in their order; its digest is of their images' names and captions.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
+from ..files.hashing import hash_bytes, hash_json
 from ..pairs.readers import find_pair_files, read_rows
 from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
 from ..rows.scripts import check_language, is_in_wrong_script
@@ -74,7 +73,7 @@ class CaptionSource:
     @property
     def sha256(self) -> str:
         """16 hexadecimal digits that identify all rows."""
-        return hashlib.sha256("".join(self.digests).encode()).hexdigest()[:16]
+        return hash_bytes("".join(self.digests).encode())
 
     def __iter__(self) -> Iterator[list[CaptionedImage]]:
         """Yield the pieces in order; reads the file once more."""
@@ -130,8 +129,7 @@ class CaptionSource:
 
 def digest(piece: Sequence[CaptionedImage]) -> str:
     """Return 16 hexadecimal digits that identify the rows of a piece."""
-    rows = [[row.image, row.captions, row.has_list] for row in piece]
-    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
+    return hash_json([[row.image, row.captions, row.has_list] for row in piece])
 
 
 __all__ = ["CaptionSource", "CaptionedImage", "digest"]

@@ -4,16 +4,12 @@ Texts and images are known by 64-bit fingerprints, so that counting takes 16 byt
 decided by fingerprint, not by place, so that it does not depend on the order of the rows.
 """
 
-import hashlib
 from array import array
 from collections.abc import Iterable
 
 import numpy as np
 
-
-def fingerprint(data: bytes) -> int:
-    """Return the first 64 bits of the SHA-256."""
-    return int.from_bytes(hashlib.sha256(data).digest()[:8])
+from ..files.hashing import fingerprint
 
 
 class PairRules:
@@ -95,4 +91,4 @@ def _smallest_of_the_crowded(keys: np.ndarray, values: np.ndarray, limit: int, k
     return {int(keys[start]): frozenset(values[start : start + kept].tolist()) for start in crowded}
 
 
-__all__ = ["PairCounter", "PairRules", "fingerprint"]
+__all__ = ["PairCounter", "PairRules"]

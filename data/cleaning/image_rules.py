@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..files.hashing import fingerprint
 from ..rows.report import BadRowError
 from ..rows.text import check_unicode
-from .cooccurrence import fingerprint
 from .near_duplicates import difference_hash
 
 MAX_BYTES = 1 << 28  # a file of more is no photograph, and would be read into memory whole

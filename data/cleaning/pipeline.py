@@ -16,11 +16,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..files.atomic import atomic_files
+from ..files.hashing import fingerprint
 from ..files.json_files import write_json
 from ..pairs.readers import find_pair_files, read_rows
 from ..pairs.writers import open_pair_writer, schema_with_images
 from ..rows.report import BadRowError
-from .cooccurrence import PairCounter, PairRules, fingerprint
+from .cooccurrence import PairCounter, PairRules
 from .image_rules import ImageFacts, examine_image
 from .near_duplicates import NearDuplicateIndex
 from .row import CaptionRule, CrawlRow

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..files.hashing import fingerprint
 from ..rows.report import BadRowError
-from .cooccurrence import fingerprint
 from .image_rules import relative_path
 from .settings import CleanReport
 from .text_rules import rewrite_text

@@ -3,7 +3,6 @@
 Scenes are drawn from integers and need not be stored: a split is a number, a scene is a number within it.
 """
 
-import hashlib
 import io
 import random
 from collections.abc import Iterator, Sequence
@@ -11,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ..files.hashing import hash_bytes
 from ..rows.languages import LANGUAGES
 from .captions import write_captions
 from .objects import TRAIN_STYLES
@@ -219,14 +219,11 @@ def hash_of_sources() -> str:
 
     folder = Path(__file__).parent
     files = sorted([*folder.glob("*.py"), *folder.parent.glob("emoji7/*.parquet")])
-    contents = hashlib.sha256(f"{PIL.__version__} {np.__version__}".encode())
-    for file in files:
-        contents.update(file.read_bytes())
-    return contents.hexdigest()
+    return hash_bytes(f"{PIL.__version__} {np.__version__}".encode() + b"".join(map(Path.read_bytes, files)))
 
 
 def _fingerprint(options: dict[str, int | str]) -> str:
-    return hashlib.sha256(f"{sorted(options.items())} {hash_of_sources()}".encode()).hexdigest()[:16]
+    return hash_bytes(f"{sorted(options.items())} {hash_of_sources()}".encode())
 
 
 def _check_split(split: str) -> None:

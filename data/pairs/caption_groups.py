@@ -6,7 +6,7 @@ import hashlib
 def caption_group(text: str) -> int:
     """Return a 63-bit number, never negative, equal for captions that differ only in case and white space.
 
-    It is a hash, so that it is the same in every process, on every machine and in every run.
+    It is a hash, the same in every process, on every machine and in every run. The queues of checkpoints hold it.
 
     >>> caption_group("A  red car ") == caption_group("a red car")
     True

@@ -1,6 +1,5 @@
 """What is counted over pairs for their report, in memory that grows by 16 bytes a pair at most."""
 
-import hashlib
 import io
 import math
 from array import array
@@ -9,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from ..files.hashing import fingerprint
 
 CANDIDATES = 1000  # any caption that more than 1 in so many pairs has is found
 QUANTILES = {"minimum": 0.0, "median": 0.5, "95 %": 0.95, "maximum": 1.0}
@@ -81,7 +82,7 @@ def read_image(image: bytes | str | Image.Image) -> tuple[bytes, int | None]:
 
 def _hash(value: str | bytes) -> int:
     encoded = value if isinstance(value, bytes) else value.encode(errors="replace")
-    return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest())
+    return fingerprint(encoded)
 
 
 __all__ = ["DuplicateCounter", "quantiles", "read_image"]

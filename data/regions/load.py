@@ -1,6 +1,5 @@
 """Shards of regions to a `datasets.Dataset`, mapped from memory or streamed."""
 
-import hashlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..files.atomic import atomic_file
+from ..files.hashing import hash_bytes
 from ..rows.report import BadRowError
 from .schema import RegionInfo, RowDecoder
 from .shards import SHARD_NAME, read_batches, read_header
@@ -153,7 +153,7 @@ def _uncompressed_copy(shard: Path, cache_dir: Path) -> Path:
 
     state = shard.stat()
     identity = f"{shard.resolve()} {state.st_size} {state.st_mtime_ns}"
-    copy = cache_dir / f"{hashlib.sha256(identity.encode()).hexdigest()[:24]}.arrow"
+    copy = cache_dir / f"{hash_bytes(identity.encode())}.arrow"
     if not copy.exists():
         schema = read_header(shard).info.schema()
         with atomic_file(copy) as unfinished, pa.ipc.new_stream(str(unfinished), schema) as writer:

@@ -4,7 +4,6 @@ Shard i of a folder holds inputs i * size to (i + 1) * size, in their order. The
 of; a run that wants something else is refused.
 """
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files.atomic import UNFINISHED
+from ..files.hashing import hash_bytes
 from ..files.json_files import write_json
 from ..files.manifest import MANIFEST, agree_with_manifest
 from ..rows.report import BadRowError, BadRowReport
@@ -105,7 +105,7 @@ class RegionFolder:
 
 
 def _digest(names: Iterable[str]) -> str:
-    return hashlib.sha256("\0".join(names).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return hash_bytes("\0".join(names).encode("utf-8", "surrogatepass"))
 
 
 __all__ = ["MANIFEST", "REPORT", "RegionFolder"]

@@ -1,6 +1,5 @@
 """A translation model of any family of transformers (Marian, M2M100, NLLB, MBart, T5 ...) over many captions."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..files.hashing import hash_weights
 from .language_codes import Direction
 from .shards import Translation
 
@@ -63,7 +63,7 @@ class TranslationModel:
         self.tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
         model = AutoModelForSeq2SeqLM.from_pretrained(name, dtype=dtype, trust_remote_code=False)
         self.model = model.to(device).eval()
-        self.identity = {"name": name, "sha256": hash_model(self.model, self.tokenizer)}
+        self.identity = {"name": name, "sha256": _hash_translator(self.model, self.tokenizer)}
 
     @property
     def max_tokens(self) -> int:
@@ -157,18 +157,14 @@ def _batches(order: Sequence[tuple[int, int]], batch_tokens: int) -> Iterator[li
         yield batch
 
 
-def hash_model(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> str:
+def _hash_translator(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> str:
     """Return 16 hexadecimal digits that identify weights, configuration, decoding defaults and vocabulary."""
     settings = [model.config.to_dict(), model.generation_config.to_dict()]
     for values in settings:  # neither where the model lies nor which release reads it
         values.pop("_name_or_path", None)
         values.pop("transformers_version", None)
     vocabulary = sorted(tokenizer.get_vocab().items())
-    digest = hashlib.sha256(json.dumps([settings, vocabulary], sort_keys=True, default=str).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:16]
+    return hash_weights(json.dumps([settings, vocabulary], sort_keys=True, default=str), model.state_dict())
 
 
-__all__ = ["DecodingSettings", "TranslationModel", "hash_model"]
+__all__ = ["DecodingSettings", "TranslationModel"]

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..captions.text_corpus import CaptionedImage
-from ..cleaning.cooccurrence import PairCounter, fingerprint
+from ..cleaning.cooccurrence import PairCounter
 from ..files.atomic import atomic_file
+from ..files.hashing import fingerprint
 from .filters import TranslationFilter
 from .shards import Translation
 

@@ -4,25 +4,21 @@ A folder holds `manifest.json`, which says whose scores these are, and shards `s
 texts each; a shard is there whole or not at all.
 """
 
-import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from tqdm.auto import tqdm
-from transformers import PreTrainedModel
 
 from ...data.files.atomic import UNFINISHED, atomic_file
+from ...data.files.hashing import hash_json, hash_model
 from ...data.files.manifest import agree_with_manifest
 from ...pipelines.pair_scoring import PairScorer
 
 logger = logging.getLogger(__name__)
 
 SHARD = "scores-{:05d}-of-{:05d}.npy"
-NOT_THE_MODEL = ("_name_or_path", "transformers_version", "dtype")  # of a configuration
 
 
 def score_matrix(
@@ -75,22 +71,12 @@ def describe_scores(scorer: PairScorer, texts: Sequence[str]) -> dict[str, objec
     """Return what the scores are of; under "scores", 16 hexadecimal digits that identify all of it."""
     about = {
         "model": hash_model(scorer.model),
-        "texts": hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()[:16],
+        "texts": hash_json(list(texts)),
         "images": scorer.images_hash,
         "shape": [len(texts), len(scorer)],
         "computed_in": str(scorer.dtype).removeprefix("torch."),
     }
-    return about | {"scores": hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]}
-
-
-def hash_model(model: PreTrainedModel) -> str:
-    """Return 16 hexadecimal digits that identify the weights and the configuration of a model."""
-    settings = {name: value for name, value in model.config.to_dict().items() if name not in NOT_THE_MODEL}
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return about | {"scores": hash_json(about)}
 
 
 def _read_shard(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
@@ -108,4 +94,4 @@ def _read_shard(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
     return None
 
 
-__all__ = ["describe_scores", "hash_model", "score_matrix"]
+__all__ = ["describe_scores", "score_matrix"]

@@ -1,6 +1,5 @@
 """`RegionFeatureExtractor`: images to regions, with our own detector or with a real detectron2 behind it."""
 
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import BatchFeature
 
+from ...data.files.hashing import hash_weights
 from ...modeling_region_detector.boxes import nms
 from ...modeling_region_detector.configuration_region_detector import REGION_BOXES, RegionDetectorConfig
 from ...modeling_region_detector.image_processing_region_detector import RegionImageProcessor
@@ -49,7 +49,7 @@ class RegionFeatureExtractor:
     def __init__(self, model: RegionDetector, image_processor: RegionImageProcessor, *, model_hash: str | None = None):
         self.model = model.eval()
         self.image_processor = image_processor
-        self.model_hash = model_hash or hash_weights(model)
+        self.model_hash = model_hash or hash_detector(model)
 
     @classmethod
     def from_pretrained(
@@ -84,7 +84,7 @@ class RegionFeatureExtractor:
             return cls(model.to(device), image_processor, model_hash=model.model_hash)
         model = RegionDetector.from_pretrained(pretrained_model_name_or_path, dtype=torch.float32)
         image_processor = RegionImageProcessor.from_pretrained(pretrained_model_name_or_path)
-        model_hash = hash_weights(model)
+        model_hash = hash_detector(model)
         model.fold_batch_norms()
         model = model.to(device=device, dtype=dtype, memory_format=torch.channels_last)
         return cls(model, image_processor, model_hash=model_hash)
@@ -261,14 +261,10 @@ def _check(
         raise ValueError(f"conf_threshold is {conf_threshold}; it is a probability, from 0 to 1.")
 
 
-def hash_weights(model: RegionDetector) -> str:
+def hash_detector(model: RegionDetector) -> str:
     """Return 16 hexadecimal digits that identify the weights and the configuration of a detector."""
     settings = {name: getattr(model.config, name) for name in RegionDetectorConfig.__annotations__}
-    digest = hashlib.sha256(json.dumps(settings).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    return hash_weights(json.dumps(settings), {name: tensor.float() for name, tensor in model.state_dict().items()})
 
 
-__all__ = ["BACKENDS", "RegionFeatureExtractor", "hash_weights"]
+__all__ = ["BACKENDS", "RegionFeatureExtractor", "hash_detector"]

@@ -1,10 +1,10 @@
 """What a complete checkpoint consists of: `manifest.json`, written last, holds the size and SHA-256 of every file."""
 
-import hashlib
 import json
 from pathlib import Path
 
 from ...data.files.atomic import sync
+from ...data.files.hashing import hash_file
 from ...data.files.json_files import format_json, write_json
 
 MANIFEST = "manifest.json"
@@ -66,8 +66,7 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _measure(path: Path) -> dict[str, int | str]:
-    with path.open("rb") as file:
-        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "size": path.stat().st_size}
+    return {"sha256": hash_file(path), "size": path.stat().st_size}
 
 
 def _describe_difference(entry: object, path: Path) -> str:

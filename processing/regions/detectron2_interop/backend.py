@@ -1,6 +1,5 @@
 """Region features of a model that detectron2 itself builds and runs, whatever its configuration."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from ....data.files.hashing import hash_weights
 from ....modeling_region_detector.configuration_region_detector import RegionDetectorConfig
 from ....modeling_region_detector.image_processing_region_detector import RegionImageProcessor
 from ....modeling_region_detector.modeling_region_detector import RegionDetectorOutput
@@ -230,11 +230,8 @@ def _describe(model: nn.Module, cfg: Any) -> RegionDetectorConfig:
 
 
 def _hash(sections: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(json.dumps(sections, sort_keys=True, default=str).encode())
-    for name, tensor in sorted(state.items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    settings = json.dumps(sections, sort_keys=True, default=str)
+    return hash_weights(settings, {name: tensor.float() for name, tensor in state.items()})
 
 
 __all__ = ["Detectron2Model", "build_image_processor", "load_detectron2"]

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from wenlan.data.cleaning import image_rules as clean_image_rules
-from wenlan.data.cleaning.cooccurrence import fingerprint
 from wenlan.data.cleaning.image_rules import examine_image, relative_path
 from wenlan.data.cleaning.near_duplicates import difference_hash
+from wenlan.data.files.hashing import fingerprint
 from wenlan.data.rows.report import BadRowError
 from wenlan.processing import decode_image
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from helpers.finetuning.scored_pairs import build_scorer_parts, make_texts
-from wenlan.evaluation.retrieval.score_matrix import hash_model, score_matrix
+from wenlan.data.files.hashing import hash_model
+from wenlan.evaluation.retrieval.score_matrix import score_matrix
 from wenlan.pipelines.pair_scoring import PairScorer
 
 TEXTS = make_texts(11)

@@ -1,0 +1,60 @@
+"""Hashes of bytes, values, files and models, all of them SHA-256: the same in every process, on every machine."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+DIGITS = 16  # hexadecimal digits of a short hash, which are 64 bits
+NOT_THE_MODEL = ("_name_or_path", "transformers_version", "dtype")  # of a configuration
+
+
+def hash_bytes(data: bytes) -> str:
+    """Return 16 hexadecimal digits that identify bytes."""
+    return hashlib.sha256(data).hexdigest()[:DIGITS]
+
+
+def fingerprint(data: bytes) -> int:
+    """Return 64 bits that identify bytes, the same as `hash_bytes`."""
+    return int.from_bytes(hashlib.sha256(data).digest()[: DIGITS // 2])
+
+
+def hash_json(value: object) -> str:
+    """Return 16 hexadecimal digits that identify a value of JSON; the order of its keys counts."""
+    return hash_bytes(json.dumps(value).encode())
+
+
+def hash_file(path: Path) -> str:
+    """Return the whole SHA-256 of a file's content, in 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_weights(settings: str, weights: "Mapping[str, Tensor]") -> str:
+    """Return 16 hexadecimal digits that identify the weights of a model, in their dtype, and what it is built by.
+
+    Args:
+        settings: text that says what the weights do not, such as a configuration in JSON.
+        weights: as of `state_dict`, on any device; their order does not count.
+    """
+    import torch
+
+    digest = hashlib.sha256(settings.encode())
+    for name, tensor in sorted(weights.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:DIGITS]
+
+
+def hash_model(model: "PreTrainedModel") -> str:
+    """Return 16 hexadecimal digits that identify the weights and the configuration of a model."""
+    settings = {name: value for name, value in model.config.to_dict().items() if name not in NOT_THE_MODEL}
+    return hash_weights(json.dumps(settings, sort_keys=True, default=str), model.state_dict())
+
+
+__all__ = ["fingerprint", "hash_bytes", "hash_file", "hash_json", "hash_model", "hash_weights"]
