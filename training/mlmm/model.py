@@ -2,6 +2,7 @@
 
 import difflib
 from dataclasses import dataclass, field, fields
+from typing import Annotated
 
 import torch
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerBase
@@ -21,7 +22,7 @@ SIZES = {*XLM_R_FIELDS} - {"layer_norm_eps"} | {"position_offset", "region_featu
 class MLMMArguments:
     """What is trained, and what it starts from."""
 
-    model_config: dict = field(
+    model_config: Annotated[dict, MLMMConfig] = field(
         default_factory=dict, metadata={"help": "differences from XLM-R base, fields of config.json"}
     )
     text_weights: str | None = field(
