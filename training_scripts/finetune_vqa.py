@@ -1,6 +1,6 @@
 """Fine-tunes MLMM to answer questions about images: a folder that `pipeline("wenlan-vqa")` and `wenlan answer` open.
 
-    wenlan data scenes runs/scenes --split finetune --split test
+    wenlan data scenes --output runs/scenes --split finetune --split test
     wenlan extract-regions runs/scenes/finetune/images --output runs/scene_regions/finetune --model runs/detector_tiny
     wenlan extract-regions runs/scenes/test/images --output runs/scene_regions/test --model runs/detector_tiny
     wenlan finetune-vqa vqa_tiny

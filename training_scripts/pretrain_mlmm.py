@@ -1,6 +1,6 @@
 """Pre-trains MLMM from a recipe: a folder that `AutoModelForPreTraining.from_pretrained` opens.
 
-    wenlan data scenes runs/scenes --split pretrain --split test
+    wenlan data scenes --output runs/scenes --split pretrain --split test
     wenlan extract-regions runs/scenes/pretrain/images --output runs/scene_regions/pretrain --model runs/detector_tiny
     wenlan extract-regions runs/scenes/test/images --output runs/scene_regions/test --model runs/detector_tiny
     wenlan pretrain-mlmm mlmm_tiny
