@@ -1,32 +1,146 @@
-"""What the training scripts repeat: saving."""
+"""The run that all training scripts share: seed, callbacks, resuming, training until a signal, saving, the last words.
 
+A script builds data, model and trainer; a `Run` does what comes before, around and after `Trainer.train`.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from transformers import ProcessorMixin, Trainer
+from transformers import (
+    BaseImageProcessor,
+    PreTrainedModel,
+    ProcessorMixin,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
 
 from ..data.files.atomic import atomic_files
-from ..modeling_brivl.pretraining import BriVLForPreTraining
+from ..data.files.json_files import read_json
+from ..data.files.manifest import differences
+from .callbacks.set_epoch import SetEpochCallback
+from .callbacks.skip_non_finite import NonFiniteGuard
+from .callbacks.stop_on_signal import train_until_signal
+from .checkpoints.atomic_trainer import AtomicCheckpointTrainer
+from .checkpoints.resume import output_folder, resolve_resume_checkpoint
+
+REPORT = "data_report.json"  # what a run is trained on, and how
+METRICS = "metrics.json"  # of the saved model
 
 
-def save_query_towers(trainer: Trainer, model: BriVLForPreTraining, processor: ProcessorMixin) -> None:
-    """Write the query towers, the processor and the course of training into the output folder."""
-    state = trainer.accelerator.get_state_dict(trainer.model)  # on every rank: the towers may be sharded
-    if trainer.is_world_process_zero():
-        query_state = {k.removeprefix("brivl."): v for k, v in state.items() if k.startswith("brivl.")}
-        with atomic_files(Path(trainer.args.output_dir)) as folder:
-            model.brivl.save_pretrained(folder, state_dict=query_state)
-            processor.save_pretrained(folder)
+@dataclass
+class RunArguments:
+    """How the run goes."""
+
+    resume: bool = field(default=False, metadata={"help": "go on from the newest complete checkpoint in output_dir"})
+    on_non_finite: Literal["skip", "stop"] = field(
+        default="skip", metadata={"help": "the step, or the run, when the loss or a gradient is not finite"}
+    )
+    max_skipped_in_a_row: int = field(default=25, metadata={"help": "stop when more steps in a row are skipped"})
+
+
+class Run:
+    """What surrounds the training of one model; to be made before data and model, since it sets the seed.
+
+    Args:
+        args: of the Trainer.
+        run_args: how the run goes.
+        trains: False where a model is only evaluated, so that no checkpoint is looked for.
+
+    Attributes:
+        output_dir: folder of the model, and of everything that is said of it.
+        is_main: True in the process that writes and prints.
+        callbacks: which every Trainer gets.
+        checkpoint: to start from, None for the beginning.
+
+    Raises:
+        ValueError: the checkpoint to resume from is bad, see `resolve_resume_checkpoint`.
+    """
+
+    def __init__(self, args: TrainingArguments, run_args: RunArguments, *, trains: bool = True) -> None:
+        set_seed(args.seed)
+        self.output_dir = output_folder(args)
+        self.is_main = args.process_index == 0
+        guard = NonFiniteGuard(run_args.on_non_finite, run_args.max_skipped_in_a_row)
+        self.callbacks: list[TrainerCallback] = [SetEpochCallback(), guard]
+        self.checkpoint = resolve_resume_checkpoint(args, resume=run_args.resume) if trains else None
+
+    def train(self, trainer: AtomicCheckpointTrainer, left_out: Callable[[], Mapping[str, int]]) -> None:
+        """Train to the end or to a signal; then, also after an error, print what was lost.
+
+        Args:
+            trainer: trains from `checkpoint`.
+            left_out: gives the number of images that could not be used, by cause.
+
+        Raises:
+            SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
+        """
+        try:
+            train_until_signal(trainer, self.checkpoint)
+        finally:
+            if trainer.failed_saves:
+                print(f"Checkpoints that could not be saved: {trainer.failed_saves}")
+            if counts := left_out():
+                print(f"Images that could not be used while training: {dict(counts)}")
+
+    def save(
+        self, trainer: Trainer, processor: ProcessorMixin | BaseImageProcessor, *, part: str = "", **options: bool
+    ) -> None:
+        """Write the trained model, its processor and the log of training into the output folder.
+
+        Args:
+            trainer: holds the model, which may be sharded: all ranks must call this.
+            processor: of the model.
+            part: name of the submodule to write, such as "brivl"; by default the whole model.
+            options: of the processor's `save_pretrained`.
+        """
+        state = trainer.accelerator.get_state_dict(trainer.model)
+        if not self.is_main:
+            return
+        prefix = f"{part}." if part else ""
+        state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        model = trainer.accelerator.unwrap_model(trainer.model).get_submodule(part)
+        assert isinstance(model, PreTrainedModel)
+        with atomic_files(self.output_dir) as folder:
+            model.save_pretrained(folder, state_dict=state)
+            processor.save_pretrained(folder, **options)
             trainer.state.save_to_json(str(folder / "trainer_state.json"))
 
-
-def save(trainer: Trainer, processor: ProcessorMixin, output_dir: Path) -> None:
-    """Write the model with its four heads, the processor and the course of training into the output folder."""
-    state = trainer.accelerator.get_state_dict(trainer.model)  # on every rank: the model may be sharded
-    if trainer.is_world_process_zero():
-        with atomic_files(output_dir) as folder:
-            trainer.accelerator.unwrap_model(trainer.model).save_pretrained(folder, state_dict=state)
-            processor.save_pretrained(folder)
-            trainer.state.save_to_json(str(folder / "trainer_state.json"))
+    def finish(self, trainer: Trainer, following: str) -> Path:
+        """Print where the model is and the command that comes next, wait for all ranks, and return the folder."""
+        if self.is_main:
+            print(f"\nThe model is in {self.output_dir}. Next: {following}")
+        wait_for_all(trainer)
+        return self.output_dir
 
 
-__all__ = ["save", "save_query_towers"]
+def wait_for_all(trainer: Trainer) -> None:
+    """Wait for all ranks and end distributed work: a rank that leaves early takes the others down."""
+    trainer.accelerator.wait_for_everyone()
+    trainer.accelerator.end_training()
+
+
+def refuse_other_run(folder: Path, wanted: Mapping[str, object]) -> None:
+    """Raise ValueError, with each difference, if the model in a folder was trained otherwise than this run wants.
+
+    Args:
+        folder: of a model or its checkpoints; without `data_report.json` nothing was trained there.
+        wanted: entries of the report that must be the same.
+    """
+    if not (folder / REPORT).is_file():
+        return
+    found = read_json(folder / REPORT)
+    assert isinstance(found, dict)
+    expected = json.loads(json.dumps(wanted))
+    if others := list(differences({name: found.get(name) for name in expected}, expected)):
+        raise ValueError(
+            f"{folder} was trained otherwise: {', '.join(others)}. Give the same recipe to resume; to begin anew, give "
+            "another output_dir or remove the folder."
+        )
+
+
+__all__ = ["METRICS", "REPORT", "Run", "RunArguments", "refuse_other_run", "wait_for_all"]

@@ -20,23 +20,20 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from transformers import TrainingArguments, set_seed
+from transformers import TrainingArguments
 
 from ..data.files.json_files import write_json
-from ..data.files.manifest import differences
 from ..evaluation.tables.paper import paper_reference
-from ..training.callbacks.set_epoch import SetEpochCallback
-from ..training.callbacks.skip_non_finite import NonFiniteArguments, NonFiniteGuard
-from ..training.callbacks.stop_on_signal import train_until_signal
-from ..training.checkpoints.resume import ResumeArguments, resolve_resume_checkpoint
+from ..training.checkpoints.resume import output_folder
 from ..training.mlmm.model import detect_model_type
 from ..training.recipe import parse_recipe
 from ..training.retrieval.arguments import RetrievalArguments, RetrievalData
 from ..training.retrieval.brivl import BriVLRetrieval
 from ..training.retrieval.mlmm import MLMMRetrieval
 from ..training.retrieval.trainer import RetrievalTrainer
+from ..training.run import METRICS, REPORT, Run, RunArguments, refuse_other_run, wait_for_all
 
-ARGUMENTS = (RetrievalArguments, RetrievalData, ResumeArguments, NonFiniteArguments, TrainingArguments)
+ARGUMENTS = (RetrievalArguments, RetrievalData, RunArguments, TrainingArguments)
 JOBS = {"mlmm": MLMMRetrieval, "brivl": BriVLRetrieval}
 Job = MLMMRetrieval | BriVLRetrieval
 
@@ -49,25 +46,25 @@ def main(argv: Sequence[str] | None = None) -> Path:
         ValueError: the data, the recipe, or the checkpoint to continue from is bad.
     """
     started = time.monotonic()
-    own, data, resume_args, guard_args, args = parse_recipe(ARGUMENTS, argv)
+    own, data, run_args, args = parse_recipe(ARGUMENTS, argv)
     job = open_job(own, data)
     check(job, own, args)
-    output_dir, is_first, trainer = Path(args.output_dir), args.process_index == 0, None
+    output_dir, is_first, trainer = output_folder(args), args.process_index == 0, None
     if is_first:
         print("\n".join(job.summary))
     groups = {} if own.evaluate_only else own.groups(job.languages)
-    for name, languages in groups.items() if resume_args.resume else ():
-        check_resumed(output_dir / name, describe_training(own, data, args, languages))
+    made_of = {name: describe_training(own, data, args, languages) for name, languages in groups.items()}
+    for name in groups if run_args.resume else ():
+        refuse_other_run(output_dir / name, {"trained": made_of[name]})
     for name, languages in groups.items():
         folder = output_dir / name
-        if resume_args.resume and is_trained(folder, args.max_steps):
+        if run_args.resume and is_trained(folder, args.max_steps):
             print(f"{folder} is trained already.")
         else:
-            job.report["trained"] = describe_training(own, data, args, languages)
-            trainer = train(job, languages, copy_arguments(args, folder), guard_args, resume=resume_args.resume)
+            job.report["trained"] = made_of[name]
+            trainer = train(job, languages, copy_arguments(args, folder), run_args)
     if trainer is not None:
-        trainer.accelerator.wait_for_everyone()  # a rank that leaves early takes the others down
-        trainer.accelerator.end_training()  # scoring takes long, and one process does it
+        wait_for_all(trainer)  # scoring takes long, and one process does it
     if is_first and job.test_languages:
         models = {str(output_dir / name): languages for name, languages in groups.items()}
         if own.setting != "each" or own.evaluate_only:
@@ -111,24 +108,15 @@ def check(job: Job, own: RetrievalArguments, args: TrainingArguments) -> None:
         raise ValueError(f"There are no test captions in {', '.join(sorted(missing))}.")
 
 
-def train(
-    job: Job, languages: Sequence[str], args: TrainingArguments, guard_args: NonFiniteArguments, *, resume: bool
-) -> RetrievalTrainer:
+def train(job: Job, languages: Sequence[str], args: TrainingArguments, run_args: RunArguments) -> RetrievalTrainer:
     """Train a model for some languages and save it into `args.output_dir`."""
-    set_seed(args.seed)
-    checkpoint = resolve_resume_checkpoint(args, resume=resume)
-    trainer = job.train(languages, args, callbacks=[SetEpochCallback(), NonFiniteGuard(**vars(guard_args))])
-    if trainer.is_world_process_zero():
-        print(f"Trains on {len(trainer.train_dataset)} captions in {', '.join(languages)}; {args.output_dir}")
-        write_json(Path(args.output_dir) / "data_report.json", job.report)
-    try:
-        train_until_signal(trainer, checkpoint)
-    finally:
-        if trainer.failed_saves:
-            print(f"Checkpoints that could not be saved: {trainer.failed_saves}")
-        if bad := job.bad_rows(trainer):
-            print(f"Images that could not be used while training: {bad}")
-    job.save(trainer)
+    run = Run(args, run_args)
+    trainer = job.train(languages, args, callbacks=run.callbacks)
+    if run.is_main:
+        print(f"Trains on {len(trainer.train_dataset)} captions in {', '.join(languages)}; {run.output_dir}")
+        write_json(run.output_dir / REPORT, job.report)
+    run.train(trainer, lambda: job.bad_rows(trainer))
+    run.save(trainer, job.processor, part=job.saved_part)
     return trainer
 
 
@@ -136,7 +124,7 @@ def evaluate(
     job: Job, own: RetrievalArguments, models: dict[str, list[str]], args: TrainingArguments, started: float
 ) -> None:
     """Print the recalls of saved models on the test images, and write them to `metrics.json`."""
-    output_dir, tests = Path(args.output_dir), job.tests["test"]
+    output_dir, tests = output_folder(args), job.tests["test"]
     recalls: dict[str, dict[str, float]] = {}
     blind: dict[str, dict[str, float]] = {}
     for folder, languages in models.items():
@@ -164,9 +152,9 @@ def evaluate(
         metrics["chance_of_other_languages"] = sum(chances) / len(chances)
     metrics |= {"wall_seconds": round(time.monotonic() - started, 1), "comparable": False}
     metrics["paper_reference"] = paper_reference(3)
-    write_json(output_dir / "metrics.json", metrics)
+    write_json(output_dir / METRICS, metrics)
     print(describe(metrics))
-    print(f"All metrics: {output_dir / 'metrics.json'}")
+    print(f"All metrics: {output_dir / METRICS}")
 
 
 def describe(metrics: dict) -> str:
@@ -198,17 +186,6 @@ def describe_training(
     made_of |= {"regions": data.regions, "captions": data.captions}
     made_of |= {name: getattr(args, name) for name in ("learning_rate", "per_device_train_batch_size", "seed")}
     return made_of | {"epochs": args.num_train_epochs if args.max_steps < 1 else None}
-
-
-def check_resumed(folder: Path, wanted: dict[str, object]) -> None:
-    """Raise ValueError if a folder has a model, or its checkpoints, that was trained otherwise."""
-    report = folder / "data_report.json"
-    found = json.loads(report.read_text("utf-8")).get("trained") if report.exists() else None
-    if found is not None and (others := list(differences(found, json.loads(json.dumps(wanted))))):
-        raise ValueError(
-            f"{folder} was trained otherwise: {', '.join(others)}. Give the same recipe to go on, or another "
-            "output_dir."
-        )
 
 
 def is_trained(folder: Path, max_steps: int) -> bool:

@@ -21,22 +21,19 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from transformers import EvalPrediction, TrainingArguments, set_seed
+from transformers import EvalPrediction, TrainingArguments
 
-from ..data.files.atomic import atomic_files
 from ..data.files.json_files import write_json
-from ..data.files.manifest import differences
 from ..data.rows.types import QuestionRow
 from ..data.vqa.dataset import QuestionFile, Questions
 from ..evaluation.tables.paper import paper_reference
 from ..evaluation.vqa.report import MajorityBaseline, format_metrics, merge_control, vqa_accuracies, vqa_metrics
 from ..processing.processing_mlmm import OWN_FOLDER, MLMMProcessor
-from ..training.callbacks.skip_non_finite import NonFiniteArguments, NonFiniteGuard
-from ..training.callbacks.stop_on_signal import train_until_signal
-from ..training.checkpoints.resume import ResumeArguments, resolve_resume_checkpoint
+from ..training.checkpoints.resume import output_folder
 from ..training.mlmm.data import read_info
 from ..training.mlmm.model import MLMMArguments, detect_model_type, load_processor
 from ..training.recipe import parse_recipe
+from ..training.run import METRICS, REPORT, Run, RunArguments, refuse_other_run, wait_for_all
 from ..training.vqa.arguments import QuestionArguments
 from ..training.vqa.data import load_test, load_training
 from ..training.vqa.model import build_vqa_model, resolve_answers
@@ -71,7 +68,7 @@ class VQAArguments:
     predict_only: bool = field(default=False, metadata={"help": "answer the test questions, without training"})
 
 
-ARGUMENTS = (VQAArguments, QuestionArguments, ResumeArguments, NonFiniteArguments, TrainingArguments)
+ARGUMENTS = (VQAArguments, QuestionArguments, RunArguments, TrainingArguments)
 CONTROL = "question_only"  # its folder, and its column in the metrics
 
 
@@ -83,27 +80,26 @@ def main(argv: Sequence[str] | None = None) -> Path:
         ValueError: the data, the recipe, the list of answers, or the checkpoint to continue from is bad.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    vqa_args, _, resume_args, _, args = parse_recipe(ARGUMENTS, argv)
+    vqa_args, _, run_args, args = parse_recipe(ARGUMENTS, argv)
     if vqa_args.with_control and not (vqa_args.question_only or vqa_args.predict_only):
-        folder = Path(args.output_dir) / CONTROL
-        if not (resume_args.resume and (folder / "metrics.json").is_file()):
+        folder = output_folder(args) / CONTROL
+        if not (run_args.resume and all((folder / name).is_file() for name in (METRICS, REPORT))):
             finetune([*argv, "--question_only", "true", "--with_control", "false", "--output_dir", str(folder)])
     trainer = finetune(argv)
-    trainer.accelerator.wait_for_everyone()  # a rank that leaves early takes the others down
-    trainer.accelerator.end_training()
-    return Path(trainer.args.output_dir)
+    wait_for_all(trainer)
+    return output_folder(args)
 
 
 def finetune(argv: Sequence[str]) -> VQATrainer:
     """Train one model, unless it is only to answer; save and evaluate it; return its trainer."""
     started = time.monotonic()
-    vqa_args, question_args, resume_args, guard_args, args = parse_recipe(ARGUMENTS, argv)
+    vqa_args, question_args, run_args, args = parse_recipe(ARGUMENTS, argv)
     if not vqa_args.init_from:
         raise ValueError("Give init_from: the folder of an MLMM, pre-trained or for questions.")
     if (kind := detect_model_type(vqa_args.init_from)) != "mlmm":
         raise ValueError(f"{vqa_args.init_from} holds a model of type {kind!r}; give an MLMM.")
     args.remove_unused_columns = False  # what a row holds becomes tensors in the collator
-    set_seed(args.seed)
+    run = Run(args, run_args, trains=not vqa_args.predict_only)
     info = read_info([{"regions": paths} for paths in question_args.folders(predict_only=vqa_args.predict_only)])
     processor = load_processor(MLMMArguments(init_from=vqa_args.init_from), info)
     processor.region_feature_dim = info.feature_dim
@@ -113,16 +109,14 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
     train = Questions([]) if vqa_args.predict_only else load_training(question_args, processor, test)
     answers = resolve_answers(vqa_args.init_from, question_args, train.files, predict_only=vqa_args.predict_only)
     add_targets(train.files, answers, nfkc=question_args.nfkc_answers)
-    output_dir = Path(args.output_dir)
-    control = output_dir / CONTROL if vqa_args.with_control and train else None
+    control = run.output_dir / CONTROL if vqa_args.with_control and train else None
     report = describe_run(vqa_args, args, train.files, test.files, len(answers))
     if control is not None:
-        check_run(control, report, "The control in {} is of another run: {}. Remove it to train it anew.")
-    if train and resume_args.resume and (output_dir / "data_report.json").is_file():
-        began = {name: report[name] for name in ("training", "answers", "trained")}
-        check_run(output_dir, began, "{} was trained otherwise: {}. Give the same recipe, or another output_dir.")
-    if args.process_index == 0:
-        report_data(train.files, test.files, report, output_dir)
+        refuse_other_run(control, report)
+    if train and run_args.resume:
+        refuse_other_run(run.output_dir, {name: report[name] for name in ("training", "answers", "trained")})
+    if run.is_main:
+        report_data(train.files, test.files, report, run.output_dir)
     model = build_vqa_model(
         vqa_args.init_from,
         answers,
@@ -139,32 +133,25 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
         eval_dataset=evaluated or None,
         data_collator=collator,
         compute_metrics=evaluate(evaluated.rows, answers),
-        callbacks=[NonFiniteGuard(**vars(guard_args))],
+        callbacks=run.callbacks,
     )
     if train:
-        checkpoint = resolve_resume_checkpoint(args, resume=resume_args.resume)
-        try:
-            train_until_signal(trainer, checkpoint)
-        finally:
-            if trainer.failed_saves:
-                print(f"Checkpoints that could not be saved: {trainer.failed_saves}")
-            if collator.bad_regions:
-                print(f"Images whose regions could not be used while training: {dict(collator.bad_regions)}")
-        save(trainer, processor, output_dir)
+        run.train(trainer, lambda: collator.bad_regions)
+        save(run, trainer, processor)
     if test:
         facts = {"model": vqa_args.init_from, "package": f"wenlan {version('wenlan')}", "seed": args.seed}
         facts["question_only"] = vqa_args.question_only
         trainer.compute_metrics = None  # questions without annotation are among these
         best = trainer.predict(test).predictions
-        if trainer.is_world_process_zero():
+        if run.is_main:
             if collator.bad_regions:
-                print(f"Images whose regions could not be used, also in the test: {dict(collator.bad_regions)}")
+                print(f"Images that could not be used, also in the test: {dict(collator.bad_regions)}")
             predictions = [answers[number] for number in best.tolist()]
-            write_answers(test.files, predictions, output_dir)
+            write_answers(test.files, predictions, run.output_dir)
             metrics = compute_metrics_of(test, predictions, answers, train, control)
-            write_metrics(metrics, facts | {"answers": len(answers)}, time.monotonic() - started, output_dir)
-    if train and trainer.is_world_process_zero():
-        print(f"\nThe model is in {output_dir}. Next: wenlan answer {output_dir} IMAGE --question QUESTION")
+            write_metrics(metrics, facts | {"answers": len(answers)}, time.monotonic() - started, run.output_dir)
+    if train and run.is_main:
+        print(f"\nThe model is in {run.output_dir}. Next: wenlan answer {run.output_dir} IMAGE --question QUESTION")
     return trainer
 
 
@@ -183,13 +170,6 @@ def describe_run(
     return json.loads(json.dumps(files | {"answers": num_answers, "trained": trained, "length": length}))
 
 
-def check_run(folder: Path, wanted: Mapping[str, object], message: str) -> None:
-    """Raise ValueError, with a message about folder and differences, if a folder's run was of another kind."""
-    found = json.loads((folder / "data_report.json").read_text("utf-8"))
-    if others := list(differences({name: found.get(name) for name in wanted}, dict(wanted))):
-        raise ValueError(message.format(folder, ", ".join(others)))
-
-
 def report_data(
     train: Sequence[QuestionFile], test: Sequence[QuestionFile], report: Mapping[str, object], output_dir: Path
 ) -> None:
@@ -197,7 +177,7 @@ def report_data(
     for title, files in (("Training", train), ("Test", test)):
         print("\n".join([f"{title}:", *(f"  {line}" for file in files for line in str(file).splitlines())]))
     print(f"{report['answers']} answers")
-    write_json(output_dir / "data_report.json", report)
+    write_json(output_dir / REPORT, report)
 
 
 def evaluate(rows: Sequence[QuestionRow], answers: Sequence[str]) -> Callable[[EvalPrediction], dict[str, float]]:
@@ -209,18 +189,13 @@ def evaluate(rows: Sequence[QuestionRow], answers: Sequence[str]) -> Callable[[E
     return compute_metrics
 
 
-def save(trainer: VQATrainer, processor: MLMMProcessor, output_dir: Path) -> None:
-    """Write the model with its answers, processor, detector and the course of training into the output folder."""
-    state = trainer.accelerator.get_state_dict(trainer.model)  # on every rank: the model may be sharded
-    if trainer.is_world_process_zero():
-        named = processor.detector or ""
-        has_detector = named.startswith(OWN_FOLDER) or Path(named or "?").is_dir()
-        if not has_detector:
-            print(f"The detector, {processor.detector}, is no folder here, so it is not saved beside the model.")
-        with atomic_files(output_dir) as folder:
-            trainer.accelerator.unwrap_model(trainer.model).save_pretrained(folder, state_dict=state)
-            processor.save_pretrained(folder, copy_detector=has_detector)
-            trainer.state.save_to_json(str(folder / "trainer_state.json"))
+def save(run: Run, trainer: VQATrainer, processor: MLMMProcessor) -> None:
+    """Write the model with its answers, its processor, and the detector if it is a folder here."""
+    named = processor.detector or ""
+    has_detector = named.startswith(OWN_FOLDER) or Path(named or "?").is_dir()
+    if run.is_main and not has_detector:
+        print(f"The detector, {processor.detector}, is no folder here, so it is not saved beside the model.")
+    run.save(trainer, processor, copy_detector=has_detector)
 
 
 def write_answers(files: Sequence[QuestionFile], predictions: Sequence[str], output_dir: Path) -> None:
@@ -245,14 +220,14 @@ def compute_metrics_of(
     rows, chosen = zip(*pairs, strict=True)
     metrics = vqa_metrics(rows, chosen, answers, majority=MajorityBaseline(train.rows) if train.rows else None)
     if control is not None:
-        merge_control(metrics, json.loads((control / "metrics.json").read_text("utf-8"))["languages"], CONTROL)
+        merge_control(metrics, json.loads((control / METRICS).read_text("utf-8"))["languages"], CONTROL)
     return metrics
 
 
 def write_metrics(metrics: dict[str, dict], facts: dict[str, object], seconds: float, output_dir: Path) -> None:
     """Print the metrics and write them to `metrics.json`."""
     results = {"languages": metrics, **facts, "wall_seconds": round(seconds, 1)}
-    write_json(output_dir / "metrics.json", results | {"paper_reference": paper_reference(4), "comparable": False})
+    write_json(output_dir / METRICS, results | {"paper_reference": paper_reference(4), "comparable": False})
     if metrics:
         print(format_metrics(metrics))
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from transformers import TrainingArguments, set_seed
+from transformers import TrainingArguments
 
 from ..data.emoji_scenes.vocabulary import CLASS_NAMES, COLOUR_NAMES
 from ..data.files.json_files import write_json
@@ -26,14 +26,11 @@ from ..evaluation.mlmm_pretraining import evaluate_mlmm_pretraining
 from ..modeling_mlmm.pretraining import MLMMForPreTraining
 from ..processing.collators.mlmm_pretraining import MLMMPretrainingCollator
 from ..processing.processing_mlmm import MLMMProcessor
-from ..training.callbacks.skip_non_finite import NonFiniteArguments, NonFiniteGuard
-from ..training.callbacks.stop_on_signal import train_until_signal
-from ..training.checkpoints.resume import ResumeArguments, resolve_resume_checkpoint
 from ..training.mlmm.data import CorpusArguments, load_corpus, read_info
 from ..training.mlmm.model import MLMMArguments, build_model, load_processor
 from ..training.mlmm.trainer import MLMMTrainer
 from ..training.recipe import parse_recipe
-from ..training.run import save
+from ..training.run import METRICS, REPORT, Run, RunArguments
 
 
 @dataclass
@@ -66,7 +63,7 @@ class BatchArguments:
             raise ValueError(f"curriculum: {error}; a stage has steps, tasks and languages.") from error
 
 
-ARGUMENTS = (MLMMArguments, CorpusArguments, BatchArguments, ResumeArguments, NonFiniteArguments, TrainingArguments)
+ARGUMENTS = (MLMMArguments, CorpusArguments, BatchArguments, RunArguments, TrainingArguments)
 
 
 def main(argv: Sequence[str] | None = None) -> Path:
@@ -76,15 +73,14 @@ def main(argv: Sequence[str] | None = None) -> Path:
         SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
         ValueError: the data, the recipe, or the checkpoint to continue from is bad.
     """
-    model_args, corpus_args, batch_args, resume_args, guard_args, args = parse_recipe(ARGUMENTS, argv)
+    model_args, corpus_args, batch_args, run_args, args = parse_recipe(ARGUMENTS, argv)
     if args.max_steps < 1:
         raise ValueError("Give max_steps: how long to train is counted in steps, not in epochs.")
-    set_seed(args.seed)
-    checkpoint = resolve_resume_checkpoint(args, resume=resume_args.resume)
+    run = Run(args, run_args)
     listed, test = corpus_args.listed(), corpus_args.test()
     info = read_info(listed if test is None else [*listed, test])
     processor = load_processor(model_args, info)
-    corpora = load_corpora(listed, corpus_args, processor, args)
+    corpora = load_corpora(listed, corpus_args, processor, run)
     model = build_model(model_args, processor, info)
     collator = MLMMPretrainingCollator(processor, masked_fraction=batch_args.masked_fraction)
     batches = MLMMBatches(
@@ -104,45 +100,33 @@ def main(argv: Sequence[str] | None = None) -> Path:
         batches=batches,
         train_dataset=MLMMExamples(corpora),
         data_collator=collator,
-        callbacks=[NonFiniteGuard(**vars(guard_args))],
+        callbacks=run.callbacks,
     )
-    try:
-        train_until_signal(trainer, checkpoint)
-    finally:
-        if trainer.failed_saves:
-            print(f"Checkpoints that could not be saved: {trainer.failed_saves}")
-        if collator.bad_regions:
-            print(f"Images whose regions could not be used while training: {dict(collator.bad_regions)}")
-    output_dir = Path(args.output_dir)
-    save(trainer, processor, output_dir)
-    if trainer.is_world_process_zero():
-        if test is not None:
-            corpus, report = load_corpus(
-                test,
-                replace(corpus_args, shuffle_pairs=False),
-                processor.tokenizer,
-                max_text_length=processor.max_text_length,
-            )
-            print(report)
-            evaluate(model, processor, corpus, corpus_args, output_dir)
-        print(f"\nThe model is in {output_dir}. Next: fine-tune it for retrieval or for questions.")
-    trainer.accelerator.wait_for_everyone()  # a rank that leaves early takes the others down
-    trainer.accelerator.end_training()
-    return output_dir
+    run.train(trainer, lambda: collator.bad_regions)
+    run.save(trainer, processor)
+    if run.is_main and test is not None:
+        corpus, report = load_corpus(
+            test,
+            replace(corpus_args, shuffle_pairs=False),
+            processor.tokenizer,
+            max_text_length=processor.max_text_length,
+        )
+        print(report)
+        evaluate(model, processor, corpus, corpus_args, run.output_dir)
+    return run.finish(trainer, f"wenlan finetune-retrieval or finetune-vqa RECIPE --init_from {run.output_dir}")
 
 
 def load_corpora(
-    listed: Sequence[dict], corpus_args: CorpusArguments, processor: MLMMProcessor, args: TrainingArguments
+    listed: Sequence[dict], corpus_args: CorpusArguments, processor: MLMMProcessor, run: Run
 ) -> list[MLMMCorpus]:
     """Return the corpora; rank 0 prints what is in them and writes it to `data_report.json`."""
     loaded = [
         load_corpus(corpus, corpus_args, processor.tokenizer, max_text_length=processor.max_text_length)
         for corpus in listed
     ]
-    if args.process_index == 0:
+    if run.is_main:
         print("\n".join(str(report) for _, report in loaded))
-        folder = Path(args.output_dir)
-        write_json(folder / "data_report.json", [report.to_dict() for _, report in loaded])
+        write_json(run.output_dir / REPORT, [report.to_dict() for _, report in loaded])
     return [corpus for corpus, _ in loaded]
 
 
@@ -161,7 +145,7 @@ def evaluate(
             for language in LANGUAGES
         }
     metrics = evaluate_mlmm_pretraining(model, processor, corpus, object_names=names, max_examples=args.test_examples)
-    write_json(output_dir / "metrics.json", metrics)
+    write_json(output_dir / METRICS, metrics)
     for task, rows in metrics.items():
         print(f"{task}: " + ", ".join(f"{name} {value:.3g}" for name, value in rows["all"].items()))
 

@@ -114,7 +114,7 @@ def test_epochs_count_the_captions_of_the_setting(recipe, tmp_path, capsys):
     assert json.loads((folder / "trainer_state.json").read_text("utf-8"))["global_step"] == 6  # of 24 for 96 captions
     main([*options, "all", "--resume"])
     assert "is trained already" in capsys.readouterr().out
-    with pytest.raises(ValueError, match=r"was trained otherwise: epochs is 0\.25 there and 0\.5 now"):
+    with pytest.raises(ValueError, match=r"was trained otherwise: trained\.epochs is 0\.25 there and 0\.5 now"):
         main([*options, "all", "--resume", "--num_train_epochs", "0.5"])
 
 
@@ -140,7 +140,7 @@ def test_run_that_stopped_while_scoring_goes_on_there(trained, recipe, tmp_path,
     ],
 )
 def test_model_that_was_trained_otherwise_does_not_pass_for_this_one(trained, recipe, options, message):
-    with pytest.raises(ValueError, match=f"was trained otherwise: {message}"):
+    with pytest.raises(ValueError, match=f"was trained otherwise: trained.{message}"):
         main([recipe, *SMOKE, *STEPS, *options, "--resume", "--output_dir", str(trained)])
 
 

@@ -103,7 +103,7 @@ def test_regions_of_nan_are_left_out_and_counted(tmp_path, capsys):
     paths = {"regions": str(tmp_path / "regions"), "captions": str(tmp_path / "captions")}
     recipe = write_recipe(tmp_path / "r.yaml", **paths, test_regions=None, test_captions=None, detector=None)
     folder = main([recipe, *SMOKE, "--max_steps", "4", "--token_budget", "1024", "--output_dir", str(tmp_path / "out")])
-    assert "Images whose regions could not be used while training: {'not finite': " in capsys.readouterr().out
+    assert "Images that could not be used while training: {'not finite': " in capsys.readouterr().out
     assert all(value.isfinite().all() for value in load_file(folder / "model.safetensors").values())
 
 

@@ -1,7 +1,6 @@
 """Keeps NaN and infinity out of everything that lasts longer than a step."""
 
 import logging
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -15,14 +14,6 @@ from ..distributed import any_across_ranks
 logger = logging.getLogger(__name__)
 
 ADVICE = "Look for NaN in the input, lower the learning rate or lengthen the warm-up."
-
-
-@dataclass
-class NonFiniteArguments:
-    """What to do about a loss or a gradient that is not finite."""
-
-    on_non_finite: Literal["skip", "stop"] = field(default="skip", metadata={"help": "the step, or the run"})
-    max_skipped_in_a_row: int = field(default=25, metadata={"help": "stop when more steps in a row are bad"})
 
 
 class NonFiniteGuard(TrainerCallback):
@@ -116,4 +107,4 @@ class NonFiniteGuard(TrainerCallback):
             self._bad_loss = bad if self._bad_loss is None else self._bad_loss | bad
 
 
-__all__ = ["NonFiniteArguments", "NonFiniteGuard"]
+__all__ = ["NonFiniteGuard"]

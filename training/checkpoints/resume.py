@@ -1,7 +1,6 @@
-"""Which checkpoint a run starts from: the newest one that is whole, or none. Never one that lost a part."""
+"""The checkpoint that a run starts from: the newest one that is whole, or none. Never one that lost a part."""
 
 import logging
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from accelerate import PartialState
@@ -15,11 +14,10 @@ from .manifest import verify_checkpoint
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class ResumeArguments:
-    """Whether an interrupted run goes on."""
-
-    resume: bool = field(default=False, metadata={"help": "go on from the newest complete checkpoint in output_dir"})
+def output_folder(args: TrainingArguments) -> Path:
+    """Return the folder that a Trainer writes into."""
+    assert args.output_dir is not None  # TrainingArguments fills it in
+    return Path(args.output_dir)
 
 
 def newest_valid_checkpoint(output_dir: Path, *, world_size: int | None = None) -> Path | None:
@@ -62,7 +60,7 @@ def resolve_resume_checkpoint(args: TrainingArguments, *, resume: bool) -> str |
     """
     if resume and args.resume_from_checkpoint:
         raise ValueError("Give --resume or --resume_from_checkpoint, not both.")
-    state, output_dir = PartialState(), Path(args.output_dir)
+    state, output_dir = PartialState(), output_folder(args)
     if args.should_save:
         recover_partial_checkpoints(output_dir)
     state.wait_for_everyone()
@@ -83,4 +81,4 @@ def resolve_resume_checkpoint(args: TrainingArguments, *, resume: bool) -> str |
     return str(checkpoint) if checkpoint else None
 
 
-__all__ = ["ResumeArguments", "newest_valid_checkpoint", "resolve_resume_checkpoint"]
+__all__ = ["newest_valid_checkpoint", "output_folder", "resolve_resume_checkpoint"]

@@ -21,7 +21,6 @@ from ...processing.collators.brivl import ContrastiveCollator
 from ...processing.image_decoding import decode_image
 from ..brivl.model import ModelArguments, build_model
 from ..mlmm.data import caption_files
-from ..run import save_query_towers
 from .arguments import RetrievalArguments, RetrievalData
 from .leakage import find_leaks
 from .trainer import RetrievalTrainer
@@ -31,6 +30,7 @@ class BriVLRetrieval:
     """As `MLMMRetrieval`, for a model of two towers: it looks at images, which lie where the caption files say."""
 
     kind = "brivl"
+    saved_part = "brivl"  # the query towers
 
     def __init__(self, args: RetrievalArguments, data: RetrievalData) -> None:
         self.args, self.data = args, data
@@ -68,10 +68,6 @@ class BriVLRetrieval:
             callbacks=[MomentumQueueCallback(), *options.pop("callbacks", [])],
             **options,
         )
-
-    def save(self, trainer: RetrievalTrainer) -> None:
-        """Write the query towers, the processor and the course of training into the trainer's output folder."""
-        save_query_towers(trainer, trainer.accelerator.unwrap_model(trainer.model), self.processor)
 
     def open(self, folder: str | Path) -> BriVLModel:
         """Return a saved model."""

@@ -19,7 +19,6 @@ from ...modeling_mlmm.retrieval import MLMMForImageTextRetrieval
 from ...processing.collators.mlmm_finetuning import MLMMRetrievalCollator, MLMMRetrievalExamples
 from ..mlmm.data import CorpusArguments, load_corpus, read_info
 from ..mlmm.model import MLMMArguments, load_processor
-from ..run import save
 from .arguments import RetrievalArguments, RetrievalData
 from .trainer import HardNegatives, RetrievalTrainer
 
@@ -43,6 +42,7 @@ class MLMMRetrieval:
     """
 
     kind = "mlmm"
+    saved_part = ""  # all of the trained model
 
     def __init__(self, args: RetrievalArguments, data: RetrievalData) -> None:
         self.args, self.data = args, data
@@ -79,10 +79,6 @@ class MLMMRetrieval:
             hard_negatives=self.hard_negatives,
             **options,
         )
-
-    def save(self, trainer: RetrievalTrainer) -> None:
-        """Write the model, the processor and the course of training into the trainer's output folder."""
-        save(trainer, self.processor, Path(trainer.args.output_dir))
 
     def open(self, folder: str | Path) -> MLMMForImageTextRetrieval:
         """Return a saved model."""

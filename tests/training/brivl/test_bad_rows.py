@@ -89,7 +89,7 @@ def test_training_on_five_percent_bad_rows_of_every_kind_finishes_with_exact_cou
     assert f"left out: {len(LEFT_OUT['broken line'])} x broken line. First: " in printed
     state = json.loads((output / "trainer_state.json").read_text("utf-8"))
     assert state["global_step"] == 19
-    assert "could not be read while training" not in printed
+    assert "could not be used while training" not in printed
 
 
 @pytest.mark.parametrize("workers", [0, 2])
