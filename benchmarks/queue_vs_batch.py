@@ -103,7 +103,7 @@ def build_model(recipe: tuple, objective: dict) -> tuple[BriVLForPreTraining, ob
     """Returns the model of the recipe with another objective, and its processor."""
     model_args = recipe[0]
     tokenizer = build_character_tokenizer(training_texts("zh"), max_length=32)
-    config = build_config(model_args, len(tokenizer))
+    config = build_config(model_args, tokenizer)
     for name, value in objective.items():
         setattr(config, name, value)
     model = BriVLForPreTraining(config)

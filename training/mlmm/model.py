@@ -1,11 +1,11 @@
-"""An MLMM to pre-train and its processor: from a recipe, from an XLM-R, or from a folder, whose kind is found first."""
+"""An MLMM to pre-train and its processor: from a recipe, from an XLM-R, or from a folder, whose type is read first."""
 
 import difflib
 from dataclasses import dataclass, field, fields
 from typing import Annotated
 
 import torch
-from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedTokenizerBase
 
 from ...data.regions.schema import RegionInfo
 from ...modeling_mlmm.configuration_mlmm import XLM_R_FIELDS, MLMMConfig
@@ -13,9 +13,10 @@ from ...modeling_mlmm.original_checkpoint import load_original_checkpoint
 from ...modeling_mlmm.pretraining import MLMMForPreTraining
 from ...processing.processing_mlmm import MLMMProcessor
 from ...processing.tokenizers.unigram import load_small_tokenizer
+from ..text_tower import ENCODER_SIZES, check_sizes, load_text_tower, load_text_weights
 
-# what the weights of a folder cannot do without
-SIZES = {*XLM_R_FIELDS} - {"layer_norm_eps"} | {"position_offset", "region_feature_dim", "num_region_classes"}
+XLM_R_TYPES = ("xlm-roberta", "roberta")  # whose positions begin at 2, as MLMM's
+SIZES = (*ENCODER_SIZES, "position_offset", "region_feature_dim", "num_region_classes")
 
 
 @dataclass
@@ -55,7 +56,10 @@ def load_processor(args: MLMMArguments, info: RegionInfo) -> MLMMProcessor:
                 f"{processor.region_feature_dim}: extract the regions with the detector it was trained on."
             )
         return processor
-    tokenizer = AutoTokenizer.from_pretrained(args.text_weights) if args.text_weights else load_small_tokenizer()
+    if args.text_weights:
+        tokenizer = load_text_tower(args.text_weights, model_types=XLM_R_TYPES).tokenizer
+    else:
+        tokenizer = load_small_tokenizer()
     choice = {
         name: info.settings[name] for name in ("min_boxes", "max_boxes", "conf_threshold") if name in info.settings
     }
@@ -66,7 +70,8 @@ def build_config(args: MLMMArguments, tokenizer: PreTrainedTokenizerBase, info: 
     """Return the recipe's configuration with the sizes of tokenizer and regions, and those of an XLM-R if it is given.
 
     Raises:
-        ValueError: the recipe has a field that the configuration has not; the nearest one is named.
+        ValueError: the recipe has a field that the configuration has not, and the nearest one is named; or a size that
+            contradicts the XLM-R.
     """
     _check_fields(args.model_config)
     values = {
@@ -79,7 +84,8 @@ def build_config(args: MLMMArguments, tokenizer: PreTrainedTokenizerBase, info: 
     if info.num_classes:
         values |= {"num_region_classes": info.num_classes, "region_background_index": info.background_index}
     if args.text_weights:
-        text = AutoConfig.from_pretrained(args.text_weights)
+        text = load_text_tower(args.text_weights, model_types=XLM_R_TYPES).config
+        check_sizes(args.model_config, text, ENCODER_SIZES, option="model_config", source=args.text_weights)
         values |= {name: getattr(text, name) for name in XLM_R_FIELDS}
         values["encoder_layer_norm_eps"] = text.layer_norm_eps
     return MLMMConfig(**{**values, **args.model_config})
@@ -95,17 +101,11 @@ def build_model(args: MLMMArguments, processor: MLMMProcessor, info: RegionInfo)
     if not args.init_from:
         model = MLMMForPreTraining(build_config(args, processor.tokenizer, info))
         if args.text_weights:
-            weights = AutoModelForMaskedLM.from_pretrained(args.text_weights, dtype=torch.float32)
-            load_original_checkpoint(model, weights.state_dict())
+            load_original_checkpoint(model, load_text_weights(args.text_weights, AutoModelForMaskedLM))
         return model
     _check_fields(args.model_config)
     config = MLMMConfig.from_pretrained(args.init_from)
-    for name in SIZES & args.model_config.keys():
-        if args.model_config[name] != getattr(config, name):
-            raise ValueError(
-                f"model_config has {name}={args.model_config[name]!r}, and the model in {args.init_from} "
-                f"{getattr(config, name)!r}: leave it out, or train from the beginning."
-            )
+    check_sizes(args.model_config, config, SIZES, option="model_config", source=args.init_from)
     model = MLMMForPreTraining.from_pretrained(args.init_from, dtype=torch.float32, **args.model_config)
     found = {"features": info.feature_dim, "classes": info.num_classes or model.config.num_region_classes}
     wanted = {"features": model.config.region_feature_dim, "classes": model.config.num_region_classes}

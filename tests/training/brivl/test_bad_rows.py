@@ -7,10 +7,10 @@ import pytest
 from kill_resume import RECIPE
 from PIL import Image
 from transformers import Trainer
-from wenlan.modeling_brivl import BriVLForPreTraining, MomentumQueueCallback
+from wenlan.modeling_brivl import MomentumQueueCallback
 from wenlan.processing import Augmentation, ContrastiveCollator
 from wenlan.training.brivl.data import load_pairs
-from wenlan.training.brivl.model import build_config, build_processor, load_tokenizer
+from wenlan.training.brivl.model import build_model
 from wenlan.training.recipe import parse_recipe
 from wenlan.training_scripts.pretrain_brivl import ARGUMENTS, main
 
@@ -96,9 +96,8 @@ def test_training_on_five_percent_bad_rows_of_every_kind_finishes_with_exact_cou
 def test_images_that_go_bad_after_the_check_are_left_out_and_counted_by_cause(corpus, recipe, workers):
     model_args, data_args, *_, args = parse_recipe(ARGUMENTS, [recipe, "--dataloader_num_workers", str(workers)])
     pairs, texts = load_pairs(data_args, seed=0)
-    tokenizer = load_tokenizer(model_args, texts)
-    model = BriVLForPreTraining(build_config(model_args, len(tokenizer)))
-    collator = ContrastiveCollator(build_processor(model, tokenizer), Augmentation())
+    model, processor = build_model(model_args, texts)
+    collator = ContrastiveCollator(processor, Augmentation())
     (corpus / "grey.tif").unlink()
     (corpus / "palette.tif").write_bytes(b"")
     (corpus / "alpha.tif").write_bytes((corpus / "alpha.tif").read_bytes()[:500])

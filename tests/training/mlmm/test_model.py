@@ -49,12 +49,18 @@ def test_base_recipe_is_xlm_r_base_over_the_regions_of_visual_genome(tmp_path):
     assert model.mlmm.region_embeddings.feature_projection.in_features == 2048
 
 
-def test_xlm_r_gives_sizes_tokenizer_and_weights(tmp_path):
+@pytest.fixture
+def xlm_r(tmp_path):
+    """A small XLM-R, which lies in tmp_path with its tokenizer."""
     tokenizer = load_small_tokenizer()
     tokenizer.save_pretrained(tmp_path)
-    text_config = XLMRobertaConfig(**SMALL, vocab_size=len(tokenizer), max_position_embeddings=40, type_vocab_size=1)
-    xlm_r = XLMRobertaForMaskedLM(text_config).eval()
-    xlm_r.save_pretrained(tmp_path)
+    config = XLMRobertaConfig(**SMALL, vocab_size=len(tokenizer), max_position_embeddings=40, type_vocab_size=1)
+    model = XLMRobertaForMaskedLM(config).eval()
+    model.save_pretrained(tmp_path)
+    return model
+
+
+def test_xlm_r_gives_sizes_tokenizer_and_weights(xlm_r, tmp_path):
     model, processor = build(MLMMArguments(text_weights=str(tmp_path)))
     assert model.config.hidden_size == 24
     model.save_pretrained(tmp_path / "mlmm")
@@ -62,6 +68,11 @@ def test_xlm_r_gives_sizes_tokenizer_and_weights(tmp_path):
     ours = MLMMForMaskedLM.from_pretrained(tmp_path / "mlmm").eval()(**inputs).logits
     real = inputs["attention_mask"].bool()
     torch.testing.assert_close(ours[real], xlm_r(**inputs).logits[real], atol=1e-5, rtol=0)
+
+
+def test_recipe_that_contradicts_the_xlm_r_is_refused_with_both_sizes(xlm_r, tmp_path):
+    with pytest.raises(ValueError, match=r"model_config has hidden_size=48, and the model in .* has hidden_size=24:"):
+        build(MLMMArguments(text_weights=str(tmp_path), model_config={"hidden_size": 48}))
 
 
 def test_folder_of_an_mlmm_brings_weights_and_processor(saved):
@@ -78,7 +89,7 @@ def test_folder_of_an_mlmm_may_be_trained_in_another_way(saved):
 
 
 def test_folder_of_an_mlmm_keeps_its_sizes(saved):
-    with pytest.raises(ValueError, match=r"model_config has num_hidden_layers=7, and the model in .* 2: leave it out"):
+    with pytest.raises(ValueError, match=r"model_config has num_hidden_layers=7, and the model .*=2: leave that"):
         build(MLMMArguments(init_from=saved, model_config={"num_hidden_layers": 7}))
 
 

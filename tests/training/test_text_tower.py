@@ -1,0 +1,102 @@
+import json
+
+import pytest
+import torch
+import yaml
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, XLMRobertaConfig, XLMRobertaForMaskedLM
+from wenlan.data import load_emoji7
+from wenlan.processing import build_character_tokenizer, load_small_tokenizer
+from wenlan.training.recipe import find_recipe
+from wenlan.training.text_tower import load_text_tower, load_text_weights
+from wenlan.training_scripts.pretrain_brivl import main
+
+from wenlan import BriVLModel
+
+SIZES = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 96}
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    """The folder of a 64-wide BERT in half precision, with more vocabulary than its tokenizer, as some have."""
+    folder = tmp_path_factory.mktemp("bert")
+    tokenizer = build_character_tokenizer(["猫和狗"], max_length=16)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(vocab_size=len(tokenizer) + 3, max_position_embeddings=40, **SIZES)
+    BertModel(config).half().save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def recipe(bert, tmp_path):
+    """Write brivl_tiny with this BERT and these changes of its encoder, on four images; return its words."""
+
+    def write(**encoder_config):
+        rows = load_emoji7()["test"].select(range(4))
+        lines = [json.dumps({"image": f"{number}.png", "text": row["name_zh"]}) for number, row in enumerate(rows)]
+        for number, row in enumerate(rows):
+            row["image"].save(tmp_path / f"{number}.png")
+        (tmp_path / "pairs.jsonl").write_text("\n".join(lines), "utf-8")
+        values = yaml.safe_load(find_recipe("brivl_tiny").read_text("utf-8"))
+        values |= {"text_weights": bert, "data": str(tmp_path / "pairs.jsonl"), "cached_views": 0, "max_steps": 1}
+        values |= {"per_device_train_batch_size": 4, "use_cpu": True, "bf16": False}
+        values["model_config"]["text_config"]["encoder_config"] = encoder_config
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(values, allow_unicode=True), "utf-8")
+        return [str(tmp_path / "recipe.yaml"), "--output_dir", str(tmp_path / "out")]
+
+    return write
+
+
+def test_brivl_trains_on_the_sizes_weights_and_tokenizer_of_a_narrow_bert(recipe, bert):
+    folder = main([*recipe(hidden_dropout_prob=0.0), "--learning_rate", "0"])
+    model = BriVLModel.from_pretrained(folder)
+    encoder = model.config.text_config.encoder_config
+    assert {name: getattr(encoder, name) for name in SIZES} == SIZES
+    assert (encoder.hidden_dropout_prob, encoder.attention_probs_dropout_prob) == (0.0, 0.1)
+    assert AutoTokenizer.from_pretrained(folder).get_vocab() == AutoTokenizer.from_pretrained(bert).get_vocab()
+    trained = model.text_model.backbone.state_dict()
+    for name, value in load_text_weights(bert, AutoModel).items():
+        torch.testing.assert_close(trained[name], value, atol=0, rtol=0)
+        assert value.dtype == trained[name].dtype == torch.float32
+
+
+def test_recipe_that_contradicts_the_weights_is_refused_with_both_sizes(recipe):
+    message = r"encoder_config has hidden_size=192, num_hidden_layers=1, and the model in .* has hidden_size=64, num_"
+    with pytest.raises(ValueError, match=message + r"hidden_layers=2: leave that out"):
+        main(recipe(hidden_size=192, num_hidden_layers=1, num_attention_heads=2))
+
+
+def test_encoder_of_another_type_than_the_recipe_says_is_refused(recipe):
+    with pytest.raises(ValueError, match=r"has model_type='roberta', and the model in .* has model_type='bert'"):
+        main(recipe(model_type="roberta"))
+
+
+def test_encoder_of_a_type_that_does_not_fit_is_refused(bert):
+    with pytest.raises(ValueError, match=r"text_weights is '.*', a bert; give one of xlm-roberta"):
+        load_text_tower(bert, model_types=("xlm-roberta",))
+
+
+def test_folder_without_an_encoder_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"text_weights is '.*gone', where there is no text encoder"):
+        load_text_tower(str(tmp_path / "gone"))
+
+
+def test_folder_without_a_tokenizer_is_refused(tmp_path):
+    BertConfig(**SIZES).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="there is no tokenizer; put its files beside the weights"):
+        load_text_tower(str(tmp_path))
+
+
+def test_tokenizer_with_more_entries_than_the_weights_is_refused(tmp_path):
+    load_small_tokenizer().save_pretrained(tmp_path)
+    XLMRobertaConfig(vocab_size=100, **SIZES).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"has \d+ entries and the weights 100: they do not belong together"):
+        load_text_tower(str(tmp_path))
+
+
+def test_weights_that_lack_a_layer_are_refused(tmp_path):
+    XLMRobertaForMaskedLM(XLMRobertaConfig(vocab_size=100, **SIZES)).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}), "utf-8")
+    with pytest.raises(ValueError, match=r"lacks \d+ weights, such as encoder\.layer\.2"):
+        load_text_weights(str(tmp_path), AutoModel)

@@ -1,0 +1,128 @@
+"""The text tower that training starts from: a folder or hub id gives its sizes, its weights and its tokenizer."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+)
+
+# What weights fix: a recipe may repeat it, not change it.
+ENCODER_SIZES = (
+    "model_type",
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "max_position_embeddings",
+)
+NOT_SETTINGS = ("architectures", "dtype", "transformers_version", "_name_or_path")  # of a configuration's file
+
+
+@dataclass(frozen=True)
+class TextTower:
+    """Configuration and tokenizer of a pre-trained text encoder.
+
+    Attributes:
+        source: folder or hub id, from which `from_pretrained` also loads the weights.
+        config: of the encoder.
+        tokenizer: whose ids are all in the encoder's vocabulary.
+    """
+
+    source: str
+    config: PreTrainedConfig
+    tokenizer: PreTrainedTokenizerBase
+
+    def settings(self, changes: Mapping[str, Any], *, option: str) -> dict[str, Any]:
+        """Return the encoder's configuration as a dictionary, with changes that the weights allow, such as dropout.
+
+        Args:
+            changes: keys of the configuration with other values.
+            option: where the user wrote them, such as "model_config".
+
+        Raises:
+            ValueError: a change contradicts the sizes of the weights.
+        """
+        check_sizes(changes, self.config, ENCODER_SIZES, option=option, source=self.source)
+        own = {name: value for name, value in self.config.to_diff_dict().items() if name not in NOT_SETTINGS}
+        return own | dict(changes)
+
+
+def load_text_tower(source: str, *, model_types: tuple[str, ...] = ()) -> TextTower:
+    """Return configuration and tokenizer of a text encoder.
+
+    Args:
+        source: folder or hub id, the recipe's `text_weights`.
+        model_types: kinds of encoder that fit, such as "xlm-roberta"; by default any.
+
+    Raises:
+        ValueError: there is no encoder with its tokenizer, it is of another kind, or the two do not belong together.
+    """
+    try:
+        config, tokenizer = AutoConfig.from_pretrained(source), AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"text_weights is {source!r}, where there is no text encoder with its tokenizer ({reason}); give a folder "
+            "or hub id with both."
+        ) from error
+    if model_types and config.model_type not in model_types:
+        raise ValueError(f"text_weights is {source!r}, a {config.model_type}; give one of {', '.join(model_types)}.")
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # transformers makes one up where there are no files
+        raise ValueError(f"text_weights is {source!r}, where there is no tokenizer; put its files beside the weights.")
+    if len(tokenizer) > config.vocab_size:
+        raise ValueError(
+            f"The tokenizer in {source} has {len(tokenizer)} entries and the weights {config.vocab_size}: they do not "
+            "belong together."
+        )
+    return TextTower(source, config, tokenizer)
+
+
+def load_text_weights(source: str, auto_class: type[AutoModel | AutoModelForMaskedLM]) -> dict[str, torch.Tensor]:
+    """Return the weights of a text encoder as float32, by name, without a pooler.
+
+    Args:
+        source: folder or hub id.
+        auto_class: opens it, with or without the head of masked language modelling.
+
+    Raises:
+        ValueError: weights of the encoder are missing, which would otherwise be random.
+    """
+    model, info = auto_class.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
+    if missing := sorted(name for name in info["missing_keys"] if "embeddings." in name or "encoder." in name):
+        raise ValueError(f"text_weights is {source!r}, which lacks {len(missing)} weights, such as {missing[0]}.")
+    return {name: value for name, value in model.state_dict().items() if not name.startswith("pooler.")}
+
+
+def check_sizes(
+    given: Mapping[str, Any], config: PreTrainedConfig, names: Iterable[str], *, option: str, source: str
+) -> None:
+    """Raise ValueError, with each pair of values, if a recipe gives other sizes than weights have.
+
+    Args:
+        given: values of the recipe.
+        config: belongs to the weights.
+        names: of what the weights fix.
+        option: where the user wrote the values.
+        source: folder or hub id of the weights.
+    """
+    others = [name for name in names if name in given and given[name] != getattr(config, name, None)]
+    if others:
+        ours = ", ".join(f"{name}={given[name]!r}" for name in others)
+        theirs = ", ".join(f"{name}={getattr(config, name, None)!r}" for name in others)
+        raise ValueError(
+            f"{option} has {ours}, and the model in {source} has {theirs}: leave that out of the recipe, or start from "
+            "other weights."
+        )
+
+
+__all__ = ["ENCODER_SIZES", "TextTower", "check_sizes", "load_text_tower", "load_text_weights"]
