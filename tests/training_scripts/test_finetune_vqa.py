@@ -80,13 +80,13 @@ def test_answers_for_the_test_server_are_in_its_form(tuned):
     assert len(read_json(tuned / f"v2_OpenEnded_mscoco_{VAL}_results.json")) == 12
 
 
-def test_metrics_stand_beside_ceiling_majority_and_control(tuned):
+def test_metrics_stand_beside_oracle_majority_and_control(tuned):
     metrics = read_json(tuned / "metrics.json")
     english = metrics["languages"]["en"]
     assert set(english["question_types"]) == {"what color is", "is there a", "how many"}
     assert set(english["answer_types"]) == {"other", "yes/no", "number"}
     assert english["count"] == 12
-    assert english["question_types"]["how many"]["ceiling"] == 100  # "three" of six is "3" of eight
+    assert english["question_types"]["how many"]["oracle_accuracy"] == 100  # "three" of six is "3" of eight
     control = read_json(tuned / "question_only" / "metrics.json")
     assert control["question_only"]
     assert english["question_only"] == control["languages"]["en"]["accuracy"]
