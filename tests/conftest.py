@@ -7,10 +7,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin make a 
 import numpy as np
 import pytest
 import torch
+from helpers import slow_marks
 from helpers.training.tiny_trainer import build_trainer
 from wenlan.analysis.plots.fonts import _open_fonts
 
 torch.set_num_threads(1)
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(slow_marks)
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from helpers.mlmm.folder import noise_image, write_detector
-from helpers.mlmm.tiny import perturb, tiny_config
+from helpers.mlmm.tiny import tiny_config
+from helpers.perturb import perturb
 from helpers.regions.tiny_detector import tiny_detector
 from wenlan.analysis import text_to_region_attention
 from wenlan.analysis.region_attention import find_word

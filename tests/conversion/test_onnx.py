@@ -6,8 +6,9 @@ import onnxruntime
 import pytest
 import torch
 from helpers.brivl.golden import our_config, read_golden, tower_state
-from helpers.brivl.tiny import images, perturb, texts, tiny_config
+from helpers.brivl.tiny import images, texts, tiny_config
 from helpers.brivl.tiny_folder import SENTENCES, save_tiny_folder
+from helpers.perturb import perturb
 from PIL import Image
 from transformers import AutoProcessor
 from wenlan.conversion import onnx as module
@@ -95,7 +96,7 @@ def test_images_and_sentences_go_through_the_saved_processor(exported):
 
 @pytest.mark.slow
 def test_image_tower_with_boxes_takes_any_number_of_regions(tmp_path):
-    model = perturb(BriVLModel(tiny_config())).eval()
+    model = perturb(BriVLModel(tiny_config()))
     path = tmp_path / "image_tower.onnx"
     export_image_tower(model, path, boxes=True)
     for regions in (1, 4, 9):
@@ -109,7 +110,7 @@ def test_image_tower_with_boxes_takes_any_number_of_regions(tmp_path):
 
 @pytest.mark.slow
 def test_text_tower_that_attends_to_padding_has_one_length(tmp_path):
-    model = perturb(BriVLModel(tiny_config(text={"attend_padding": True}))).eval()
+    model = perturb(BriVLModel(tiny_config(text={"attend_padding": True})))
     path = tmp_path / "text_tower.onnx"
     export_text_tower(model, path)
     ids = texts(2, 11)

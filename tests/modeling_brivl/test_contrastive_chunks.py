@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from helpers.brivl.tiny import images, perturb, texts, tiny_config
+from helpers.brivl.tiny import images, texts, tiny_config
+from helpers.perturb import perturb
 from wenlan.modeling_brivl import BriVLForPreTraining
 
 FROZEN = {"trainable_backbone": ["blocks.3", "blocks.4"]}

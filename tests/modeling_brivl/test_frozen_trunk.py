@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from helpers.brivl.tiny import TINY_BERT, images, perturb, texts, tiny_config
+from helpers.brivl.tiny import TINY_BERT, images, texts, tiny_config
+from helpers.perturb import perturb
 from transformers import CONFIG_MAPPING, AutoModel
 from wenlan.modeling_brivl import BriVLForPreTraining, BriVLTextModel, BriVLVisionModel
 from wenlan.modeling_brivl.frozen_trunk import backbone_stages, run_text_stages, trunk_depth
@@ -140,7 +141,7 @@ def test_backbone_that_is_no_chain_of_stages_has_no_trunk_and_still_trains():
 def test_stages_one_after_the_other_are_the_encoder(model_type, attention):
     values = {name: value for name, value in ENCODER.items() if name != "model_type"}
     config = CONFIG_MAPPING[model_type](**values, pad_token_id=0)
-    encoder = perturb(AutoModel.from_config(config, attn_implementation=attention)).eval()
+    encoder = perturb(AutoModel.from_config(config, attn_implementation=attention))
     ids, mask = texts(4), inputs()["attention_mask"]
     for attended in (mask, None):
         states = run_text_stages(encoder, ids, attended, slice(0, 2))

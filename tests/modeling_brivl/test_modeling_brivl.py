@@ -4,14 +4,15 @@ import sys
 
 import pytest
 import torch
-from helpers.brivl.tiny import IMAGE_SIZE, TEXT_LENGTH, TINY_BERT, images, perturb, texts, tiny_config
+from helpers.brivl.tiny import IMAGE_SIZE, TEXT_LENGTH, TINY_BERT, images, texts, tiny_config
+from helpers.perturb import perturb
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from wenlan.modeling_brivl import BriVLModel, BriVLTextModel, BriVLVisionModel
 
 
 def build_model(vision=None, text=None, **overrides):
-    return perturb(BriVLModel(tiny_config(vision, text, **overrides))).eval()
+    return perturb(BriVLModel(tiny_config(vision, text, **overrides)))
 
 
 @pytest.fixture

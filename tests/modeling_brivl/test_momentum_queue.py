@@ -1,6 +1,7 @@
 import pytest
 import torch
-from helpers.brivl.tiny import perturb, tiny_config
+from helpers.brivl.tiny import tiny_config
+from helpers.perturb import perturb
 from torch import nn
 from torch.nn import functional as F
 from wenlan.modeling_brivl import BriVLVisionModel

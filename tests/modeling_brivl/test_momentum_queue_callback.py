@@ -4,7 +4,8 @@ import copy
 
 import pytest
 import torch
-from helpers.brivl.tiny import images, perturb, texts, tiny_config
+from helpers.brivl.tiny import images, texts, tiny_config
+from helpers.perturb import perturb
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from wenlan.modeling_brivl import BriVLForPreTraining, MomentumQueueCallback

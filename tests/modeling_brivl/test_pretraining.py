@@ -1,6 +1,7 @@
 import pytest
 import torch
-from helpers.brivl.tiny import images, perturb, texts, tiny_config
+from helpers.brivl.tiny import images, texts, tiny_config
+from helpers.perturb import perturb
 from torch.nn import functional as F
 from transformers.utils import logging
 from wenlan.modeling_brivl import BriVLForPreTraining, BriVLModel
@@ -10,7 +11,7 @@ NO_GROUP = -1
 
 def build_model(vision=None, text=None, **overrides):
     """Returns a model in evaluation mode whose momentum towers differ from its query towers."""
-    return perturb(BriVLForPreTraining(tiny_config(vision, text, **overrides))).eval()
+    return perturb(BriVLForPreTraining(tiny_config(vision, text, **overrides)))
 
 
 def inputs(count, **more):

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from helpers.mlmm.tiny import perturb, tiny_batch, tiny_config
+from helpers.mlmm.tiny import tiny_batch, tiny_config
+from helpers.perturb import perturb
 from wenlan.modeling_mlmm import MLMMModel
 
 TOLERANCE = {"atol": 1e-5, "rtol": 0}

@@ -4,7 +4,8 @@ import logging
 
 import pytest
 import torch
-from helpers.mlmm.tiny import SIZES, perturb, tiny_batch, tiny_config
+from helpers.mlmm.tiny import SIZES, tiny_batch, tiny_config
+from helpers.perturb import perturb
 from safetensors import safe_open
 from transformers import (
     AutoConfig,

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from helpers.mlmm.tiny import perturb, tiny_batch
+from helpers.mlmm.tiny import tiny_batch
+from helpers.perturb import perturb
 from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM, XLMRobertaModel
 from wenlan.modeling_mlmm import (
     MLMMForMaskedLM,

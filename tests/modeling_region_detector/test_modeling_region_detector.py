@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from helpers.perturb import perturb
 from helpers.regions.tiny_detector import KINDS, tiny_detector, tiny_labels
 from torch import nn
 from transformers import AutoModel, AutoModelForObjectDetection
@@ -10,15 +11,6 @@ from wenlan.modeling_region_detector import RegionDetector
 import wenlan  # noqa: F401  makes the Auto classes know the detector
 
 PIXELS = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
-
-
-def perturbed(model):
-    """Every weight moved, so that equality means something."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.01)
-    return model
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -43,7 +35,7 @@ def test_shapes_are_as_documented(kind):
 @pytest.mark.parametrize("kind", KINDS)
 @torch.inference_mode()
 def test_saved_and_loaded_gives_bitwise_the_same(kind, tmp_path):
-    model = perturbed(tiny_detector(kind))
+    model = perturb(tiny_detector(kind), scale=0.01)
     model.save_pretrained(tmp_path)
     for auto in (AutoModelForObjectDetection, AutoModel):
         loaded = auto.from_pretrained(tmp_path)

@@ -4,8 +4,9 @@ import sys
 
 import pytest
 import torch
-from helpers.brivl.tiny import images, perturb, texts, tiny_config
+from helpers.brivl.tiny import images, texts, tiny_config
 from helpers.brivl.tiny_folder import save_tiny_folder
+from helpers.perturb import perturb
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModel, Trainer, TrainingArguments

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.brivl.tiny_folder import save_tiny_folder
-from helpers.finetuning.retrieval_models import SMOKE, save_pretrained_mlmm, write_retrieval_recipe
+from helpers.finetuning.retrieval_models import save_pretrained_mlmm
 from helpers.mlmm.corpus_files import draw_classes, write_captions, write_corpus, write_regions
+from helpers.training.recipes import SMOKE, write_recipe
 from safetensors.torch import load_file
 from transformers import AutoModel, BertConfig
 from wenlan.data import load_emoji7
@@ -38,7 +39,7 @@ def paths(tmp_path_factory):
 @pytest.fixture(scope="module")
 def recipe(paths, tmp_path_factory):
     folder = tmp_path_factory.mktemp("recipes")
-    return write_retrieval_recipe(folder / "small.yaml", **paths, per_device_train_batch_size=4)
+    return write_recipe(folder / "small.yaml", "retrieval_tiny", **paths, per_device_train_batch_size=4)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_setting_en_trains_on_english_alone_and_is_judged_in_all_languages(recip
 def test_resumed_run_with_hard_negatives_gives_the_same_bits(paths, tmp_path):
     changes = {"hard_negatives": {"pool": 3, "keep": 1}, "per_device_train_batch_size": 4, "retrieval_loss": "margin"}
     changes["init_from"] = save_pretrained_mlmm(tmp_path / "model", hidden_dropout_prob=0.1)
-    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **paths | changes, save_total_limit=3)
+    recipe = write_recipe(tmp_path / "r.yaml", "retrieval_tiny", **paths | changes, save_total_limit=3)
     options = [recipe, *SMOKE, *STEPS, "--max_steps", "6", "--output_dir", str(tmp_path / "out")]
     options += ["--load_best_model_at_end", "false"]
     folder = main(options)
@@ -155,7 +156,7 @@ def test_metrics_say_what_they_are_of_and_how_sure_they_are(trained, paths):
 
 
 def test_model_that_is_not_there_is_named(paths, tmp_path):
-    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **paths | {"init_from": str(tmp_path / "gone")})
+    recipe = write_recipe(tmp_path / "r.yaml", "retrieval_tiny", **paths | {"init_from": str(tmp_path / "gone")})
     with pytest.raises(ValueError, match=r"init_from is '.*gone', where there is no model"):
         main([recipe, *SMOKE, "--output_dir", str(tmp_path / "out")])
 
@@ -171,7 +172,7 @@ def test_test_image_in_the_training_list_is_subtracted_and_counted(paths, tmp_pa
     write_regions(tmp_path / "regions", images)
     write_captions(tmp_path / "captions", images)
     changes = {"regions": str(tmp_path / "regions"), "captions": str(tmp_path / "captions"), "setting": "en"}
-    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **paths | changes)
+    recipe = write_recipe(tmp_path / "r.yaml", "retrieval_tiny", **paths | changes)
     folder = main([recipe, *SMOKE, *STEPS, "--output_dir", str(tmp_path / "out")])
     printed = capsys.readouterr().out
     assert "Trains on 24 captions in en;" in printed
@@ -185,7 +186,7 @@ def test_regions_of_nan_are_left_out_and_counted(paths, tmp_path, capsys):
         images = {f"{number}.png": draw_classes(number) for number in numbers}
         write_regions(tmp_path / f"{prefix}regions", images, broken=[f"{numbers[3]}.png"])
         found[f"{prefix}regions"] = str(tmp_path / f"{prefix}regions")
-    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **paths | found)
+    recipe = write_recipe(tmp_path / "r.yaml", "retrieval_tiny", **paths | found)
     folder = main([recipe, *SMOKE, *STEPS, "--output_dir", str(tmp_path / "out")])
     printed = capsys.readouterr().out
     assert "test: images left out: {'not finite': 1}" in printed
@@ -218,7 +219,7 @@ def test_regions_of_nan_are_left_out_and_counted(paths, tmp_path, capsys):
 )
 def test_what_cannot_work_is_refused_before_training(paths, tmp_path, changes, message):
     run = {"max_steps": 2, "eval_steps": 2, "eval_strategy": "steps"}
-    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **paths | run | changes)
+    recipe = write_recipe(tmp_path / "r.yaml", "retrieval_tiny", **paths | run | changes)
     with pytest.raises(ValueError, match=message):
         main([recipe, *SMOKE, "--save_steps", "2", "--output_dir", str(tmp_path / "out")])
     assert not (tmp_path / "out" / "config.json").exists()
@@ -227,14 +228,14 @@ def test_what_cannot_work_is_refused_before_training(paths, tmp_path, changes, m
 def test_unknown_language_of_a_caption_file_is_refused(paths, tmp_path):
     shutil.copytree(paths["captions"], tmp_path / "captions")
     (tmp_path / "captions" / "captions_en.jsonl").rename(tmp_path / "captions" / "captions_xx.jsonl")
-    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **paths | {"captions": str(tmp_path / "captions")})
+    recipe = write_recipe(tmp_path / "r.yaml", "retrieval_tiny", **paths | {"captions": str(tmp_path / "captions")})
     with pytest.raises(ValueError, match="xx"):
         main([recipe, *SMOKE, "--output_dir", str(tmp_path / "out")])
 
 
 def test_captions_whose_images_have_no_regions_are_refused(paths, tmp_path):
     write_captions(tmp_path / "captions", {f"{number}.png": [0] for number in range(500, 520)})
-    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **paths | {"captions": str(tmp_path / "captions")})
+    recipe = write_recipe(tmp_path / "r.yaml", "retrieval_tiny", **paths | {"captions": str(tmp_path / "captions")})
     with pytest.raises(ValueError, match="no regions"):
         main([recipe, *SMOKE, "--output_dir", str(tmp_path / "out")])
 
@@ -253,13 +254,13 @@ def test_two_ranks_train_one_model_and_one_of_them_judges_it(recipe, tmp_path):
 
 def test_other_kind_of_model_is_refused(paths, tmp_path):
     BertConfig().save_pretrained(tmp_path / "bert")
-    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **paths | {"init_from": str(tmp_path / "bert")})
+    recipe = write_recipe(tmp_path / "r.yaml", "retrieval_tiny", **paths | {"init_from": str(tmp_path / "bert")})
     with pytest.raises(ValueError, match="holds a model of type 'bert'"):
         main([recipe, *SMOKE, "--output_dir", str(tmp_path / "out")])
 
 
 def test_base_recipe_trains_at_tiny_width(paths, tmp_path):
-    recipe = write_retrieval_recipe(tmp_path / "r.yaml", "retrieval_base", **paths, test_folds=4)
+    recipe = write_recipe(tmp_path / "r.yaml", "retrieval_tiny", "retrieval_base", **paths, test_folds=4)
     options = ["--per_device_train_batch_size", "2", "--scoring_dtype", "float32", "--output_dir", str(tmp_path / "o")]
     folder = main([recipe, *SMOKE, *STEPS, *options])
     assert MLMMForImageTextRetrieval.from_pretrained(folder).config.retrieval_loss == "margin"
@@ -285,7 +286,7 @@ def brivl_paths(tmp_path):
 
 
 def test_two_towers_are_tuned_and_judged_by_the_same_command(brivl_paths, tmp_path):
-    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **brivl_paths, per_device_train_batch_size=5)
+    recipe = write_recipe(tmp_path / "r.yaml", "retrieval_tiny", **brivl_paths, per_device_train_batch_size=5)
     folder = main([recipe, *SMOKE, *STEPS, "--output_dir", str(tmp_path / "out")])
     metrics = read_metrics(folder)
     assert metrics["model_type"] == "brivl"
@@ -320,8 +321,8 @@ def test_training_moves_the_recalls_up(tmp_path):
         write_regions(tmp_path / f"{prefix}regions", images)
         write_captions(tmp_path / f"{prefix}captions", images)
         found |= {f"{prefix}{kind}": str(tmp_path / f"{prefix}{kind}") for kind in ("regions", "captions")}
-    recipe = write_retrieval_recipe(
-        tmp_path / "r.yaml", **found, num_wrong=1, hard_negatives={}, per_device_train_batch_size=8
+    recipe = write_recipe(
+        tmp_path / "r.yaml", "retrieval_tiny", **found, num_wrong=1, hard_negatives={}, per_device_train_batch_size=8
     )
     options = ["--max_steps", "400", "--learning_rate", "2e-3", "--output_dir", str(tmp_path / "out")]
     options += ["--eval_strategy", "no", "--load_best_model_at_end", "false", "--save_strategy", "no"]

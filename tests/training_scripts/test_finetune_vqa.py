@@ -4,28 +4,19 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from helpers.finetuning.vqa_sample import TEST, TRAIN, VAL, draw, write_questions, write_sample, write_things
 from helpers.mlmm.folder import write_model
+from helpers.training import recipes
+from helpers.training.recipes import read_recipe, write_recipe
 from safetensors.torch import load_file
 from transformers import BertConfig, pipeline
 from typer.testing import CliRunner
 from wenlan.modeling_mlmm import MLMMForVisualQuestionAnswering
-from wenlan.training.recipe import find_recipe
 from wenlan.training_scripts.finetune_vqa import main
 
 from wenlan.cli.main import app
 
-SMOKE = ["--use_cpu", "true", "--disable_tqdm", "true", "--bf16", "false", "--dataloader_num_workers", "0"]
-SMOKE += ["--per_device_train_batch_size", "4", "--logging_steps", "4", "--min_answer_questions", "1"]
-
-
-def write_recipe(path, name="vqa_tiny", **changes):
-    """A shipped recipe with other fields; what is None is left out."""
-    recipe = yaml.safe_load(find_recipe(name).read_text("utf-8"))
-    recipe = {key: value for key, value in (recipe | changes).items() if value is not None}
-    path.write_text(yaml.safe_dump(recipe, allow_unicode=True), "utf-8")
-    return str(path)
+SMOKE = [*recipes.SMOKE, "--per_device_train_batch_size", "4", "--logging_steps", "4", "--min_answer_questions", "1"]
 
 
 def read_json(path):
@@ -41,7 +32,7 @@ def fields(tmp_path_factory):
 @pytest.fixture(scope="module")
 def recipe(fields, tmp_path_factory):
     """The tiny recipe with the sample, without a control."""
-    return write_recipe(tmp_path_factory.mktemp("recipe") / "sample.yaml", **fields, with_control=False)
+    return write_recipe(tmp_path_factory.mktemp("recipe") / "sample.yaml", "vqa_tiny", **fields, with_control=False)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +48,7 @@ def things(tmp_path_factory):
     """A recipe with images of one of four things, whose features tell which."""
     folder = tmp_path_factory.mktemp("things")
     fields = write_things(folder, {TRAIN: range(40), VAL: range(40, 60)})
-    return write_recipe(folder / "things.yaml", **fields, learning_rate=3e-3, max_steps=70)
+    return write_recipe(folder / "things.yaml", "vqa_tiny", **fields, learning_rate=3e-3, max_steps=70)
 
 
 @pytest.fixture(scope="module")
@@ -218,11 +209,11 @@ def test_model_that_is_no_mlmm_is_refused(recipe, tmp_path):
 
 
 def test_recipe_without_a_model_says_so(fields, tmp_path):
-    recipe = write_recipe(tmp_path / "r.yaml", **fields | {"init_from": None})
+    recipe = write_recipe(tmp_path / "r.yaml", "vqa_tiny", **fields | {"init_from": None})
     with pytest.raises(ValueError, match="Give init_from"):
         main([recipe, *SMOKE, "--with_control", "false", "--output_dir", str(tmp_path)])
 
 
 def test_base_recipe_has_the_settings_of_uniter():
-    recipe = yaml.safe_load(find_recipe("vqa_base").read_text("utf-8"))
+    recipe = read_recipe("vqa_base")
     assert (recipe["learning_rate"], recipe["head_lr_factor"], recipe["max_steps"]) == (8e-5, 10, 6000)

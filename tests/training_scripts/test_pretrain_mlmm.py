@@ -8,25 +8,15 @@ import pytest
 import torch
 import yaml
 from helpers.mlmm.corpus_files import draw_classes, write_captions, write_corpus, write_regions
+from helpers.training import recipes
+from helpers.training.recipes import SMALL_MLMM, read_recipe, write_recipe
 from safetensors.torch import load_file
 from transformers import AutoModelForPreTraining
 from wenlan.modeling_mlmm import MLMMForPreTraining
 from wenlan.processing import MLMMProcessor
-from wenlan.training.recipe import find_recipe
 from wenlan.training_scripts.pretrain_mlmm import main
 
-SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40}
-SMOKE = ["--logging_steps", "8", "--use_cpu", "true", "--disable_tqdm", "true", "--bf16", "false"]
-SMOKE += ["--token_budget", "256", "--dataloader_num_workers", "0"]
-
-
-def write_recipe(path, name="mlmm_tiny", **changes):
-    """A shipped recipe at tiny widths; what is None is left out."""
-    recipe = yaml.safe_load(find_recipe(name).read_text("utf-8"))
-    recipe["model_config"] |= SMALL
-    recipe = {key: value for key, value in (recipe | changes).items() if value is not None}
-    path.write_text(yaml.safe_dump(recipe, allow_unicode=True), "utf-8")
-    return str(path)
+SMOKE = [*recipes.SMOKE, "--logging_steps", "8", "--token_budget", "256"]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +26,8 @@ def recipe(tmp_path_factory):
     train, test = write_corpus(folder / "train", 24), write_corpus(folder / "test", 6, first=100)
     paths = dict(zip(("regions", "captions", "test_regions", "test_captions"), (*train, *test), strict=True))
     curriculum = [{"steps": 1, "tasks": ["mlm"], "languages": ["en"]}]
-    return write_recipe(folder / "small.yaml", **paths, detector=None, curriculum=curriculum)
+    changes = {"detector": None, "curriculum": curriculum, "model_config": SMALL_MLMM}
+    return write_recipe(folder / "small.yaml", "mlmm_tiny", **paths, **changes)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +43,7 @@ def test_recipe_trains_and_the_folder_opens(trained):
     assert model(**processor(text=["a lion"])).itm_logits.shape == (1, 2)
     report = json.loads((trained / "data_report.json").read_text("utf-8"))
     assert report[0]["captions"] == {"en": 48, "zh": 48}
-    assert report[0]["tasks"] == yaml.safe_load(find_recipe("mlmm_tiny").read_text("utf-8"))["tasks"]
+    assert report[0]["tasks"] == read_recipe("mlmm_tiny")["tasks"]
 
 
 def test_losses_and_accuracies_of_each_task_are_logged(trained):
@@ -101,7 +92,8 @@ def test_regions_of_nan_are_left_out_and_counted(tmp_path, capsys):
     write_regions(tmp_path / "regions", images, broken=["3.png"])
     write_captions(tmp_path / "captions", images)
     paths = {"regions": str(tmp_path / "regions"), "captions": str(tmp_path / "captions")}
-    recipe = write_recipe(tmp_path / "r.yaml", **paths, test_regions=None, test_captions=None, detector=None)
+    changes = dict.fromkeys(("test_regions", "test_captions", "detector")) | {"model_config": SMALL_MLMM}
+    recipe = write_recipe(tmp_path / "r.yaml", "mlmm_tiny", **paths, **changes)
     folder = main([recipe, *SMOKE, "--max_steps", "4", "--token_budget", "1024", "--output_dir", str(tmp_path / "out")])
     assert "Images that could not be used while training: {'not finite': " in capsys.readouterr().out
     assert all(value.isfinite().all() for value in load_file(folder / "model.safetensors").values())
@@ -110,12 +102,13 @@ def test_regions_of_nan_are_left_out_and_counted(tmp_path, capsys):
 def test_base_recipe_trains_on_two_corpora_at_tiny_width(tmp_path):
     strong = dict(zip(("regions", "captions"), write_corpus(tmp_path / "strong", 12), strict=True))
     regions, captions = write_corpus(tmp_path / "weak", 12, first=50, languages=["zh"])
-    corpora = yaml.safe_load(find_recipe("mlmm_base").read_text("utf-8"))["corpora"]
+    corpora = read_recipe("mlmm_base")["corpora"]
     corpora = [
         corpora[0] | strong,
         corpora[1] | {"regions": regions, "captions": {"zh": f"{captions}/captions_zh.jsonl"}},
     ]
-    recipe = write_recipe(tmp_path / "base.yaml", "mlmm_base", corpora=corpora, text_weights=None)
+    changes = {"corpora": corpora, "text_weights": None, "model_config": SMALL_MLMM}
+    recipe = write_recipe(tmp_path / "base.yaml", "mlmm_base", **changes)
     folder = main([recipe, *SMOKE, "--max_steps", "2", "--output_dir", str(tmp_path / "out")])
     report = json.loads((folder / "data_report.json").read_text("utf-8"))
     assert [corpus["tasks"] for corpus in report] == [{"itm": 9, "mlm": 12, "mrfr": 6, "mrc": 6}, {"itm": 9}]

@@ -4,8 +4,9 @@ import json
 import pytest
 import torch
 import yaml
-from helpers.finetuning.retrieval_models import SMOKE, save_pretrained_mlmm, write_retrieval_recipe
+from helpers.finetuning.retrieval_models import save_pretrained_mlmm
 from helpers.mlmm.corpus_files import write_corpus
+from helpers.training.recipes import SMOKE, write_recipe
 from PIL import Image
 from typer.testing import CliRunner
 from wenlan.evaluation.tables.paper import NOT_COMPARABLE
@@ -39,7 +40,7 @@ def fields(tmp_path_factory):
 @pytest.fixture(scope="module")
 def recipe(fields, tmp_path_factory):
     path = tmp_path_factory.mktemp("recipes") / "coco.yaml"
-    return write_retrieval_recipe(path, **fields, per_device_train_batch_size=4)
+    return write_recipe(path, "retrieval_tiny", **fields, per_device_train_batch_size=4)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,7 @@ def test_finished_table_is_not_overwritten_without_being_told(made, recipe):
 
 
 def test_two_recipes_share_the_columns_of_the_paper(recipe, fields, tmp_path):
-    other = write_retrieval_recipe(tmp_path / "m30k.yaml", **fields, per_device_train_batch_size=4)
+    other = write_recipe(tmp_path / "m30k.yaml", "retrieval_tiny", **fields, per_device_train_batch_size=4)
     options = ["--test_sets", "MSCOCO", "Multi30K", "--settings", "en", "--comparable", "--output_dir", str(tmp_path)]
     folder = main([recipe, other, *SMOKE, *STEPS, *options])
     assert (folder / "coco" / "en" / "metrics.json").is_file()
@@ -120,7 +121,7 @@ def test_two_recipes_share_the_columns_of_the_paper(recipe, fields, tmp_path):
 
 def test_recipe_without_english_says_so_before_anything_is_trained(fields, tmp_path):
     paths = write_paths(tmp_path, languages=("zh",)) | {"init_from": fields["init_from"]}
-    recipe = write_retrieval_recipe(tmp_path / "chinese.yaml", **paths)
+    recipe = write_recipe(tmp_path / "chinese.yaml", "retrieval_tiny", **paths)
     with pytest.raises(
         ValueError, match=r"chinese\.yaml, setting en: There are no training captions in en.*--settings"
     ):
@@ -130,8 +131,8 @@ def test_recipe_without_english_says_so_before_anything_is_trained(fields, tmp_p
 
 def test_recipe_whose_test_lacks_a_language_says_so_before_anything_is_trained(fields, tmp_path):
     regions, captions = write_corpus(tmp_path / "test", 6, first=200, languages=("en",))
-    recipe = write_retrieval_recipe(
-        tmp_path / "r.yaml", **fields | {"test_regions": regions, "test_captions": captions}
+    recipe = write_recipe(
+        tmp_path / "r.yaml", "retrieval_tiny", **fields | {"test_regions": regions, "test_captions": captions}
     )
     with pytest.raises(ValueError, match="setting each: There are no test captions in zh"):
         main([recipe, *SMOKE, *STEPS, "--output_dir", str(tmp_path / "out")])
@@ -146,7 +147,7 @@ def test_captions_that_are_not_there_are_named_with_what_makes_them(tmp_path, mo
 
 def test_recipe_without_a_test_is_refused(fields, tmp_path):
     changes = {"test_captions": None, "test_regions": None}
-    recipe = write_retrieval_recipe(tmp_path / "r.yaml", **fields | changes)
+    recipe = write_recipe(tmp_path / "r.yaml", "retrieval_tiny", **fields | changes)
     with pytest.raises(ValueError, match="has no test_captions"):
         main([recipe, *SMOKE, *STEPS, "--output_dir", str(tmp_path / "out")])
 

@@ -4,26 +4,17 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from helpers.finetuning.vqa_sample import TRAIN, VAL, write_questions, write_things
+from helpers.training import recipes
+from helpers.training.recipes import write_recipe
 from PIL import Image
 from typer.testing import CliRunner
 from wenlan.evaluation.tables.paper import NOT_COMPARABLE
-from wenlan.training.recipe import find_recipe
 from wenlan.training_scripts.reproduce_table4 import main
 
 from wenlan.cli.main import app
 
-SMOKE = ["--use_cpu", "true", "--disable_tqdm", "true", "--bf16", "false", "--dataloader_num_workers", "0"]
-SMOKE += ["--per_device_train_batch_size", "4", "--max_steps", "2"]
-
-
-def write_recipe(path, **changes):
-    """The tiny recipe with other fields; what is None is left out."""
-    recipe = yaml.safe_load(find_recipe("vqa_tiny").read_text("utf-8"))
-    recipe = {key: value for key, value in (recipe | changes).items() if value is not None}
-    path.write_text(yaml.safe_dump(recipe), "utf-8")
-    return str(path)
+SMOKE = [*recipes.SMOKE, "--per_device_train_batch_size", "4", "--max_steps", "2"]
 
 
 def read_metrics(folder):
@@ -38,7 +29,7 @@ def fields(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def recipe(fields, tmp_path_factory):
-    return write_recipe(tmp_path_factory.mktemp("recipes") / "things.yaml", **fields)
+    return write_recipe(tmp_path_factory.mktemp("recipes") / "things.yaml", "vqa_tiny", **fields)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +80,7 @@ def test_named_test_set_stands_in_the_column_of_the_paper(made, recipe):
 
 
 def test_two_recipes_have_folders_and_parts_of_their_own(recipe, fields, tmp_path):
-    other = write_recipe(tmp_path / "again.yaml", **fields)
+    other = write_recipe(tmp_path / "again.yaml", "vqa_tiny", **fields)
     folder = main([recipe, other, *SMOKE, "--output_dir", str(tmp_path)])
     assert (folder / "things" / "model" / "metrics.json").is_file()
     assert (folder / "again" / "model" / "metrics.json").is_file()
@@ -107,7 +98,7 @@ def test_two_recipes_have_folders_and_parts_of_their_own(recipe, fields, tmp_pat
     ],
 )
 def test_questions_that_are_not_there_are_named(fields, tmp_path, changes, message):
-    recipe = write_recipe(tmp_path / "r.yaml", **fields | changes)
+    recipe = write_recipe(tmp_path / "r.yaml", "vqa_tiny", **fields | changes)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         main([recipe, *SMOKE, "--output_dir", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
@@ -115,7 +106,7 @@ def test_questions_that_are_not_there_are_named(fields, tmp_path, changes, messa
 
 def test_questions_of_the_test_server_alone_make_no_table(fields, tmp_path):
     path = write_questions(tmp_path, "test2015", range(12, 20), annotated=False)
-    recipe = write_recipe(tmp_path / "r.yaml", **fields | {"test_questions": [path]})
+    recipe = write_recipe(tmp_path / "r.yaml", "vqa_tiny", **fields | {"test_questions": [path]})
     with pytest.raises(ValueError, match="no test questions have annotations"):
         main([recipe, *SMOKE, "--output_dir", str(tmp_path / "out")])
 

@@ -5,7 +5,8 @@ from contextlib import redirect_stdout
 
 import pytest
 import torch
-import yaml
+from helpers.training import recipes
+from helpers.training.recipes import write_recipe
 from PIL import Image
 from transformers import AutoModelForObjectDetection
 from wenlan.data import DetectionRows, load_emoji_scenes
@@ -15,23 +16,18 @@ from wenlan.processing.regions import RegionFeatureExtractor
 from wenlan.training.detection.data import load_test_data, load_training_data
 from wenlan.training.detection.model import build_config, build_detector
 from wenlan.training.detection.trainer import DetectorTrainer
-from wenlan.training.recipe import find_recipe, parse_recipe
+from wenlan.training.recipe import parse_recipe
 from wenlan.training_scripts.train_region_detector import ARGUMENTS, main
 
-SMOKE = ["--max_steps", "2", "--per_device_train_batch_size", "4", "--logging_steps", "1"]
-SMOKE += ["--use_cpu", "true", "--disable_tqdm", "true", "--bf16", "false", "--dataloader_num_workers", "0"]
+SMOKE = [*recipes.SMOKE, "--max_steps", "2", "--per_device_train_batch_size", "4", "--logging_steps", "1"]
 
 
 @pytest.fixture(scope="module")
 def small_recipe(tmp_path_factory):
     """The shipped recipe on 16 classes at 128 px."""
-    recipe = yaml.safe_load(find_recipe("detector_tiny").read_text("utf-8"))
-    recipe["scene_options"] = {"num_classes": 16, "canvas": 128}
-    recipe["image_processor"]["size"] = {"shortest_edge": 128, "longest_edge": 128}
-    recipe["scenes"] = "8"
-    path = tmp_path_factory.mktemp("recipe") / "small.yaml"
-    path.write_text(yaml.safe_dump(recipe), "utf-8")
-    return str(path)
+    changes = {"scenes": "8", "scene_options": {"num_classes": 16, "canvas": 128}}
+    changes["image_processor"] = {"size": {"shortest_edge": 128, "longest_edge": 128}}
+    return write_recipe(tmp_path_factory.mktemp("recipe") / "small.yaml", "detector_tiny", **changes)
 
 
 @pytest.fixture
@@ -119,14 +115,12 @@ def test_resume_goes_on_from_the_checkpoint_and_gives_the_same_model(small_recip
 
 
 def test_own_boxes_and_attributes_train_the_visual_genome_recipe_at_tiny_width(own_file, tmp_path, capsys):
-    recipe = yaml.safe_load(find_recipe("detector_vg").read_text("utf-8"))
     sizes = {"depth": 50, "stem_channels": 4, "bottleneck_channels": 4, "res2_channels": 16, "rpn_channels": 8}
-    recipe["model_config"] |= sizes | {"attribute_embedding_dim": 8, "attribute_hidden_dim": 8, "roi_batch_size": 8}
-    recipe["image_processor"]["size"] = {"shortest_edge": 64, "longest_edge": 100}
-    recipe["image_weights"] = None
-    (tmp_path / "small.yaml").write_text(yaml.safe_dump(recipe), "utf-8")
+    sizes |= {"attribute_embedding_dim": 8, "attribute_hidden_dim": 8, "roi_batch_size": 8}
+    changes = {"image_weights": None, "image_processor": {"size": {"shortest_edge": 64, "longest_edge": 100}}}
+    recipe = write_recipe(tmp_path / "small.yaml", "detector_vg", model_config=sizes, **changes)
     data = ["--data", str(own_file), "--test_data", str(own_file), "--max_bad_fraction", "0.3"]
-    folder = main([str(tmp_path / "small.yaml"), *SMOKE, *data, "--output_dir", str(tmp_path / "out")])
+    folder = main([recipe, *SMOKE, *data, "--output_dir", str(tmp_path / "out")])
     extractor = RegionFeatureExtractor.from_pretrained(folder)
     regions = extractor.extract([Image.new("RGB", (90, 70))], min_boxes=2)
     assert regions.features.shape[-1] == 128

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from helpers.brivl.tiny import TINY_BERT, perturb, tiny_config
+from helpers.brivl.tiny import TINY_BERT, tiny_config
+from helpers.perturb import perturb
 from PIL import Image
 from transformers import (
     AutoConfig,
@@ -31,7 +32,7 @@ def model():
     tokenizer = build_character_tokenizer(LABELS, max_length=LENGTH)
     encoder = {**TINY_BERT, "vocab_size": len(tokenizer)}
     config = tiny_config({"image_size": SIZE}, {"encoder_config": encoder, "max_text_length": LENGTH})
-    return perturb(BriVLModel(config)).eval()
+    return perturb(BriVLModel(config))
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Builders of a BriVL that runs in milliseconds: 59 thousand parameters with its momentum towers, no dropout."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from wenlan.modeling_brivl import BriVLConfig
 
 VOCABULARY = 61
@@ -24,7 +24,6 @@ TINY_BERT = {
 def tiny_config(vision: dict | None = None, text: dict | None = None, **overrides) -> BriVLConfig:
     """Returns a configuration of odd sizes; `vision` and `text` change the towers, the rest the objective."""
     shared = {"projection_dim": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
-    shared["hidden_dropout_prob"] = 0.0
     vision_config = {
         "backbone": "test_efficientnet",
         "backbone_kwargs": {"channel_multiplier": 0.125, "pad_type": "same", "bn_eps": 1e-3},
@@ -33,6 +32,7 @@ def tiny_config(vision: dict | None = None, text: dict | None = None, **override
         "grid_scales": [2, 1],
         "max_regions": 5,
         **shared,
+        "hidden_dropout_prob": 0.0,
         **(vision or {}),
     }
     text_config = {
@@ -40,21 +40,10 @@ def tiny_config(vision: dict | None = None, text: dict | None = None, **override
         "max_text_length": TEXT_LENGTH,
         "attend_padding": False,
         **shared,
+        "hidden_dropout_prob": 0.0,
         **(text or {}),
     }
     return BriVLConfig(vision_config=vision_config, text_config=text_config, **{"queue_size": 13, **overrides})
-
-
-@torch.no_grad()
-def perturb(model: nn.Module, seed: int = 1) -> nn.Module:
-    """Moves every float parameter and batch norm statistic away from its start; queues stay. Returns the model."""
-    generator = torch.Generator().manual_seed(seed)
-    state = model.state_dict()
-    for name, tensor in state.items():
-        if tensor.is_floating_point() and not name.startswith("queue."):
-            noise = 0.1 * torch.randn(tensor.shape, generator=generator)
-            tensor.add_(noise.abs() if name.endswith("running_var") else noise)
-    return model
 
 
 def texts(count: int, length: int = 7, seed: int = 2) -> Tensor:

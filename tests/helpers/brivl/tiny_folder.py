@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import torch
-from helpers.brivl.tiny import IMAGE_SIZE, TEXT_LENGTH, TINY_BERT, perturb, tiny_config
+from helpers.brivl.tiny import IMAGE_SIZE, TEXT_LENGTH, TINY_BERT, tiny_config
+from helpers.perturb import perturb
 from wenlan.modeling_brivl import BriVLModel
 from wenlan.processing import BriVLImageProcessor, BriVLProcessor, build_character_tokenizer
 
@@ -18,7 +19,7 @@ def save_tiny_folder(folder: Path, *, attend_padding: bool = False) -> BriVLMode
     torch.manual_seed(0)
     tokenizer = build_character_tokenizer(SENTENCES, max_length=TEXT_LENGTH)
     text = {"encoder_config": {**TINY_BERT, "vocab_size": len(tokenizer)}, "attend_padding": attend_padding}
-    model = perturb(BriVLModel(tiny_config(text=text))).eval()
+    model = perturb(BriVLModel(tiny_config(text=text)))
     model.save_pretrained(folder)
     image_processor = BriVLImageProcessor(size=IMAGE_SIZE, max_regions=5)
     processor = BriVLProcessor(image_processor, tokenizer, TEXT_LENGTH, pad_to_max_length=attend_padding)

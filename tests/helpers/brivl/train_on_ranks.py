@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from helpers.brivl.tiny import images, perturb, texts, tiny_config
+from helpers.brivl.tiny import images, texts, tiny_config
+from helpers.perturb import perturb
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -43,7 +44,8 @@ class FirstStep(TrainerCallback):
     """Keeps the gradients of the first step, and all losses."""
 
     def __init__(self, model):
-        self.gradients, self.losses = None, []
+        self.gradients: dict[str, torch.Tensor] | None = None
+        self.losses: list[torch.Tensor] = []
         model.register_forward_hook(lambda module, args, output: self.losses.append(output.loss.detach()))
 
     def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
@@ -111,9 +113,9 @@ def train_sharded(steps):
         optimizer.zero_grad()
         model.queue.enqueue(*model.pop_keys())
         losses.append(loss.detach())
-    losses = torch.stack(losses)
-    dist.all_reduce(losses)
-    return {"loss": losses / dist.get_world_size(), "queue": model.queue.state_dict()}
+    mean = torch.stack(losses)
+    dist.all_reduce(mean)
+    return {"loss": mean / dist.get_world_size(), "queue": model.queue.state_dict()}
 
 
 def main(folder):

@@ -1,11 +1,10 @@
 """The files that docs/finetuning.md assumes: captions as published, and recipes that are done in seconds."""
 
-import yaml
 from helpers.finetuning.caption_files import write_coco, write_coco_cn, write_karpathy, write_multi30k
-from helpers.finetuning.retrieval_models import save_pretrained_mlmm, write_retrieval_recipe
+from helpers.finetuning.retrieval_models import save_pretrained_mlmm
 from helpers.finetuning.vqa_sample import write_sample
 from helpers.mlmm.corpus_files import write_corpus
-from wenlan.training.recipe import find_recipe
+from helpers.training.recipes import write_recipe
 
 SMALL_RUN = {"use_cpu": True, "disable_tqdm": True, "max_steps": 2, "per_device_train_batch_size": 4}
 EVALUATION = {"eval_steps": 2, "save_steps": 2}
@@ -22,11 +21,10 @@ def write_finetuning_files(folder):
         found = write_corpus(folder / f"{prefix}corpus", count, first=first)
         paths |= dict(zip((f"{prefix}regions", f"{prefix}captions"), found, strict=True))
     run = {**SMALL_RUN, **EVALUATION, "output_dir": "runs/my_retrieval"}
-    write_retrieval_recipe(folder / "my_retrieval.yaml", **paths, **run)
+    write_recipe(folder / "my_retrieval.yaml", "retrieval_tiny", **paths, **run)
     (folder / "vqa_sample").mkdir()
-    recipe = yaml.safe_load(find_recipe("vqa_tiny").read_text("utf-8")) | write_sample(folder / "vqa_sample")
-    recipe |= {**SMALL_RUN, "output_dir": "runs/my_vqa"}
-    (folder / "my_vqa.yaml").write_text(yaml.safe_dump(recipe, allow_unicode=True), "utf-8")
+    fields = write_sample(folder / "vqa_sample")
+    write_recipe(folder / "my_vqa.yaml", "vqa_tiny", **fields, **SMALL_RUN, output_dir="runs/my_vqa")
 
 
 __all__ = ["write_finetuning_files"]

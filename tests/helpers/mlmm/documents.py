@@ -3,15 +3,13 @@
 import json
 
 import torch
-import yaml
 from helpers.mlmm.corpus_files import write_corpus
 from helpers.mlmm.folder import noise_image, write_model
 from helpers.mlmm.golden import Golden
 from helpers.mlmm.golden_files import write_golden
+from helpers.training.recipes import SMALL_MLMM, write_recipe
 from wenlan.modeling_mlmm import MLMMForPreTraining
-from wenlan.training.recipe import find_recipe
 
-SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40}
 SMALL_RUN = {"token_budget": 256, "use_cpu": True, "disable_tqdm": True, "test_examples": 4, "logging_steps": 1}
 
 
@@ -35,12 +33,10 @@ def write_my_corpus(folder):
     """Writes regions, captions and a recipe that is done in a second."""
     write_corpus(folder / "my_train", 12)
     write_corpus(folder / "my_test", 6, first=100)
-    recipe = yaml.safe_load(find_recipe("mlmm_tiny").read_text("utf-8")) | SMALL_RUN | {"detector": None}
-    recipe["model_config"] |= SMALL
+    fields = {"max_steps": 2, "output_dir": "runs/my_mlmm", "detector": None, "model_config": SMALL_MLMM}
     for name, corpus in (("", "my_train"), ("test_", "my_test")):
-        recipe |= {f"{name}{part}": str(folder / corpus / part) for part in ("regions", "captions")}
-    recipe |= {"max_steps": 2, "output_dir": "runs/my_mlmm"}
-    (folder / "my_mlmm.yaml").write_text(yaml.safe_dump(recipe, allow_unicode=True), "utf-8")
+        fields |= {f"{name}{part}": str(folder / corpus / part) for part in ("regions", "captions")}
+    write_recipe(folder / "my_mlmm.yaml", "mlmm_tiny", **SMALL_RUN, **fields)
 
 
 __all__ = ["write_mlmm_files"]

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-from helpers.mlmm.tiny import perturb, tiny_config
+from helpers.mlmm.tiny import tiny_config
+from helpers.perturb import perturb
 from helpers.regions.tiny_detector import tiny_detector
 from PIL import Image
 from wenlan.modeling_mlmm import MLMMForPreTraining, MLMMForVisualQuestionAnswering

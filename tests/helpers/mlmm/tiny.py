@@ -1,10 +1,12 @@
 """Builders of an MLMM that runs in milliseconds, and of ragged batches for it."""
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from wenlan.modeling_mlmm import MLMMConfig
 
-SIZES = {
+SIZES: dict[str, Any] = {
     "vocab_size": 61,
     "hidden_size": 24,
     "num_hidden_layers": 2,
@@ -21,15 +23,6 @@ SIZES = {
 def tiny_config(**overrides) -> MLMMConfig:
     """Returns a configuration of odd sizes without dropout."""
     return MLMMConfig(**{**SIZES, "num_labels": 7, **overrides})
-
-
-@torch.no_grad()
-def perturb(model: nn.Module, seed: int = 1) -> nn.Module:
-    """Moves every parameter away from its start; returns the model in evaluation mode."""
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in model.parameters():
-        parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    return model.eval()
 
 
 def tiny_batch(lengths=(7, 3, 5), counts=(2, 6, 4), *, pad_text=0, pad_regions=0, seed=2) -> dict[str, Tensor]:

@@ -71,7 +71,7 @@ def golden_anchors(case, tensors):
     levels = build_cell_anchors(config)
     sizes = [tensors[f"rpn_logits.{level}"].shape[-2:] for level in range(len(levels))]
     strides = [16] if len(levels) == 1 else [4, 8, 16, 32, 64]
-    return torch.cat([grid_anchors(a, *size, stride) for a, size, stride in zip(levels, sizes, strides, strict=True)])
+    return torch.cat([grid_anchors(a, h, w, s) for a, (h, w), s in zip(levels, sizes, strides, strict=True)])
 
 
 def d2_inputs(case, golden):

@@ -1,9 +1,17 @@
 """Detectors small enough for a test: each kind of backbone, head and convention."""
 
+from typing import Any
+
 import torch
 from wenlan.modeling_region_detector import RegionDetector, RegionDetectorConfig
 
-SMALL = {"depth": 50, "stem_channels": 4, "bottleneck_channels": 4, "res2_channels": 16, "num_objects": 3}
+SMALL: dict[str, Any] = {
+    "depth": 50,
+    "stem_channels": 4,
+    "bottleneck_channels": 4,
+    "res2_channels": 16,
+    "num_objects": 3,
+}
 FEW = {"pre_nms_top_n": 100, "post_nms_top_n": 20, "pre_nms_top_n_train": 100, "post_nms_top_n_train": 20}
 ATTRIBUTES = {"num_attributes": 2, "attribute_embedding_dim": 4, "attribute_hidden_dim": 8}
 TIMM = {
@@ -16,7 +24,7 @@ TIMM = {
     "fc_dim": 16,
     "canonical_box_size": 64.0,
 }
-KINDS = {
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "bua": ("bua", SMALL | FEW | ATTRIBUTES | {"rpn_channels": 8, "min_proposal_size": 4.0}),
     "d2-c4": ("d2-c4", SMALL | FEW | {"anchor_sizes": [[16, 32, 64]]}),
     "d2-fpn": ("d2-fpn", SMALL | FEW | {"fpn_channels": 8, "fc_dim": 16}),

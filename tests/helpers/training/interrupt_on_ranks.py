@@ -57,7 +57,7 @@ def train(folder, *callbacks, resume=False):
         train_sampling_strategy="sequential",
         **arguments,
     )
-    code = 0
+    code: int | str | None = 0
     try:
         train_until_signal(trainer, resolve_resume_checkpoint(trainer.args, resume=resume))
     except SystemExit as stop:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments
 from wenlan.data import StreamedPairs
 from wenlan.training.callbacks.stream_per_rank import prepare_streaming
 
@@ -42,7 +42,7 @@ def main(shards, folder, workers, steps, with_callback):
     callback = prepare_streaming(args)
     pairs = StreamedPairs(shards, rank=args.process_index, world_size=args.world_size, shuffle_buffer=5, endless=True)
     collator = lambda rows: {"numbers": torch.tensor([int(row["text"]) for row in rows])}  # noqa: E731
-    callbacks = [callback] if with_callback == "yes" else []
+    callbacks: list[TrainerCallback] = [callback] if with_callback == "yes" else []
     model = Listing()
     trainer = Trainer(model, args, train_dataset=pairs, data_collator=collator, callbacks=callbacks)
     trainer.train()

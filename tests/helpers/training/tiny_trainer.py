@@ -1,7 +1,10 @@
 """A tiny BriVL in the Trainer of the training scripts."""
 
+from typing import Any
+
 import torch
-from helpers.brivl.tiny import images, perturb, texts, tiny_config
+from helpers.brivl.tiny import images, texts, tiny_config
+from helpers.perturb import perturb
 from torch.utils.data import Dataset
 from transformers import TrainingArguments
 from wenlan.modeling_brivl import BriVLForPreTraining, MomentumQueueCallback
@@ -33,7 +36,7 @@ def build_trainer(folder, *callbacks, dataset=None, **arguments):
     torch.manual_seed(0)
     model = perturb(BriVLForPreTraining(tiny_config(vision={"hidden_dropout_prob": 0.1}, momentum=0.5)))
     model.reset_momentum_towers()
-    defaults = {
+    defaults: dict[str, Any] = {
         "per_device_train_batch_size": 4,
         "max_steps": 4,
         "learning_rate": 1e-3,

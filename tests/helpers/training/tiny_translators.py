@@ -3,6 +3,7 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import sentencepiece
 import torch
@@ -22,7 +23,7 @@ from transformers import (
     T5Tokenizer,
 )
 
-SIZES = {
+SIZES: dict[str, Any] = {
     "d_model": 32,
     "encoder_layers": 1,
     "decoder_layers": 1,
@@ -64,7 +65,7 @@ def save_nllb(folder: Path) -> str:
 
 def save_nllb_of_words(folder: Path) -> str:
     """One that translates 60 of `english_captions` word by word into German, and others somehow."""
-    captions = {text: {"de": " ".join(map(WORDS.get, text.split()))} for text in english_captions(60)}
+    captions = {text: {"de": " ".join(WORDS[word] for word in text.split())} for text in english_captions(60)}
     tokenizer = NllbTokenizer().train_new_from_iterator([*WORDS, *WORDS.values()], vocab_size=500)
     tokenizer.src_lang = "eng_Latn"
     _learn(folder, _m2m100(len(tokenizer)), tokenizer, {"de": ("", "deu_Latn")}, captions, steps=400)
@@ -118,9 +119,7 @@ def save_t5(folder: Path) -> str:
         num_layers=1,
         num_heads=2,
         dropout_rate=0.0,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        decoder_start_token_id=tokenizer.pad_token_id,
+        **_special_tokens(tokenizer.pad_token_id, tokenizer.eos_token_id),
     )
     _learn(folder, T5ForConditionalGeneration(config), tokenizer, prefixes)
     return str(folder)
@@ -131,7 +130,11 @@ def _m2m100(vocab_size):
     return M2M100ForConditionalGeneration(M2M100Config(vocab_size=vocab_size, decoder_start_token_id=2, **SIZES))
 
 
-def _marian(folder, codes):
+def _special_tokens(pad: int, end: int) -> dict[str, Any]:
+    return {"pad_token_id": pad, "decoder_start_token_id": pad, "eos_token_id": end}
+
+
+def _marian(folder: Path, codes: list[str]) -> tuple[MarianMTModel, MarianTokenizer]:
     pieces = _train_sentencepiece(folder)
     vocabulary = {token: index for index, token in enumerate(["</s>", "<unk>", *pieces, *codes, "<pad>"])}
     (folder / "vocab.json").write_text(json.dumps(vocabulary), "utf-8")
@@ -139,7 +142,7 @@ def _marian(folder, codes):
     tokenizer = MarianTokenizer(model_file, model_file, str(folder / "vocab.json"))
     pad = vocabulary["<pad>"]
     torch.manual_seed(0)
-    special = {"pad_token_id": pad, "decoder_start_token_id": pad, "eos_token_id": 0, "forced_eos_token_id": 0}
+    special = _special_tokens(pad, 0) | {"forced_eos_token_id": 0}
     return MarianMTModel(MarianConfig(vocab_size=len(vocabulary), **special, **SIZES)), tokenizer
 
 
@@ -170,10 +173,10 @@ def _learn(folder, model, tokenizer, languages, captions=LEARNT, steps=600):
             first = [tokenizer.convert_tokens_to_ids(token)] if token else []
             labels.append(torch.tensor([*first, *ids, tokenizer.eos_token_id]))
     inputs = tokenizer(sources, padding=True, return_tensors="pt")
-    labels = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100)
+    padded = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     for step in range(steps):
-        loss = model(**inputs, labels=labels).loss
+        loss = model(**inputs, labels=padded).loss
         if step >= 200 and loss < 0.01:  # 200 steps alone did not always do
             break
         loss.backward()
