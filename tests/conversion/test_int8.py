@@ -11,6 +11,8 @@ from transformers import AutoProcessor
 from wenlan.conversion.int8 import embed_with_onnx, quantize_text_tower
 from wenlan.pipelines import embed_texts
 
+pytestmark = pytest.mark.slow  # an export takes long
+
 
 @pytest.fixture(scope="module")
 def quantized(tmp_path_factory):

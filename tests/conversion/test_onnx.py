@@ -15,6 +15,8 @@ from wenlan.conversion import onnx as module
 from wenlan.conversion.onnx import export_image_tower, export_onnx, export_text_tower
 from wenlan.modeling_brivl import BriVLModel
 
+pytestmark = pytest.mark.slow  # an export takes long
+
 # one part in a hundred of the promised 1e-4; measured below 5e-7
 TOLERANCE = {"atol": 1e-6, "rtol": 0}
 

@@ -260,7 +260,7 @@ def test_other_kind_of_model_is_refused(paths, tmp_path):
 
 
 def test_base_recipe_trains_at_tiny_width(paths, tmp_path):
-    recipe = write_recipe(tmp_path / "r.yaml", "retrieval_tiny", "retrieval_base", **paths, test_folds=4)
+    recipe = write_recipe(tmp_path / "r.yaml", "retrieval_base", **paths, test_folds=4)
     options = ["--per_device_train_batch_size", "2", "--scoring_dtype", "float32", "--output_dir", str(tmp_path / "o")]
     folder = main([recipe, *SMOKE, *STEPS, *options])
     assert MLMMForImageTextRetrieval.from_pretrained(folder).config.retrieval_loss == "margin"

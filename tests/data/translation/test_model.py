@@ -52,7 +52,13 @@ def german(model):
 
 @pytest.mark.parametrize(
     ("save", "prefix"),
-    [(save_nllb, ""), (save_m2m100, ""), (save_mbart, ""), (save_marian_of_many, ""), (save_t5, "to {target}: ")],
+    [
+        (save_marian_of_many, ""),
+        *(
+            pytest.param(save, prefix, marks=pytest.mark.slow)
+            for save, prefix in ((save_nllb, ""), (save_m2m100, ""), (save_mbart, ""), (save_t5, "to {target}: "))
+        ),
+    ],
 )
 def test_model_of_each_family_translates_into_both_languages_that_it_has_learnt(save, prefix, tmp_path):
     model = load(save(tmp_path))

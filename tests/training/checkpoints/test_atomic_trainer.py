@@ -137,7 +137,7 @@ def test_resume_from_the_last_step_trains_no_further(tmp_path):
     assert_equal(trainer.model.state_dict(), load_file(last / "model.safetensors"))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("accumulation", [1, 4])
 def test_run_resumed_in_mid_epoch_is_bit_equal_to_an_unbroken_one(tmp_path, workers, accumulation):
     """Fourteen pairs in batches of two: an epoch has 7 or 2 optimizer steps; the break is in the second epoch."""
