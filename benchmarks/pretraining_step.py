@@ -113,7 +113,7 @@ def fractions_of_a_step(model: BriVLForPreTraining, batch: dict[str, torch.Tenso
 
     def logits() -> None:
         image, text = (queries[name].requires_grad_() for name in ("image", "text"))
-        model.compare(image, text, output.image_keys, output.text_keys, groups).loss.backward()
+        model.contrastive_output(image, text, output.image_keys, output.text_keys, groups).loss.backward()
         model.pop_keys()
 
     def enqueue() -> None:

@@ -6,10 +6,11 @@ the released grid checkpoint of the Nature Communications paper ("nmi").
 
 import difflib
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
 
 CHINESE_BERT_VOCAB_SIZE = 21128
 
@@ -146,9 +147,12 @@ class BriVLTextConfig(_TowerConfig):
 
     model_type = "brivl_text_model"
     base_config_key = "text_config"
-    sub_configs_defaults = {"encoder_config": PreTrainedConfig}
+    sub_configs_defaults = {"encoder_config": SubConfigSpec(PreTrainedConfig)}
 
-    encoder_config: dict | PreTrainedConfig | None = None
+    if TYPE_CHECKING:  # what may be given as a dictionary, as config.json has it, is read as a configuration
+        encoder_config: PreTrainedConfig
+    else:
+        encoder_config: dict | PreTrainedConfig | None = None
     max_text_length: int = 80
     attend_padding: bool = True
 
@@ -207,7 +211,10 @@ class BriVLConfig(PreTrainedConfig):
     """
 
     model_type = "brivl"
-    sub_configs_defaults = {"text_config": BriVLTextConfig, "vision_config": BriVLVisionConfig}
+    sub_configs_defaults = {
+        "text_config": SubConfigSpec(BriVLTextConfig),
+        "vision_config": SubConfigSpec(BriVLVisionConfig),
+    }
     keys_to_ignore_at_inference = [
         "logits_per_image",
         "logits_per_text",
@@ -217,8 +224,12 @@ class BriVLConfig(PreTrainedConfig):
         "vision_model_output",
     ]
 
-    text_config: dict | PreTrainedConfig | None = None
-    vision_config: dict | PreTrainedConfig | None = None
+    if TYPE_CHECKING:  # as encoder_config above
+        text_config: BriVLTextConfig
+        vision_config: BriVLVisionConfig
+    else:
+        text_config: dict | PreTrainedConfig | None = None
+        vision_config: dict | PreTrainedConfig | None = None
     temperature: float = 0.07
     queue_size: int = 9600
     momentum: float = 0.99

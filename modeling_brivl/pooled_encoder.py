@@ -1,5 +1,7 @@
 """The half of a tower that is BriVL's own: a transformer over region or token vectors, pooled into one vector."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.modeling_outputs import BaseModelOutputWithPooling
@@ -11,7 +13,8 @@ from .masked_pooling import masked_mean
 class BriVLEncoder(nn.Module):
     """The transformer over region or token vectors, without positions; then the masked mean and a two-layer head."""
 
-    gradient_checkpointing = False  # set by transformers, with `_gradient_checkpointing_func`
+    gradient_checkpointing = False  # set by transformers, with the function
+    _gradient_checkpointing_func: Callable[..., Tensor]
 
     def __init__(self, config: BriVLVisionConfig | BriVLTextConfig) -> None:
         super().__init__()

@@ -18,7 +18,8 @@ from .towers import BriVLPreTrainedModel, BriVLTextModel, BriVLVisionModel
 
 logger = logging.get_logger(__name__)
 
-TowerInputs = dict[str, Tensor | None]
+Tower = BriVLTextModel | BriVLVisionModel
+TowerInputs = dict[str, Tensor]
 
 
 @dataclass
@@ -54,8 +55,9 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
     towers, and any batch size fits any queue.
     """
 
+    config: BriVLConfig
     main_input_name = "pixel_values"
-    input_modalities = ("image", "text")
+    input_modalities = ["image", "text"]
     _keys_to_ignore_on_load_unexpected = None
     _optional_weights = ("momentum_", "queue.")
 
@@ -83,7 +85,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
             super()._init_weights(module)
 
     @property
-    def _towers(self) -> tuple[tuple[nn.Module, nn.Module], ...]:
+    def _towers(self) -> tuple[tuple[Tower, Tower], tuple[Tower, Tower]]:
         """Pairs of momentum tower and query tower."""
         return (
             (self.momentum_text_model, self.brivl.text_model),
@@ -144,10 +146,10 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         """Return image queries, text queries, image keys and text keys of a batch, unit rows: four (b, d)."""
         vision_model, text_model = self.brivl.vision_model, self.brivl.text_model
         if self.config.share_frozen_trunk:
-            text_inputs = {**text_inputs, "trunk_states": text_model.run_trunk(**text_inputs)}
-            if image_inputs["pixel_values"] is not None:
+            text_inputs = _given(**text_inputs, trunk_states=text_model.run_trunk(**text_inputs))
+            if "pixel_values" in image_inputs:
                 trunk_states = vision_model.run_trunk(image_inputs["pixel_values"])
-                image_inputs = {**image_inputs, "trunk_states": trunk_states}
+                image_inputs = _given(**image_inputs, trunk_states=trunk_states)
         with torch.no_grad():  # keys first: while they are computed, no activation is held yet
             image_keys = _unit_features(self.momentum_vision_model, image_inputs).float()
             text_keys = _unit_features(self.momentum_text_model, text_inputs).float()
@@ -164,7 +166,9 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the same as `_embed`, `contrastive_chunk_size` pairs at a time."""
         chunks = zip(*(_split(x, self.config.contrastive_chunk_size) for x in (text_inputs, image_inputs)), strict=True)
-        return tuple(torch.cat(parts) for parts in zip(*(self._embed(*chunk) for chunk in chunks), strict=True))
+        embedded = zip(*(self._embed(*chunk) for chunk in chunks), strict=True)
+        image_queries, text_queries, image_keys, text_keys = (torch.cat(parts) for parts in embedded)
+        return image_queries, text_queries, image_keys, text_keys
 
     def _near_pairs(self, image_keys: Tensor, text_keys: Tensor) -> Tensor:
         """Return (b, k) bool: the queue pairs that are among the nearest of a key in both queues."""
@@ -203,7 +207,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         others = [similarity_logits(queries, other, temperature=temperature) for other in (batch_keys, queue)]
         return torch.cat([own, *others], dim=1)
 
-    def compare(
+    def contrastive_output(
         self, image_queries: Tensor, text_queries: Tensor, image_keys: Tensor, text_keys: Tensor, group_ids: Tensor
     ) -> BriVLForPreTrainingOutput:
         """Return logits and loss of b pairs; in training mode their keys, and those of all processes, then wait.
@@ -214,13 +218,14 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         """
         pairs, first = (image_keys, text_keys, group_ids), 0
         if self.training:
-            gathered = [gather_rows(rows) for rows in pairs]
-            pairs, first = tuple(rows for rows, _ in gathered), gathered[0][1]
+            (all_images, first), (all_texts, _), (all_groups, _) = map(gather_rows, pairs)
+            pairs = all_images, all_texts, all_groups
             self._keep_for_the_queue(pairs)
-        batch = pairs if self.config.in_batch_negatives else tuple(rows[:0] for rows in pairs)
-        positives, negatives = self._masks(image_keys, text_keys, group_ids, batch[2], first)
-        logits_per_image = self._logits(image_queries, text_keys, batch[1], self.queue.text_keys)
-        logits_per_text = self._logits(text_queries, image_keys, batch[0], self.queue.image_keys)
+        batch = pairs if self.config.in_batch_negatives else (rows[:0] for rows in pairs)
+        batch_images, batch_texts, batch_groups = batch
+        positives, negatives = self._masks(image_keys, text_keys, group_ids, batch_groups, first)
+        logits_per_image = self._logits(image_queries, text_keys, batch_texts, self.queue.text_keys)
+        logits_per_text = self._logits(text_queries, image_keys, batch_images, self.queue.image_keys)
         return BriVLForPreTrainingOutput(
             loss=info_nce(logits_per_text, positives, negatives) + info_nce(logits_per_image, positives, negatives),
             logits_per_image=logits_per_image,
@@ -251,18 +256,17 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
                 negatives; -1 = unknown. Other arguments as in `BriVLModel`.
             return_loss: there so that Trainer evaluates without labels; the loss is always returned.
         """
-        text_inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        image_inputs = {
-            "pixel_values": pixel_values,
-            "boxes": boxes,
-            "box_mask": box_mask,
-            "feature_map": feature_map,
-        }
+        text_inputs = _given(input_ids=input_ids, attention_mask=attention_mask)
+        image_inputs = _given(pixel_values=pixel_values, boxes=boxes, box_mask=box_mask, feature_map=feature_map)
         embed = self._embed_in_chunks if self.config.contrastive_chunk_size else self._embed
         image_queries, text_queries, image_keys, text_keys = embed(text_inputs, image_inputs)
         if group_ids is None:
             group_ids = torch.full((len(image_keys),), NO_GROUP, device=image_keys.device)
-        return self.compare(image_queries, text_queries, image_keys, text_keys, group_ids)
+        return self.contrastive_output(image_queries, text_queries, image_keys, text_keys, group_ids)
+
+
+def _given(**inputs: Tensor | None) -> TowerInputs:
+    return {name: tensor for name, tensor in inputs.items() if tensor is not None}
 
 
 def _unit_features(tower: nn.Module, inputs: TowerInputs) -> Tensor:
@@ -271,11 +275,8 @@ def _unit_features(tower: nn.Module, inputs: TowerInputs) -> Tensor:
 
 def _split(inputs: TowerInputs, size: int) -> list[TowerInputs]:
     """Return the inputs of `size` rows at a time."""
-    count = next(len(tensor) for tensor in inputs.values() if tensor is not None)
-    return [
-        {name: None if tensor is None else tensor[start : start + size] for name, tensor in inputs.items()}
-        for start in range(0, count, size)
-    ]
+    count = len(next(iter(inputs.values())))
+    return [{name: rows[start : start + size] for name, rows in inputs.items()} for start in range(0, count, size)]
 
 
 __all__ = ["BriVLForPreTraining", "BriVLForPreTrainingOutput"]

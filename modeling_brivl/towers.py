@@ -1,7 +1,7 @@
 """The two towers of BriVL: image or sentence to features. What all BriVL models share stands first."""
 
 from os import PathLike
-from typing import Self
+from typing import Any, Self
 
 import timm
 import torch
@@ -13,8 +13,8 @@ from transformers.utils import logging
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .configuration_brivl import BriVLConfig, BriVLTextConfig, BriVLVisionConfig
-from .frozen_trunk import backbone_stages, run_image_stages, run_text_stages, trains, trunk_depth
+from .configuration_brivl import BriVLTextConfig, BriVLVisionConfig
+from .frozen_trunk import backbone_stages, is_trainable, run_image_stages, run_text_stages, trunk_depth
 from .pooled_encoder import BriVLEncoder
 from .region_pooling import grid_boxes, pool_regions
 
@@ -24,7 +24,6 @@ logger = logging.get_logger(__name__)
 class BriVLPreTrainedModel(PreTrainedModel):
     """Loading, initialisation and freezing that all BriVL models share."""
 
-    config: BriVLConfig
     base_model_prefix = "brivl"
     supports_gradient_checkpointing = True
     accepts_loss_kwargs = False  # the loss is a mean already; else the Trainer would not divide it by the accumulation
@@ -33,11 +32,11 @@ class BriVLPreTrainedModel(PreTrainedModel):
     _supports_flex_attn = True
     _no_split_modules = ["TransformerEncoderLayer"]
     # BriVLModel opens a pre-training checkpoint too and leaves its momentum half aside.
-    _keys_to_ignore_on_load_unexpected = [r"^momentum_", r"^queue\."]
+    _keys_to_ignore_on_load_unexpected: list[str] | set[str] | None = [r"^momentum_", r"^queue\."]
     _optional_weights: tuple[str, ...] = ()  # prefixes that a checkpoint may lack
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, *args: object, **kwargs: object) -> Self:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike | None, *args: Any, **kwargs: Any) -> Self:
         """Load a checkpoint as transformers does, but refuse one that is damaged or incomplete.
 
         Raises:
@@ -46,7 +45,7 @@ class BriVLPreTrainedModel(PreTrainedModel):
         """
         with_info = kwargs.pop("output_loading_info", False)
         try:
-            model, info = super().from_pretrained(
+            loaded: Any = super().from_pretrained(  # a pair, because of output_loading_info
                 pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
             )
         except SafetensorError as error:
@@ -54,6 +53,7 @@ class BriVLPreTrainedModel(PreTrainedModel):
                 f"The weights in {pretrained_model_name_or_path} are damaged ({error}): "
                 "the file was probably cut while it was saved or copied. Fetch it again."
             ) from error
+        model, info = loaded
         missing = sorted(key for key in info["missing_keys"] if not key.startswith(cls._optional_weights))
         if missing:
             names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
@@ -62,7 +62,7 @@ class BriVLPreTrainedModel(PreTrainedModel):
                 "It holds another model, or config.json does not belong to it."
             )
         model.after_loading(info["missing_keys"])
-        return (model, info) if with_info else model
+        return loaded if with_info else model
 
     def after_loading(self, missing_keys: set[str]) -> None:
         """Restore what loading does not keep: `requires_grad`."""
@@ -73,10 +73,10 @@ class BriVLPreTrainedModel(PreTrainedModel):
         for module in self.modules():
             if isinstance(module, BriVLVisionModel | BriVLTextModel) and module.config.trainable_backbone is not None:
                 for name, parameter in module.backbone.named_parameters():
-                    parameter.requires_grad_(trains(name, module.config.trainable_backbone))
+                    parameter.requires_grad_(is_trainable(name, module.config.trainable_backbone))
 
-    def _set_gradient_checkpointing(self, enable: bool = True, **kwargs) -> None:
-        super()._set_gradient_checkpointing(enable, **kwargs)
+    def _set_gradient_checkpointing(self, enable: bool = True, *args: Any, **kwargs: Any) -> None:
+        super()._set_gradient_checkpointing(enable, *args, **kwargs)
         for module in self.modules():
             if isinstance(module, BriVLVisionModel):
                 module.backbone.set_grad_checkpointing(enable)
@@ -86,9 +86,10 @@ class BriVLVisionModel(BriVLPreTrainedModel):
     """The image tower: image to features. Source: BriVL 1.0 and BriVL-NMI image encoders."""
 
     config: BriVLVisionConfig
+    backbone: Any  # an nn.Module with the methods of timm's models, which no type names
     base_model_prefix = "vision_model"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = ["image"]
     _can_record_outputs = {"hidden_states": nn.TransformerEncoderLayer}
 
     def __init__(self, config: BriVLVisionConfig) -> None:
@@ -113,7 +114,7 @@ class BriVLVisionModel(BriVLPreTrainedModel):
         super().train(mode)
         for name, module in self.backbone.named_modules():
             if isinstance(module, nn.BatchNorm2d):
-                frozen = not trains(f"{name}.weight", self.config.trainable_backbone)
+                frozen = not is_trainable(f"{name}.weight", self.config.trainable_backbone)
                 by_config = self.config.train_frozen_batch_norm if frozen else self.config.train_batch_norm
                 module.train(mode and by_config)
         return self
@@ -123,6 +124,16 @@ class BriVLVisionModel(BriVLPreTrainedModel):
         if self.trunk_depth == 0:
             return None
         return run_image_stages(self.backbone, pixel_values, slice(0, self.trunk_depth))
+
+    def _feature_map(self, pixel_values: Tensor, trunk_states: Tensor | None) -> Tensor:
+        """Return the last feature map of the backbone (b, c, h, w)."""
+        if pixel_values.ndim != 4 or pixel_values.shape[2] != pixel_values.shape[3]:
+            raise ValueError(f"pixel_values must be (batch, 3, size, size), got {tuple(pixel_values.shape)}.")
+        if trunk_states is not None:
+            return run_image_stages(self.backbone, trunk_states, slice(self.trunk_depth, None))
+        if backbone_stages(self.backbone):
+            return run_image_stages(self.backbone, pixel_values, slice(None))
+        return self.backbone.forward_features(pixel_values)
 
     @merge_with_config_defaults
     @capture_outputs
@@ -148,19 +159,12 @@ class BriVLVisionModel(BriVLPreTrainedModel):
         Raises:
             ValueError: for no image, an image that is not square, or boxes of the wrong shape.
         """
-        if (pixel_values is None) == (feature_map is None):
+        if pixel_values is not None and feature_map is None:
+            feature_map, image_size = self._feature_map(pixel_values, trunk_states), pixel_values.shape[-1]
+        elif feature_map is not None and pixel_values is None:
+            image_size = self.config.image_size
+        else:
             raise ValueError("Give either pixel_values or feature_map to the vision tower.")
-        image_size = self.config.image_size
-        if feature_map is None:
-            if pixel_values.ndim != 4 or pixel_values.shape[2] != pixel_values.shape[3]:
-                raise ValueError(f"pixel_values must be (batch, 3, size, size), got {tuple(pixel_values.shape)}.")
-            image_size = pixel_values.shape[-1]
-            if trunk_states is not None:
-                feature_map = run_image_stages(self.backbone, trunk_states, slice(self.trunk_depth, None))
-            elif backbone_stages(self.backbone):
-                feature_map = run_image_stages(self.backbone, pixel_values, slice(None))
-            else:
-                feature_map = self.backbone.forward_features(pixel_values)
         batch_size = feature_map.shape[0]
         if boxes is None:
             boxes = grid_boxes(image_size, self.config.grid_scales, device=feature_map.device)
@@ -187,7 +191,7 @@ class BriVLTextModel(BriVLPreTrainedModel):
     config: BriVLTextConfig
     base_model_prefix = "text_model"
     main_input_name = "input_ids"
-    input_modalities = ("text",)
+    input_modalities = ["text"]
     _can_record_outputs = {"hidden_states": nn.TransformerEncoderLayer}
 
     def __init__(self, config: BriVLTextConfig) -> None:

@@ -94,7 +94,7 @@ class MLMMConfig(PreTrainedConfig):
     layer_norm_eps: float = 1e-5
     encoder_layer_norm_eps: float = 1e-5
     initializer_range: float = 0.02
-    pad_token_id: int | None = 1
+    pad_token_id: int = 1
     bos_token_id: int | None = 0
     eos_token_id: int | list[int] | None = 2
     tie_word_embeddings: bool = True

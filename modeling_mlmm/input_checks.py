@@ -24,8 +24,12 @@ def check_regions(
     region_boxes: Tensor | None,
     region_attention_mask: Tensor | None,
     masked_regions: Tensor | None,
-) -> None:
-    """Raise ValueError for regions of another width, number or shape than the model's, and for NaN and infinity."""
+) -> tuple[Tensor, Tensor]:
+    """Return features and boxes, both given and of the model's shapes.
+
+    Raises:
+        ValueError: for regions of another width, number or shape than the model's, and for NaN and infinity.
+    """
     if region_features is None:
         raise ValueError("region_features are missing: boxes and masks of regions alone say nothing.")
     if region_boxes is None:
@@ -44,6 +48,7 @@ def check_regions(
     if _knows_values():
         _check_finite("region_features", region_features)
         _check_finite("region_boxes", region_boxes)
+    return region_features, region_boxes
 
 
 def check_rows(mask: Tensor) -> None:

@@ -6,7 +6,7 @@ the regions of an image; *masks* have 1 (or True) for what is real, except `mask
 
 from dataclasses import dataclass
 from os import PathLike
-from typing import Self
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError
@@ -54,7 +54,7 @@ class MLMMPreTrainedModel(PreTrainedModel):
     config: MLMMConfig
     base_model_prefix = "mlmm"
     main_input_name = "input_ids"
-    input_modalities = ("image", "text")
+    input_modalities = ["image", "text"]
     supports_gradient_checkpointing = True
     accepts_loss_kwargs = False  # the loss is a mean already; else the Trainer would not divide it by the accumulation
     _supports_sdpa = True
@@ -73,14 +73,14 @@ class MLMMPreTrainedModel(PreTrainedModel):
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the word embeddings."""
-        return self.base_model.text_embeddings.word_embeddings
+        return self.base_model.get_submodule("text_embeddings.word_embeddings")
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replace the word embeddings."""
-        self.base_model.text_embeddings.word_embeddings = value
+        self.base_model.set_submodule("text_embeddings.word_embeddings", value)
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, *args: object, **kwargs: object) -> Self:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike | None, *args: Any, **kwargs: Any) -> Self:
         """Load a checkpoint as transformers does, but refuse one that is damaged or lacks a part of the tower.
 
         A head that the checkpoint does not have starts new, and transformers names it.
@@ -91,7 +91,7 @@ class MLMMPreTrainedModel(PreTrainedModel):
         """
         with_info = kwargs.pop("output_loading_info", False)
         try:
-            model, info = super().from_pretrained(
+            loaded: Any = super().from_pretrained(  # a pair, because of output_loading_info
                 pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
             )
         except SafetensorError as error:
@@ -99,6 +99,7 @@ class MLMMPreTrainedModel(PreTrainedModel):
                 f"The weights in {pretrained_model_name_or_path} are damaged ({error}): "
                 "the file was probably cut while it was saved or copied. Fetch it again."
             ) from error
+        model, info = loaded
         missing = sorted(key for key in info["missing_keys"] if not key.startswith(HEADS))
         if missing:
             names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
@@ -107,7 +108,7 @@ class MLMMPreTrainedModel(PreTrainedModel):
                 "It holds another model, or config.json does not belong to it."
             )
         model.freeze()
-        return (model, info) if with_info else model
+        return loaded if with_info else model
 
     def freeze(self) -> None:
         """Set `requires_grad` as the configuration says. Loading recreates parameters, so it runs again after it."""
@@ -138,7 +139,7 @@ class MLMMModel(MLMMPreTrainedModel):
         self.freeze()
 
     @property
-    def _can_record_outputs(self) -> dict[str, type[nn.Module]]:
+    def _can_record_outputs(self) -> dict[str, type[nn.Module]]:  # type: ignore[override]  # a late import, as above
         from transformers.models.xlm_roberta.modeling_xlm_roberta import XLMRobertaLayer, XLMRobertaSelfAttention
 
         return {"hidden_states": XLMRobertaLayer, "attentions": XLMRobertaSelfAttention}
@@ -209,8 +210,8 @@ class MLMMModel(MLMMPreTrainedModel):
             parts.append(self.text_embeddings(input_ids, position_ids))
             masks.append(torch.ones_like(input_ids) if attention_mask is None else attention_mask)
         if any(part is not None for part in regions):
-            check_regions(self.config, *regions)
             features, boxes, mask, masked = regions
+            features, boxes = check_regions(self.config, features, boxes, mask, masked)
             type_embedding = self.text_embeddings.token_type_embeddings.weight[1]
             parts.append(self.region_embeddings(features, boxes, masked, type_embedding))
             masks.append(features.new_ones(features.shape[:2]) if mask is None else mask)
@@ -222,7 +223,7 @@ class MLMMModel(MLMMPreTrainedModel):
         check_rows(mask)
         return torch.cat(parts, dim=1), mask
 
-    def _encode(self, states: Tensor, mask: Tensor, **kwargs: object) -> Tensor:
+    def _encode(self, states: Tensor, mask: Tensor | None, **kwargs: object) -> Tensor:
         attention = create_bidirectional_mask(config=self.config, inputs_embeds=states, attention_mask=mask)
         return self.encoder(states, attention_mask=attention, **kwargs).last_hidden_state
 

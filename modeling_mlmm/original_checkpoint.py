@@ -8,12 +8,14 @@ does not have: it is left out without a word. So are position ids, and copies of
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .configuration_mlmm import MLMMConfig
 from .modeling_mlmm import HEADS, MLMMPreTrainedModel
+from .retrieval import MLMMForImageTextRetrieval
 
 PREFIX = re.compile(r"^(?:module\.)?(?:roberta|uniter|bert)\.")
 TRUNK = ("text_embeddings.", "region_embeddings.", "encoder.", "pooler.")
@@ -87,7 +89,7 @@ def original_family(checkpoint: Mapping[str, object]) -> str:
     return "uniter" if "img_embeddings.img_linear.weight" in names else "xlm-r"
 
 
-def config_of_original(checkpoint: Mapping[str, object], **overrides: object) -> MLMMConfig:
+def config_of_original(checkpoint: Mapping[str, object], **overrides: Any) -> MLMMConfig:
     """Return the configuration that fits a checkpoint: sizes by its shapes, epsilons and positions by its family.
 
     The number of attention heads is in no shape: 64 numbers a head, as in the published sizes, unless `overrides` say.
@@ -97,7 +99,7 @@ def config_of_original(checkpoint: Mapping[str, object], **overrides: object) ->
     shape = {name: tuple(tensor.shape) for name, tensor in state.items()}
     hidden_size = shape["text_embeddings.word_embeddings.weight"][1]
     layers = {int(name.split(".")[2]) for name in shape if name.startswith("encoder.layer.")}
-    values: dict[str, object] = {
+    values: dict[str, Any] = {
         "vocab_size": shape["text_embeddings.word_embeddings.weight"][0],
         "hidden_size": hidden_size,
         "num_hidden_layers": len(layers),
@@ -118,7 +120,7 @@ def config_of_original(checkpoint: Mapping[str, object], **overrides: object) ->
         values |= {"layer_norm_eps": 1e-12, "encoder_layer_norm_eps": 1e-12}
     elif family == "uc2":
         values |= {"layer_norm_eps": 1e-5, "encoder_layer_norm_eps": 1e-12}
-    return MLMMConfig(**{**values, **overrides})
+    return MLMMConfig(**(values | overrides))
 
 
 @torch.no_grad()
@@ -158,7 +160,7 @@ def load_original_checkpoint(model: MLMMPreTrainedModel, checkpoint: Mapping[str
     if problems:
         raise ValueError("\n  ".join(["the checkpoint does not fit the model:", *sorted(problems)]))
     model.load_state_dict(state, strict=False)
-    if "rank_head.weight" in new and "itm_head.weight" in state:
+    if isinstance(model, MLMMForImageTextRetrieval) and "rank_head.weight" in new and "itm_head.weight" in state:
         model.start_rank_head()
         new = [name for name in new if not name.startswith("rank_head.")]
     return LoadedOriginal(family, new, unused, unknown)

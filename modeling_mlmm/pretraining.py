@@ -125,24 +125,24 @@ class MLMMForPreTraining(MLMMPreTrainedModel):
         )
         losses, accuracies = {}, {}
         if "itm" in labels or not labels:
-            output.itm_logits = self.itm_head(states.pooler_output)
+            output.itm_logits = itm_logits = self.itm_head(states.pooler_output)
         if "itm" in labels:
-            losses["itm"], accuracies["itm"] = cross_entropy(output.itm_logits, itm_labels)
+            losses["itm"], accuracies["itm"] = cross_entropy(itm_logits, labels["itm"])
         if "mlm" in labels:
-            is_masked = mlm_labels != -100
-            output.mlm_logits = self.mlm_head(states.text_states[is_masked])
-            losses["mlm"], accuracies["mlm"] = cross_entropy(output.mlm_logits, mlm_labels[is_masked])
-        if "mrfr" in labels:
+            is_masked = labels["mlm"] != -100
+            output.mlm_logits = mlm_logits = self.mlm_head(states.text_states[is_masked])
+            losses["mlm"], accuracies["mlm"] = cross_entropy(mlm_logits, labels["mlm"][is_masked])
+        if "mrfr" in labels and masked_regions is not None:
             embeddings = self.mlmm.region_embeddings
             weight = embeddings.feature_projection.weight
-            output.mrfr_predictions = self.mrfr_head(states.region_states[masked_regions], weight)
-            wanted = embeddings.normalize(_of_masked("mrfr", mrfr_labels, masked_regions))
-            losses["mrfr"] = feature_loss(output.mrfr_predictions, wanted)
-        if "mrc" in labels:
-            output.mrc_logits = self.mrc_head(states.region_states[masked_regions])
+            output.mrfr_predictions = predictions = self.mrfr_head(states.region_states[masked_regions], weight)
+            wanted = embeddings.normalize(_of_masked("mrfr", labels["mrfr"], masked_regions))
+            losses["mrfr"] = feature_loss(predictions, wanted)
+        if "mrc" in labels and masked_regions is not None:
+            output.mrc_logits = mrc_logits = self.mrc_head(states.region_states[masked_regions])
             losses["mrc"], accuracies["mrc"] = class_loss(
-                output.mrc_logits,
-                _of_masked("mrc", mrc_labels, masked_regions),
+                mrc_logits,
+                _of_masked("mrc", labels["mrc"], masked_regions),
                 reduction=self.config.mrc_reduction,
                 background_index=self.config.region_background_index,
             )

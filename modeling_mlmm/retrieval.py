@@ -124,7 +124,7 @@ class MLMMForImageTextRetrieval(MLMMPreTrainedModel):
         if labels is not None:
             if labels.shape != scores.shape:
                 raise ValueError(f"labels must be {tuple(scores.shape)}, one for each pair, got {tuple(labels.shape)}.")
-            if self.config.retrieval_loss == "itm":
+            if logits is not None:
                 loss, accuracy = cross_entropy(logits, labels)
             else:
                 loss, accuracy = margin_ranking_loss(scores, labels, margin=self.config.rank_margin)

@@ -85,7 +85,7 @@ def _sides(box: object, where: str) -> list[float]:
 
 
 def _ids(ids: Sequence, where: str) -> list[int]:
-    if not all(isinstance(number, numbers.Integral) and number >= 0 for number in ids):
+    if not all(isinstance(number, numbers.Integral) and int(number) >= 0 for number in ids):
         raise ValueError(f"{where} is {list(ids)}; expected whole numbers from 0.")
     return list(ids)
 

@@ -5,6 +5,7 @@ Source: spec of the region features, sections 3, 5 and 7 (names of the pyramid).
 """
 
 import math
+from typing import Any
 
 import timm
 import torch
@@ -18,8 +19,18 @@ from .configuration_region_detector import RESNET_BLOCKS, RegionDetectorConfig
 class ConvNorm(nn.Conv2d):
     """A convolution and its frozen batch norm `norm`, which `fold` moves into the convolution."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, eps: float = 1e-5, **kwargs: int):
-        super().__init__(in_channels, out_channels, kernel_size, bias=False, **kwargs)
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        eps: float = 1e-5,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+    ):
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=False)
         self.norm = FrozenBatchNorm2d(out_channels, eps)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -136,13 +147,17 @@ class ResNetBackbone(nn.Module):
 class TimmBackbone(nn.Module):
     """The feature maps of a timm model; its batch norms always use their stored statistics."""
 
+    body: Any  # an nn.Module with `feature_info`, which no type names
+
     def __init__(self, config: RegionDetectorConfig):
         super().__init__()
         self.body = timm.create_model(
-            config.backbone, pretrained=False, features_only=True, out_indices=tuple(config.timm_out_indices)
+            config.backbone, pretrained=False, features_only=True, out_indices=tuple(config.timm_out_indices or ())
         )
         self.strides: list[int] = self.body.feature_info.reduction()
         self.channels: list[int] = self.body.feature_info.channels()
+        for module in self.body.modules():
+            module._is_hf_initialized = True  # timm's own initialisation stays
 
     def train(self, mode: bool = True) -> "TimmBackbone":
         """Set the mode of training for everything but the batch norms."""
@@ -163,13 +178,13 @@ class FeaturePyramid(nn.Module):
     Levels are named by the logarithm of their stride: `fpn_lateral4` is of stride 16.
     """
 
-    def __init__(self, config: RegionDetectorConfig):
+    def __init__(self, config: RegionDetectorConfig, width: int):
         super().__init__()
         self.bottom_up = ResNetBackbone(config) if config.backbone == "resnet" else TimmBackbone(config)
         self.names = [str(int(math.log2(stride))) for stride in self.bottom_up.strides]
         for name, channels in zip(self.names, self.bottom_up.channels, strict=True):
-            self.add_module(f"fpn_lateral{name}", nn.Conv2d(channels, config.fpn_channels, 1))
-            self.add_module(f"fpn_output{name}", nn.Conv2d(config.fpn_channels, config.fpn_channels, 3, padding=1))
+            self.add_module(f"fpn_lateral{name}", nn.Conv2d(channels, width, 1))
+            self.add_module(f"fpn_output{name}", nn.Conv2d(width, width, 3, padding=1))
         extra = config.num_levels - len(self.names)
         if extra not in (0, 1):
             raise ValueError(
@@ -178,10 +193,10 @@ class FeaturePyramid(nn.Module):
             )
         self.num_pooled_levels = len(self.names)  # the extra level only proposes
         self.strides = self.bottom_up.strides + [2 * self.bottom_up.strides[-1]] * extra
-        self.channels = [config.fpn_channels] * config.num_levels
+        self.channels = [width] * config.num_levels
 
     def forward(self, pixel_values: Tensor) -> list[Tensor]:
-        """Return one (B, fpn_channels, H / stride, W / stride) a level, fine to coarse."""
+        """Return one (B, width, H / stride, W / stride) a level, fine to coarse."""
         levels: list[Tensor] = []
         above = None
         for name, x in zip(reversed(self.names), reversed(self.bottom_up(pixel_values)), strict=True):
@@ -195,10 +210,10 @@ class FeaturePyramid(nn.Module):
         return levels
 
 
-def build_backbone(config: RegionDetectorConfig) -> nn.Module:
+def build_backbone(config: RegionDetectorConfig) -> FeaturePyramid | ResNetBackbone | TimmBackbone:
     """Return the module that gives the feature maps; it has `strides` and `channels`, one a map."""
     if config.fpn_channels is not None:
-        return FeaturePyramid(config)
+        return FeaturePyramid(config, config.fpn_channels)
     return ResNetBackbone(config) if config.backbone == "resnet" else TimmBackbone(config)
 
 

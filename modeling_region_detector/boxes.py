@@ -42,7 +42,7 @@ def decode_boxes(deltas: Tensor, reference: Tensor, *, weights: Sequence[float],
     return torch.cat([centres - half, centres + half], dim=-1)
 
 
-def clip_boxes(boxes: Tensor, height: float | Tensor, width: float | Tensor, *, plus_one: bool) -> Tensor:
+def clip_boxes(boxes: Tensor, height: float, width: float, *, plus_one: bool) -> Tensor:
     """Return the boxes (..., 4) cut to an image of this height and width in pixels."""
     height, width = height - int(plus_one), width - int(plus_one)
     x1, y1, x2, y2 = boxes.unbind(-1)

@@ -177,7 +177,7 @@ class RegionDetectorConfig(PreTrainedConfig):
         if self.id2label is None:
             self.num_labels = self.num_objects
         elif self.label2id is None:
-            self.label2id = {name: index for index, name in self.id2label.items()}
+            self.label2id = {name: int(index) for index, name in self.id2label.items()}
         super().__post_init__(**kwargs)
 
     @classmethod
@@ -240,8 +240,8 @@ class RegionDetectorConfig(PreTrainedConfig):
             raise ValueError(f"anchor_sizes has {self.num_levels} levels, but without fpn_channels there is one.")
         if len({len(level) for level in self.cell_anchors or self.anchor_sizes}) != 1:
             raise ValueError(f"All levels need equally many anchors; anchor_sizes is {list(self.anchor_sizes)}.")
-        if len(self.id2label) != self.num_objects:
-            raise ValueError(f"id2label has {len(self.id2label)} names for num_objects={self.num_objects}.")
+        if self.num_labels != self.num_objects:
+            raise ValueError(f"id2label has {self.num_labels} names for num_objects={self.num_objects}.")
         names = self.attribute_names
         if names is not None and len(names) != self.num_attributes:
             raise ValueError(f"attribute_names has {len(names)} names for num_attributes={self.num_attributes}.")

@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -105,8 +104,8 @@ class RegionImageProcessor(TorchvisionBackend):
     nms_threshold = 0.3
     plus_one = True
 
-    def __init__(self, **kwargs: Unpack[RegionImageProcessorKwargs]):
-        super().__init__(**kwargs)
+    def __init__(self, **kwargs: Unpack[RegionImageProcessorKwargs]) -> None:
+        super().__init__(**kwargs)  # type: ignore[misc]  # it names the keywords of ImagesKwargs and takes all
 
     @classmethod
     def from_variant(cls, variant: str, changes: dict[str, Any] | None = None) -> "RegionImageProcessor":
@@ -125,15 +124,6 @@ class RegionImageProcessor(TorchvisionBackend):
             hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
             raise ValueError(f"Unknown detector {variant!r}; there are {', '.join(sorted(PREPARATIONS))}.{hint}")
         return cls(**(PREPARATIONS[variant] | (changes or {})))
-
-    def __call__(
-        self,
-        images: ImageInput,
-        annotations: Mapping | Sequence[Mapping] | None = None,
-        **kwargs: Unpack[RegionImageProcessorKwargs],
-    ) -> BatchFeature:
-        """Return same as `preprocess`."""
-        return self.preprocess(images, annotations, **kwargs)
 
     def preprocess(
         self,
@@ -161,7 +151,7 @@ class RegionImageProcessor(TorchvisionBackend):
         """
         return super().preprocess(images, image_like_kwargs={"annotations": annotations}, **kwargs)
 
-    def fetch_images(self, image_url_or_urls: ImageInput) -> ImageInput:
+    def fetch_images(self, image_url_or_urls: object) -> object:
         """Return the images as they are. Nothing is opened."""
         if isinstance(image_url_or_urls, list | tuple):
             return [self.fetch_images(image) for image in image_url_or_urls]
@@ -173,17 +163,20 @@ class RegionImageProcessor(TorchvisionBackend):
     def process_image(
         self,
         image: ImageInput,
+        do_convert_rgb: bool | None = None,
         input_data_format: str | ChannelDimension | None = None,
-        **kwargs: object,
+        device: torch.device | None = None,
+        **kwargs: Any,
     ) -> Tensor:
         """Return one image as a (3, H, W) uint8 tensor."""
         if isinstance(image, Image.Image):
             image, input_data_format = np.array(to_rgb(image)), ChannelDimension.LAST
-        if image.dtype not in (np.uint8, torch.uint8):
+        assert isinstance(image, np.ndarray | Tensor)  # `fetch_images` lets nothing else pass
+        if image.dtype != (torch.uint8 if isinstance(image, Tensor) else np.uint8):
             raise TypeError(f"The pixels of an array are 0..255 in uint8, not {image.dtype}; or give a PIL image.")
         if input_data_format is None and image.ndim == 3 and image.shape[-1] in (3, 4) and image.shape[0] not in (3, 4):
             input_data_format = ChannelDimension.LAST  # also of one row of pixels, which looks like one channel
-        return super().process_image(image, input_data_format=input_data_format, **(kwargs | {"do_convert_rgb": True}))
+        return super().process_image(image, True, input_data_format, device, **kwargs)
 
     def post_process_object_detection(
         self,
@@ -209,7 +202,8 @@ class RegionImageProcessor(TorchvisionBackend):
         Raises:
             ValueError: for another number of target sizes than of images.
         """
-        boxes, probabilities = outputs.pred_boxes.float(), outputs.logits.float().softmax(-1)  # (b, n, c, 4), (b, n, k)
+        boxes = outputs["pred_boxes"].float()  # (b, n, c, 4)
+        probabilities = outputs["logits"].float().softmax(-1)  # (b, n, k)
         if boxes.shape[2] == probabilities.shape[-1]:  # boxes for the background too: it is the first class
             boxes, probabilities = boxes[:, :, 1:], probabilities[..., 1:]
         else:
@@ -217,7 +211,7 @@ class RegionImageProcessor(TorchvisionBackend):
         if target_sizes is not None and len(target_sizes) != len(boxes):
             raise ValueError(f"{len(target_sizes)} target sizes for {len(boxes)} images; give one an image.")
         detections = []
-        for index, mask in enumerate(outputs.proposal_mask.bool()):
+        for index, mask in enumerate(outputs["proposal_mask"].bool()):
             candidates, scores = boxes[index, mask], probabilities[index, mask]
             box_ids, labels, scores = detect(
                 candidates,
@@ -235,8 +229,8 @@ class RegionImageProcessor(TorchvisionBackend):
             detections.append({"scores": scores[shown], "labels": labels[shown], "boxes": found[shown]})
         return detections
 
-    def _standardize_kwargs(self, **kwargs: object) -> dict:
-        kwargs = super()._standardize_kwargs(**kwargs)
+    def _standardize_kwargs(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        kwargs = super()._standardize_kwargs(*args, **kwargs)
         size = kwargs["size"]
         if not size.shortest_edge or not size.longest_edge:
             raise ValueError(
@@ -255,11 +249,12 @@ class RegionImageProcessor(TorchvisionBackend):
         self,
         images: ImageInput,
         annotations: Mapping | Sequence[Mapping] | None = None,
+        *args: Any,
         return_tensors: str | None = None,
-        **kwargs: object,
+        **kwargs: Any,
     ) -> BatchFeature:
-        images = self._prepare_image_like_inputs(images, **kwargs)
-        resized, scales = zip(*(self._resize_and_normalize(image, **kwargs) for image in images), strict=True)
+        pixels = self._prepare_image_like_inputs(images, **kwargs)
+        resized, scales = zip(*(self._resize_and_normalize(image, **kwargs) for image in pixels), strict=True)
         pixel_values, masks = self.pad(list(resized), pad_size=_padded_size(resized, **kwargs), return_mask=True)
         batch = RegionBatch(
             {"pixel_values": pixel_values, "pixel_mask": masks, "image_scales": [torch.tensor(row) for row in scales]},
@@ -267,16 +262,16 @@ class RegionImageProcessor(TorchvisionBackend):
         )
         if annotations is not None:
             annotations = [annotations] if isinstance(annotations, Mapping) else annotations
-            if len(annotations) != len(images):
-                raise ValueError(f"{len(annotations)} annotations for {len(images)} images; give one an image.")
+            if len(annotations) != len(pixels):
+                raise ValueError(f"{len(annotations)} annotations for {len(pixels)} images; give one an image.")
             batch["labels"] = [
                 to_labels(
                     annotation,
-                    image_size=tuple(image.shape[-2:]),
+                    image_size=(image.shape[-2], image.shape[-1]),
                     scales=scale,
                     max_attributes=kwargs["max_attributes"],
                 )
-                for annotation, image, scale in zip(annotations, images, scales, strict=True)
+                for annotation, image, scale in zip(annotations, pixels, scales, strict=True)
             ]
             with_attributes = ["attributes" in labels for labels in batch["labels"]]
             if any(with_attributes) and not all(with_attributes):
@@ -286,11 +281,14 @@ class RegionImageProcessor(TorchvisionBackend):
         return batch
 
     def _resize_and_normalize(
-        self, image: Tensor, *, do_flip_channel_order: bool, do_resize: bool, resize_style: str, **kwargs: object
+        self, image: Tensor, *, do_flip_channel_order: bool, do_resize: bool, resize_style: str, **kwargs: Any
     ) -> tuple[Tensor, tuple[float, float]]:
         # One at a time: an image's numbers never depend on its batch.
-        edges = (kwargs["size"].shortest_edge, kwargs["size"].longest_edge)
-        normalize = partial(self._normalize, **kwargs)
+        edges: tuple[int, int] = (kwargs["size"].shortest_edge, kwargs["size"].longest_edge)
+
+        def normalize(pixels: Tensor) -> Tensor:
+            return self._normalize(pixels, **kwargs)
+
         if do_flip_channel_order:
             image = image.flip(0)
         if not do_resize:
@@ -309,7 +307,7 @@ class RegionImageProcessor(TorchvisionBackend):
         do_normalize: bool,
         image_mean: Sequence[float],
         image_std: Sequence[float],
-        **kwargs: object,
+        **kwargs: Any,
     ) -> Tensor:
         image = image.to(torch.float32)
         if do_rescale:
@@ -318,7 +316,7 @@ class RegionImageProcessor(TorchvisionBackend):
 
 
 def _padded_size(
-    images: Sequence[Tensor], *, pad_size: SizeDict | None, size_divisibility: int, **kwargs: object
+    images: Sequence[Tensor], *, pad_size: SizeDict | None, size_divisibility: int, **kwargs: Any
 ) -> SizeDict:
     if pad_size is not None:
         return pad_size

@@ -6,6 +6,8 @@
 Source: spec of the region features, section 9 (detectron2's losses: binary cross entropy and plain L1).
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,7 +23,7 @@ def rpn_losses(
     anchors: Tensor,
     objectness: Tensor,
     deltas: Tensor,
-    labels: list[dict[str, Tensor]],
+    labels: Sequence[dict[str, Tensor]],
     config: RegionDetectorConfig,
 ) -> dict[str, Tensor]:
     """Return "loss_rpn_cls" and "loss_rpn_loc", both divided by the configured sample size of all images.
@@ -48,18 +50,18 @@ def rpn_losses(
         offset = index * len(anchors)
         picked_positive.append(offset + positive)
         picked += [offset + positive, offset + negative]
-    positive, picked = torch.cat(picked_positive), torch.cat(picked)
+    positives, sample = torch.cat(picked_positive), torch.cat(picked)
     scores = objectness.flatten()
-    is_object = scores.new_zeros(len(scores), dtype=torch.float32).index_fill_(0, positive, 1.0)
-    loss_cls = F.binary_cross_entropy_with_logits(scores[picked].float(), is_object[picked], reduction="sum")
-    loss_loc = F.l1_loss(deltas.flatten(0, 1)[positive].float(), torch.cat(targets), reduction="sum")
+    is_object = scores.new_zeros(len(scores), dtype=torch.float32).index_fill_(0, positives, 1.0)
+    loss_cls = F.binary_cross_entropy_with_logits(scores[sample].float(), is_object[sample], reduction="sum")
+    loss_loc = F.l1_loss(deltas.flatten(0, 1)[positives].float(), torch.cat(targets), reduction="sum")
     size = config.rpn_batch_size * len(labels)
     return {"loss_rpn_cls": loss_cls / size, "loss_rpn_loc": loss_loc / size}
 
 
 @torch.no_grad()
 def sample_proposals(
-    proposals: list[Tensor], labels: list[dict[str, Tensor]], config: RegionDetectorConfig
+    proposals: list[Tensor], labels: Sequence[dict[str, Tensor]], config: RegionDetectorConfig
 ) -> list[dict[str, Tensor]]:
     """Return one dictionary an image of the S boxes that the head learns from, ground truth among them.
 

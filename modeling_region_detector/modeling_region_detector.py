@@ -6,8 +6,9 @@ The names of its weights are detectron2's. Source: spec of the region features.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from os import PathLike
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
 
-from .backbone import ConvNorm, TimmBackbone, build_backbone
+from .backbone import ConvNorm, build_backbone
 from .boxes import clip_boxes, decode_boxes
 from .configuration_region_detector import RegionDetectorConfig
 from .losses import head_losses, rpn_losses, sample_proposals
@@ -42,16 +43,16 @@ class RegionDetectorOutput(ModelOutput):
         image_sizes: (B, 2) height and width of the original images.
     """
 
-    loss: torch.FloatTensor | None = None
-    loss_dict: dict[str, torch.FloatTensor] | None = None
-    logits: torch.FloatTensor | None = None
-    pred_boxes: torch.FloatTensor | None = None
-    proposals: torch.FloatTensor | None = None
-    proposal_mask: torch.LongTensor | None = None
-    proposal_scores: torch.FloatTensor | None = None
-    features: torch.FloatTensor | None = None
-    attribute_logits: torch.FloatTensor | None = None
-    image_sizes: torch.FloatTensor | None = None
+    loss: Tensor | None = None
+    loss_dict: dict[str, Tensor] | None = None
+    logits: Tensor | None = None
+    pred_boxes: Tensor | None = None
+    proposals: Tensor | None = None
+    proposal_mask: Tensor | None = None
+    proposal_scores: Tensor | None = None
+    features: Tensor | None = None
+    attribute_logits: Tensor | None = None
+    image_sizes: Tensor | None = None
 
 
 class RegionDetector(PreTrainedModel):
@@ -73,7 +74,7 @@ class RegionDetector(PreTrainedModel):
     config: RegionDetectorConfig
     base_model_prefix = ""
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
+    input_modalities = ["image"]
     accepts_loss_kwargs = False  # the loss is a mean: the Trainer must divide it by the accumulation steps
 
     def __init__(self, config: RegionDetectorConfig):
@@ -84,22 +85,21 @@ class RegionDetector(PreTrainedModel):
         strides, channels = self.backbone.strides[self.used_maps], self.backbone.channels[self.used_maps]
         self.proposal_generator = RegionProposalNetwork(config, strides, channels)
         self.roi_heads = RoiHeads(config, strides[:pooled], channels[-1])
-        for module in self.modules():
-            if isinstance(module, TimmBackbone):
-                for part in module.modules():
-                    part._is_hf_initialized = True  # timm's own initialisation stays
         self.post_init()
         self._freeze()
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, *args: object, **kwargs: object) -> Self:
+    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike | None, *args: Any, **kwargs: Any) -> Self:
         """Load a checkpoint as transformers does, but refuse one that lacks weights, and freeze what is frozen.
 
         Raises:
             ValueError: when weights are missing, which would otherwise be random; the message names them.
         """
         with_info = kwargs.pop("output_loading_info", False)
-        model, info = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
+        loaded: Any = super().from_pretrained(  # a pair, because of output_loading_info
+            pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
+        )
+        model, info = loaded
         missing = sorted(info["missing_keys"])
         if missing:
             names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
@@ -108,7 +108,7 @@ class RegionDetector(PreTrainedModel):
                 "It holds another model, or config.json does not belong to it."
             )
         model._freeze()
-        return (model, info) if with_info else model
+        return loaded if with_info else model
 
     def _freeze(self) -> None:
         parts = tuple(f"{part}." for part in self.config.frozen_backbone)
@@ -177,7 +177,7 @@ class RegionDetector(PreTrainedModel):
             )
             loss_dict |= self._head_losses(maps, proposals, labels)
             if self.training:
-                return RegionDetectorOutput(loss=sum(loss_dict.values()), loss_dict=loss_dict)
+                return RegionDetectorOutput(loss=reduce(torch.add, loss_dict.values()), loss_dict=loss_dict)
         if boxes is not None:
             proposals = [
                 torch.as_tensor(b, dtype=torch.float32, device=pixel_values.device).reshape(-1, 4) * _as_box(scale)
@@ -186,7 +186,7 @@ class RegionDetector(PreTrainedModel):
             scores = [b.new_full((len(b),), math.inf) for b in proposals]
         output = self._predict(maps, proposals, scores, image_sizes, image_scales)
         if loss_dict is not None:
-            output.loss, output.loss_dict = sum(loss_dict.values()), loss_dict
+            output.loss, output.loss_dict = reduce(torch.add, loss_dict.values()), loss_dict
         return output
 
     def _check(self, pixel_values: Tensor, boxes: Sequence | None, labels: Sequence | None) -> None:
@@ -194,7 +194,9 @@ class RegionDetector(PreTrainedModel):
             if given is not None and len(given) != len(pixel_values):
                 raise ValueError(f"{len(given)} {name} were given for {len(pixel_values)} images; give one an image.")
 
-    def _head_losses(self, maps: list[Tensor], proposals: list[Tensor], labels: Sequence[dict]) -> dict[str, Tensor]:
+    def _head_losses(
+        self, maps: list[Tensor], proposals: list[Tensor], labels: Sequence[dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
         samples = sample_proposals(proposals, labels, self.config)
         features = self._features(maps, [sample["boxes"] for sample in samples])
         class_logits, deltas = self.roi_heads.box_predictor(features)
@@ -225,7 +227,7 @@ class RegionDetector(PreTrainedModel):
         ):
             reference = reference / _as_box(scale)
             refined = decode_boxes(moves, reference[:, None], weights=config.box_weights, plus_one=config.plus_one)
-            pred_boxes.append(clip_boxes(refined, size[0], size[1], plus_one=config.plus_one))
+            pred_boxes.append(clip_boxes(refined, *size.tolist(), plus_one=config.plus_one))
             originals.append(reference)
         pad = nn.utils.rnn.pad_sequence
         ones = [torch.ones(count, dtype=torch.long, device=logits.device) for count in counts]

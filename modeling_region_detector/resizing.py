@@ -1,7 +1,7 @@
-"""Images at the size the detectors were trained for, by the two roads of their authors.
+"""Images at the size the detectors were trained for, resized as their authors did.
 
-*OpenCV's road* (caffe, bottom-up attention): bilinear on floats without smoothing, one scale for both axes, also where
-the rounded size is not exactly that much larger. *Pillow's road* (detectron2): bilinear on uint8 with smoothing.
+*As OpenCV* (caffe, bottom-up attention): bilinear on floats without smoothing, one scale for both axes, also where the
+rounded size is not exactly that much larger. *As Pillow* (detectron2): bilinear on uint8 with smoothing.
 """
 
 import math
@@ -49,16 +49,16 @@ def resize_like_opencv(
     if round(scale * max(height, width)) > longest:
         scale = longest / max(height, width)
     # A side that rounds to nothing keeps one pixel and its own scale.
-    scales = tuple(scale if round(side * scale) else 1 / side for side in (height, width))
-    top, bottom, down = _neighbours(height, scales[0], image.device)
-    left, right, across = _neighbours(width, scales[1], image.device)
+    scale_y, scale_x = (scale if round(side * scale) else 1 / side for side in (height, width))
+    top, bottom, down = _neighbours(height, scale_y, image.device)
+    left, right, across = _neighbours(width, scale_x, image.device)
     # Four images of the new size: a large one is never copied as floats.
     corners = [
         image.index_select(1, rows).index_select(2, columns) for rows in (top, bottom) for columns in (left, right)
     ]
     upper_left, upper_right, lower_left, lower_right = map(to_floats, corners)
     upper, lower = upper_left.lerp(upper_right, across), lower_left.lerp(lower_right, across)
-    return upper.lerp(lower, down[:, None]), scales
+    return upper.lerp(lower, down[:, None]), (scale_y, scale_x)
 
 
 def _neighbours(side: int, scale: float, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

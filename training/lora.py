@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from ..modeling_brivl.frozen_trunk import trains
+from ..modeling_brivl.frozen_trunk import is_trainable
 from ..modeling_brivl.modeling_brivl import BriVLModel
 from ..modeling_brivl.pretraining import BriVLForPreTraining
 from ..modeling_brivl.towers import BriVLTextModel
@@ -129,7 +129,7 @@ def _targets(text_model: BriVLTextModel, targets: list[str]) -> list[str]:
         known = ", ".join(sorted({name.rpartition(".")[2] for name in linear}))
         raise ValueError(f"lora_targets {unknown} are no linear layers of the text encoder; it has {known}.")
     trainable = text_model.config.trainable_backbone
-    names = [name for names in matching.values() for name in names if trains(f"{name}.weight", trainable)]
+    names = [name for names in matching.values() for name in names if is_trainable(f"{name}.weight", trainable)]
     if not names:
         raise ValueError(
             f"No layer of the text encoder is left to adapt, because text_config.trainable_backbone is {trainable}. "
