@@ -21,7 +21,7 @@ LAYERED_ENCODERS = ("bert", "roberta", "xlm-roberta")
 
 
 def is_trainable(name: str, trainable: Sequence[str] | None) -> bool:
-    """Return whether a parameter trains: its dotted name holds one of the dotted parts, or all parts do (None)."""
+    """Return True for a parameter that trains: its dotted name holds one of the dotted parts, or all train (None)."""
     return trainable is None or any(f".{part}." in f".{name}." for part in trainable)
 
 

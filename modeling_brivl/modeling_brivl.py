@@ -113,7 +113,7 @@ class BriVLModel(BriVLPreTrainedModel):
         group_ids: Tensor | None = None,
         return_loss: bool | None = None,
     ) -> BriVLOutput:
-        """Embed texts, images or both; with both, compare all with all.
+        """Embed texts, images or both; with both, return the similarity of all with all.
 
         The towers are independent: give only texts or only images to embed them.
 

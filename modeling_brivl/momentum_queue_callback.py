@@ -1,4 +1,4 @@
-"""The callback that moves the momentum towers and feeds the queue inside `transformers.Trainer`."""
+"""The callback of momentum contrast for `transformers.Trainer`."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 
 class MomentumQueueCallback(TrainerCallback):
-    """Drives a `BriVLForPreTraining` model inside `transformers.Trainer`.
+    """Moves the momentum towers and fills the queue of a `BriVLForPreTraining` inside `transformers.Trainer`.
 
     Per optimizer step, however many batches it accumulates: one move of the momentum towers when it begins (the
     original's order) and one enqueue of the keys of all its batches and all processes when it ends, so that the keys

@@ -86,7 +86,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
 
     @property
     def _towers(self) -> tuple[tuple[Tower, Tower], tuple[Tower, Tower]]:
-        """Pairs of momentum tower and query tower."""
+        """Return the pairs of momentum tower and query tower."""
         return (
             (self.momentum_text_model, self.brivl.text_model),
             (self.momentum_vision_model, self.brivl.vision_model),

@@ -47,7 +47,7 @@ class MLMMRegionFeatureHead(nn.Module):
 
 
 class MLMMClassifierHead(nn.Module):
-    """States to classes: the detector's for regions, the pool's answers for questions."""
+    """States to classes: those of the detector for regions, answers for questions."""
 
     def __init__(self, hidden_size: int, inner_size: int, num_classes: int, eps: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What MLMM refuses to read, with what was given, what fits and what to do."""
+"""Checks of MLMM's inputs; a message says what was given, what fits and what to do."""
 
 import torch
 from torch import Tensor

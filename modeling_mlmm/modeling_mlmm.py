@@ -183,8 +183,8 @@ class MLMMModel(MLMMPreTrainedModel):
         states, mask = self._embed(input_ids, attention_mask, position_ids, regions)
         keeps_layout = wants_attentions or kwargs.get("output_hidden_states", self.config.output_hidden_states)
         if self.config.compact_batches and not (keeps_layout or torch.compiler.is_compiling()):
-            compacted, compacted_mask, source = unpad(states, mask)
-            states = restore_rows(self._encode(compacted, compacted_mask, **kwargs), source, states.shape[1])
+            unpadded, unpadded_mask, source = unpad(states, mask)
+            states = restore_rows(self._encode(unpadded, unpadded_mask, **kwargs), source, states.shape[1])
         else:
             states = self._encode(states, mask, **kwargs)
         first = mask.int().argmax(dim=1)  # of the tokens, wherever the padding is

@@ -57,7 +57,7 @@ TIED = {
 
 @dataclass
 class LoadedOriginal:
-    """What `load_original_checkpoint` did.
+    """Report of `load_original_checkpoint`.
 
     Attributes:
         family: "uc2", "uniter" or "xlm-r".
@@ -125,7 +125,7 @@ def config_of_original(checkpoint: Mapping[str, object], **overrides: Any) -> ML
 
 @torch.no_grad()
 def load_original_checkpoint(model: MLMMPreTrainedModel, checkpoint: Mapping[str, object]) -> LoadedOriginal:
-    """Put the weights of an original checkpoint into an MLMM model of any class, and say what found no place.
+    """Load the weights of an original checkpoint into an MLMM model of any class; return what found no place.
 
     XLM-R has one token type: both of ours, text and region, start as it, so that a text alone gives XLM-R's states.
     A rank head that is new starts as the matching row of the ITM head. Half precision becomes the model's.

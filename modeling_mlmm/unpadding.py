@@ -1,4 +1,4 @@
-"""Padding moved from the middle of a batch's rows to their end, and cut off there."""
+"""Unpadding: the padding inside the rows of a batch is moved to their end and cut off there."""
 
 import torch
 from torch import Tensor

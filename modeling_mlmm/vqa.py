@@ -1,4 +1,4 @@
-"""MLMM for visual question answering: the score of every answer of a fixed pool."""
+"""MLMM for visual question answering: the score of every answer of a fixed vocabulary."""
 
 from dataclasses import dataclass
 
@@ -58,11 +58,11 @@ class MLMMForVisualQuestionAnswering(MLMMPreTrainedModel):
 
         Args:
             labels: (b, a) scores of the answers in 0..1 (0, .3, .6, .9 or 1 by the number of annotators who agree; a
-                row may be all zeros), or (b,) answer ids, -100 for an answer outside the pool.
+                row may be all zeros), or (b,) answer ids, -100 for an answer outside the vocabulary.
             The rest: as in `MLMMModel`.
 
         Raises:
-            ValueError: for labels of another width, ids outside the pool, and scores outside 0..1.
+            ValueError: for labels of another width, ids outside the answer vocabulary, and scores outside 0..1.
         """
         states = self.mlmm(
             input_ids=input_ids,
@@ -92,7 +92,7 @@ def answer_targets(labels: Tensor, num_questions: int, num_answers: int) -> Tens
     """Return (b, a) float targets for (b, a) scores or (b,) answer ids.
 
     Raises:
-        ValueError: for labels that do not fit the questions or the pool of answers.
+        ValueError: for labels that do not fit the questions or the answer vocabulary.
     """
     if labels.shape == (num_questions, num_answers):
         targets = labels.float()
@@ -103,12 +103,14 @@ def answer_targets(labels: Tensor, num_questions: int, num_answers: int) -> Tens
     if labels.shape != (num_questions,) or labels.is_floating_point():
         raise ValueError(
             f"labels must be ({num_questions}, {num_answers}) scores or ({num_questions},) answer ids, "
-            f"got {tuple(labels.shape)}: the pool of the model has {num_answers} answers."
+            f"got {tuple(labels.shape)}: the answer vocabulary of the model has {num_answers} answers."
         )
     outside = (labels != -100) & ((labels < 0) | (labels >= num_answers))
     if outside.any():
         wrong = labels[outside][0].item()
-        raise ValueError(f"Answer id {wrong} is not in the pool: ids are 0..{num_answers - 1}, or -100 for none.")
+        raise ValueError(
+            f"Answer id {wrong} is not in the answer vocabulary: ids are 0..{num_answers - 1}, or -100 for none."
+        )
     one_hot = F.one_hot(labels.clamp(min=0), num_answers).float()
     return torch.where((labels == -100)[:, None], 0.0, one_hot)
 

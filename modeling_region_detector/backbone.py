@@ -40,7 +40,7 @@ class ConvNorm(nn.Conv2d):
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Make the norm a part of the convolution: the same result up to rounding, in one pass over memory fewer."""
+        """Fold the norm into the convolution: the same result up to rounding, in one pass over memory fewer."""
         if self.norm is None:
             return
         scale = self.norm.weight * (self.norm.running_var + self.norm.eps).rsqrt()
@@ -173,7 +173,7 @@ class TimmBackbone(nn.Module):
 
 
 class FeaturePyramid(nn.Module):
-    """The maps of `bottom_up` at one width, each with what the coarser ones know.
+    """The maps of `bottom_up` at one width, coarser ones added to finer ones.
 
     Levels are named by the logarithm of their stride: `fpn_lateral4` is of stride 16.
     """

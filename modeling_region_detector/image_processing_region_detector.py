@@ -36,7 +36,7 @@ MIN_SIDE = 3  # caffe's stem makes nothing of less; a sliver is padded to it
 
 
 class RegionImageProcessorKwargs(ImagesKwargs, total=False):
-    """What `RegionImageProcessor` knows beyond transformers' `ImagesKwargs`.
+    """Keywords of `RegionImageProcessor` beyond transformers' `ImagesKwargs`.
 
     Attributes:
         do_flip_channel_order: blue first. `image_mean` and `image_std` are then in that order too.
@@ -59,7 +59,7 @@ class RegionBatch(BatchFeature):
     """A batch whose `image_scales` and `labels` stay float32 when it is cast: boxes of 16 bits are pixels off."""
 
     def to(self, *args: object, **kwargs: object) -> "RegionBatch":
-        """Send all tensors to a device and casts the pixels, in place."""
+        """Send all tensors to a device and cast the pixels, in place."""
         kept = {name: self[name] for name in ("image_scales", "labels") if name in self}
         super().to(*args, **kwargs)
         self.update(tree_map(lambda tensor: tensor.to(self["pixel_values"].device), kept))

@@ -1,4 +1,4 @@
-"""Which boxes a detector learns from: their labels by overlap, and a sample with a limited fraction of positives.
+"""Labels of boxes by overlap, and a training sample of them with a limited fraction of positives.
 
 Source: spec of the region features, section 9 (detectron2's matcher and sampler).
 """

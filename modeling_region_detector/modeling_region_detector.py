@@ -136,7 +136,7 @@ class RegionDetector(PreTrainedModel):
         return (*head.children(), predictor.cls_score, predictor.bbox_pred)
 
     def fold_batch_norms(self) -> None:
-        """Make the batch norms of the ResNet part of its convolutions, for inference: saved so, it does not load."""
+        """Fold the batch norms of the ResNet into its convolutions, for inference: saved so, it does not load."""
         for module in self.modules():
             if isinstance(module, ConvNorm):
                 module.fold()

@@ -1,6 +1,6 @@
-"""Which boxes become regions.
+"""Choice of the boxes that become regions.
 
-Of the published ways each is a function of one image's boxes and class probabilities. Their class loops (one
+Each of the published ways is a function of one image's boxes and class probabilities. Their class loops (one
 suppression for each of 1600 classes) are replaced by one over the pairs (box, class) that can matter: a pair below the
 threshold suppresses none above it, so that every confidence above the threshold is exact.
 

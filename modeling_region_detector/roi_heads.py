@@ -1,4 +1,4 @@
-"""What is in a box: pooling, the features of a region, its class, its refined box and its attributes.
+"""Heads on pooled boxes: the features of a region, its class, its refined box and its attributes.
 
 Source: spec of the region features, sections 5 and 7.
 """

@@ -51,7 +51,7 @@ class RegionProposalNetwork(nn.Module):
 
     def anchors(self, maps: list[Tensor]) -> list[Tensor]:
         """Return the (H * W * A, 4) anchors of each map, in pixels of `pixel_values`."""
-        cells = build_cell_anchors(self.config)  # built anew: a buffer would not survive loading (see hf.md)
+        cells = build_cell_anchors(self.config)  # built anew: loading would empty a buffer that is not saved
         return [
             grid_anchors(cell.to(x.device), x.shape[-2], x.shape[-1], stride)
             for cell, x, stride in zip(cells, maps, self.strides, strict=True)

@@ -43,13 +43,13 @@ def test_answer_ids_are_targets_of_one(model):
 
 
 def test_labels_of_another_pool_name_both_sizes(model):
-    with pytest.raises(ValueError, match=r"got \(3, 9\): the pool of the model has 7 answers"):
+    with pytest.raises(ValueError, match=r"got \(3, 9\): the answer vocabulary of the model has 7 answers"):
         model(**tiny_batch(), labels=torch.zeros(3, 9))
 
 
 @pytest.mark.parametrize("answer", [7, -1])
 def test_answer_outside_the_pool_is_refused(model, answer):
-    with pytest.raises(ValueError, match=rf"Answer id {answer} is not in the pool: ids are 0\.\.6"):
+    with pytest.raises(ValueError, match=rf"Answer id {answer} is not in the answer vocabulary: ids are 0\.\.6"):
         model(**tiny_batch(), labels=torch.tensor([0, answer, 2]))
 
 
