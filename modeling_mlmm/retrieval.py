@@ -138,7 +138,7 @@ class MLMMForImageTextRetrieval(MLMMPreTrainedModel):
 
 
 def margin_ranking_loss(scores: Tensor, labels: Tensor, *, margin: float) -> tuple[Tensor, Tensor]:
-    """Return the mean of max(0, margin + sigmoid(wrong) - sigmoid(right)) over wrong pairs, and the fraction ranked right.
+    """Return the mean of max(0, margin + sigmoid(wrong) - sigmoid(right)) over wrong pairs, and their ranking accuracy.
 
     (b,) scores and labels; a label 1 is the right pair of all zeros that follow it.
 
