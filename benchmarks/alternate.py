@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 
 def alternate(ways: Mapping[str, Callable[[], object]], *, rounds: int, warm_up: int = 1) -> dict[str, list[float]]:
-    """Returns the seconds of every way in every round: the ways in turn, A B A B ..."""
+    """Return the seconds of every way in every round: the ways in turn, A B A B ..."""
     seconds = {name: [] for name in ways}
     for number in range(warm_up + rounds):
         for name, way in ways.items():
@@ -18,7 +18,7 @@ def alternate(ways: Mapping[str, Callable[[], object]], *, rounds: int, warm_up:
 
 
 def ratio(slow: list[float], fast: list[float]) -> str:
-    """Returns the median of the ratios round by round, their range, and the ratio of the fastest runs."""
+    """Return the median of the ratios round by round, their range, and the ratio of the fastest runs."""
     ratios = sorted(a / b for a, b in zip(slow, fast, strict=True))
     median, best = statistics.median(ratios), min(slow) / min(fast)
     return f"{median:.2f}x median of {len(ratios)} rounds ({ratios[0]:.2f}-{ratios[-1]:.2f}); fastest runs {best:.2f}x"

@@ -90,7 +90,7 @@ def fill_near_duplicates(rows: int) -> str:
 
 
 def memory() -> int:
-    """Resident bytes now."""
+    """Return the resident bytes of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 

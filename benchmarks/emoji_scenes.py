@@ -37,7 +37,7 @@ def ask(split: str, size: int) -> list[Asked]:
 
 
 def guess(training: list[Asked], validation: list[Asked]) -> dict[str, tuple[float, float, int]]:
-    """For "all" and each kind: fractions of right guesses by type and by words, and the number of questions."""
+    """Return, for "all" and each kind, fractions of right guesses by type and by words, and the number of questions."""
     by_kind, by_words = defaultdict(Counter), defaultdict(Counter)
     for kind, question, answer in training:
         by_kind[kind][answer] += 1

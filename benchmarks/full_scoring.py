@@ -50,13 +50,13 @@ class Data:
             self.texts += [first[row["image_id"]] for row in self.rows]
 
     def scorer(self, dtype: torch.dtype) -> PairScorer:
-        """Returns our scorer."""
+        """Return our scorer."""
         return PairScorer(self.model, self.processor, self.rows, dtype=dtype)
 
 
 @torch.inference_mode()
 def score_plainly(data: Data, texts: list[str], batch_size: int = 256) -> np.ndarray:
-    """Returns (texts, images) scores, a caption at a time."""
+    """Return (texts, images) scores, a caption at a time."""
     scores = np.empty((len(texts), len(data.rows)), np.float32)
     for row, text in enumerate(texts):
         for start in range(0, len(data.rows), batch_size):
@@ -67,13 +67,13 @@ def score_plainly(data: Data, texts: list[str], batch_size: int = 256) -> np.nda
 
 
 def score_fully(folder: Path, images: int, shards: Path) -> None:
-    """Fills the shards of a full matrix; what is killed."""
+    """Fill the shards of a full matrix: the process that is killed."""
     data = Data(folder, images)
     score_matrix(data.scorer(torch.bfloat16), data.texts, shards)
 
 
 def kill_and_resume(folder: Path, images: int, kills: int) -> None:
-    """Scores a full matrix in processes of which all but the last are killed; prints what came of it."""
+    """Score a full matrix in processes of which all but the last are killed; print what came of it."""
     random.seed(0)
     spawn = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as scratch:
@@ -111,7 +111,7 @@ def kill_and_resume(folder: Path, images: int, kills: int) -> None:
 
 
 def main() -> None:
-    """Prints the ratio, and the full matrix where kills are asked for."""
+    """Print the ratio, and the full matrix where kills are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("runs/demo_mlmm"), help="of make demo-mlmm")
     parser.add_argument("--rounds", type=int, default=5)

@@ -27,7 +27,7 @@ BATCH_SIZE = 32
 
 
 def random_model() -> tuple[PreTrainedModel, BriVLProcessor]:
-    """Returns the released text tower (base, 12 + 4 layers) with random weights, and a small image tower."""
+    """Return the released text tower (base, 12 + 4 layers) with random weights, and a small image tower."""
     overrides = {
         "vision_config": {"backbone": "tf_efficientnet_lite0", "image_size": 64},
         "text_config": {"attend_padding": False},
@@ -38,7 +38,7 @@ def random_model() -> tuple[PreTrainedModel, BriVLProcessor]:
 
 
 def onnx_runner(path: Path) -> Callable[[dict[str, torch.Tensor]], torch.Tensor]:
-    """Returns a function from a batch to embeddings that runs an ONNX file on one thread."""
+    """Return a function from a batch to embeddings that runs an ONNX file on one thread."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -46,13 +46,13 @@ def onnx_runner(path: Path) -> Callable[[dict[str, torch.Tensor]], torch.Tensor]
 
 
 def embed(run: Callable, batches: list[dict[str, torch.Tensor]]) -> torch.Tensor:
-    """Returns the embeddings of all batches."""
+    """Return the embeddings of all batches."""
     return torch.cat([run(batch) for batch in batches])
 
 
 @torch.inference_mode()
 def main() -> None:
-    """Prints sizes, cosine and ratios."""
+    """Print sizes, cosine and ratios."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", help="folder of a BriVL; else random weights of the released size")
     parser.add_argument("--sentences", type=int, default=256)

@@ -69,7 +69,7 @@ RECIPE = {
 
 
 def write_inputs(folder: Path) -> Path:
-    """Writes a tiny recipe and 37 images of emoji7 with their names; returns the recipe."""
+    """Write a tiny recipe and 37 images of emoji7 with their names; return the recipe."""
     from wenlan.data import load_emoji7
 
     (folder / "images").mkdir()
@@ -84,7 +84,7 @@ def write_inputs(folder: Path) -> Path:
 
 
 def train(arguments: list[str], log: Path) -> None:
-    """Runs the training script in this process; what it prints goes to a file."""
+    """Run the training script in this process; what it prints goes to a file."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
@@ -97,7 +97,7 @@ def train(arguments: list[str], log: Path) -> None:
 
 
 class Runs:
-    """Starts runs of one setting in a folder, undisturbed or killed."""
+    """Start runs of one setting in a folder, undisturbed or killed."""
 
     def __init__(self, folder: Path, recipe: Path, setting: tuple[int, int], method: str) -> None:
         workers, accumulation = setting
@@ -110,7 +110,7 @@ class Runs:
         ]
 
     def start(self, output: Path, *options: str) -> multiprocessing.Process:
-        """Starts a run and returns when its output folder exists."""
+        """Start a run and return when its output folder exists."""
         process = self.context.Process(
             target=train, args=([*self.arguments, "--output_dir", str(output), *options], self.log)
         )
@@ -120,7 +120,7 @@ class Runs:
         return process
 
     def finish(self, output: Path, *options: str) -> float:
-        """Runs to the end; returns the seconds from the making of the folder.
+        """Run to the end; return the seconds from the making of the folder.
 
         Raises:
             RuntimeError: the run failed; holds what it printed.
@@ -133,7 +133,7 @@ class Runs:
         return time.monotonic() - started
 
     def kill(self, output: Path, draw: random.Random, seconds: float, *, while_saving: bool) -> str | None:
-        """Kills a run at a random moment; returns what was there then, None if the run was faster."""
+        """Kill a run at a random moment; return what was there then, None if the run was faster."""
         process = self.start(output)
         started = time.monotonic()
         if while_saving:

@@ -23,7 +23,7 @@ VOCABULARY, FEATURE_DIM, CLASSES = 8000, 2048, 1601
 
 
 def build_model(hidden_size: int, layers: int, dropout: float) -> MLMMForPreTraining:
-    """Returns a model in training."""
+    """Return a model in training."""
     config = MLMMConfig(
         vocab_size=VOCABULARY,
         hidden_size=hidden_size,
@@ -39,13 +39,13 @@ def build_model(hidden_size: int, layers: int, dropout: float) -> MLMMForPreTrai
 
 
 def draw_lengths(count: int) -> np.ndarray:
-    """Returns (count, 2): tokens and regions of each example."""
+    """Return (count, 2): tokens and regions of each example."""
     rng = np.random.default_rng(0)
     return np.stack([rng.integers(*TEXT, count), rng.integers(*REGIONS, count)], axis=1)
 
 
 def make_batch(lengths: np.ndarray) -> dict[str, Tensor]:
-    """Returns random examples of these lengths, padded to the longest text and to the most regions."""
+    """Return random examples of these lengths, padded to the longest text and to the most regions."""
     generator = torch.Generator().manual_seed(int(lengths.sum()))
     (rows, _), (width, count) = lengths.shape, lengths.max(axis=0).tolist()
     tokens, regions = (torch.from_numpy(column)[:, None] for column in lengths.T)
@@ -64,7 +64,7 @@ def make_batch(lengths: np.ndarray) -> dict[str, Tensor]:
 
 
 def print_padding(buckets: int = 4) -> None:
-    """Prints the fraction of padding in full buckets, by length and in random order, with the sampler's settings."""
+    """Print the fraction of padding in full buckets, by length and in random order, with the sampler's settings."""
     for text, budget, bucket in (("mlmm_base", 10240, 8192), ("smaller", 2048, 2048)):
         lengths = draw_lengths(buckets * bucket).sum(axis=1)
         pools = [lengths[start : start + bucket] for start in range(0, len(lengths), bucket)]
@@ -81,7 +81,7 @@ def print_padding(buckets: int = 4) -> None:
 
 
 def check_equal(model: MLMMForPreTraining, batch: dict[str, Tensor]) -> None:
-    """Asserts that the plain port has our values."""
+    """Assert that the plain port has our values."""
     model.eval()
     inputs = {name: value for name, value in batch.items() if name != "mlm_labels"}
     with torch.no_grad():
@@ -96,7 +96,7 @@ def check_equal(model: MLMMForPreTraining, batch: dict[str, Tensor]) -> None:
 
 
 def main() -> None:
-    """Prints padding and ratios."""
+    """Print padding and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hidden_size", type=int, default=256)
     parser.add_argument("--layers", type=int, default=6)

@@ -16,7 +16,7 @@ def plain_regions(
     max_boxes: int = 100,
     threshold: float = 0.2,
 ) -> list[tuple[Tensor, Tensor]]:
-    """Returns (boxes (n, 4), features (n, D)) of each image, of a detector whose background is first."""
+    """Return (boxes (n, 4), features (n, D)) of each image, of a detector whose background is first."""
     regions = []
     for image in images:
         output = model(**processor([image], return_tensors="pt"))

@@ -9,7 +9,7 @@ from wenlan.modeling_mlmm import MLMMForPreTraining
 
 
 def plain_states(model: MLMMForPreTraining, batch: dict[str, Tensor]) -> Tensor:
-    """Returns (b, l + n, h) from the weights of our model: the same values at all real places."""
+    """Return (b, l + n, h) from the weights of our model: the same values at all real places."""
     mlmm = model.mlmm
     text = mlmm.text_embeddings(batch["input_ids"])
     type_embedding = mlmm.text_embeddings.token_type_embeddings.weight[1]
@@ -35,7 +35,7 @@ def plain_states(model: MLMMForPreTraining, batch: dict[str, Tensor]) -> Tensor:
 
 
 def plain_loss(model: MLMMForPreTraining, batch: dict[str, Tensor]) -> Tensor:
-    """Returns the MLM loss; as in the published code its head sees the masked words alone."""
+    """Return the MLM loss; as in the published code its head sees the masked words alone."""
     states = plain_states(model, batch)[:, : batch["input_ids"].shape[1]]
     masked = batch["mlm_labels"] != -100
     return F.cross_entropy(model.mlm_head(states[masked]), batch["mlm_labels"][masked])

@@ -11,7 +11,7 @@ from wenlan.modeling_brivl import BriVLForPreTraining, BriVLVisionModel
 
 
 def plain_region_projection(tower: BriVLVisionModel, feature_map: Tensor, boxes: Tensor, image_size: int) -> Tensor:
-    """Returns the region vectors after the 1x1 convolution: (b, n, c)."""
+    """Return the region vectors after the 1x1 convolution: (b, n, c)."""
     height, width = feature_map.shape[-2:]
     scale = image_size / height
     convolution = tower.region_projection.weight[:, :, None, None]
@@ -34,14 +34,14 @@ def plain_region_projection(tower: BriVLVisionModel, feature_map: Tensor, boxes:
 
 
 def plain_image_features(tower: BriVLVisionModel, pixel_values: Tensor, boxes: Tensor, box_mask: Tensor) -> Tensor:
-    """Returns the image features (b, d) of a tower."""
+    """Return the image features (b, d) of a tower."""
     feature_map = tower.backbone.forward_features(pixel_values)
     regions = plain_region_projection(tower, feature_map, boxes, pixel_values.shape[-1])
     return tower.encoder(regions, box_mask).pooler_output
 
 
 def plain_step(model: BriVLForPreTraining, batch: dict[str, Tensor]) -> Tensor:
-    """Does forward and backward of one training step with two copies of everything, and returns the loss."""
+    """Run forward and backward of one training step with two copies of everything, and return the loss."""
     image = batch["pixel_values"], batch["boxes"], batch["box_mask"]
     text = batch["input_ids"], batch["attention_mask"]
     image_queries = F.normalize(plain_image_features(model.brivl.vision_model, *image), dim=1)

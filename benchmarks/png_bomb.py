@@ -1,4 +1,4 @@
-"""What a decompression bomb costs: a PNG of 20,000 x 20,000 pixels (1.2 GB decoded) in 1.2 MB.
+"""The cost of a decompression bomb: a PNG of 20,000 x 20,000 pixels (1.2 GB decoded) in 1.2 MB.
 
     python benchmarks/png_bomb.py
 
@@ -45,7 +45,7 @@ print(json.dumps({"cause": cause, "milliseconds": 1000 * seconds, "megabytes": m
 
 
 def write_bomb(path: Path, side: int = SIDE) -> None:
-    """Writes a valid black RGB PNG row by row, without ever holding its pixels."""
+    """Write a valid black RGB PNG row by row, without ever holding its pixels."""
     buffer = io.BytesIO()
     Image.new("RGB", (1, 1)).save(buffer, "PNG")
     signature = buffer.getvalue()[:8]
@@ -59,18 +59,18 @@ def write_bomb(path: Path, side: int = SIDE) -> None:
 
 
 def measure(bomb: Path, source: str) -> dict:
-    """Returns cause, milliseconds and the growth of the peak memory of a fresh process."""
+    """Return cause, milliseconds and the growth of the peak memory of a fresh process."""
     command = [sys.executable, "-c", MEASURE, str(bomb), source]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def show(name: str, result: dict) -> None:
-    """Prints one measurement."""
+    """Print one measurement."""
     print(f"{name:12} {result['cause']}: {result['milliseconds']:.2f} ms, peak memory +{result['megabytes']:.2f} MB")
 
 
 def main() -> None:
-    """Prints a line for the bomb as a path and as bytes, three times each; exits with 1 above a bar."""
+    """Print a line for the bomb as a path and as bytes, three times each; exit with 1 above a bar."""
     parser = argparse.ArgumentParser(description="Measure what refusing a decompression bomb costs.")
     parser.add_argument("--runs", type=int, default=3)
     runs = parser.parse_args().runs

@@ -31,7 +31,7 @@ PAIRS = (("shared", "original"), ("shared", "two copies"), ("recipe", "original"
 
 
 def build_model(way: str, image_size: int, chunk_size: int = 0) -> BriVLForPreTraining:
-    """Returns a model of one of `WAYS` with the original's freezing."""
+    """Return a model of one of `WAYS` with the original's freezing."""
     original = way == "original"
     overrides = {
         "vision_config": {
@@ -51,7 +51,7 @@ def build_model(way: str, image_size: int, chunk_size: int = 0) -> BriVLForPreTr
 
 
 def build_batch(way: str, batch_size: int, image_size: int) -> dict[str, torch.Tensor]:
-    """Returns the same pairs as the way wants them: texts padded to the maximum or to the batch."""
+    """Return the same pairs as the way wants them: texts padded to the maximum or to the batch."""
     generator = torch.Generator().manual_seed(0)
     length = MAX_TEXT_LENGTH if way == "original" else TEXT_LENGTH
     input_ids = torch.zeros(batch_size, length, dtype=torch.int64)
@@ -69,7 +69,7 @@ def build_batch(way: str, batch_size: int, image_size: int) -> dict[str, torch.T
 
 
 def step(model: BriVLForPreTraining, batch: dict[str, torch.Tensor]) -> None:
-    """Does one step of ours."""
+    """Run one step of ours."""
     model.zero_grad()
     model.update_momentum()
     model(**batch).loss.backward()
@@ -77,7 +77,7 @@ def step(model: BriVLForPreTraining, batch: dict[str, torch.Tensor]) -> None:
 
 
 def run_way(way: str, model: BriVLForPreTraining, batch: dict[str, torch.Tensor]) -> None:
-    """Does one step the given way."""
+    """Run one step the given way."""
     if way == "original":
         model.zero_grad()
         plain_step(model, batch)
@@ -86,14 +86,14 @@ def run_way(way: str, model: BriVLForPreTraining, batch: dict[str, torch.Tensor]
 
 
 def peak_memory(way: str, image_size: int, batch_size: int) -> tuple[float, float]:
-    """Returns GB of a fresh process: at rest with model and gradients, and at the peak of two more steps."""
+    """Return GB of a fresh process: at rest with model and gradients, and at the peak of two more steps."""
     command = [sys.executable, __file__, "--memory_of", way, "--image_size", str(image_size)]
     output = subprocess.run([*command, "--batch_size", str(batch_size)], check=True, capture_output=True, text=True)
     return tuple(float(word) for word in output.stdout.split()[-2:])
 
 
 def print_memory(way: str, image_size: int, batch_size: int) -> None:
-    """Prints resident memory of this process at rest and at its peak, in GB."""
+    """Print resident memory of this process at rest and at its peak, in GB."""
     import psutil
 
     model, batch = build_model(way, image_size), build_batch(way, batch_size, image_size)
@@ -104,7 +104,7 @@ def print_memory(way: str, image_size: int, batch_size: int) -> None:
 
 
 def fractions_of_a_step(model: BriVLForPreTraining, batch: dict[str, torch.Tensor], rounds: int) -> None:
-    """Prints the fraction of a step that moving average, queue and logits take."""
+    """Print the fraction of a step that moving average, queue and logits take."""
     with torch.no_grad():
         output = model.eval()(**batch)
     model.train()
@@ -127,7 +127,7 @@ def fractions_of_a_step(model: BriVLForPreTraining, batch: dict[str, torch.Tenso
 
 
 def accumulation(image_size: int, batch_size: int, chunk_size: int, rounds: int) -> None:
-    """Prints what chunks cost, beside the theory: one more forward pass of the trained part of the query towers."""
+    """Print what chunks cost and what theory says: one more forward pass of the trained part of the query towers."""
     batch = build_batch("shared", batch_size, image_size)
     model = build_model("shared", image_size, chunk_size)
     query_forward = []
@@ -164,7 +164,7 @@ def accumulation(image_size: int, batch_size: int, chunk_size: int, rounds: int)
 
 
 def main() -> None:
-    """Runs all."""
+    """Run all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image_size", type=int, default=228)
     parser.add_argument("--batch_size", type=int, default=4)

@@ -42,7 +42,7 @@ class Setting:
 
 
 def queue(size: int, momentum: float, in_batch: bool) -> dict:
-    """Returns the objective's fields of BriVLConfig."""
+    """Return the objective's fields of BriVLConfig."""
     return {"queue_size": size, "momentum": momentum, "in_batch_negatives": in_batch}
 
 
@@ -60,12 +60,12 @@ class InBatchCollator(ContrastiveCollator):
     """Also asks `BriVLModel` for its loss."""
 
     def __call__(self, rows: list[dict]) -> dict[str, Tensor | bool]:
-        """Returns the batch."""
+        """Return the batch."""
         return {**super().__call__(rows), "return_loss": True}
 
 
 def run(setting: Setting, seed: int, pairs: CachedFeatureMaps, args: argparse.Namespace, recipe: tuple) -> float:
-    """Trains once and returns R@1 in percent, the mean of both directions on the test style."""
+    """Train once and return R@1 in percent, the mean of both directions on the test style."""
     set_seed(seed)
     pairs.pairs.seed = seed
     pretraining, processor = build_model(recipe, setting.objective or {})
@@ -100,7 +100,7 @@ def run(setting: Setting, seed: int, pairs: CachedFeatureMaps, args: argparse.Na
 
 
 def build_model(recipe: tuple, objective: dict) -> tuple[BriVLForPreTraining, object]:
-    """Returns the model of the recipe with another objective, and its processor."""
+    """Return the model of the recipe with another objective, and its processor."""
     model_args = recipe[0]
     tokenizer = build_character_tokenizer(training_texts("zh"), max_length=32)
     config = build_config(model_args, tokenizer)
@@ -112,7 +112,7 @@ def build_model(recipe: tuple, objective: dict) -> tuple[BriVLForPreTraining, ob
 
 
 def main() -> None:
-    """Runs every setting with every seed, in turn, and prints a table."""
+    """Run every setting with every seed, in turn, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=1800, help="of batch 32; larger batches take fewer")

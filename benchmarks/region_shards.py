@@ -25,7 +25,7 @@ DISTINCT = 32  # made-up images, repeated
 
 
 def make_up(regions: int, seed: int) -> dict[str, Any]:
-    """A row of made-up regions."""
+    """Return a row of made-up regions."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(scale=3, size=(regions, 1601))
     probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -44,14 +44,14 @@ def make_up(regions: int, seed: int) -> dict[str, Any]:
 
 
 def seconds(function: Callable[[], object]) -> float:
-    """What a call takes of the processor, all threads together."""
+    """Return the CPU seconds of a call, all threads together."""
     start = time.process_time()
     function()
     return time.process_time() - start
 
 
 def measure(rows: list[dict[str, Any]], top_k: int | None, folder: Path) -> str:
-    """Size and rates for one way to store the class distribution."""
+    """Return size and rates of one way to store the class distribution."""
     labels = ("object_ids", "object_scores", "attribute_ids", "attribute_scores")
     info = RegionInfo("made up", 2048, num_classes=1601, background_index=0, top_k=top_k, labels=labels)
     path = folder / "regions-00000-of-00001.parquet"
@@ -67,7 +67,7 @@ def measure(rows: list[dict[str, Any]], top_k: int | None, folder: Path) -> str:
 
 
 def main() -> None:
-    """Prints a line for all classes and one for the best 100 and 10; rows a second of processor time."""
+    """Print a line for all classes and one for the best 100 and 10; rows a second of processor time."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--regions", type=int, default=36)
     parser.add_argument("--rows", type=int, default=512)

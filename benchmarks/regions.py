@@ -24,7 +24,7 @@ CONVOLUTION = ("convolution", "conv2d", "addmm", "linear")  # the predictors are
 
 
 def build_model() -> RegionDetector:
-    """Returns BUA R-101 with random weights whose scores vary, so that there is something to choose."""
+    """Return BUA R-101 with random weights whose scores vary, so that there is something to choose."""
     model = RegionDetector(RegionDetectorConfig.from_variant("bua")).eval()
     torch.nn.init.normal_(model.proposal_generator.rpn_head.objectness_logits.weight, std=0.05)
     torch.nn.init.normal_(model.roi_heads.box_predictor.cls_score.weight, std=0.005)
@@ -32,14 +32,14 @@ def build_model() -> RegionDetector:
 
 
 def make_fast(model: RegionDetector, processor: RegionImageProcessor, dtype: torch.dtype) -> RegionFeatureExtractor:
-    """Returns the extractor as `from_pretrained` makes it."""
+    """Return the extractor as `from_pretrained` makes it."""
     fast = copy.deepcopy(model)
     fast.fold_batch_norms()
     return RegionFeatureExtractor(fast.to(dtype=dtype, memory_format=torch.channels_last), processor, model_hash="-")
 
 
 def print_fractions(extractor: RegionFeatureExtractor, images: list[Image.Image]) -> None:
-    """Prints which part of the time is neither a convolution nor the pooling."""
+    """Print which part of the time is neither a convolution nor the pooling."""
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         extractor.extract(images)
     fractions = {"convolutions and matrix products": 0.0, "pooling": 0.0, "the rest": 0.0}
@@ -63,7 +63,7 @@ def print_fractions(extractor: RegionFeatureExtractor, images: list[Image.Image]
 
 @torch.inference_mode()
 def print_head_rate(extractor: RegionFeatureExtractor, boxes: int, rounds: int) -> None:
-    """Prints the rate of the res5 head against plain matrix products of the same sizes."""
+    """Print the rate of the res5 head against plain matrix products of the same sizes."""
     config, head = extractor.config, extractor.model.roi_heads
     size = config.pooler_size
     pooled = torch.randn(boxes, config.res2_channels * 4, size, size).to(memory_format=torch.channels_last)
@@ -85,7 +85,7 @@ def print_head_rate(extractor: RegionFeatureExtractor, boxes: int, rounds: int) 
 
 
 def main() -> None:
-    """Prints shares, rates and ratios."""
+    """Print fractions, rates and ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)

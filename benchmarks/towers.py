@@ -20,7 +20,7 @@ from wenlan.processing import build_character_tokenizer
 
 
 def random_boxes(batch_size: int, count: int, image_size: int) -> torch.Tensor:
-    """Returns (batch_size, count, 4) boxes, the last one the whole image."""
+    """Return (batch_size, count, 4) boxes, the last one the whole image."""
     corners = torch.rand(batch_size, count, 2) * image_size * 0.8
     sides = (torch.rand(batch_size, count, 2) * 0.5 + 0.1) * image_size
     boxes = torch.cat([corners, (corners + sides).clamp(max=image_size)], dim=-1)
@@ -29,12 +29,12 @@ def random_boxes(batch_size: int, count: int, image_size: int) -> torch.Tensor:
 
 
 def assert_same(actual: torch.Tensor, expected: torch.Tensor) -> None:
-    """Raises AssertionError for outputs that differ by 1e-5 of the largest value or more."""
+    """Raise AssertionError for outputs that differ by 1e-5 of the largest value or more."""
     torch.testing.assert_close(actual, expected, atol=1e-5 * expected.abs().max().item(), rtol=0)
 
 
 def image_tower(image_size: int, batch_size: int, rounds: int) -> None:
-    """Prints the ratios of region pooling and of the whole image tower with 37 boxes."""
+    """Print the ratios of region pooling and of the whole image tower with 37 boxes."""
     config = BriVLConfig.from_variant("1.0", {"vision_config": {"image_size": image_size}}).vision_config
     tower = BriVLVisionModel(config).eval()
     pixel_values = torch.randn(batch_size, 3, image_size, image_size)
@@ -72,7 +72,7 @@ def image_tower(image_size: int, batch_size: int, rounds: int) -> None:
 
 
 def text_tower(batch_size: int, rounds: int) -> None:
-    """Prints the ratio of padding to the batch against padding to the maximum, at the lengths of emoji7's texts."""
+    """Print the ratio of padding to the batch against padding to the maximum, at the lengths of emoji7's texts."""
     overrides = {"text_config": {"attend_padding": False}}
     tower = BriVLTextModel(BriVLConfig.from_variant("1.0", overrides).text_config).eval()
     tokenizer = build_character_tokenizer(training_texts("zh"), max_length=80)
@@ -94,7 +94,7 @@ def text_tower(batch_size: int, rounds: int) -> None:
 
 
 def main() -> None:
-    """Runs all."""
+    """Run all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image_size", type=int, default=228)
     parser.add_argument("--batch_size", type=int, default=4)
