@@ -4,7 +4,7 @@ A script builds data, model and trainer; a `Run` does what comes before, around 
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -22,6 +22,7 @@ from transformers import (
 from ..data.files.atomic import atomic_files
 from ..data.files.json_files import read_json
 from ..data.files.manifest import differences
+from ..data.rows.report import BadRowReport
 from .callbacks.set_epoch import SetEpochCallback
 from .callbacks.skip_non_finite import NonFiniteGuard
 from .callbacks.stop_on_signal import train_until_signal
@@ -69,12 +70,12 @@ class Run:
         self.callbacks: list[TrainerCallback] = [SetEpochCallback(), guard]
         self.checkpoint = resolve_resume_checkpoint(args, resume=run_args.resume) if trains else None
 
-    def train(self, trainer: AtomicCheckpointTrainer, left_out: Callable[[], Mapping[str, int]]) -> None:
+    def train(self, trainer: AtomicCheckpointTrainer, bad_rows: BadRowReport) -> None:
         """Train to the end or to a signal; then, also after an error, print what was lost.
 
         Args:
             trainer: trains from `checkpoint`.
-            left_out: gives the number of images that could not be used, by cause.
+            bad_rows: counts the images that could not be used.
 
         Raises:
             SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
@@ -84,7 +85,7 @@ class Run:
         finally:
             if trainer.failed_saves:
                 print(f"Checkpoints that could not be saved: {trainer.failed_saves}")
-            if counts := left_out():
+            if counts := bad_rows.counts:
                 print(f"Images that could not be used while training: {dict(counts)}")
 
     def save(

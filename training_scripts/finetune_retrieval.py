@@ -115,7 +115,7 @@ def train(job: Job, languages: Sequence[str], args: TrainingArguments, run_args:
     if run.is_main:
         print(f"Trains on {len(trainer.train_dataset)} captions in {', '.join(languages)}; {run.output_dir}")
         write_json(run.output_dir / REPORT, job.report)
-    run.train(trainer, lambda: job.bad_rows(trainer))
+    run.train(trainer, trainer.data_collator.bad_rows)
     run.save(trainer, job.processor, part=job.saved_part)
     return trainer
 

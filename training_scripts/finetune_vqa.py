@@ -136,7 +136,7 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
         callbacks=run.callbacks,
     )
     if train:
-        run.train(trainer, lambda: collator.bad_regions)
+        run.train(trainer, collator.bad_rows)
         save(run, trainer, processor)
     if test:
         facts = {"model": vqa_args.init_from, "package": f"wenlan {version('wenlan')}", "seed": args.seed}
@@ -144,8 +144,8 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
         trainer.compute_metrics = None  # questions without annotation are among these
         best = trainer.predict(test).predictions
         if run.is_main:
-            if collator.bad_regions:
-                print(f"Images that could not be used, also in the test: {dict(collator.bad_regions)}")
+            if bad := collator.bad_rows.counts:
+                print(f"Images that could not be used, also in the test: {dict(bad)}")
             predictions = [answers[number] for number in best.tolist()]
             write_answers(test.files, predictions, run.output_dir)
             metrics = compute_metrics_of(test, predictions, answers, train, control)

@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         collator = ContrastiveCollator(processor)
     trainer = AtomicCheckpointTrainer(model, args, train_dataset=pairs, data_collator=collator, callbacks=callbacks)
     try:
-        run.train(trainer, lambda: collator.bad_images)
+        run.train(trainer, collator.bad_rows)
     finally:
         if stream is not None:
             print(stream.bad_rows)

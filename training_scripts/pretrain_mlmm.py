@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         data_collator=collator,
         callbacks=run.callbacks,
     )
-    run.train(trainer, lambda: collator.bad_regions)
+    run.train(trainer, collator.bad_rows)
     run.save(trainer, processor)
     if run.is_main and test is not None:
         corpus, report = load_corpus(

@@ -5,7 +5,6 @@ as `canonical_image_id` gives it, `split` "train", "val", "test" or another word
 from. All captions of an image are right for it.
 """
 
-import logging
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -14,12 +13,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError, describe_row
+from ..rows.report import BadRowError, BadRowReport
 from ..rows.scripts import SCRIPTS
-from ..rows.text import check_unicode, clean_caption
+from ..rows.text import check_unicode, clean_caption, clean_each
+from ..rows.types import CaptionRow
 from ..rows.validation import path_below_root
-
-logger = logging.getLogger(__name__)
 
 SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # it becomes the name of a folder
 
@@ -54,40 +52,25 @@ class CaptionRows:
     is_logged: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        if self.on_bad_row not in ("skip", "raise"):
-            raise ValueError(f"on_bad_row is {self.on_bad_row!r}; it must be 'skip' or 'raise'.")
         if self.image_root is not None:
             self.image_root = Path(os.path.abspath(self.image_root))
-        self.report = BadRowReport(self.source)
+        self.report = BadRowReport(self.source, on_bad_row=self.on_bad_row)
 
-    def __iter__(self) -> Iterator[dict]:
+    def __iter__(self) -> Iterator[CaptionRow]:
         """Yield the good rows.
 
         Raises:
             TooManyBadRowsError: at the end, with the counts; too many rows are bad, or all.
             ValueError: the source is of another form, or a row is bad and `on_bad_row` is "raise".
         """
-        report = self.report = BadRowReport(self.source)
-        for place, record in islice(self.records(report), self.max_rows):
-            report.rows_read += 1
-            try:
-                if isinstance(record, BadRowError):
-                    raise record
-                row = self._check(record, place)
-            except BadRowError as error:
-                if self.on_bad_row == "raise":
-                    raise ValueError(describe_row(self.source, place, error.cause, error.found)) from error
-                report.add_bad_row(error, place)
-                continue
-            report.rows_kept += 1
-            yield row
-        if (report.counts or report.repairs) and not self.is_logged:
-            logger.warning("%s", report)
+        report = self.report = BadRowReport(self.source, on_bad_row=self.on_bad_row)
+        yield from report.check_rows(islice(self.records(report), self.max_rows), self._check)
+        if not self.is_logged:
+            report.log()
             self.is_logged = True
-        if not report.rows_kept or report.bad_fraction > self.max_bad_fraction:
-            raise TooManyBadRowsError(f"More than {self.max_bad_fraction:.0%} of the rows (or all) are bad.\n{report}")
+        report.raise_above(self.max_bad_fraction)
 
-    def _check(self, record: dict, place: int | str) -> dict:
+    def _check(self, place: int | str, record: dict) -> CaptionRow:
         image, split = record["image"], record["split"]
         if not isinstance(image, str) or not image:
             raise BadRowError("image has no name", f"the image is {image!r}")
@@ -106,22 +89,19 @@ class CaptionRows:
         }
 
     def _captions(self, found: dict[str, list], place: int | str) -> dict[str, list[str]]:
-        captions, errors = {}, []
-        for language, texts in found.items():
+        def clean(language: str, text: object) -> tuple[str, str]:
             if language not in SCRIPTS:
-                errors.append(BadRowError("unknown language", f"{language!r}, not one of {', '.join(SCRIPTS)}"))
-                continue
-            for text in texts:
-                try:
-                    captions.setdefault(language, []).append(clean_caption(text))
-                except BadRowError as error:
-                    errors.append(error)
-        captions = {language: texts for language, texts in captions.items() if texts}
-        if not captions:
-            raise errors[0] if errors else BadRowError("empty text", "there is no caption")
+                raise BadRowError("unknown language", f"{language!r}, not one of {', '.join(SCRIPTS)}")
+            return language, clean_caption(text)
+
+        listed = ((language, text) for language, texts in found.items() for text in texts)
+        cleaned, errors = clean_each(listed, lambda pair: clean(*pair))
         for error in errors:
             cause = error.cause if error.cause == "unknown language" else "caption dropped"
             self.report.add_repair(cause, place, str(error))
+        captions: dict[str, list[str]] = {}
+        for language, text in cleaned:
+            captions.setdefault(language, []).append(text)
         return captions
 
 

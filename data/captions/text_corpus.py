@@ -5,14 +5,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from ..files.hashing import hash_bytes, hash_json
-from ..pairs.readers import find_pair_files, read_rows
-from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
+from ..pairs.readers import find_pair_files, read_files
+from ..rows.report import BadRowError, BadRowReport
 from ..rows.scripts import check_language, is_in_wrong_script
-from ..rows.text import check_unicode, clean_caption
+from ..rows.text import check_unicode, clean_caption, clean_each
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,7 @@ class CaptionSource:
         for piece in self._pieces(self.report):
             self.digests.append(digest(piece))
             self.num_captions += sum(len(row.captions) for row in piece)
-        if not self.report.rows_kept or self.report.bad_fraction > self.max_bad_fraction:
-            raise TooManyBadRowsError(
-                f"More than {self.max_bad_fraction:.0%} of the rows (or all) are bad.\n{self.report}"
-            )
+        self.report.raise_above(self.max_bad_fraction)
 
     @property
     def sha256(self) -> str:
@@ -80,26 +78,12 @@ class CaptionSource:
         return self._pieces(BadRowReport(source=self.source))
 
     def _pieces(self, report: BadRowReport) -> Iterator[list[CaptionedImage]]:
-        rows = self._rows(report)
+        listed = read_files(self.files, self.columns, self.root)
+        rows = report.check_rows(listed, partial(self._check, report))
         while piece := list(islice(rows, self.piece_size)):
             yield piece
 
-    def _rows(self, report: BadRowReport) -> Iterator[CaptionedImage]:
-        for file in self.files:
-            for number, fields in read_rows(file, self.columns, self.root):
-                place = number if len(self.files) == 1 else f"{file.name}/{number}"
-                report.rows_read += 1
-                try:
-                    if isinstance(fields, BadRowError):
-                        raise fields
-                    row = self._check(fields, place, report)
-                except BadRowError as error:
-                    report.add_bad_row(error, place)
-                    continue
-                report.rows_kept += 1
-                yield row
-
-    def _check(self, fields: dict, place: int | str, report: BadRowReport) -> CaptionedImage:
+    def _check(self, report: BadRowReport, place: int | str, fields: dict) -> CaptionedImage:
         image, text = (fields.get(column) for column in self.columns)
         if image is None or text is None:
             raise BadRowError("missing field", f"{self.columns} are not both among {list(fields)}")
@@ -108,14 +92,7 @@ class CaptionSource:
         if not isinstance(image, str) or not image:
             raise BadRowError("image has no name", f"the image is {type(image).__name__}")
         check_unicode(image)
-        captions, errors = [], []
-        for caption in text if isinstance(text, list) else [text]:
-            try:
-                captions.append(self._clean(caption))
-            except BadRowError as error:
-                errors.append(error)
-        if not captions:
-            raise errors[0] if errors else BadRowError("empty text", "[]")
+        captions, errors = clean_each(text if isinstance(text, list) else [text], self._clean)
         for error in errors:
             report.add_repair("caption dropped", place, str(error))
         return CaptionedImage(image, tuple(captions), isinstance(text, list))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from ..files.hashing import fingerprint
 from ..rows.report import BadRowError
-from ..rows.text import check_unicode
+from ..rows.validation import resolve_path
 from .near_duplicates import difference_hash
 
 MAX_BYTES = 1 << 28  # a file of more is no photograph, and would be read into memory whole
@@ -51,7 +51,7 @@ def examine_image(image: str | bytes, root: Path, decode: Callable[[bytes], Imag
     except BadRowError as error:
         return error
     except ValueError as error:
-        return BadRowError(getattr(error, "cause", None) or "bad image", str(error))
+        return BadRowError.of_image(error)
     one_colour = all(low == high for low, high in pixels.getextrema())
     return ImageFacts(len(data), *pixels.size, one_colour, fingerprint(data), difference_hash(pixels))
 
@@ -62,14 +62,10 @@ def relative_path(value: str, root: Path) -> str:
     Raises:
         BadRowError: it is a URL, leaves the root, or is not valid Unicode.
     """
-    check_unicode(value)
-    if "://" in value:
-        raise BadRowError("image is a URL", value[:200])
-    # Lexical, so that a link which the user put inside the folder may lead out of it.
-    path, start = os.path.normpath(os.path.join(root, value)), os.path.join(root, "")
-    if not path.startswith(start):
-        raise BadRowError("path leaves image root", f"{value[:200]!r} is not below {root}")
-    return path.removeprefix(start).replace(os.sep, "/")
+    path = resolve_path(value, root)
+    if path == str(root):
+        raise BadRowError("path leaves image root", f"{value[:200]!r} is the root itself")
+    return path.removeprefix(os.path.join(root, "")).replace(os.sep, "/")
 
 
 def _read(path: Path) -> bytes:

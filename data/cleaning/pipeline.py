@@ -18,7 +18,7 @@ from tqdm import tqdm
 from ..files.atomic import atomic_files
 from ..files.hashing import fingerprint
 from ..files.json_files import write_json
-from ..pairs.readers import find_pair_files, read_rows
+from ..pairs.readers import find_pair_files, read_files
 from ..pairs.writers import open_pair_writer, schema_with_images
 from ..rows.report import BadRowError
 from .cooccurrence import PairCounter, PairRules
@@ -137,9 +137,7 @@ class _Cleaner:
         rules = self._active(
             han_length=self._han_length_fault, han_fraction=self._han_fraction_fault, drop_words=self._unwanted_word
         )
-        rows = ((file, *row) for file in self.files for row in read_rows(file, self.columns, self.root))
-        for file, number, fields in rows:
-            place = number if len(self.files) == 1 else f"{file.name}/{number}"
+        for place, fields in read_files(self.files, self.columns, self.root):
             report.rows_in += 1
             try:
                 if isinstance(fields, BadRowError):

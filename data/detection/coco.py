@@ -6,7 +6,6 @@ category_id, bbox [x, y, width, height] in pixels}] and, for attributes, `attrib
 """
 
 import json
-import logging
 import math
 import os
 from collections import defaultdict
@@ -15,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
+from ..rows.report import BadRowError, BadRowReport
+from ..rows.types import AnnotatedObject, DetectionRow, StoredImage
 from ..rows.validation import MAX_EDGE, path_below_root
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -81,26 +79,20 @@ def read_coco_detection(
     for index, annotation in enumerate(content["annotations"]):
         image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
         boxes[image_id if isinstance(image_id, int) else None].append((index, annotation))
-    root, rows, seen = Path(os.path.abspath(image_root or path.parent)), [], set()
-    for index, image in enumerate(content["images"]):
-        report.rows_read += 1
-        place = f"image {index}"
-        try:
-            row = _check_image(image, root, seen, check_image)
-        except BadRowError as error:
-            report.add_bad_row(error, place)
-            continue
+    root, seen = Path(os.path.abspath(image_root or path.parent)), set()
+
+    def check(place: int | str, image: object) -> DetectionRow:
+        row = _check_image(image, root, seen, check_image)
         row["objects"] = reader.read(boxes[row["image_id"]], row["width"], row["height"])
-        rows.append(row)
+        return row
+
+    rows = list(report.check_rows(((f"image {index}", image) for index, image in enumerate(content["images"])), check))
     known = {image["id"] for image in content["images"] if _has_id(image)}
     for image_id in boxes.keys() - known:
         for index, annotation in boxes[image_id]:
             report.add_repair("unknown image", f"annotation {index}", str(annotation)[:80])
-    report.rows_kept = len(rows)
-    if report.counts or report.repairs:
-        logger.warning("%s", report)
-    if not rows or report.bad_fraction > max_bad_fraction:
-        raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the images (or all) are bad.\n{report}")
+    report.log()
+    report.raise_above(max_bad_fraction)
     return DetectionData(_to_dataset(rows), class_names, attribute_names, report)
 
 
@@ -133,7 +125,9 @@ def _has_id(image: object) -> bool:
     return isinstance(image, dict) and isinstance(image.get("id"), int)
 
 
-def _check_image(image: object, root: Path, seen: set[int], check_image: Callable[[str], object] | None) -> dict:
+def _check_image(
+    image: object, root: Path, seen: set[int], check_image: Callable[[str], object] | None
+) -> DetectionRow:
     fields = ("id", "file_name", "width", "height")
     values = [image.get(name) for name in fields] if isinstance(image, dict) else [None]
     kinds = (int, str, int, int)
@@ -148,10 +142,11 @@ def _check_image(image: object, root: Path, seen: set[int], check_image: Callabl
         try:
             size = getattr(check_image(path), "size", (width, height))
         except ValueError as error:
-            raise BadRowError(getattr(error, "cause", None) or "bad image", str(error)) from error
+            raise BadRowError.of_image(error) from error
         if tuple(size) != (width, height):
             raise BadRowError("size differs", f"{path} is {size[0]} x {size[1]}, not {width} x {height}")
-    return {"image": {"bytes": None, "path": path}, "image_id": image_id, "width": width, "height": height}
+    image = StoredImage(bytes=None, path=path)
+    return {"image": image, "image_id": image_id, "width": width, "height": height, "objects": []}
 
 
 @dataclass
@@ -160,7 +155,7 @@ class _BoxReader:
     attributes: dict[int, int]
     report: BadRowReport
 
-    def read(self, annotations: list[tuple[int, dict]], width: int, height: int) -> list[dict]:
+    def read(self, annotations: list[tuple[int, dict]], width: int, height: int) -> list[AnnotatedObject]:
         """Return the usable objects of one image."""
         objects, seen = [], set()
         for index, annotation in annotations:
@@ -209,7 +204,7 @@ def _clip(bbox: object, width: int, height: int) -> list[float] | None:
     return [x1, y1, x2 - x1, y2 - y1]
 
 
-def _to_dataset(rows: list[dict]) -> "Dataset":
+def _to_dataset(rows: list[DetectionRow]) -> "Dataset":
     import datasets
 
     numbers = datasets.Value("int64")

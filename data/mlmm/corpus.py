@@ -1,6 +1,5 @@
 """What MLMM is pre-trained on: the regions of images, their captions by language, and the tasks they are good for."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,6 +7,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from ..rows.languages import check_languages
+from ..rows.report import BadRowError, BadRowReport
 from ..rows.text import is_blank
 
 TASKS = ("itm", "mlm", "mrfr", "mrc")
@@ -44,7 +44,7 @@ class Captions:
 class MLMMCorpus:
     """Images by their regions, with captions in one or more languages.
 
-    A caption is left out, and counted in `dropped`, if it is blank, longer than `max_text_length` (a cut caption would
+    A caption is left out, and counted in `bad_rows`, if it is blank, longer than `max_text_length` (a cut caption would
     say half of what is there), or of an image without regions.
 
     Args:
@@ -85,13 +85,13 @@ class MLMMCorpus:
         if len(groups) != len(regions):
             raise ValueError(f"{name}: {len(groups)} image_groups for {len(regions)} images.")
         self.image_groups = groups
-        self.dropped: Counter[str] = Counter()
+        self.bad_rows = BadRowReport(name)
         self.captions = {
             language: self._choose(language, *given, tokenizer, max_text_length) for language, given in captions.items()
         }
         self.captions = {language: table for language, table in self.captions.items() if len(table)}
         if not self.captions:
-            raise ValueError(f"{name} has no usable caption; left out: {dict(self.dropped)}.")
+            raise ValueError(f"{name} has no usable caption; left out: {dict(self.bad_rows.counts)}.")
         self.images = np.unique(np.concatenate([table.images for table in self.captions.values()]))
         if "itm" in self.tasks and len(np.unique(self.image_groups[self.images])) < 2:
             raise ValueError(f"{name} shows one image only: matching needs another one to be wrong.")
@@ -151,8 +151,11 @@ class MLMMCorpus:
             "blank": ~no_regions & (lengths == 0),
             f"more than {max_text_length} word pieces": ~no_regions & (lengths > max_text_length),
         }
-        self.dropped.update({reason: int(which.sum()) for reason, which in reasons.items() if which.any()})
+        for reason, which in reasons.items():
+            for place in np.flatnonzero(which):
+                self.bad_rows.add_bad_row(BadRowError(reason, repr(texts[place])[:80]), f"{language} {place}")
         rows = np.flatnonzero(~np.logical_or.reduce(list(reasons.values())))
+        self.bad_rows.keep_rows(len(rows))
         specials = tokenizer.num_special_tokens_to_add()
         return Captions(texts, rows.astype(np.uint32), images[rows].astype(np.uint32), lengths[rows] + specials)
 

@@ -2,7 +2,6 @@
 
 import atexit
 import itertools
-import logging
 import os
 import shutil
 import tempfile
@@ -10,14 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError, describe_row
+from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
+from ..rows.types import PairRow
 from ..rows.validation import RowChecker
-from .readers import find_pair_files, read_rows
+from .readers import find_pair_files, read_files
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-logger = logging.getLogger(__name__)
 
 
 def read_pairs(
@@ -63,48 +61,38 @@ def read_pairs(
         ValueError: the file lacks a column, or a row is bad and `on_bad_row` is "raise".
         TooManyBadRowsError: too many rows are bad, or there are no rows at all.
     """
-    if on_bad_row not in ("skip", "raise"):
-        raise ValueError(f"on_bad_row is {on_bad_row!r}; it must be 'skip' or 'raise'.")
     files = find_pair_files(Path(source))
     root = Path(os.path.abspath(image_root if image_root is not None else files[0].parent))
-    report = BadRowReport(source=files[0] if len(files) == 1 else Path(source))
+    report = BadRowReport(files[0] if len(files) == 1 else Path(source), on_bad_row=on_bad_row)
     checker = RowChecker(root, (image_column, text_column), max_text_length, check_image, report)
-    dataset = _write_dataset(_good_rows(files, checker, report, max_rows, on_bad_row))
-    if report.counts or report.repairs:
-        logger.warning("%s", report)
+    dataset = _write_dataset(_good_rows(files, checker, report, max_rows))
+    report.log()
     if not report.rows_read:
         raise TooManyBadRowsError(f"{report.source} holds no rows; write one pair a line.")
-    if report.bad_fraction > max_bad_fraction or dataset is None:
-        raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the rows (or all) are bad.\n{report}")
+    report.raise_above(max_bad_fraction)
+    assert dataset is not None, "there are good rows"
     return dataset, report
 
 
-def _good_rows(
-    files: list[Path], checker: RowChecker, report: BadRowReport, max_rows: int | None, on_bad_row: str
-) -> Iterator[dict]:
-    rows = ((file, *row) for file in files for row in read_rows(file, checker.columns, checker.root))
+def _good_rows(files: list[Path], checker: RowChecker, report: BadRowReport, max_rows: int | None) -> Iterator[PairRow]:
     has_lists: bool | None = None  # decided by the first good row
-    for file, number, fields in itertools.islice(rows, max_rows):
-        place = number if len(files) == 1 else f"{file.name}/{number}"
-        report.rows_read += 1
-        try:
-            if isinstance(fields, BadRowError):
-                raise fields
-            row = checker.check(place, fields)
-            text = row["text"]
-            has_lists = isinstance(text, list) if has_lists is None else has_lists
-            if isinstance(text, list) and not has_lists:
-                raise BadRowError("text list after strings", repr(text)[:80])
-        except BadRowError as error:
-            if on_bad_row == "raise":
-                raise ValueError(describe_row(report.source, place, error.cause, error.found)) from error
-            report.add_bad_row(error, place)
-            continue
-        report.rows_kept += 1
-        yield row | {"row_number": number, "text": [text] if has_lists and isinstance(text, str) else text}
+
+    def check(place: int | str, fields: dict) -> PairRow:
+        nonlocal has_lists
+        row = checker.check(place, fields)
+        text = row["text"]
+        has_lists = isinstance(text, list) if has_lists is None else has_lists
+        if isinstance(text, list) and not has_lists:
+            raise BadRowError("text list after strings", repr(text)[:80])
+        row["row_number"] = int(str(place).rpartition("/")[2])
+        row["text"] = [text] if has_lists and isinstance(text, str) else text
+        return row
+
+    rows = itertools.islice(read_files(files, checker.columns, checker.root), max_rows)
+    return report.check_rows(rows, check)
 
 
-def _write_dataset(rows: Iterator[dict]) -> "Dataset | None":
+def _write_dataset(rows: Iterator[PairRow]) -> "Dataset | None":
     """Return the rows as a dataset that is mapped from a temporary Arrow file, or None if there are none."""
     from datasets import Dataset, Features, Image, List, Value
     from datasets.arrow_writer import ArrowWriter

@@ -61,6 +61,15 @@ def read_rows(file: Path, columns: tuple[str, str], root: Path) -> Iterator[Row]
     return READERS[file.suffix.lower()](file, columns, root)
 
 
+def read_files(
+    files: list[Path], columns: tuple[str, str], root: Path
+) -> Iterator[tuple[int | str, dict | BadRowError]]:
+    """Yield the rows of one file by their numbers, or of several by "file name/number"; see `read_rows`."""
+    for file in files:
+        for number, fields in read_rows(file, columns, root):
+            yield number if len(files) == 1 else f"{file.name}/{number}", fields
+
+
 def _read_json_lines(file: Path, columns: tuple[str, str], root: Path) -> Iterator[Row]:
     with file.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
         for number, line in enumerate(lines, start=1):
@@ -161,8 +170,7 @@ def _read_parquet(file: Path, columns: tuple[str, str], root: Path) -> Iterator[
                 for batch in parquet.iter_batches(batch_size=64, row_groups=[group], columns=wanted):
                     for fields in _python_rows(batch):  # 64, since a row may hold an encoded image
                         number += 1
-                        is_error = isinstance(fields, BadRowError)
-                        yield number, fields if is_error else _with_image_column(fields, columns)
+                        yield number, fields if isinstance(fields, BadRowError) else _with_image_column(fields, columns)
             except (pa.ArrowException, OSError) as error:
                 yield number + 1, BadRowError("broken shard", f"{file}, row group {group}: {error}")
             start += parquet.metadata.row_group(group).num_rows
@@ -202,4 +210,4 @@ READERS = {
     ".parquet": _read_parquet,
 }
 
-__all__ = ["FOLDER_FILES", "find_pair_files", "read_rows"]
+__all__ = ["FOLDER_FILES", "find_pair_files", "read_files", "read_rows"]

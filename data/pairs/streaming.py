@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.utils.data import IterableDataset
 
-from ..rows.report import BadRowError, BadRowReport, SharedBadRows, TooManyBadRowsError
+from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
 from ..rows.text import clean_caption
 from ..rows.validation import RowChecker
 from .caption_groups import caption_group
@@ -39,8 +39,8 @@ class StreamedPairs(IterableDataset):
     unequal shares of a pass: one with less begins its next pass earlier if the stream is `endless`, and ends earlier if
     not. Which shards a reader has changes with the epoch.
 
-    A bad row, and the rest of a damaged shard, is left out and counted in `bad_rows`. Boxes are handed on if the first
-    sample has some.
+    A bad row, and the rest of a damaged shard, is left out and counted in `bad_rows`, for this rank and added up over
+    the passes. Boxes are handed on if the first sample has some.
 
     Args:
         source: a folder of .tar or of .parquet files, one such file, or a pattern such as "cc3m/*.tar". A sample of a
@@ -95,21 +95,17 @@ class StreamedPairs(IterableDataset):
         self.rank = rank
         self.world_size = world_size
         self.endless = endless
-        self._counts = SharedBadRows(f"{source} (rank {rank} of {world_size})" if world_size > 1 else str(source))
+        name = f"{source} (rank {rank} of {world_size})" if world_size > 1 else str(source)
+        self.bad_rows = BadRowReport(name, shared=True)
         folders = [os.path.dirname(os.path.abspath(shard)) for shard in self.shards]
         self._folder = os.path.commonpath(folders)
         root = Path(os.path.abspath(image_root if image_root is not None else self._folder))
-        self._checker = RowChecker(root, self.columns, None, check_image, self._counts)
+        self._checker = RowChecker(root, self.columns, None, check_image, self.bad_rows)
         self._samples = datasets.IterableDataset.from_generator(
             _read_shards, gen_kwargs={"shards": self.shards, "columns": self.columns}
         )
         # In shared memory, as in `TrainingPairs`.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-
-    @property
-    def bad_rows(self) -> BadRowReport:
-        """What this rank's readers have met until now, added up over the passes."""
-        return self._counts.report()
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the pass that the next iteration begins with."""
@@ -148,13 +144,12 @@ class StreamedPairs(IterableDataset):
                     raise row["fields"]
                 checked = self._checker.check(place, row["fields"])
             except BadRowError as error:
-                self._counts.add_row(kept=False)
-                self._counts.add_bad_row(error, place)
+                self.bad_rows.add_bad_row(error, place)
                 if rows_read >= MIN_ROWS:
                     self._stop_if_bad(rows_read, rows_kept)
                 continue
             rows_kept += 1
-            self._counts.add_row(kept=True)
+            self.bad_rows.keep_rows()
             yield self._draw(checked, random.Random(f"{self.seed}-{epoch}-{place}"))
         if rows_read:
             self._stop_if_bad(rows_read, rows_kept)

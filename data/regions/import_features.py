@@ -110,7 +110,6 @@ def _info_of_first(
     """What the first file that can be used says of all."""
     report = BadRowReport(source)
     for name in names:
-        report.rows_read += 1
         try:
             row = read_row(name)
             info = RegionInfo(

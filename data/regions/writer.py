@@ -87,8 +87,7 @@ class RegionFolder:
         for shard in range(self.num_shards):
             if self._is_finished(shard):
                 header = read_header(self.path(shard))
-                report.rows_kept += header.num_rows
-                report.rows_read += header.num_rows + len(header.skipped)
+                report.keep_rows(header.num_rows)
                 for entry in header.skipped:
                     report.add_bad_row(BadRowError(entry.cause, entry.message), entry.image_id)
         return report

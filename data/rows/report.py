@@ -1,14 +1,23 @@
-"""What was wrong with the rows of a file: counted by cause, with one example each, and an error above a stated rate.
+"""The ledger of bad rows: what was wrong with the rows of a source, counted by cause, with one example each.
 
-The counts may be shared by all worker processes of a DataLoader.
+It counts in one process, or in all workers of a DataLoader together.
 """
 
+import logging
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-import torch
-from torch.utils.data import get_worker_info
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+Row = TypeVar("Row")
+Found = TypeVar("Found")
 
 # cause -> what the user can do. A cause that the caller's `check_image` names says so in its own message.
 REMEDIES = {
@@ -65,121 +74,199 @@ class BadRowError(ValueError):
         self.cause = cause
         self.found = found
 
+    @classmethod
+    def of_image(cls, error: ValueError) -> "BadRowError":
+        """Return the error of an image that a decoder refused; its `cause` attribute, if it has one, is kept."""
+        return cls(getattr(error, "cause", None) or "bad image", str(error))
+
+    def describe(self, source: str | Path, row: int | str) -> str:
+        """Return one line a user can act on: source, row, what was found, what to do."""
+        remedy = f" ({REMEDIES[self.cause]})" if self.cause in REMEDIES else ""
+        return f"{source}{f', row {row}' if row != '' else ''}: {self}{remedy}"
+
 
 class TooManyBadRowsError(ValueError):
     """More rows are bad than the caller allows; the message holds the counts."""
 
 
-def describe_row(source: str | Path, row: int | str, cause: str, found: str) -> str:
-    """Return one line a user can act on: source, row, what was found, what to do."""
-    remedy = f" ({REMEDIES[cause]})" if cause in REMEDIES else ""
-    return f"{source}, row {row}: {cause}: {found}{remedy}"
+KEPT, LEFT_OUT, REPAIRED = "kept", "left out", "repaired"
+MAX_WORKERS = 128  # of a DataLoader that count apart
+MAX_CAUSES = 32  # of a worker that count apart
+EXAMPLE_BYTES = 400
+# What a worker counts of one cause.
+CELL = np.dtype([("title", "S8"), ("cause", "S64"), ("example", f"S{EXAMPLE_BYTES}"), ("count", np.int64)])
 
 
-@dataclass
 class BadRowReport:
-    """What a reader met in one file or folder.
+    """Counts the rows of one source: those kept, and those left out or repaired by cause.
 
-    Attributes:
-        source: the file or folder that was read.
-        rows_read: rows met, blank lines not counted.
-        rows_kept: rows in the resulting dataset.
-        counts: number of rows left out, by cause.
-        repairs: number of things changed in rows that were kept (a box dropped, a text cut), by cause.
-        examples: the first case of each cause: file, row number and what was found.
+    With `shared`, the workers of a DataLoader that hold copies of it count together, exactly and without a lock, since
+    each writes only its own line of a table in shared memory; the first case of each cause is logged at once.
+
+    Args:
+        source: the file or folder that is read.
+        rows_kept: rows that are known to be good.
+        on_bad_row: leave a bad row out and count it, or raise at the first one.
+        shared: count what workers count, too.
+
+    Raises:
+        ValueError: `on_bad_row` is neither of its values.
     """
 
-    source: str | Path
-    rows_read: int = 0
-    rows_kept: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    repairs: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
+    def __init__(
+        self,
+        source: str | Path,
+        rows_kept: int = 0,
+        *,
+        on_bad_row: Literal["skip", "raise"] = "skip",
+        shared: bool = False,
+    ) -> None:
+        if on_bad_row not in ("skip", "raise"):
+            raise ValueError(f"on_bad_row is {on_bad_row!r}; it must be 'skip' or 'raise'.")
+        self.source, self.on_bad_row = source, on_bad_row
+        self._cells: dict[tuple[str, str], tuple[int, str]] = {}  # (title, cause) -> number, first example
+        self._shared = None
+        if shared:
+            import torch
+
+            self._shared = torch.zeros(MAX_WORKERS * MAX_CAUSES * CELL.itemsize, dtype=torch.uint8).share_memory_()
+        self.keep_rows(rows_kept)
+
+    def keep_rows(self, number: int = 1) -> None:
+        """Count good rows; a negative number takes back rows that are left out after all."""
+        self._count(KEPT, "", "", number)
+
+    def add_bad_row(self, error: BadRowError, row: int | str = "", *, number: int = 1) -> None:
+        """Count a row that is left out, or several; `row` is its number, or its file and its number or key.
+
+        Raises:
+            ValueError: `on_bad_row` is "raise".
+        """
+        example = error.describe(self.source, row)
+        if self.on_bad_row == "raise":
+            raise ValueError(example) from error
+        if self._shared is not None and error.cause not in self.counts:
+            logger.warning("Row left out, further ones of this cause are only counted: %s", example)
+        self._count(LEFT_OUT, error.cause, example, number)
+
+    def add_repair(self, cause: str, row: int | str, found: str, *, number: int = 1) -> None:
+        """Count a change to a row that is kept (a box dropped, a text cut), or several."""
+        self._count(REPAIRED, cause, BadRowError(cause, found).describe(self.source, row), number)
+
+    def check_rows(
+        self,
+        rows: Iterable[tuple[int | str, Row | BadRowError]],
+        check: Callable[[int | str, Row], Found],
+    ) -> Iterator[Found]:
+        """Yield what `check` makes of the rows, and count them all.
+
+        Args:
+            rows: their place in the source, and the row, or why there is none.
+            check: takes place and row; raises BadRowError for a row that cannot be used.
+
+        Raises:
+            ValueError: a row is bad and `on_bad_row` is "raise".
+        """
+        for place, row in rows:
+            try:
+                if isinstance(row, BadRowError):
+                    raise row
+                found = check(place, row)
+            except BadRowError as error:
+                self.add_bad_row(error, place)
+                continue
+            self.keep_rows()
+            yield found
+
+    def log(self) -> None:
+        """Log the counts if anything was left out or repaired."""
+        if self.counts or self.repairs:
+            logger.warning("%s", self)
+
+    def raise_above(self, max_bad_fraction: float) -> None:
+        """Raise TooManyBadRowsError, with the counts, if a greater fraction of the rows is bad, or all are."""
+        if not self.rows_kept or self.bad_fraction > max_bad_fraction:
+            raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the rows (or all) are bad.\n{self}")
+
+    @property
+    def rows_kept(self) -> int:
+        """Number of good rows."""
+        return sum(number for number, _ in self._sum(KEPT).values())
+
+    @property
+    def rows_read(self) -> int:
+        """Number of rows met."""
+        return self.rows_kept + self.counts.total()
 
     @property
     def bad_fraction(self) -> float:
-        """Fraction of the rows read that were left out, 0.0 for an empty file."""
-        return self.counts.total() / self.rows_read if self.rows_read else 0.0
+        """Fraction of the rows read that were left out, 0.0 without rows."""
+        return self.counts.total() / max(1, self.rows_read)
 
-    def add_bad_row(self, error: BadRowError, row: int | str) -> None:
-        """Count a row that is left out; `row` is its number, or its file and its number or key."""
-        self.counts[error.cause] += 1
-        self.examples.setdefault(error.cause, describe_row(self.source, row, error.cause, error.found))
+    @property
+    def counts(self) -> Counter[str]:
+        """Number of rows left out, by cause."""
+        return Counter({cause: number for cause, (number, _) in self._sum(LEFT_OUT).items()})
 
-    def add_repair(self, cause: str, row: int | str, found: str) -> None:
-        """Count a change to a row that is kept."""
-        self.repairs[cause] += 1
-        self.examples.setdefault(cause, describe_row(self.source, row, cause, found))
+    @property
+    def repairs(self) -> Counter[str]:
+        """Number of changes to rows that were kept, by cause."""
+        return Counter({cause: number for cause, (number, _) in self._sum(REPAIRED).items()})
+
+    @property
+    def examples(self) -> dict[str, str]:
+        """The first case of each cause: source, row and what was found."""
+        return {cause: first for cause, (_, first) in (self._sum(REPAIRED) | self._sum(LEFT_OUT)).items()}
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain values for JSON."""
+        names = ("rows_read", "rows_kept", "counts", "repairs", "examples")
+        return {"source": str(self.source)} | {name: getattr(self, name) for name in names}
 
     def __str__(self) -> str:
         lines = [f"{self.source}: kept {self.rows_kept} of {self.rows_read} rows ({self.bad_fraction:.1%} bad)"]
-        for title, counts in (("left out", self.counts), ("repaired", self.repairs)):
-            lines += [f"  {title} {n} x {cause}. First: {self.examples[cause]}" for cause, n in counts.most_common()]
+        for title in (LEFT_OUT, REPAIRED):
+            most_common = sorted(self._sum(title).items(), key=lambda item: -item[1][0])
+            lines += [f"  {title} {number} x {cause}. First: {first}" for cause, (number, first) in most_common]
         return "\n".join(lines)
 
+    def _count(self, title: str, cause: str, example: str, number: int) -> None:
+        if (line := self._line_of_worker()) is None:
+            counted, first = self._cells.get((title, cause), (0, example))
+            self._cells[title, cause] = counted + number, first
+            return
+        names = title.encode(), cause.encode(errors="replace")[:64]
+        for cell in line:
+            if not cell["title"]:
+                cell["cause"], cell["example"] = names[1], example.encode(errors="replace")[:EXAMPLE_BYTES]
+                cell["title"] = names[0]
+            if (cell["title"], cell["cause"]) == names:
+                break
+        cell["count"] += number  # the last cell where all are taken
 
-# What `check_image` may name on top; any other cause is counted as "bad image", and its example has the message.
-CAUSES = (*REMEDIES, "not an image", "truncated", "too large", "unreadable")
-MAX_PROCESSES = 257
-EXAMPLE_BYTES = 400
+    def _line_of_worker(self) -> np.ndarray | None:
+        """Return the cells that this process alone writes, None outside of workers."""
+        if self._shared is None:
+            return None
+        from torch.utils.data import get_worker_info
 
+        worker = get_worker_info()
+        return None if worker is None else self._table(self._shared)[worker.id % MAX_WORKERS]
 
-class SharedBadRows:
-    """A `BadRowReport` that the processes of one DataLoader fill together, exactly and without a lock.
+    def _sum(self, title: str) -> dict[str, tuple[int, str]]:
+        """Return cause -> number and first example, over all processes."""
+        found = {cause: counted for (kind, cause), counted in self._cells.items() if kind == title}
+        if self._shared is not None:
+            table = self._table(self._shared)
+            for cell in table[(table["count"] > 0) & (table["title"] == title.encode())]:
+                cause, example = (cell[name].decode(errors="replace") for name in ("cause", "example"))
+                number, first = found.get(cause, (0, example))
+                found[cause] = number + int(cell["count"]), first
+        return found
 
-    Each process writes only its own line of the tensors in shared memory; `report` sums the lines.
-
-    Args:
-        source: named in the report.
-    """
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self._rows = torch.zeros(MAX_PROCESSES, 2, dtype=torch.int64).share_memory_()  # read, kept
-        self._counts = torch.zeros(MAX_PROCESSES, len(CAUSES), dtype=torch.int64).share_memory_()
-        self._repairs = torch.zeros_like(self._counts).share_memory_()
-        self._examples = torch.zeros(MAX_PROCESSES, len(CAUSES), EXAMPLE_BYTES, dtype=torch.uint8).share_memory_()
-
-    def add_row(self, *, kept: bool) -> None:
-        """Count a row that was read."""
-        self._rows[_process(), 0] += 1
-        self._rows[_process(), 1] += kept
-
-    def add_bad_row(self, error: BadRowError, row: int | str) -> None:
-        """Count the cause for which a row is left out; `add_row` counts the row."""
-        self._add(self._counts, error.cause, row, error.found)
-
-    def add_repair(self, cause: str, row: int | str, found: str) -> None:
-        """Count a change to a row that is kept."""
-        self._add(self._repairs, cause, row, found)
-
-    def _add(self, counts: torch.Tensor, cause: str, row: int | str, found: str) -> None:
-        slot = CAUSES.index(cause if cause in CAUSES else "bad image")
-        example = self._examples[_process(), slot]
-        if not example[0]:
-            text = describe_row(self.source, row, cause, found).encode(errors="replace")[:EXAMPLE_BYTES]
-            example[: len(text)] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
-        counts[_process(), slot] += 1
-
-    def report(self) -> BadRowReport:
-        """What all processes have counted until now."""
-        rows_read, rows_kept = self._rows.sum(0).tolist()
-        counts, repairs = (_by_cause(tensor.sum(0)) for tensor in (self._counts, self._repairs))
-        examples = {}
-        for cause in counts | repairs:
-            lines = self._examples[:, CAUSES.index(cause)]
-            first = lines[lines[:, 0].nonzero()[0, 0]]
-            examples[cause] = bytes(first.tolist()).rstrip(b"\0").decode(errors="replace")
-        return BadRowReport(self.source, rows_read, rows_kept, counts, repairs, examples)
+    @staticmethod
+    def _table(shared: "Tensor") -> np.ndarray:
+        return shared.numpy().view(CELL).reshape(MAX_WORKERS, MAX_CAUSES)
 
 
-def _process() -> int:
-    worker = get_worker_info()
-    return 0 if worker is None else (worker.id + 1) % MAX_PROCESSES
-
-
-def _by_cause(counts: torch.Tensor) -> Counter[str]:
-    return Counter({cause: count for cause, count in zip(CAUSES, counts.tolist(), strict=True) if count})
-
-
-__all__ = ["CAUSES", "REMEDIES", "BadRowError", "BadRowReport", "SharedBadRows", "TooManyBadRowsError", "describe_row"]
+__all__ = ["REMEDIES", "BadRowError", "BadRowReport", "TooManyBadRowsError"]

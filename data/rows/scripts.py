@@ -1,4 +1,4 @@
-"""Which writing system a caption is in: cheap, and enough to see that captions do not fit their tokenizer.
+"""Writing systems of captions: cheap, and enough to see that captions do not fit their tokenizer.
 
 *script*: "Han", "Kana", "Hangul", "Latin", "other" (any other letters) or "none" (digits, punctuation, emoji).
 """
@@ -30,7 +30,7 @@ def count_scripts(text: str) -> Counter[str]:
     >>> count_scripts("一只cat!")
     Counter({'Latin': 3, 'Han': 2, 'other': 0})
     """
-    letters = Counter()
+    letters: Counter[str] = Counter()
     for script, pattern in _RUNS.items():
         if runs := pattern.findall(text):
             letters[script] = sum(map(len, runs))

@@ -2,12 +2,17 @@
 
 import re
 import unicodedata
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from .report import BadRowError
 
 _URL = re.compile(r"(https?://|www\.)\S+", re.IGNORECASE)
 _FILE_NAME = re.compile(r".+\.(jpe?g|png|gif|webp|bmp|tiff?|heic|svg)", re.IGNORECASE)
 _PLACEHOLDERS = {"image", "img", "图片", "图像"}
+
+Raw = TypeVar("Raw")
+Clean = TypeVar("Clean")
 
 
 def clean_caption(text: object) -> str:
@@ -28,6 +33,23 @@ def clean_caption(text: object) -> str:
     return cleaned
 
 
+def clean_each(values: Iterable[Raw], clean: Callable[[Raw], Clean]) -> tuple[list[Clean], list[BadRowError]]:
+    """Return what `clean` makes of the values, and the errors of those that it refuses.
+
+    Raises:
+        BadRowError: it refuses all, or there are none.
+    """
+    cleaned, errors = [], []
+    for value in values:
+        try:
+            cleaned.append(clean(value))
+        except BadRowError as error:
+            errors.append(error)
+    if not cleaned:
+        raise errors[0] if errors else BadRowError("empty text", "there is no caption")
+    return cleaned, errors
+
+
 def is_blank(text: str) -> bool:
     """Return True where nothing can be seen: white space, zero-width and control characters."""
     return not any(character.isprintable() and not character.isspace() for character in text)
@@ -41,4 +63,4 @@ def check_unicode(text: str) -> None:
         raise BadRowError("invalid UTF-8", ascii(text[:80])) from error
 
 
-__all__ = ["check_unicode", "clean_caption", "is_blank"]
+__all__ = ["check_unicode", "clean_caption", "clean_each", "is_blank"]

@@ -1,27 +1,20 @@
-"""One row as a reader found it to one row that can be trained on, or the reason why it cannot."""
+"""Turn one row as a reader found it into one that can be trained on, or say why it cannot."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from .report import BadRowError
-from .text import check_unicode, clean_caption
+from .report import BadRowError, BadRowReport
+from .text import check_unicode, clean_caption, clean_each
+from .types import PairRow, StoredImage
 
 MAX_EDGE = 1e6  # no image has so many pixels a side
 
 
-class RepairCounter(Protocol):
-    """Where changes to a kept row are counted: `BadRowReport` and `SharedBadRows`."""
-
-    def add_repair(self, cause: str, row: int | str, found: str) -> None:
-        """Count one."""
-
-
 @dataclass
 class RowChecker:
-    """Turns the fields of a row into `image`, `text` and `boxes`.
+    """Makes a `PairRow` of the fields of a row.
 
     Attributes:
         root: the absolute folder that image paths are relative to and must not leave.
@@ -36,10 +29,10 @@ class RowChecker:
     columns: tuple[str, str]
     max_text_length: int | None
     check_image: Callable[[str | bytes], object] | None
-    report: RepairCounter
+    report: BadRowReport
 
-    def check(self, row: int | str, fields: dict) -> dict:
-        """Return the row as {"image": {"bytes", "path"}, "text": string or list of strings, "boxes": list or None}.
+    def check(self, row: int | str, fields: Mapping[str, object]) -> PairRow:
+        """Return the row with `image`, `text` and `boxes` (None where there are none).
 
         Raises:
             BadRowError: the row cannot be used.
@@ -56,14 +49,7 @@ class RowChecker:
     def _text(self, value: object, row: int | str) -> str | list[str]:
         if not isinstance(value, list):
             return self._cut(clean_caption(value), row)
-        captions, errors = [], []
-        for caption in value:
-            try:
-                captions.append(self._cut(clean_caption(caption), row))
-            except BadRowError as error:
-                errors.append(error)
-        if not captions:
-            raise errors[0] if errors else BadRowError("empty text", "[]")
+        captions, errors = clean_each(value, lambda caption: self._cut(clean_caption(caption), row))
         for error in errors:
             self.report.add_repair("caption dropped", row, str(error))
         return captions
@@ -74,30 +60,27 @@ class RowChecker:
             return text[: self.max_text_length]
         return text
 
-    def _image(self, value: object) -> dict[str, bytes | str | None]:
-        stored = {"bytes": None, "path": None}
+    def _image(self, value: object) -> StoredImage:
         if isinstance(value, dict):
             value = value.get("bytes") if value.get("bytes") is not None else value.get("path")
         if isinstance(value, str):
-            stored["path"] = path_below_root(value, self.root)
-        elif isinstance(value, bytes):
-            stored["bytes"] = value
-        else:
+            value = path_below_root(value, self.root)
+        elif not isinstance(value, bytes):
             raise BadRowError("missing field", f"the image is {type(value).__name__}, neither a path nor bytes")
         if value == b"":
             raise BadRowError("empty file", "an image of 0 bytes")
         if self.check_image is not None:
             try:
-                self.check_image(stored["path"] or value)
+                self.check_image(value)
             except ValueError as error:
-                raise BadRowError(getattr(error, "cause", None) or "bad image", str(error)) from error
-        return stored
+                raise BadRowError.of_image(error) from error
+        return {"bytes": None, "path": value} if isinstance(value, str) else {"bytes": value, "path": None}
 
     def _boxes(self, value: object, row: int | str) -> list[list[float]]:
         good = []
         for box in value if isinstance(value, list) else [value]:
-            if _is_box(box):
-                good.append([float(edge) for edge in box])
+            if edges := _edges(box):
+                good.append(edges)
             else:
                 self.report.add_repair("box dropped", row, repr(box)[:80])
         return good
@@ -113,23 +96,31 @@ def path_below_root(value: str, root: Path) -> str:
     Raises:
         BadRowError: it is a URL, leaves the root, or does not exist.
     """
+    path = resolve_path(value, root)
+    if not os.path.isfile(path):  # False, where Path.is_file raises: a name too long
+        raise BadRowError("file missing", repr(path))
+    return path
+
+
+def resolve_path(value: str, root: Path) -> str:
+    """Return what `path_below_root` does, also where there is no such file."""
     check_unicode(value)
     if "://" in value:
-        raise BadRowError("image is a URL", value)
+        raise BadRowError("image is a URL", value[:200])
     # Lexical, so that a link which the user put inside the folder may lead out of it.
-    path = Path(os.path.abspath(root / value))
-    if not path.is_relative_to(root):
-        raise BadRowError("path leaves image root", f"{value!r} is not below {root}")
-    if not os.path.isfile(path):  # False, where Path.is_file raises: a name too long
-        raise BadRowError("file missing", repr(str(path)))
-    return str(path)
+    path = os.path.abspath(os.path.join(root, value))
+    if not f"{path}{os.sep}".startswith(os.path.join(root, "")):
+        raise BadRowError("path leaves image root", f"{value[:200]!r} is not below {root}")
+    return path
 
 
-def _is_box(box: object) -> bool:
+def _edges(box: object) -> list[float] | None:
+    """Return the edges of a box, None if it is none."""
     if not isinstance(box, list) or len(box) != 4 or not all(isinstance(edge, int | float) for edge in box):
-        return False
+        return None
     x1, y1, x2, y2 = box
-    return all(abs(edge) < MAX_EDGE for edge in box) and x1 < x2 and y1 < y2  # also false for NaN
+    is_box = all(abs(edge) < MAX_EDGE for edge in box) and x1 < x2 and y1 < y2  # also false for NaN
+    return list(map(float, box)) if is_box else None
 
 
-__all__ = ["RepairCounter", "RowChecker", "path_below_root"]
+__all__ = ["MAX_EDGE", "RowChecker", "path_below_root", "resolve_path"]

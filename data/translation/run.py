@@ -74,8 +74,10 @@ class TranslationReport:
 
     def to_dict(self) -> dict[str, object]:
         """Return the report as JSON has it, without times, so that two equal runs write equal files."""
-        source = vars(self.source) | {"source": str(self.source.source)}
-        return {"source": source, "languages": {name: vars(found) for name, found in self.languages.items()}}
+        return {
+            "source": self.source.to_dict(),
+            "languages": {name: vars(found) for name, found in self.languages.items()},
+        }
 
 
 def translate_captions(
@@ -134,8 +136,7 @@ def translate_captions(
         None if image_root is None else Path(image_root),
         max_bad_fraction,
     )
-    if captions.report.counts or captions.report.repairs:
-        logger.warning("%s", captions.report)
+    captions.report.log()
     manifest = {"source_language": source_language, "shard_size": shard_size, "sha256": captions.sha256}
     agree_with_manifest(output, manifest, shards="captions_*.jsonl")
     shards: dict[str, TranslationShards] = {}

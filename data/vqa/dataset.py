@@ -74,6 +74,7 @@ class QuestionFile:
         kept = []
         for row in self.rows:
             if is_bad(row):
+                self.report.keep_rows(-1)
                 self.report.add_bad_row(BadRowError(cause, row["image"]), f"question {row['question_id']}")
             else:
                 kept.append(row)

@@ -16,7 +16,7 @@ from ..files.json_files import read_json
 from ..rows.report import BadRowError, BadRowReport
 from ..rows.text import clean_caption
 from ..rows.types import QuestionRow
-from .vqa2 import VQAData, check_bad_fraction, collect_rows, read_ids
+from .vqa2 import VQAData, read_ids
 
 FOLDERS = {"VG_100K": "train", "VG_100K_2": "validation"}
 ID_RULE = 10  # every tenth number
@@ -61,9 +61,10 @@ def read_vqa_vg_japanese(
     root = None if image_root is None else Path(os.path.abspath(image_root))
     folder_of = _folders(root, image_data, split_by)
     questions = [question for entry in content for question in entry["qas"]][:max_rows]
+    listed = ((f"question {number}", question) for number, question in enumerate(questions))
     seen: set[int] = set()
 
-    def read(entry: object) -> QuestionRow:
+    def read(place: int | str, entry: object) -> QuestionRow:
         fields = entry if isinstance(entry, dict) else {"": entry}
         number, question_id = read_ids(fields, "image_id", "qa_id", seen)
         answer = fields.get("answer")
@@ -85,8 +86,9 @@ def read_vqa_vg_japanese(
             "split": FOLDERS[folder] if split_by == "folder" else by_id,
         }
 
-    rows = collect_rows(questions, read, report)
-    check_bad_fraction(report, max_bad_fraction)
+    rows = list(report.check_rows(listed, read))
+    report.log()
+    report.raise_above(max_bad_fraction)
     if split is not None and not (rows := [row for row in rows if row["split"] == split]):
         raise ValueError(f"{path} has no question of the split {split!r}.")
     return VQAData(rows, report)

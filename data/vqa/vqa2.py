@@ -4,9 +4,8 @@
 wrote them.
 """
 
-import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict, TypeGuard
@@ -14,12 +13,10 @@ from typing import Any, TypedDict, TypeGuard
 from ..captions.rows import find_image
 from ..files.image_ids import canonical_image_id
 from ..files.json_files import read_lists
-from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
+from ..rows.report import BadRowError, BadRowReport
 from ..rows.scripts import SCRIPTS
 from ..rows.text import check_unicode, clean_caption
 from ..rows.types import QuestionRow
-
-logger = logging.getLogger(__name__)
 
 ANNOTATORS = 10
 COCO_PATTERN = "{subtype}/COCO_{subtype}_{id:012d}.jpg"
@@ -86,35 +83,14 @@ def read_vqa(
         annotations=by_question,
         report=report,
     )
-    rows = collect_rows(content["questions"][:max_rows], reader.read, report)
+    listed = ((f"question {number}", entry) for number, entry in enumerate(content["questions"][:max_rows]))
+    rows = list(report.check_rows(listed, reader.read))
     if by_question is not None and max_rows is None:
         for question_id in by_question.keys() - reader.seen:
             report.add_repair("annotation without question", f"question_id {question_id}", f"none in {path.name}")
-    check_bad_fraction(report, max_bad_fraction)
+    report.log()
+    report.raise_above(max_bad_fraction)
     return VQAData(rows, report)
-
-
-def collect_rows(
-    entries: Iterable[object], read: Callable[[object], QuestionRow], report: BadRowReport
-) -> list[QuestionRow]:
-    """Return the rows that `read` makes of a file's questions; count those for which it raises BadRowError."""
-    rows = []
-    for number, entry in enumerate(entries):
-        report.rows_read += 1
-        try:
-            rows.append(read(entry))
-        except BadRowError as error:
-            report.add_bad_row(error, f"question {number}")
-    report.rows_kept = len(rows)
-    return rows
-
-
-def check_bad_fraction(report: BadRowReport, max_bad_fraction: float) -> None:
-    """Log what was left out, and raise TooManyBadRowsError if that is too much, or all."""
-    if report.counts or report.repairs:
-        logger.warning("%s", report)
-    if not report.rows_kept or report.bad_fraction > max_bad_fraction:
-        raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the rows (or all) are bad.\n{report}")
 
 
 def _naming(content: dict[str, Any], path: Path, image_pattern: str | None) -> tuple[str, str]:
@@ -199,7 +175,7 @@ class _QuestionReader:
     report: BadRowReport
     seen: set[int] = field(default_factory=set)
 
-    def read(self, entry: object) -> QuestionRow:
+    def read(self, place: int | str, entry: object) -> QuestionRow:
         """Return the row of a question; raise BadRowError."""
         fields = entry if isinstance(entry, dict) else {"": entry}
         number, question_id = read_ids(fields, "image_id", "question_id", self.seen)
@@ -257,4 +233,4 @@ def _answers_of(annotation: dict[str, Any]) -> list[str]:
     return answers
 
 
-__all__ = ["VQAData", "check_bad_fraction", "collect_rows", "is_number", "read_ids", "read_vqa"]
+__all__ = ["VQAData", "is_number", "read_ids", "read_vqa"]

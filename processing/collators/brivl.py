@@ -1,19 +1,18 @@
 """Rows of images and texts to one batch for contrastive training."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from PIL import Image
 
 from ..augmentation.image import Augmentation
 from ..processing_brivl import BriVLProcessor
-from .skip_counter import CountingDecoder
+from .image_batch import ImageCollator
 
 
 @dataclass
-class ContrastiveCollator:
+class ContrastiveCollator(ImageCollator):
     """Turns a list of rows into the keyword arguments of a BriVL model.
 
     A row holds `text` (str) and either `image` (PIL image, path or bytes) or `feature_map` (a (C, H, W) tensor: what a
@@ -21,7 +20,7 @@ class ContrastiveCollator:
     equal for rows that must not be each other's negatives) and, needed with `augmentation`, `draw_seed` (int, made from
     seed, epoch and index). What the first row holds, all rows must hold.
 
-    An image that cannot be decoded is left out with its row, counted in `bad_images` and logged once a cause. The
+    An image that cannot be decoded is left out with its row, counted in `bad_rows` and logged once a cause. The
     batch is then shorter.
 
     Args:
@@ -31,12 +30,6 @@ class ContrastiveCollator:
 
     processor: BriVLProcessor
     augmentation: Augmentation | None = None
-    _decoder: CountingDecoder = field(default_factory=CountingDecoder, init=False, repr=False, compare=False)
-
-    @property
-    def bad_images(self) -> Counter[str]:
-        """Number of rows left out so far by cause (see `image_decoding.CAUSES`), over all DataLoader workers."""
-        return self._decoder.bad_images
 
     def __call__(self, rows: Sequence[Mapping[str, object]]) -> dict[str, torch.Tensor]:
         """Return the batch of the B rows whose image can be decoded.
@@ -54,12 +47,8 @@ class ContrastiveCollator:
         if "feature_map" in rows[0]:
             batch = self._collate_feature_maps(rows)
         else:
-            decoded = [(row, image) for row in rows if (image := self._decode(row)) is not None]
-            if not decoded:
-                raise ValueError(
-                    f"None of the {len(rows)} images of a batch can be decoded; so far: {dict(self.bad_images)}. "
-                    "Check the image root."
-                )
+            decoded = [(row, image) for row in rows if (image := self._augmented(row)) is not None]
+            self.check_batch(rows, decoded)
             rows, images = zip(*decoded, strict=True)
             boxes = [row["boxes"] for row in rows] if "boxes" in rows[0] else None
             batch = self.processor.image_processor(list(images), boxes=boxes, return_tensors="pt")
@@ -74,8 +63,8 @@ class ContrastiveCollator:
             raise ValueError("Feature maps cannot be augmented: pass augmentation=None, or rows with an `image`.")
         return {"feature_map": torch.stack([torch.as_tensor(row["feature_map"], dtype=torch.float32) for row in rows])}
 
-    def _decode(self, row: Mapping[str, object]) -> Image.Image | None:
-        image = self._decoder(row["image"])
+    def _augmented(self, row: Mapping[str, object]) -> Image.Image | None:
+        image = self.decode(row["image"])
         if image is None or self.augmentation is None:
             return image
         if "boxes" in row and self.augmentation.is_geometric:

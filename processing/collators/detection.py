@@ -1,25 +1,24 @@
 """Rows of images and boxes to one batch for a region detector."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
 from ...modeling_region_detector.image_processing_region_detector import RegionImageProcessor
 from ..augmentation.detection import DetectionAugmentation
-from .skip_counter import CountingDecoder
+from .image_batch import ImageCollator
 
 
 @dataclass
-class DetectionCollator:
+class DetectionCollator(ImageCollator):
     """Turns a list of rows into the keyword arguments of a `RegionDetector`.
 
     A row holds `image` (PIL image, path or bytes), `image_id` (int), `objects`, a list of {"bbox": [x, y, width,
     height] in pixels of the upright original, "category_id", "attribute_ids" (optional)}, and, needed with
     `augmentation`, `draw_seed` (int, made from seed, epoch and index).
 
-    An image that cannot be decoded is left out with its row, counted in `bad_images` and logged once a cause. The
+    An image that cannot be decoded is left out with its row, counted in `bad_rows` and logged once a cause. The
     batch is then shorter.
 
     Args:
@@ -29,12 +28,6 @@ class DetectionCollator:
 
     processor: RegionImageProcessor
     augmentation: DetectionAugmentation | None = None
-    _decoder: CountingDecoder = field(default_factory=CountingDecoder, init=False, repr=False, compare=False)
-
-    @property
-    def bad_images(self) -> Counter[str]:
-        """Number of rows left out so far by cause (see `image_decoding.CAUSES`), over all DataLoader workers."""
-        return self._decoder.bad_images
 
     def __call__(self, rows: Sequence[Mapping[str, object]]) -> dict[str, torch.Tensor | list[dict]]:
         """Return the batch of the B rows whose image can be decoded: what the processor gives, labels included.
@@ -44,7 +37,7 @@ class DetectionCollator:
         """
         images, annotations = [], []
         for row in rows:
-            image = self._decoder(row["image"])
+            image = self.decode(row["image"])
             if image is None:
                 continue
             objects = row["objects"]
@@ -54,11 +47,7 @@ class DetectionCollator:
                 objects = [{**item, "bbox": box} for item, box in zip(objects, boxes, strict=True)]
             images.append(image)
             annotations.append({"image_id": row["image_id"], "annotations": objects})
-        if not images:
-            raise ValueError(
-                f"None of the {len(rows)} images of a batch can be decoded; so far: {dict(self.bad_images)}. "
-                "Check the image root."
-            )
+        self.check_batch(rows, images)
         size = {edge: pixels for edge, pixels in dict(self.processor.size).items() if pixels}
         if self.augmentation is not None:
             scale = self.augmentation.draw_scale(_draw_seed(rows[0]))

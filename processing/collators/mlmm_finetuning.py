@@ -77,7 +77,7 @@ class MLMMRetrievalExamples:
 class MLMMRetrievalCollator(RegionCollator):
     """Turns groups into the keyword arguments of `MLMMForImageTextRetrieval`, each group's matching pair first.
 
-    An image that cannot be used is counted in `bad_regions` and logged once a cause; its pair is left out, and the
+    An image that cannot be used is counted in `bad_rows` and logged once a cause; its pair is left out, and the
     whole group if it is the caption's own image, or if no wrong image is left.
 
     Args:
@@ -103,7 +103,7 @@ class MLMMRetrievalCollator(RegionCollator):
             images += [right, *wrong] + [right] * len(row["wrong_texts"])
             labels += [1] + [0] * (len(wrong) + len(row["wrong_texts"]))
         if not labels:
-            raise ValueError(f"None of the {len(rows)} groups can be used; so far: {dict(self.bad_regions)}.")
+            raise ValueError(f"None of the {len(rows)} groups can be used; so far: {dict(self.bad_rows.counts)}.")
         encoded = self.processor(text=texts)
         return {**encoded, **pad_regions(images), "labels": torch.tensor(labels, dtype=torch.int64)}
 

@@ -20,7 +20,7 @@ class MLMMPretrainingCollator(RegionCollator):
     """Turns the rows of `MLMMExamples`, all of one task, into the keyword arguments of `MLMMForPreTraining`.
 
     What is masked follows from each row's `seed`. A row whose regions cannot be used is left out, counted in
-    `bad_regions` and logged once a cause. The batch is then shorter.
+    `bad_rows` and logged once a cause. The batch is then shorter.
 
     Args:
         processor: makes the tensors; its tokenizer must have a mask token.
@@ -30,7 +30,6 @@ class MLMMPretrainingCollator(RegionCollator):
     masked_fraction: float = MASKED_FRACTION
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.processor.tokenizer.mask_token_id is None:
             raise ValueError("The tokenizer has no mask token, which MLM needs; take one of XLM-R's kind.")
 

@@ -1,18 +1,12 @@
 """What MLMM's collators share: an image whose regions are bad is counted and left out, in every worker."""
 
-import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-import torch
-from torch.utils.data import get_worker_info
-
+from ...data.rows.report import BadRowError, BadRowReport
 from ..processing_mlmm import MLMMProcessor
-from ..region_inputs import CAUSES, ImageRegions, RegionError, read_regions_of
-from .skip_counter import MAX_WORKERS
-
-logger = logging.getLogger(__name__)
+from ..region_inputs import ImageRegions, RegionError, read_regions_of
 
 
 @dataclass
@@ -21,21 +15,15 @@ class RegionCollator:
 
     Args:
         processor: makes the tensors.
+
+    Attributes:
+        bad_rows: what was left out so far, over all DataLoader workers.
     """
 
     processor: MLMMProcessor
-    # In shared memory, since each DataLoader worker has a copy; a row each, since += is not atomic.
-    _counts: torch.Tensor = field(init=False, repr=False, compare=False)
-    _logged: set[str] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        self._counts = torch.zeros(MAX_WORKERS + 1, len(CAUSES), dtype=torch.int64).share_memory_()
-        self._logged = set()
-
-    @property
-    def bad_regions(self) -> Counter[str]:
-        """Number of images left out so far by cause (see `region_rows.CAUSES`), over all DataLoader workers."""
-        return Counter(dict(zip(CAUSES, self._counts.sum(dim=0).tolist(), strict=True))) + Counter()
+    bad_rows: BadRowReport = field(
+        default_factory=partial(BadRowReport, "regions of batches", shared=True), init=False, repr=False, compare=False
+    )
 
     def read_image(self, row: Mapping[str, object], *, with_class_probs: bool = False) -> ImageRegions | None:
         """Return the regions of a row of `wenlan.data.read_regions`, None if they cannot be used."""
@@ -43,12 +31,7 @@ class RegionCollator:
         try:
             return read_regions_of(row, name, feature_dim=width, with_class_probs=with_class_probs)
         except RegionError as error:
-            worker = get_worker_info()
-            at = 0 if worker is None else 1 + worker.id % MAX_WORKERS
-            self._counts[at, CAUSES.index(error.cause)] += 1
-            if error.cause not in self._logged:
-                self._logged.add(error.cause)
-                logger.warning("Row left out, %s: %s Further ones of this cause are only counted.", error.cause, error)
+            self.bad_rows.add_bad_row(BadRowError.of_image(error))
             return None
 
     def read_images(
@@ -64,7 +47,7 @@ class RegionCollator:
         if not usable:
             raise ValueError(
                 f"None of the {len(rows)} images of a batch has regions that can be used; so far: "
-                f"{dict(self.bad_regions)}. The log names the first of each cause."
+                f"{dict(self.bad_rows.counts)}. The log names the first of each cause."
             )
         return [row for row, _ in usable], [image for _, image in usable]
 

@@ -47,7 +47,7 @@ class CachedFeatureMaps(Dataset):
             maps.append(backbone.forward_features(batch["pixel_values"]).half())
         if sum(map(len, maps)) != len(self.pairs):
             raise ValueError(
-                f"Images could not be decoded: {dict(collator.bad_images)}. Leave their rows out before training: "
+                f"Images could not be decoded: {dict(collator.bad_rows.counts)}. Leave their rows out before training: "
                 "read_pairs(..., check_image=decode_image) does."
             )
         return torch.cat(maps)  # (pairs, c, h, w)

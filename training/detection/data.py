@@ -3,13 +3,11 @@
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
 
 from ...data.detection.coco import DetectionData, read_coco_detection
 from ...data.detection.dataset import DetectionRows
 from ...data.emoji_scenes.dataset import load_emoji_scenes
 from ...data.rows.report import BadRowReport
-from ...processing.augmentation.detection import DetectionAugmentation
 from ...processing.image_decoding import decode_image
 
 SCENES = "emoji_scenes"
@@ -32,9 +30,7 @@ class DetectionDataArguments:
     shuffle_labels: bool = field(default=False, metadata={"help": "a control: boxes keep their place, not their class"})
     max_bad_fraction: float = field(default=0.1, metadata={"help": "stop if a greater fraction of the images is bad"})
     check_images: bool = field(default=True, metadata={"help": "decode every image before training"})
-    augmentation: Annotated[dict, DetectionAugmentation] = field(
-        default_factory=dict, metadata={"help": "fields of DetectionAugmentation"}
-    )
+    augmentation: dict = field(default_factory=dict, metadata={"help": "fields of DetectionAugmentation"})
 
 
 def load_training_data(args: DetectionDataArguments, seed: int) -> DetectionData:
@@ -64,7 +60,7 @@ def _load(args: DetectionDataArguments, split: str) -> DetectionData:
     objects = scenes.features["objects"].feature
     dataset = scenes.map(_to_coco, remove_columns=[c for c in scenes.column_names if c not in ("image", "image_id")])
     names = objects["category_id"].names, objects["attributes"].feature.names
-    return DetectionData(dataset, *names, BadRowReport(SCENES, len(dataset), len(dataset)))
+    return DetectionData(dataset, *names, BadRowReport(SCENES, len(dataset)))
 
 
 def _to_coco(scene: dict) -> dict:

@@ -4,7 +4,6 @@
 around images on the web, serve image-text matching alone (WuDao-WenLan, section 2).
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from ...data.mlmm.corpus import STRONG_TASKS, WEAK_TASKS, MLMMCorpus
 from ...data.regions.load import read_region_info, read_regions
 from ...data.regions.lookup import RegionFinder
 from ...data.regions.schema import RegionInfo
-from ...data.rows.report import BadRowError, BadRowReport, TooManyBadRowsError
+from ...data.rows.report import BadRowError, BadRowReport
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -102,7 +101,7 @@ class CorpusReport:
     images: int
     regions: float
     captions: dict[str, int]
-    dropped: Counter[str]
+    dropped: BadRowReport
     files: list[BadRowReport]
 
     def to_dict(self) -> dict[str, Any]:
@@ -116,13 +115,13 @@ class CorpusReport:
             }
             for file in self.files
         ]
-        return {**vars(self), "dropped": dict(self.dropped), "files": files}
+        return {**vars(self), "dropped": dict(self.dropped.counts), "files": files}
 
     def __str__(self) -> str:
         tasks = ", ".join(f"{task} {weight}" for task, weight in self.tasks.items())
         captions = ", ".join(f"{language} {count}" for language, count in self.captions.items())
         lines = [f"{self.name}: {self.images} images of {self.regions:.1f} regions; captions: {captions}; {tasks}"]
-        lines += [f"  left out {count} x {reason}" for reason, count in self.dropped.items() if count]
+        lines += [f"  left out {count} x {reason}" for reason, count in self.dropped.counts.items()]
         return "\n".join([*lines, *(f"  {file}" for file in self.files if file.counts or file.repairs)])
 
 
@@ -177,7 +176,7 @@ def load_corpus(
     )
     counts = {language: len(table) for language, table in loaded.captions.items()}
     mean = float(loaded.region_counts[loaded.images].mean())
-    return loaded, CorpusReport(name, loaded.tasks, len(loaded.images), mean, counts, loaded.dropped, reports)
+    return loaded, CorpusReport(name, loaded.tasks, len(loaded.images), mean, counts, loaded.bad_rows, reports)
 
 
 def _join(
@@ -190,13 +189,12 @@ def _join(
         for row in piece:
             place = finder.find(row.image)
             if place < 0:
-                report.rows_kept -= 1
+                report.keep_rows(-1)
                 report.add_bad_row(BadRowError("no regions", f"none are of {row.image}"), row.image)
                 continue
             images += [place] * len(row.captions)
             texts += row.captions
-    if not texts or report.bad_fraction > max_bad_fraction:
-        raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the captions (or all) are lost.\n{report}")
+    report.raise_above(max_bad_fraction)
     return (images, texts), report
 
 

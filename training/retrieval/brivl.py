@@ -73,10 +73,6 @@ class BriVLRetrieval:
         """Return a saved model."""
         return AutoModel.from_pretrained(folder, dtype=torch.float32)
 
-    def bad_rows(self, trainer: RetrievalTrainer) -> dict[str, int]:
-        """Return the images that could not be read while training, by cause."""
-        return dict(trainer.data_collator.bad_images)
-
     def evaluate(
         self, model: nn.Module, part: str, language: str, *, folder: Path | None = None, blind: bool = False
     ) -> dict[str, float | list[float]]:

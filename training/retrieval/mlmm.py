@@ -84,10 +84,6 @@ class MLMMRetrieval:
         """Return a saved model."""
         return MLMMForImageTextRetrieval.from_pretrained(folder, dtype=torch.float32)
 
-    def bad_rows(self, trainer: RetrievalTrainer) -> dict[str, int]:
-        """Return the images that could not be used while training, by cause."""
-        return dict(trainer.data_collator.bad_regions)
-
     def evaluate(
         self, model: nn.Module, part: str, language: str, *, folder: Path | None = None, blind: bool = False
     ) -> dict[str, float | list[float]]:

@@ -18,7 +18,7 @@ class VQACollator(MLMMQuestionCollator):
     """As the parent; rows without `answers`, which are to be answered, stay whatever their regions are.
 
     An image without usable regions is then one region of zeros that covers all of it: the question is answered
-    without looking, since the official accuracy counts every question. It is counted in `bad_regions` all the same.
+    without looking, since the official accuracy counts every question. It is counted in `bad_rows` all the same.
 
     Args:
         processor: makes the tensors.

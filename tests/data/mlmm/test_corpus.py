@@ -27,7 +27,7 @@ def test_captions_that_cannot_be_used_are_left_out_and_counted(images, small_tok
     rows = [*images, make_image(9, count=0)]
     texts = ["a cat", " \u200b", "cat " * 100, "a dog", "a key"]
     corpus = MLMMCorpus(rows, {"en": ([0, 1, 2, 6, 3], texts)}, small_tokenizer)
-    assert corpus.dropped == {"blank": 1, "more than 60 word pieces": 1, "image without regions": 1}
+    assert corpus.bad_rows.counts == {"blank": 1, "more than 60 word pieces": 1, "image without regions": 1}
     assert [corpus.captions["en"].text(at) for at in range(len(corpus))] == ["a cat", "a key"]
 
 
@@ -35,7 +35,7 @@ def test_caption_at_the_limit_stays(images, small_tokenizer):
     pieces = len(small_tokenizer.tokenize("a red key"))
     captions = {"en": ([0, 1], ["a red key", "a red key!"])}
     corpus = MLMMCorpus(images, captions, small_tokenizer, max_text_length=pieces, tasks={"mlm": 1})
-    assert (len(corpus), sum(corpus.dropped.values())) == (1, 1)
+    assert (len(corpus), sum(corpus.bad_rows.counts.values())) == (1, 1)
 
 
 def test_language_without_usable_captions_is_not_drawn(images, small_tokenizer):

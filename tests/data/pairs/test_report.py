@@ -105,7 +105,7 @@ def test_share_of_another_language_is_seen_by_the_script(language, other):
 
 
 def test_bad_rows_come_from_the_pairs_themselves():
-    bad = BadRowReport("mine.jsonl", rows_read=20, rows_kept=18)
+    bad = BadRowReport("mine.jsonl", rows_kept=18)
     bad.add_bad_row(BadRowError("truncated", "a.png"), 3)
     bad.add_bad_row(BadRowError("truncated", "b.png"), 4)
     bad.add_repair("box dropped", 5, "[3, 3, 1, 1]")

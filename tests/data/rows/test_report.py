@@ -1,24 +1,26 @@
+import logging
+
 import pytest
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
-from wenlan.data.rows.report import EXAMPLE_BYTES, BadRowError, SharedBadRows
+from wenlan.data.rows.report import EXAMPLE_BYTES, MAX_CAUSES, BadRowError, BadRowReport, TooManyBadRowsError
 
 
 class Counting(IterableDataset):
     """Counts 100 rows in each process: 10 bad, 5 of them for a cause that nobody knows, and a repair."""
 
     def __init__(self):
-        self.counts = SharedBadRows("pairs")
+        self.bad_rows = BadRowReport("pairs", shared=True)
 
     def __iter__(self):
         worker = get_worker_info()
         for row in range(100):
-            self.counts.add_row(kept=row >= 10)
             if row < 10:
-                self.counts.add_bad_row(
-                    BadRowError("truncated" if row < 5 else "odd", f"found {row}"), f"{worker.id}/{row}"
-                )
+                error = BadRowError("truncated" if row < 5 else "odd", f"found {row}")
+                self.bad_rows.add_bad_row(error, f"{worker.id}/{row}")
+            else:
+                self.bad_rows.keep_rows()
             yield row
-        self.counts.add_repair("text cut", 1, "81 characters")
+        self.bad_rows.add_repair("text cut", 1, "81 characters")
 
 
 @pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
@@ -26,26 +28,55 @@ def test_counts_of_all_worker_processes_add_up_exactly(context):
     dataset = Counting()
     for _ in DataLoader(dataset, batch_size=None, num_workers=2, multiprocessing_context=context):
         pass
-    report = dataset.counts.report()
+    report = dataset.bad_rows
     assert (report.rows_read, report.rows_kept) == (200, 180)
-    assert report.counts == {"truncated": 10, "bad image": 10}
+    assert report.counts == {"truncated": 10, "odd": 10}
     assert report.repairs == {"text cut": 2}
     assert report.examples["truncated"] == "pairs, row 0/0: truncated: found 0"
-    assert "bad image" in str(report)
+    assert "left out 10 x odd. First: pairs, row 0/5: odd: found 5" in str(report)
 
 
-def test_unknown_cause_is_named_in_the_example():
-    counts = SharedBadRows("pairs")
-    counts.add_bad_row(BadRowError("odd", "too blue"), 3)
-    assert counts.report().examples == {"bad image": "pairs, row 3: odd: too blue"}
+def test_workers_of_a_later_epoch_and_the_process_itself_count_on():
+    dataset = Counting()
+    for _ in range(2):
+        list(DataLoader(dataset, batch_size=None, num_workers=1))
+    dataset.bad_rows.keep_rows(20)
+    dataset.bad_rows.add_bad_row(BadRowError("truncated", "found here"), 1)
+    assert (dataset.bad_rows.rows_kept, dataset.bad_rows.counts["truncated"]) == (200, 11)
 
 
-def test_long_example_is_cut_and_half_characters_do_no_harm():
-    counts = SharedBadRows("pairs")
-    counts.add_bad_row(BadRowError("truncated", "长" * EXAMPLE_BYTES), 3)
-    assert "长长" in counts.report().examples["truncated"]
+class ManyCauses(Counting):
+    def __iter__(self):
+        for row in range(2 * MAX_CAUSES):
+            self.bad_rows.add_bad_row(BadRowError(f"cause {row}", "长" * EXAMPLE_BYTES))
+            yield row
+
+
+def test_worker_with_too_many_causes_or_a_long_example_loses_no_row():
+    dataset = ManyCauses()
+    list(DataLoader(dataset, batch_size=None, num_workers=1))
+    assert dataset.bad_rows.counts.total() == dataset.bad_rows.rows_read == 2 * MAX_CAUSES
+    assert "长长" in dataset.bad_rows.examples["cause 0"]
+
+
+def test_shared_report_logs_the_first_of_each_cause(caplog):
+    report = BadRowReport("pairs", shared=True)
+    with caplog.at_level(logging.WARNING):
+        for row in range(3):
+            report.add_bad_row(BadRowError("truncated", "cut off"), row)
+    assert [record.getMessage().partition(": ")[2] for record in caplog.records] == ["pairs, row 0: truncated: cut off"]
+
+
+def test_row_may_be_left_out_after_all():
+    report = BadRowReport("pairs", 5)
+    report.keep_rows(-2)
+    report.add_bad_row(BadRowError("no regions", "two images"), number=2)
+    assert (report.rows_read, report.rows_kept, report.bad_fraction) == (5, 3, 0.4)
+    report.raise_above(0.4)
+    with pytest.raises(TooManyBadRowsError, match=r"(?s)More than 39% .*left out 2 x no regions"):
+        report.raise_above(0.39)
 
 
 def test_nothing_counted_is_an_empty_report():
-    report = SharedBadRows("pairs").report()
+    report = BadRowReport("pairs", shared=True)
     assert (report.rows_read, report.counts, report.examples) == (0, {}, {})

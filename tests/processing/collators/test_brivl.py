@@ -76,7 +76,7 @@ def test_undecodable_images_are_left_out_with_their_whole_row(collator, bad_path
     assert batch["pixel_values"].shape[0] == 2
     assert batch["group_ids"].tolist() == [1, 3]
     assert batch["attention_mask"].sum(dim=1).tolist() == [4, 6]
-    assert collator.bad_images == {"not an image": 1, "empty file": 1, "file missing": 1}
+    assert collator.bad_rows.counts == {"not an image": 1, "empty file": 1, "file missing": 1}
 
 
 def test_bad_images_are_logged_once_a_cause_with_an_example(collator, bad_paths, caplog):
@@ -84,7 +84,7 @@ def test_bad_images_are_logged_once_a_cause_with_an_example(collator, bad_paths,
     with caplog.at_level(logging.WARNING):
         collator(rows)
         collator(rows)
-    assert collator.bad_images == {"not an image": 6}
+    assert collator.bad_rows.counts == {"not an image": 6}
     assert len(caplog.records) == 1
     assert "corrupt.png" in caplog.text
 
@@ -93,7 +93,7 @@ def test_bad_images_are_counted_over_all_workers(collator, bad_paths):
     rows = [{"image": image, "text": "虎"} for image in [noise(), bad_paths[0]] * 4]
     batches = list(DataLoader(rows, batch_size=2, num_workers=2, collate_fn=collator))
     assert [len(batch["input_ids"]) for batch in batches] == [1, 1, 1, 1]
-    assert collator.bad_images == {"not an image": 4}
+    assert collator.bad_rows.counts == {"not an image": 4}
 
 
 def test_batch_of_bad_images_only_is_an_error(collator, bad_paths):
@@ -130,4 +130,4 @@ def test_augmenting_feature_maps_is_an_error(processor):
 def test_blank_text_is_an_error_and_not_a_bad_image(collator):
     with pytest.raises(ValueError, match="Text 0 is blank"):
         collator([{"image": noise(), "text": " "}])
-    assert not collator.bad_images
+    assert not collator.bad_rows.counts

@@ -43,14 +43,14 @@ def test_bad_image_is_left_out_and_counted(processor, tmp_path):
     collator = DetectionCollator(processor)
     batch = collator([row(), row(image=str(tmp_path / "none.png")), row(image=b"no image")])
     assert len(batch["labels"]) == len(batch["pixel_values"]) == 1
-    assert collator.bad_images == {"file missing": 1, "not an image": 1}
+    assert collator.bad_rows.counts == {"file missing": 1, "not an image": 1}
 
 
 def test_bad_images_are_counted_over_all_workers(processor):
     collator = DetectionCollator(processor)
     rows = [row(), row(image=b"")] * 4
     assert len(list(DataLoader(rows, batch_size=2, num_workers=2, collate_fn=collator))) == 4
-    assert collator.bad_images == {"empty file": 4}
+    assert collator.bad_rows.counts == {"empty file": 4}
 
 
 def test_batch_of_bad_images_alone_is_an_error(processor):

@@ -74,7 +74,7 @@ def test_group_with_a_bad_image_is_left_out_and_counted(make_corpus, processor):
     rows = [dataset[0], dataset[1]]
     rows[0]["wrong_regions"][0] = rows[0]["wrong_regions"][0] | {"boxes": np.zeros((1, 4))}
     assert collator(rows)["labels"].tolist() == [1, 0, 0]
-    assert collator.bad_regions == {"bad boxes": 1}
+    assert collator.bad_rows.counts == {"bad boxes": 1}
     with pytest.raises(ValueError, match="None of the 1 groups"):
         collator(rows[:1])
 
@@ -87,7 +87,7 @@ def test_bad_wrong_image_leaves_out_its_pair_alone(make_corpus, processor):
     assert batch["labels"].tolist() == [1, 0, 0, 0]
     texts = processor.batch_decode(batch["input_ids"], skip_special_tokens=True)
     assert texts == [row["text"]] * 2 + row["wrong_texts"]
-    assert collator.bad_regions == {"bad boxes": 1}
+    assert collator.bad_rows.counts == {"bad boxes": 1}
 
 
 def test_languages_with_fewer_captions_come_as_often(make_corpus):

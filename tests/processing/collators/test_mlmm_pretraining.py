@@ -113,7 +113,7 @@ def test_bad_image_is_left_out_counted_and_said_once(collator, rows, caplog):
     assert len(batch["input_ids"]) == len(batch["region_features"]) == 8
     kept = [row for at, row in enumerate(given) if at not in (1, 4)]
     assert torch.equal(batch["mlm_labels"], collator(kept)["mlm_labels"])
-    assert collator.bad_regions == {"not finite": 2}
+    assert collator.bad_rows.counts == {"not finite": 2}
     assert sum("NaN" in record.getMessage() for record in caplog.records) == 1
 
 
@@ -122,7 +122,7 @@ def test_bad_images_of_workers_are_counted_together(collator, rows):
              for at, row in enumerate(rows("itm", 16))]  # fmt: skip
     batches = list(DataLoader(given, batch_size=4, collate_fn=collator, num_workers=2))
     assert [len(batch["input_ids"]) for batch in batches] == [3, 3, 3, 3]
-    assert collator.bad_regions == {"bad boxes": 4}
+    assert collator.bad_rows.counts == {"bad boxes": 4}
 
 
 def test_batch_of_bad_images_only_is_an_error(collator, rows):

@@ -104,5 +104,5 @@ def test_images_that_go_bad_after_the_check_are_left_out_and_counted_by_cause(co
     (corpus / "cmyk.tif").write_text("not an image", "utf-8")
     trainer = Trainer(model, args, train_dataset=pairs, data_collator=collator, callbacks=[MomentumQueueCallback()])
     trainer.train()
-    assert collator.bad_images == {"file missing": 1, "empty file": 1, "truncated": 1, "not an image": 1}
+    assert collator.bad_rows.counts == {"file missing": 1, "empty file": 1, "truncated": 1, "not an image": 1}
     assert trainer.state.global_step == 19

@@ -62,7 +62,7 @@ def test_image_without_regions_is_left_out_and_counted(tmp_path, tokenizer):
     write_regions(tmp_path / "regions", images)
     write_captions(tmp_path, images | {"empty.png": [1]}, languages=["de"])
     corpus, report = load(tokenizer, tmp_path / "regions", str(tmp_path))
-    assert corpus.dropped == Counter({"image without regions": 2})
+    assert corpus.bad_rows.counts == Counter({"image without regions": 2})
     assert "left out 2 x image without regions" in str(report)
 
 

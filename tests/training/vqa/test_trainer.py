@@ -58,7 +58,7 @@ def test_image_with_broken_regions_is_answered_without_looking_and_counted(proce
     batch = collator(rows)
     assert batch["region_attention_mask"].tolist() == [[1, 1], [1, 0]]
     assert not batch["region_features"][1].any()
-    assert collator.bad_regions == {"not finite": 1}
+    assert collator.bad_rows.counts == {"not finite": 1}
 
 
 def test_image_with_broken_regions_is_left_out_of_training(processor):

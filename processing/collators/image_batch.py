@@ -1,0 +1,43 @@
+"""What collators of images share: one that cannot be decoded is left out with its row, in every DataLoader worker."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from PIL import Image
+
+from ...data.rows.report import BadRowError, BadRowReport
+from ..image_decoding import ImageDecodingError, decode_image
+
+
+@dataclass
+class ImageCollator:
+    """Decodes the images of rows.
+
+    Attributes:
+        bad_rows: what was left out so far, over all DataLoader workers.
+    """
+
+    bad_rows: BadRowReport = field(
+        default_factory=partial(BadRowReport, "images of batches", shared=True), init=False, repr=False, compare=False
+    )
+
+    def decode(self, source: str | os.PathLike | bytes | Image.Image) -> Image.Image | None:
+        """Return the image in RGB; None for one that cannot be decoded, which is counted."""
+        try:
+            return decode_image(source)
+        except ImageDecodingError as error:
+            self.bad_rows.add_bad_row(BadRowError.of_image(error))
+            return None
+
+    def check_batch(self, rows: Sequence[object], decoded: Sequence[object]) -> None:
+        """Raise ValueError if not one of the images of some rows could be decoded."""
+        if not decoded:
+            raise ValueError(
+                f"None of the {len(rows)} images of a batch can be decoded; so far: {dict(self.bad_rows.counts)}. "
+                "Check the image root."
+            )
+
+
+__all__ = ["ImageCollator"]
