@@ -35,13 +35,16 @@ def test_wheel_installs_nothing_outside_the_package(wheel):
     assert tops == {"wenlan", info}
 
 
-def test_wheel_holds_every_source_file_of_the_rooms(wheel):
+def test_wheel_holds_every_source_file_of_the_sub_packages_and_no_tools(wheel):
     source = Path(wheel.filename).parent / "source"
-    rooms = [path.parent for path in source.glob("*/__init__.py")]
-    files = {path.relative_to(source).as_posix() for room in rooms for path in room.rglob("*.py*")}
+    folders = [path.parent for path in source.glob("*/__init__.py")]
+    files = {path.relative_to(source).as_posix() for folder in folders for path in folder.rglob("*.py*")}
     expected = {name if name.startswith("wenlan/") else f"wenlan/{name}" for name in files}
     assert len(expected) > 40
     assert expected - set(wheel.namelist()) == set()
+    tools = {path.name for path in (source / "tools").glob("*.py")}
+    assert len(tools) > 2
+    assert [name for name in wheel.namelist() if Path(name).name in tools] == []
 
 
 def test_wheel_says_that_it_is_typed(wheel):
@@ -56,12 +59,14 @@ def test_wheel_says_that_it_is_typed(wheel):
         ("evaluation/metrics/image_text_retrieval", "*.*"),
         ("evaluation/metrics/top_k_accuracy", "*.*"),
         ("evaluation/metrics/vqa_accuracy", "*.*"),
-        ("processing/mlmm_tokenizer", "*.json"),
+        ("processing/tokenizers/mlmm_tokenizer", "*.json"),
         ("training_scripts/recipes", "*.yaml"),
     ],
 )
 def test_wheel_holds_the_data_files_unchanged(wheel, folder, pattern):
-    for path in (ROOT / folder).glob(pattern):
+    paths = list((ROOT / folder).glob(pattern))
+    assert paths != []
+    for path in paths:
         assert wheel.read(f"wenlan/{folder}/{path.name}") == path.read_bytes(), path.name
 
 
