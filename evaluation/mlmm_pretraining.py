@@ -1,4 +1,4 @@
-"""What a pre-trained MLMM is evaluated on with unseen images: matching, names of things, and classes of hidden regions.
+"""Metrics of a pre-trained MLMM on unseen images: matching, names of things, and classes of hidden regions.
 
 Each metric stands beside a control: the same model on the same examples, less what it ought to use.
 """
@@ -14,12 +14,13 @@ from transformers import PreTrainedModel
 
 from ..data.mlmm.corpus import MLMMCorpus
 from ..data.mlmm.dataset import MLMMExamples, draw_evaluation
+from ..data.rows.languages import SPACELESS
+from ..data.rows.types import MaskingExample
 from ..processing.collators.mlmm_pretraining import MLMMPretrainingCollator
 from ..processing.processing_mlmm import MLMMProcessor
 
 BATCH_SIZE = 64
-SPACELESS = ("zh", "ja")  # a name may stand between other letters
-Figures = dict[str, dict[str, dict[str, float]]]
+Metrics = dict[str, dict[str, dict[str, float]]]
 
 
 @torch.no_grad()
@@ -31,8 +32,8 @@ def evaluate_mlmm_pretraining(
     object_names: Mapping[str, Sequence[str]] | None = None,
     max_examples: int | None = 700,
     seed: int = 0,
-) -> Figures:
-    """Evaluate an `MLMMForPreTraining` on images that it was not trained on; shares between 0 and 1.
+) -> Metrics:
+    """Evaluate an `MLMMForPreTraining` on images that it was not trained on; fractions between 0 and 1.
 
     Args:
         model: the model; it is left as it was, in training or not.
@@ -48,12 +49,12 @@ def evaluate_mlmm_pretraining(
         "itm": `accuracy`, balanced over matching and wrong pairs, and `without_regions`, where all regions are zeros.
         "object_words": `accuracy` of whole names, `piece_accuracy`, and the same `without_regions`; with object_names.
         "mrc": `accuracy` of the hidden regions' best class, background left out, `with_other_words`, where each
-        image has another one's caption, and `most common`, the fraction of the most common class.
+        image has another one's caption, and `most_common`, the fraction of the most common class.
         Each also has `count`, of pairs, names or regions.
     """
     was_training = model.training
     model.eval()
-    evaluate = _Judge(model, processor, corpus, max_examples, seed)
+    evaluate = _Evaluation(model, processor, corpus, max_examples, seed)
     metrics = {"itm": evaluate.matching()}
     if object_names is not None:
         metrics["object_words"] = evaluate.object_words(object_names)
@@ -63,7 +64,7 @@ def evaluate_mlmm_pretraining(
     return metrics
 
 
-class _Judge:
+class _Evaluation:
     def __init__(
         self,
         model: PreTrainedModel,
@@ -78,12 +79,12 @@ class _Judge:
         self.max_examples, self.seed = max_examples, seed
 
     def matching(self) -> dict[str, dict[str, float]]:
-        """Return fraction of right pairs, the mean of matching and wrong ones."""
+        """Return the fraction of right pairs, the mean of that of matching and wrong ones."""
         right = _Counts()
         for batch, languages in self._batches("itm"):
             labels = batch["itm_labels"]
             for name, inputs in (("accuracy", batch), ("without_regions", _without_regions(batch))):
-                hits = self.model(**inputs).itm_logits.argmax(dim=1) == labels
+                hits = self.model(**inputs, task="itm").itm_logits.argmax(dim=1) == labels
                 for language, label, hit in zip(languages, labels.tolist(), hits.tolist(), strict=True):
                     right.add(language, f"{name} {label}", hit)
         metrics = {}
@@ -98,14 +99,14 @@ class _Judge:
         return metrics
 
     def object_words(self, names: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
-        """Return fraction of hidden names that are found, as wholes and by pieces, with and without regions."""
+        """Return the fraction of hidden names that are found, as wholes and by pieces, with and without regions."""
         patterns = {language: _pattern(words, language) for language, words in names.items() if words}
         right = _Counts()
         for batch, languages in self._batches("mlm", patterns):
             labels = batch["mlm_labels"]
             row_of, _ = (labels != -100).nonzero(as_tuple=True)
             for suffix, inputs in (("", batch), (" without_regions", _without_regions(batch))):
-                hits = self.model(**inputs).mlm_logits.argmax(dim=1) == labels[labels != -100]
+                hits = self.model(**inputs, task="mlm").mlm_logits.argmax(dim=1) == labels[labels != -100]
                 for row, language in enumerate(languages):
                     pieces = hits[row_of == row].tolist()
                     right.add(language, f"accuracy{suffix}", all(pieces))
@@ -123,7 +124,7 @@ class _Judge:
         return metrics
 
     def region_classes(self) -> dict[str, dict[str, float]]:
-        """Return fraction of hidden regions whose best class is found, with their own and with other words."""
+        """Return the fraction of hidden regions whose best class is found, with their own and with other words."""
         right, classes = _Counts(), defaultdict(list)
         background = self.model.config.region_background_index
         for batch, languages in self._batches("mrc"):
@@ -131,7 +132,7 @@ class _Judge:
             row_of, _ = batch["masked_regions"].nonzero(as_tuple=True)
             others = {name: batch[name].roll(1, dims=0) for name in ("input_ids", "attention_mask")}
             for name, inputs in (("accuracy", batch), ("with_other_words", batch | others)):
-                hits = _best_class(self.model(**inputs).mrc_logits, background) == wanted
+                hits = _best_class(self.model(**inputs, task="mrc").mrc_logits, background) == wanted
                 for row, hit in zip(row_of.tolist(), hits.tolist(), strict=True):
                     right.add(languages[row], name, hit)
             for row, label in zip(row_of.tolist(), wanted.tolist(), strict=True):
@@ -145,34 +146,34 @@ class _Judge:
         }
 
     def _batches(
-        self, task: str, patterns: Mapping[str, re.Pattern] | None = None
-    ) -> Iterator[tuple[dict[str, Tensor | str], list[str]]]:
+        self, task: str, patterns: Mapping[str, re.Pattern[str]] | None = None
+    ) -> Iterator[tuple[dict[str, Tensor], list[str]]]:
         """Yield batches and the language of each row; rows with bad regions, or without a name, are left out."""
-        draws = draw_evaluation([self.corpus], task, max_examples=self.max_examples, seed=self.seed)
-        examples = MLMMExamples([self.corpus], draws)
+        specs = draw_evaluation([self.corpus], task, max_examples=self.max_examples, seed=self.seed)
+        examples = MLMMExamples([self.corpus], specs)
         # captions of one image are equally long: they must not meet, since words change places between rows
-        order = np.random.default_rng(self.seed).permutation(len(draws)).tolist()
+        order = np.random.default_rng(self.seed).permutation(len(specs)).tolist()
         device = self.model.device
         for start in range(0, len(order), BATCH_SIZE):
             rows = examples.__getitems__(order[start : start + BATCH_SIZE])
             if patterns is not None:
-                rows = [row for row in rows if row["language"] in patterns]
-                spans = [_draw_name(row, patterns[row["language"]]) for row in rows]
-                rows = [row for row, span in zip(rows, spans, strict=True) if span]
-                spans = [span for span in spans if span]
+                rows = [
+                    row for row in rows if row["language"] in patterns and _draw_name(row, patterns[row["language"]])
+                ]
                 if not rows:
                     continue
             kept, _ = self.collator.read_images(rows, with_class_probs=task == "mrc")
             batch = self.collator(kept)
+            rows = [row for row in rows if any(row is one for one in kept)]
             if patterns is not None:
-                kept_spans = [span for row, span in zip(rows, spans, strict=True) if any(row is one for one in kept)]
-                batch |= self._hide(kept, kept_spans)
-            tensors = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in batch.items()}
-            yield tensors, [row["language"] for row in kept]
+                batch |= self._hide(rows, [_draw_name(row, patterns[row["language"]]) for row in rows])
+            tensors = {name: value.to(device) for name, value in batch.items() if isinstance(value, Tensor)}
+            yield tensors, [row["language"] for row in rows]
 
-    def _hide(self, rows: Sequence[Mapping[str, object]], spans: Sequence[list[tuple[int, int]]]) -> dict[str, Tensor]:
+    def _hide(self, rows: Sequence[MaskingExample], spans: Sequence[list[tuple[int, int]]]) -> dict[str, Tensor]:
         """Return the texts with all pieces masked that touch the spans of a row, and the labels."""
-        encoded = self.collator.processor(text=[row["text"] for row in rows], return_offsets_mapping=True)
+        texts = [row["text"] for row in rows]
+        encoded = self.collator.processor(text=texts, text_kwargs={"return_offsets_mapping": True})
         ids, offsets = encoded["input_ids"].clone(), torch.as_tensor(encoded["offset_mapping"])
         hidden = torch.zeros_like(ids, dtype=torch.bool)
         for row, places in enumerate(spans):
@@ -194,7 +195,7 @@ class _Counts:
             self.hits[key][name].append(hit)
 
     def count(self, language: str, *names: str) -> int:
-        """How many were counted."""
+        """Return how many were counted."""
         return sum(len(self.hits[language][name]) for name in names)
 
     def fractions(self) -> dict[str, dict[str, float]]:
@@ -205,7 +206,7 @@ class _Counts:
         }
 
 
-def _without_regions(batch: Mapping[str, Tensor | str]) -> dict[str, Tensor | str]:
+def _without_regions(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     zeros = {name: torch.zeros_like(batch[name]) for name in ("region_features", "region_boxes")}
     return {**batch, **zeros}
 
@@ -216,13 +217,13 @@ def _best_class(values: Tensor, background: int) -> Tensor:
     return values.argmax(dim=1)
 
 
-def _pattern(names: Sequence[str], language: str) -> re.Pattern:
-    """Find names, the longest first."""
+def _pattern(names: Sequence[str], language: str) -> re.Pattern[str]:
+    """Return a pattern of names, the longest first; without spaces between words one may stand in another."""
     longest_first = "|".join(map(re.escape, sorted(set(names), key=len, reverse=True)))
     return re.compile(longest_first if language in SPACELESS else rf"(?<!\w)(?:{longest_first})(?!\w)")
 
 
-def _draw_name(row: Mapping[str, object], pattern: re.Pattern) -> list[tuple[int, int]]:
+def _draw_name(row: MaskingExample, pattern: re.Pattern[str]) -> list[tuple[int, int]]:
     """Return the places of one of the names in a caption, drawn by the row's seed; none if there is no name."""
     places = defaultdict(list)
     for match in pattern.finditer(row["text"]):

@@ -16,15 +16,14 @@ from pathlib import Path
 from wenlan.data.emoji7.dataset import load_emoji7
 from wenlan.data.emoji7.dataset import training_texts as emoji7_texts
 from wenlan.data.emoji_scenes.dataset import generate_scene, scene_seed, text_seed
-from wenlan.data.emoji_scenes.questions import ask_questions
+from wenlan.data.emoji_scenes.questions import QUESTION_LANGUAGES, ask_questions
 from wenlan.data.emoji_scenes.vocabulary import CLASS_NAMES, COLOUR_NAMES
 from wenlan.data.files.atomic import atomic_files
-from wenlan.data.rows.languages import LANGUAGES
+from wenlan.data.rows.languages import LANGUAGES, SPACELESS
 from wenlan.processing.tokenizers.unigram import SMALL_TOKENIZER, WORD_START, build_unigram_tokenizer
 
 VOCAB_SIZE = 8000
 SCENES = 300  # every template occurs
-SPACELESS = ("zh", "ja")
 REPETITIONS = 10  # of the names that captions are made of
 KANA = [chr(code) for code in (*range(0x3041, 0x3097), *range(0x30A1, 0x30FB), 0x30FC)]
 LATIN = [chr(code) for code in (*range(0xC0, 0x180), 0xD7) if chr(code).isalpha() or code == 0xD7]
@@ -61,7 +60,7 @@ def read_texts() -> Iterator[str]:
             for caption in scene["captions"][language]:
                 yield from cut_at_names(caption, language)
         for question in ask_questions(scene, random.Random(text_seed("pretrain", index))):
-            for language in ("en", "ja"):
+            for language in QUESTION_LANGUAGES:
                 yield from cut_at_names(question.text(language), language)
 
 

@@ -17,7 +17,7 @@ from ..data.emoji_scenes.export import MANIFEST as SCENES_MANIFEST
 from ..data.files.atomic import atomic_file
 from ..data.files.json_files import write_json
 from ..data.files.manifest import MANIFEST, differences
-from ..evaluation.tables.paper import paper_reference
+from ..evaluation.tables.paper import Setting, paper_reference
 from ..evaluation.tables.table import ResultTable
 from .recipe import find_recipe
 
@@ -43,7 +43,7 @@ class TableOptions:
     output_dir: Path
     resume: bool
     comparable: bool
-    settings: list[str]
+    settings: list[Setting]
     others: list[str]
 
     def folder(self, recipe: str) -> Path:
@@ -52,7 +52,7 @@ class TableOptions:
 
 
 def parse_table_options(
-    argv: Sequence[str], *, command: str, recipe: str, settings: Sequence[str] = (), reserved: Sequence[str] = ()
+    argv: Sequence[str], *, command: str, recipe: str, settings: Sequence[Setting] = (), reserved: Sequence[str] = ()
 ) -> TableOptions:
     """Return the options from `[RECIPE ...] [--option value ...]`; those that are not the table's are handed on.
 

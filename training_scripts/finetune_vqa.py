@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 from transformers import EvalPrediction, TrainingArguments
 
 from ..data.files.json_files import write_json
@@ -146,7 +147,7 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
         if run.is_main:
             if bad := collator.bad_rows.counts:
                 print(f"Images that could not be used, also in the test: {dict(bad)}")
-            predictions = [answers[number] for number in best.tolist()]
+            predictions = [answers[number] for number in np.asarray(best).tolist()]
             write_answers(test.files, predictions, run.output_dir)
             metrics = compute_metrics_of(test, predictions, answers, train, control)
             write_metrics(metrics, facts | {"answers": len(answers)}, time.monotonic() - started, run.output_dir)
@@ -184,7 +185,7 @@ def evaluate(rows: Sequence[QuestionRow], answers: Sequence[str]) -> Callable[[E
     """Return `compute_metrics` for annotated questions: the official accuracy, by language and answer type."""
 
     def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
-        return vqa_accuracies(rows, [answers[number] for number in prediction.predictions.tolist()])
+        return vqa_accuracies(rows, [answers[number] for number in np.asarray(prediction.predictions).tolist()])
 
     return compute_metrics
 

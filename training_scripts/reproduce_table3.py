@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..evaluation.tables.paper import GROUPS, retrieval_table
+from transformers import TrainingArguments
+
+from ..evaluation.tables.paper import GROUPS, Setting, retrieval_table
 from ..training.mlmm.data import caption_files
 from ..training.recipe import parse_recipe
 from ..training.reproduction import (
@@ -76,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
 
 
 def check_settings(
-    recipe: str, options: TableOptions, own: RetrievalArguments, data: RetrievalData, args: object
+    recipe: str, options: TableOptions, own: RetrievalArguments, data: RetrievalData, args: TrainingArguments
 ) -> None:
     """Raise ValueError for a setting that the data of a recipe do not allow, before the first is trained."""
     missing = [one for one in options.settings if not is_finished(options.folder(recipe) / one, options)]
@@ -97,7 +99,7 @@ def find_folder(data: RetrievalData) -> Path | None:
     return next(iter(caption_files(data.test_captions).values())).parent if data.test_captions else None
 
 
-def describe(name: str, settings: dict[str, dict], model: str) -> str:
+def describe(name: str, settings: dict[Setting, dict], model: str) -> str:
     """Return what a test set's metrics are of, in a sentence."""
     metrics = next(iter(settings.values()))
     images, captions = metrics["images"], metrics["captions"]

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..rows.report import BadRowError, BadRowReport
 from ..rows.types import AnnotatedObject, DetectionRow, StoredImage
@@ -75,11 +75,11 @@ def read_coco_detection(
     classes, class_names = _number_names(content["categories"], class_names, "categories")
     attributes, attribute_names = _number_names(content.get("attributes") or [], attribute_names, "attributes")
     reader = _BoxReader(classes, attributes, report)
-    boxes = defaultdict(list)
+    boxes: dict[int | None, list[tuple[int, Any]]] = defaultdict(list)
     for index, annotation in enumerate(content["annotations"]):
         image_id = annotation.get("image_id") if isinstance(annotation, dict) else None
         boxes[image_id if isinstance(image_id, int) else None].append((index, annotation))
-    root, seen = Path(os.path.abspath(image_root or path.parent)), set()
+    root, seen = Path(os.path.abspath(image_root or path.parent)), set[int]()
 
     def check(place: int | str, image: object) -> DetectionRow:
         row = _check_image(image, root, seen, check_image)
@@ -96,7 +96,7 @@ def read_coco_detection(
     return DetectionData(_to_dataset(rows), class_names, attribute_names, report)
 
 
-def _read_json(path: Path) -> dict:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except ValueError as error:
@@ -107,7 +107,7 @@ def _read_json(path: Path) -> dict:
     return content
 
 
-def _number_names(entries: list, wanted: Sequence[str] | None, what: str) -> tuple[dict[int, int], list[str]]:
+def _number_names(entries: list[Any], wanted: Sequence[str] | None, what: str) -> tuple[dict[int, int], list[str]]:
     """Return the number from 0 of each id, and the names in that order."""
     try:
         names = {entry["id"]: str(entry["name"]) for entry in entries}
@@ -128,12 +128,12 @@ def _has_id(image: object) -> bool:
 def _check_image(
     image: object, root: Path, seen: set[int], check_image: Callable[[str], object] | None
 ) -> DetectionRow:
-    fields = ("id", "file_name", "width", "height")
-    values = [image.get(name) for name in fields] if isinstance(image, dict) else [None]
-    kinds = (int, str, int, int)
-    if len(values) < 4 or not all(map(isinstance, values, kinds)) or min(values[2:]) < 1:
-        raise BadRowError("missing field", f"{str(image)[:200]}; an image has {', '.join(fields)}")
-    image_id, file_name, width, height = values
+    names = ("id", "file_name", "width", "height")
+    match [image.get(name) for name in names] if isinstance(image, dict) else []:
+        case [int(image_id), str(file_name), int(width), int(height)] if min(width, height) >= 1:
+            pass
+        case _:
+            raise BadRowError("missing field", f"{str(image)[:200]}; an image has {', '.join(names)}")
     if image_id in seen:
         raise BadRowError("duplicate image", f"id {image_id} is there twice")
     seen.add(image_id)
@@ -145,8 +145,8 @@ def _check_image(
             raise BadRowError.of_image(error) from error
         if tuple(size) != (width, height):
             raise BadRowError("size differs", f"{path} is {size[0]} x {size[1]}, not {width} x {height}")
-    image = StoredImage(bytes=None, path=path)
-    return {"image": image, "image_id": image_id, "width": width, "height": height, "objects": []}
+    stored = StoredImage(bytes=None, path=path)
+    return {"image": stored, "image_id": image_id, "width": width, "height": height, "objects": []}
 
 
 @dataclass
@@ -155,9 +155,9 @@ class _BoxReader:
     attributes: dict[int, int]
     report: BadRowReport
 
-    def read(self, annotations: list[tuple[int, dict]], width: int, height: int) -> list[AnnotatedObject]:
+    def read(self, annotations: list[tuple[int, Any]], width: int, height: int) -> list[AnnotatedObject]:
         """Return the usable objects of one image."""
-        objects, seen = [], set()
+        objects, seen = list[AnnotatedObject](), set[tuple[float, ...]]()
         for index, annotation in annotations:
             place = f"annotation {index}"
             category, category_id = annotation.get("category_id"), None

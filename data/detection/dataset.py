@@ -4,17 +4,17 @@ import random
 from typing import TYPE_CHECKING
 
 from ..pairs.dataset import stored_image
+from ..rows.types import DetectionExample
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 
 class DetectionRows:
-    """A map-style dataset of `{"image", "image_id", "objects", "draw_seed"}`.
+    """A map-style dataset of `DetectionExample`.
 
-    - `image`: bytes or a path, undecoded, so that a damaged image costs one row and not the run.
-    - `objects`: as in `DetectionData`.
-    - `draw_seed`: 63-bit int that derives from (seed, epoch, index) alone, for the augmentation.
+    `image` is undecoded, so that a damaged image costs one row and not the run. `draw_seed` derives from (seed, epoch,
+    index) alone.
 
     Args:
         dataset: that of a `DetectionData`.
@@ -34,7 +34,7 @@ class DetectionRows:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> dict[str, object]:
+    def __getitem__(self, index: int) -> DetectionExample:
         """Return the row at a position from 0 to len - 1, with the seed of the current epoch."""
         if not 0 <= index < len(self):
             raise IndexError(f"row {index} of {len(self)}")

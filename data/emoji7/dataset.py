@@ -109,6 +109,8 @@ def draw_text(row: Mapping[str, object], rng: random.Random, language: str = "zh
     """
     _check_language(language)
     name, keywords = row[f"name_{language}"], row[f"keywords_{language}"]
+    if not isinstance(name, str) or not isinstance(keywords, list):
+        raise ValueError(f"name_{language} is {name!r} and keywords_{language} {keywords!r}; give a row of emoji7.")
     kind = rng.random()
     if kind < 0.5 or not keywords:
         return name

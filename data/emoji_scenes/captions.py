@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..rows.languages import LANGUAGES
+from ..rows.types import Scene
 from .backgrounds import COLOURS
 from .vocabulary import CLASS_NAMES, COLOUR_NAMES
 
@@ -91,8 +92,8 @@ GRAMMARS = {
 }
 
 
-def write_captions(scene: dict, rng: random.Random) -> tuple[list[str], dict[str, list[str]]]:
-    """Which of `CAPTION_KINDS` the scene has, and the captions of these kinds by language.
+def write_captions(scene: Scene, rng: random.Random) -> tuple[list[str], dict[str, list[str]]]:
+    """Return which of `CAPTION_KINDS` a scene has, and its captions of these kinds by language.
 
     All languages name the classes in the same random order. "sides" is there if something lies on both sides of the
     middle (of the centres of the boxes), "sizes" if something is big and something small.

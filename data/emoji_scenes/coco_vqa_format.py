@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from ..rows.languages import LANGUAGES
+from ..rows.types import SceneObject, SceneRow
 from .questions import QUESTION_KINDS, SceneQuestion
 from .vocabulary import ATTRIBUTE_NAMES, SCENE_CLASSES
 
@@ -61,7 +62,7 @@ def coco_header(num_classes: int) -> dict:
     }
 
 
-def coco_image(scene: dict, file_name: str) -> dict:
+def coco_image(scene: SceneRow, file_name: str) -> dict:
     """Return one entry of `images`."""
     return {
         "id": scene["image_id"],
@@ -69,11 +70,13 @@ def coco_image(scene: dict, file_name: str) -> dict:
         "width": scene["image"].width,
         "height": scene["image"].height,
         "license": 1,
-        **{field: scene[field] for field in ("seed", "background", "background_kind")},
+        "seed": scene["seed"],
+        "background": scene["background"],
+        "background_kind": scene["background_kind"],
     }
 
 
-def coco_annotation(one: dict, annotation_id: int, image_id: int) -> dict:
+def coco_annotation(one: SceneObject, annotation_id: int, image_id: int) -> dict:
     """Return one entry of `annotations`; `bbox` is x, y, width, height and `area` that of the box."""
     x1, y1, x2, y2 = one["bbox"]
     return {
@@ -84,7 +87,10 @@ def coco_annotation(one: dict, annotation_id: int, image_id: int) -> dict:
         "area": (x2 - x1) * (y2 - y1),
         "iscrowd": 0,
         "attribute_ids": one["attributes"],
-        **{field: one[field] for field in ("style", "size", "flipped", "angle")},
+        "style": one["style"],
+        "size": one["size"],
+        "flipped": one["flipped"],
+        "angle": one["angle"],
     }
 
 

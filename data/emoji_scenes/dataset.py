@@ -5,13 +5,14 @@ Scenes are drawn from integers and need not be stored: a split is a number, a sc
 
 import io
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..files.hashing import hash_bytes
 from ..rows.languages import LANGUAGES
+from ..rows.types import Scene, SceneRow
 from .captions import write_captions
 from .objects import TRAIN_STYLES
 from .scene import CANVAS, REDRAW_STEP, check_scene_options, draw_scene, scene_key
@@ -90,13 +91,13 @@ def generate_scenes(
     *,
     num_classes: int = len(SCENE_CLASSES),
     canvas: int = CANVAS,
-) -> Iterator[dict]:
-    """Return the rows of `load_emoji_scenes` one after the other, without `datasets` and with nothing stored.
+) -> Iterator[SceneRow]:
+    """Yield the rows of `load_emoji_scenes` one after the other, without `datasets` and with nothing stored.
 
     Raises:
         ValueError: as `load_emoji_scenes`, or an evaluation split of this size has no more scenes that differ.
     """
-    seen: set[tuple] = set()
+    seen = set()
     for index in range(split_size(split, size)):
         seed = scene_seed(split, index)
         scene = draw_scene(seed, styles=split_styles(split), num_classes=num_classes, canvas=canvas)
@@ -119,7 +120,7 @@ def generate_scene(
     num_classes: int = len(SCENE_CLASSES),
     canvas: int = CANVAS,
     text_seed: str | None = None,
-) -> dict:
+) -> SceneRow:
     """Return one row of the form of `load_emoji_scenes`, with `seed` as `image_id`; `image` is a `PIL.Image`.
 
     `generate_scene(scene_seed("detect", i), text_seed=text_seed("detect", i))` is row i of that split, also of
@@ -139,9 +140,9 @@ def generate_scene(
     return _add_captions(scene, seed, str(seed) if text_seed is None else text_seed)
 
 
-def _add_captions(scene: dict, image_id: int, text_seed: str) -> dict:
+def _add_captions(scene: Scene, image_id: int, text_seed: str) -> SceneRow:
     kinds, captions = write_captions(scene, random.Random(text_seed))
-    return {"image": scene["image"], "image_id": image_id} | scene | {"captions": captions, "caption_kinds": kinds}
+    return {**scene, "image_id": image_id, "captions": captions, "caption_kinds": kinds}
 
 
 def scene_seed(split: str, index: int) -> int:
@@ -151,13 +152,13 @@ def scene_seed(split: str, index: int) -> int:
 
 
 def text_seed(split: str, index: int) -> str:
-    """What seeds the generators of a scene's captions and of its questions. (A string: no hash is randomised.)"""
+    """Return the seed of a scene's captions and of its questions. (A string: no hash is randomised.)"""
     _check_split(split)
     return f"{SPLIT_SEEDS[split]}-{index}"
 
 
 def split_styles(split: str) -> tuple[str, ...]:
-    """What the objects of a split are drawn in."""
+    """Return the styles that the objects of a split are drawn in."""
     return ("fluent3d",) if split == "test_style" else TRAIN_STYLES
 
 
@@ -204,16 +205,16 @@ def scene_features() -> "Features":
     )
 
 
-def _encoded_rows(**options: int | str) -> Iterator[dict]:
-    for row in generate_scenes(**options):
+def _encoded_rows(split: str, size: int, num_classes: int, canvas: int) -> Iterator[dict[str, object]]:
+    for row in generate_scenes(split, size, num_classes=num_classes, canvas=canvas):
         encoded = io.BytesIO()
         row["image"].save(encoded, "PNG", compress_level=1)  # without loss
-        yield row | {"image": {"bytes": encoded.getvalue(), "path": None}}
+        yield {**row, "image": {"bytes": encoded.getvalue(), "path": None}}
 
 
 @cache
 def hash_of_sources() -> str:
-    """Change with whatever may change an image or a text, so that no old row comes out of the cache."""
+    """Return a hash of all that may change an image or a text, so that no old row comes out of the cache."""
     import numpy as np
     import PIL
 
@@ -222,7 +223,7 @@ def hash_of_sources() -> str:
     return hash_bytes(f"{PIL.__version__} {np.__version__}".encode() + b"".join(map(Path.read_bytes, files)))
 
 
-def _fingerprint(options: dict[str, int | str]) -> str:
+def _fingerprint(options: Mapping[str, object]) -> str:
     return hash_bytes(f"{sorted(options.items())} {hash_of_sources()}".encode())
 
 

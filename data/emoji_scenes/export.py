@@ -165,9 +165,9 @@ def _write(folder: Path, settings: dict, show_progress: bool) -> None:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
             questions = ask_questions(scene, random.Random(text_seed(split, index)), num_classes=num_classes)
             for number, question in enumerate(questions):
-                for language, files in vqa.items():
-                    for file, record in zip(files, vqa_records(question, number, image_id, language), strict=True):
-                        file.add(record)
+                for language, lists in vqa.items():
+                    for one_list, record in zip(lists, vqa_records(question, number, image_id, language), strict=True):
+                        one_list.add(record)
 
 
 __all__ = ["IMAGE_FORMATS", "MANIFEST", "write_emoji_scenes"]

@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import permutations
 
+from ..rows.types import Scene, SceneObject
 from .vocabulary import CLASS_NAMES, COLOUR_NAMES, SCENE_CLASSES
 
 QUESTION_LANGUAGES = ("en", "ja")
@@ -108,7 +109,7 @@ class SceneQuestion:
         return answer_vocabulary(language)[self.answer_id]
 
 
-def ask_questions(scene: dict, rng: random.Random, *, num_classes: int = len(SCENE_CLASSES)) -> list[SceneQuestion]:
+def ask_questions(scene: Scene, rng: random.Random, *, num_classes: int = len(SCENE_CLASSES)) -> list[SceneQuestion]:
     """Return the questions of a scene (a row of EmojiScenes), at most one of each kind, ordered as `QUESTION_KINDS`.
 
     Directions and sides are those of the image, and nothing is asked about what an object faces.
@@ -138,19 +139,19 @@ def _question(template: str, answer: str, *category_ids: int) -> SceneQuestion:
     return SceneQuestion(template, category_ids, ANSWERS.index(answer))
 
 
-def _absent_like_present(counts: Counter, absent: list[int], rng: random.Random) -> int:
+def _absent_like_present(counts: Counter[int], absent: list[int], rng: random.Random) -> int:
     """Return a class of the group of one that is there, so that "no" does not follow from the kind of scene."""
     group = SCENE_CLASSES[rng.choice(sorted(counts))].group
     return rng.choice([i for i in absent if SCENE_CLASSES[i].group == group] or absent)
 
 
-def _exist(counts: Counter, absent: list[int], rng: random.Random) -> SceneQuestion:
+def _exist(counts: Counter[int], absent: list[int], rng: random.Random) -> SceneQuestion:
     if rng.random() < 0.5 or not absent:
         return _question("exist", "yes", rng.choice(sorted(counts)))
     return _question("exist", "no", _absent_like_present(counts, absent, rng))
 
 
-def _count(counts: Counter, absent: list[int], rng: random.Random) -> SceneQuestion:
+def _count(counts: Counter[int], absent: list[int], rng: random.Random) -> SceneQuestion:
     possible = sorted({number for number in counts.values() if number in COUNT_WEIGHTS} | ({0} if absent else set()))
     number = rng.choices(possible, [COUNT_WEIGHTS[number] for number in possible])[0]
     if number == 0:
@@ -158,7 +159,7 @@ def _count(counts: Counter, absent: list[int], rng: random.Random) -> SceneQuest
     return _question("count", str(number), rng.choice(sorted(i for i in counts if counts[i] == number)))
 
 
-def _size(objects: list[dict], counts: Counter, rng: random.Random) -> SceneQuestion | None:
+def _size(objects: list[SceneObject], counts: Counter[int], rng: random.Random) -> SceneQuestion | None:
     single = [one for one in objects if counts[one["category_id"]] == 1]
     if not single:
         return None
@@ -166,7 +167,7 @@ def _size(objects: list[dict], counts: Counter, rng: random.Random) -> SceneQues
     return _question("size", drawn["size"], drawn["category_id"])
 
 
-def _relation(objects: list[dict], counts: Counter, rng: random.Random) -> SceneQuestion | None:
+def _relation(objects: list[SceneObject], counts: Counter[int], rng: random.Random) -> SceneQuestion | None:
     pairs = [
         (one, other)
         for one, other in permutations(objects, 2)
@@ -181,7 +182,7 @@ def _relation(objects: list[dict], counts: Counter, rng: random.Random) -> Scene
     return _question(f"relation {direction}", "yes" if is_so else "no", one["category_id"], other["category_id"])
 
 
-def _what_relation(objects: list[dict], counts: Counter, rng: random.Random) -> SceneQuestion | None:
+def _what_relation(objects: list[SceneObject], counts: Counter[int], rng: random.Random) -> SceneQuestion | None:
     possible = []
     for one in objects:
         if counts[one["category_id"]] != 1:
@@ -198,7 +199,7 @@ def _what_relation(objects: list[dict], counts: Counter, rng: random.Random) -> 
     return _question(*rng.choice(possible)) if possible else None
 
 
-def _what_size(objects: list[dict], rng: random.Random) -> SceneQuestion | None:
+def _what_size(objects: list[SceneObject], rng: random.Random) -> SceneQuestion | None:
     classes = {size: {one["category_id"] for one in objects if one["size"] == size} for size in ("big", "small")}
     possible = [size for size, category_ids in classes.items() if len(category_ids) == 1]
     if not possible or rng.random() >= WHAT_SIZE:
@@ -207,7 +208,7 @@ def _what_size(objects: list[dict], rng: random.Random) -> SceneQuestion | None:
     return _question(f"what-size {size}", CLASS_NAMES["en"][classes[size].pop()])
 
 
-def _centre(one: dict, axis: int) -> float:
+def _centre(one: SceneObject, axis: int) -> float:
     return (one["bbox"][axis] + one["bbox"][axis + 2]) / 2
 
 

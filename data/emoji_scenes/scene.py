@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
+from ..rows.types import Scene, SceneObject
 from .backgrounds import BACKGROUND_KINDS, COLOURS, draw_background
 from .objects import STYLES, TRAIN_STYLES, draw_object, styles_of_class
 from .vocabulary import ATTRIBUTE_NAMES, SCENE_CLASSES
@@ -28,7 +29,7 @@ def draw_scene(
     styles: Sequence[str] = TRAIN_STYLES,
     num_classes: int = len(SCENE_CLASSES),
     canvas: int = CANVAS,
-) -> dict:
+) -> Scene:
     """Return the scene of a seed, the same in every process and on every day.
 
     Returns:
@@ -52,29 +53,35 @@ def draw_scene(
     raise AssertionError(f"{MAX_REDRAWS} scenes in a row have no room for two objects; the last seed was {seed}.")
 
 
-def _draw(seed: int, styles: tuple[str, ...], num_classes: int, canvas: int) -> dict:
+def _draw(seed: int, styles: tuple[str, ...], num_classes: int, canvas: int) -> Scene:
     import numpy as np
 
     rng = random.Random(seed)
     category_ids = _draw_classes(rng, [i for i in range(num_classes) if styles_of_class(i, styles)])
     background, kind = rng.choice(COLOURS), rng.choice(BACKGROUND_KINDS)
     image = draw_background(background, kind, rng, np.random.default_rng(seed), canvas)
-    objects: list[dict] = []
+    objects: list[SceneObject] = []
     for category_id in category_ids:
         size = rng.choice(list(SIDES))
         side = rng.randint(*SIDES[size])
-        looks = {
-            "style": rng.choice(styles_of_class(category_id, styles)),
-            "flipped": rng.random() < FLIPPED,
-            "angle": round(rng.uniform(-MAX_ANGLE, MAX_ANGLE), 2),
-        }
-        drawing = draw_object(category_id, side=side, **looks)
+        style, flipped = rng.choice(styles_of_class(category_id, styles)), rng.random() < FLIPPED
+        angle = round(rng.uniform(-MAX_ANGLE, MAX_ANGLE), 2)
+        drawing = draw_object(category_id, style, side=side, flipped=flipped, angle=angle)
         box = _find_room(rng, drawing.size, [one["bbox"] for one in objects], canvas)
         if box is None:
             continue
-        image.paste(drawing, tuple(map(int, box[:2])), drawing)
-        attributes = _attributes(size, *drawing.size)
-        objects.append({"category_id": category_id, "bbox": box, "attributes": attributes, "size": size, **looks})
+        image.paste(drawing, (int(box[0]), int(box[1])), drawing)
+        objects.append(
+            {
+                "category_id": category_id,
+                "bbox": box,
+                "attributes": _attributes(size, *drawing.size),
+                "style": style,
+                "size": size,
+                "flipped": flipped,
+                "angle": angle,
+            }
+        )
     return {"image": image, "seed": seed, "background": background, "background_kind": kind, "objects": objects}
 
 
@@ -107,8 +114,8 @@ def _attributes(size: str, width: int, height: int) -> list[int]:
     return [ATTRIBUTE_NAMES.index(name) for name in names]
 
 
-def scene_key(scene: dict) -> tuple:
-    """Return equal for scenes with the same background colour and the same classes, each as often."""
+def scene_key(scene: Scene) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """Return a key that scenes with the same background colour and the same classes, each as often, share."""
     counts = Counter(one["category_id"] for one in scene["objects"])
     return scene["background"], tuple(sorted(counts.items()))
 

@@ -11,7 +11,7 @@ from torch.utils.data import Sampler
 
 from ..rows.languages import check_languages
 from .corpus import TASKS, MLMMCorpus
-from .dataset import ExampleSpec, make_draws
+from .dataset import ExampleSpec, draw_specs
 
 # first number of a seed sequence: what is drawn
 STEP, POOL, ORDER = range(3)
@@ -19,8 +19,7 @@ STEP, POOL, ORDER = range(3)
 
 @dataclass(frozen=True)
 class CurriculumStage:
-    """Steps that leave out tasks or languages, so that a small model sees what words have to do with images before
-    more comes between.
+    """Steps that leave out tasks or languages, so that a small model first learns what words have to do with images.
 
     Args:
         steps: optimizer steps.
@@ -45,17 +44,17 @@ class CurriculumStage:
             raise ValueError(f"A stage of the curriculum has unknown tasks {unknown}; there are {', '.join(TASKS)}.")
         check_languages(self.languages)
 
-    def allows(self, task: str) -> bool:
+    def includes_task(self, task: str) -> bool:
         """Return True if the stage has this task."""
         return self.tasks is None or task in self.tasks
 
-    def speaks(self, language: str) -> bool:
+    def includes_language(self, language: str) -> bool:
         """Return True if the stage has this language."""
         return self.languages is None or language in self.languages
 
 
 class MLMMBatches(Sampler[list[ExampleSpec]]):
-    """A `batch_sampler` for `MLMMExamples`: all batches of a training, as lists of draws.
+    """A `batch_sampler` for `MLMMExamples`: all batches of a training, as lists of examples.
 
     For each optimizer step a corpus and one of its tasks are drawn by their weights; all micro-batches of the step, on
     all ranks, have this task. A batch mixes the languages of its corpus. The captions of a corpus are seen in random
@@ -121,7 +120,7 @@ class MLMMBatches(Sampler[list[ExampleSpec]]):
         self._weights = [self._weigh(stage) for stage in (*self.curriculum, CurriculumStage(num_steps))]
 
     def __len__(self) -> int:
-        """Return number of batches, of all steps and ranks."""
+        """Return the number of batches, of all steps and ranks."""
         return self.num_steps * self.batches_per_step
 
     def __iter__(self) -> Iterator[list[ExampleSpec]]:
@@ -150,7 +149,7 @@ class MLMMBatches(Sampler[list[ExampleSpec]]):
             (number, task): weight
             for number, corpus in enumerate(self.corpora)
             for task, weight in corpus.tasks.items()
-            if stage.allows(task) and any(map(stage.speaks, corpus.captions))
+            if stage.includes_task(task) and any(map(stage.includes_language, corpus.captions))
         }
         if not weights:
             raise ValueError(f"No corpus has the tasks and languages of this stage of the curriculum: {stage}.")
@@ -171,12 +170,12 @@ class MLMMBatches(Sampler[list[ExampleSpec]]):
             rng = np.random.default_rng([self.seed, POOL, *place, pool])
             counts = rng.multinomial(pool_size, fractions / fractions.sum())
             taken = [(language, captions[language].take(n)) for language, n in zip(captions, counts, strict=True)]
-            draws = make_draws(self.corpora, number, task, taken, rng)
-            order = rng.permutation(len(draws))  # else equal lengths would lie by language
-            lengths = np.array([draws[index].length for index in order])
+            specs = draw_specs(self.corpora, number, task, taken, rng)
+            order = rng.permutation(len(specs))  # else equal lengths would lie by language
+            lengths = np.array([specs[index].length for index in order])
             batches = token_budget_batches(lengths, token_budget=self.token_budget, multiple=self.multiple)
             for index in rng.permutation(len(batches)):
-                yield [draws[order[at]] for at in batches[index]]
+                yield [specs[order[at]] for at in batches[index]]
             pool += 1
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -9,8 +10,12 @@ from transformers import PreTrainedTokenizerBase
 from ..rows.languages import check_languages
 from ..rows.report import BadRowError, BadRowReport
 from ..rows.text import is_blank
+from ..rows.types import RegionRow
 
-TASKS = ("itm", "mlm", "mrfr", "mrc")
+if TYPE_CHECKING:
+    import datasets
+
+TASKS = ("itm", "mlm", "mrfr", "mrc")  # as in `modeling_mlmm/pretraining.py`
 STRONG_TASKS = {"itm": 9, "mlm": 12, "mrfr": 6, "mrc": 6}  # captions that describe their images
 WEAK_TASKS = {"itm": 9}  # captions that only belong to them
 LABEL_COLUMNS = ("class_probs", "background_index")
@@ -63,7 +68,7 @@ class MLMMCorpus:
 
     def __init__(
         self,
-        regions: Sequence[Mapping[str, object]],
+        regions: "datasets.Dataset | Sequence[RegionRow]",
         captions: Mapping[str, tuple[Sequence[int], Sequence[str]]],
         tokenizer: PreTrainedTokenizerBase,
         *,
@@ -77,9 +82,10 @@ class MLMMCorpus:
         self._check_tasks()
         check_languages(list(captions))
         self.regions = regions
-        has_columns = hasattr(regions, "remove_columns")
-        labels = [column for column in LABEL_COLUMNS if has_columns and column in regions.column_names]
-        self._without_labels = regions.remove_columns(labels) if labels else regions
+        labels = [column for column in LABEL_COLUMNS if column in getattr(regions, "column_names", ())]
+        self._without_labels = regions
+        if labels and hasattr(regions, "remove_columns"):
+            self._without_labels = regions.remove_columns(labels)
         self.region_counts = np.fromiter(self._count_regions(), np.int32, len(regions))
         groups = np.arange(len(regions)) if image_groups is None else np.asarray(image_groups)
         if len(groups) != len(regions):
@@ -97,16 +103,16 @@ class MLMMCorpus:
             raise ValueError(f"{name} shows one image only: matching needs another one to be wrong.")
 
     def __len__(self) -> int:
-        """Return number of usable captions, of all languages."""
+        """Return the number of usable captions, of all languages."""
         return sum(len(table) for table in self.captions.values())
 
     @property
     def longest(self) -> int:
-        """Tokens and regions of the longest example there can be."""
+        """Number of tokens and regions of the longest example there can be."""
         text = max(int(table.lengths.max()) for table in self.captions.values())
         return text + int(self.region_counts[self.images].max())
 
-    def read_images(self, images: Sequence[int], *, with_labels: bool = False) -> list[Mapping[str, object]]:
+    def read_images(self, images: Sequence[int], *, with_labels: bool = False) -> list[RegionRow]:
         """Return the region rows of images; without labels their class distributions are not decoded."""
         regions = self.regions if with_labels else self._without_labels
         rows = [int(image) for image in images]
@@ -130,12 +136,12 @@ class MLMMCorpus:
     def _choose(
         self,
         language: str,
-        images: Sequence[int],
+        image_rows: Sequence[int],
         texts: Sequence[str],
         tokenizer: PreTrainedTokenizerBase,
         max_text_length: int,
     ) -> Captions:
-        images = np.asarray(images, dtype=np.int64)
+        images = np.asarray(image_rows, dtype=np.int64)
         if len(images) != len(texts):
             raise ValueError(f"{self.name}, {language}: {len(texts)} captions for {len(images)} images.")
         if len(images) and not (images.min() >= 0 and images.max() < len(self.region_counts)):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..rows.types import MaskingExample
 from .corpus import TASKS, MLMMCorpus
 
 
@@ -32,56 +33,56 @@ class ExampleSpec(NamedTuple):
 
 
 class MLMMExamples:
-    """A dataset of rows for `MLMMPretrainingCollator`: {"task", "text", "language", "regions", "itm_label", "seed"}.
+    """A dataset of examples for `MLMMPretrainingCollator`.
 
-    Its keys are draws, as `MLMMBatches` yields them; given a list of draws, it has a length and numbers as keys too, as
-    evaluation needs it.
+    Its keys are specifications, as `MLMMBatches` yields them; given a list of these, it has a length and numbers as
+    keys too, as evaluation needs it.
 
     Args:
-        corpora: what the draws refer to.
-        draws: of an evaluation, from `draw_evaluation`.
+        corpora: what the specifications refer to.
+        specs: of an evaluation, from `draw_evaluation`.
     """
 
-    def __init__(self, corpora: Sequence[MLMMCorpus], draws: Sequence[ExampleSpec] | None = None) -> None:
+    def __init__(self, corpora: Sequence[MLMMCorpus], specs: Sequence[ExampleSpec] = ()) -> None:
         self.corpora = list(corpora)
-        self.draws = draws
+        self.specs = specs
 
     def __len__(self) -> int:
-        return sum(map(len, self.corpora)) if self.draws is None else len(self.draws)
+        return len(self.specs) or sum(map(len, self.corpora))
 
-    def __getitem__(self, key: ExampleSpec | int) -> dict[str, object]:
-        """Return one row."""
+    def __getitem__(self, key: ExampleSpec | int) -> MaskingExample:
+        """Return one example."""
         return self.__getitems__([key])[0]
 
-    def __getitems__(self, keys: Sequence[ExampleSpec | int]) -> list[dict[str, object]]:
-        """Return the rows of a batch, the regions of a corpus read together."""
-        draws = [key if isinstance(key, ExampleSpec) else self.draws[key] for key in keys]
-        rows: list[dict[str, object]] = [{}] * len(draws)
-        for number in {draw.corpus for draw in draws}:
-            corpus, places = self.corpora[number], [at for at, draw in enumerate(draws) if draw.corpus == number]
-            with_labels = any(draws[at].task == "mrc" for at in places)
-            regions = corpus.read_images([draws[at].image for at in places], with_labels=with_labels)
+    def __getitems__(self, keys: Sequence[ExampleSpec | int]) -> list[MaskingExample]:
+        """Return the examples of a batch, the regions of a corpus read together."""
+        specs = [key if isinstance(key, ExampleSpec) else self.specs[key] for key in keys]
+        examples: dict[int, MaskingExample] = {}
+        for number in {spec.corpus for spec in specs}:
+            corpus, places = self.corpora[number], [at for at, spec in enumerate(specs) if spec.corpus == number]
+            with_labels = any(specs[at].task == "mrc" for at in places)
+            regions = corpus.read_images([specs[at].image for at in places], with_labels=with_labels)
             for at, row in zip(places, regions, strict=True):
-                draw = draws[at]
-                rows[at] = {
-                    "task": draw.task,
-                    "text": corpus.captions[draw.language].text(draw.caption),
-                    "language": draw.language,
+                spec = specs[at]
+                examples[at] = {
+                    "task": spec.task,
+                    "text": corpus.captions[spec.language].text(spec.caption),
+                    "language": spec.language,
                     "regions": row,
-                    "itm_label": draw.itm_label,
-                    "seed": draw.seed,
+                    "itm_label": spec.itm_label,
+                    "seed": spec.seed,
                 }
-        return rows
+        return [examples[at] for at in range(len(specs))]
 
 
-def make_draws(
+def draw_specs(
     corpora: Sequence[MLMMCorpus],
     number: int,
     task: str,
     captions: Sequence[tuple[str, np.ndarray]],
     rng: np.random.Generator,
 ) -> list[ExampleSpec]:
-    """Return the draws of captions, given as (language, indices): half of them with a wrong image if it is matching.
+    """Return an example of each caption, given as (language, indices); for matching half of them have a wrong image.
 
     A wrong image is any other one of the corpus with captions, but none of the same group. Source: UNITER, UC2.
     """
@@ -114,18 +115,18 @@ def draw_evaluation(
     """
     if task not in TASKS:
         raise ValueError(f"Unknown task {task!r}; there are {', '.join(TASKS)}.")
-    draws = []
+    specs: list[ExampleSpec] = []
     for number, corpus in enumerate(corpora):
         if task in corpus.tasks:
             captions = [(language, np.arange(len(table))) for language, table in corpus.captions.items()]
             rng = np.random.default_rng([seed, number, TASKS.index(task)])
-            draws += make_draws(corpora, number, task, captions, rng)
-    if not draws:
+            specs += draw_specs(corpora, number, task, captions, rng)
+    if not specs:
         raise ValueError(f"No corpus has the task {task}.")
-    if max_examples is not None and max_examples < len(draws):
-        chosen = np.random.default_rng(seed).choice(len(draws), max_examples, replace=False)
-        draws = [draws[index] for index in sorted(chosen)]
-    return sorted(draws, key=lambda draw: -draw.length)
+    if max_examples is not None and max_examples < len(specs):
+        chosen = np.random.default_rng(seed).choice(len(specs), max_examples, replace=False)
+        specs = [specs[index] for index in sorted(chosen)]
+    return sorted(specs, key=lambda spec: -spec.length)
 
 
 def _draw_others(corpus: MLMMCorpus, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -137,4 +138,4 @@ def _draw_others(corpus: MLMMCorpus, images: np.ndarray, rng: np.random.Generato
     return others
 
 
-__all__ = ["ExampleSpec", "MLMMExamples", "draw_evaluation", "make_draws"]
+__all__ = ["ExampleSpec", "MLMMExamples", "draw_evaluation", "draw_specs"]

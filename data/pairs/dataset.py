@@ -12,7 +12,7 @@ from .caption_groups import caption_group
 if TYPE_CHECKING:
     from datasets import Dataset
 
-UNKNOWN_GROUP = -1
+NO_GROUP = -1  # as in `modeling_brivl/momentum_queue.py`
 
 
 class TrainingPairs:
@@ -95,7 +95,7 @@ class TrainingPairs:
     def _group(self, row: dict, text: str) -> int:
         if self.group_by_caption:
             return caption_group(text)
-        return row[self.group_column] if self.group_column else UNKNOWN_GROUP
+        return row[self.group_column] if self.group_column else NO_GROUP
 
     def set_epoch(self, epoch: int) -> None:
         """Change what is drawn; the Trainer calls it before each epoch."""
@@ -113,4 +113,4 @@ def _one_of(text: str | list[str], rng: random.Random) -> str:
     return text if isinstance(text, str) else rng.choice(text)
 
 
-__all__ = ["UNKNOWN_GROUP", "TrainingPairs", "stored_image"]
+__all__ = ["NO_GROUP", "TrainingPairs", "stored_image"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..rows.report import BadRowReport
 from ..rows.scripts import SCRIPTS, main_script
 from .caption_groups import fold_caption
-from .dataset import UNKNOWN_GROUP
+from .dataset import NO_GROUP
 from .report import PairReport
 from .report_statistics import DuplicateCounter, quantiles, read_image
 from .report_warnings import find_warnings
@@ -84,7 +84,7 @@ class _Counts:
         """Count the pairs of a batch."""
         self.pairs += len(batch)
         for row in batch:
-            self.ungrouped += row.get("group_id", UNKNOWN_GROUP) == UNKNOWN_GROUP
+            self.ungrouped += row.get("group_id", NO_GROUP) == NO_GROUP
             self.captions.add(fold_caption(row["text"]))
             image, side = read_image(row["image"])
             self.images.add(image)

@@ -19,7 +19,7 @@ from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
 from ..rows.text import clean_caption
 from ..rows.validation import RowChecker
 from .caption_groups import caption_group
-from .dataset import UNKNOWN_GROUP
+from .dataset import NO_GROUP
 from .shards import find_shards, first_fields, read_shard
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class StreamedPairs(IterableDataset):
         pair = {
             "image": image["bytes"] if image["bytes"] is not None else image["path"],
             "text": text,
-            "group_id": caption_group(text) if self.group_by_caption else UNKNOWN_GROUP,
+            "group_id": caption_group(text) if self.group_by_caption else NO_GROUP,
             "draw_seed": draw_seed,
         }
         return pair | ({"boxes": row["boxes"] or []} if self.has_boxes else {})

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 LANGUAGES = ("zh", "en", "de", "fr", "cs", "ja", "ko")
+SPACELESS = ("zh", "ja")  # without spaces between words
 
 
 def check_languages(language: str | Sequence[str] | None) -> None:
@@ -12,4 +13,4 @@ def check_languages(language: str | Sequence[str] | None) -> None:
         raise ValueError(f"Unknown language {', '.join(map(repr, unknown))}; MLMM has {', '.join(LANGUAGES)}.")
 
 
-__all__ = ["LANGUAGES", "check_languages"]
+__all__ = ["LANGUAGES", "SPACELESS", "check_languages"]

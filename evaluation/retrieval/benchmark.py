@@ -1,7 +1,8 @@
-"""What retrieval is evaluated on, whatever the model: images, their captions, folds."""
+"""Evaluation sets of retrieval for any model: images, their captions, folds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ class RetrievalTest:
 
     texts: list[str]
     owners: np.ndarray
-    images: Sequence
+    images: Sequence[Any]  # of each model its own
 
     def folds(self, number: int) -> list["RetrievalTest"]:
         """Return so many tests of equally many images in their order, as COCO's five of 1000.

@@ -1,4 +1,4 @@
-"""How well MLMM finds images by captions and captions by images: the protocol of the paper's table 3."""
+"""Retrieval metrics of MLMM, images by captions and captions by images: the protocol of the paper's table 3."""
 
 from collections import Counter
 from pathlib import Path
@@ -31,7 +31,7 @@ def make_retrieval_test(
     Raises:
         ValueError: no image is left.
     """
-    table, bad = corpus.captions[language], Counter()
+    table, bad = corpus.captions[language], Counter[str]()
     places = []
     for place in corpus.images[: max_images or None].tolist():
         try:
@@ -40,7 +40,7 @@ def make_retrieval_test(
         except RegionError as error:
             bad[error.cause] += 1
     texts = [table.text(index) for index in range(len(table))]
-    test = RetrievalTest(*choose_captions(table.images, texts, places, caption=caption))
+    test = RetrievalTest(*choose_captions(table.images.tolist(), texts, places, caption=caption))
     if not test.texts:
         raise ValueError(f"{corpus.name}, {language}: no image to evaluate on; left out: {dict(bad)}.")
     return test, bad

@@ -95,11 +95,13 @@ def fold_recalls(
     if isinstance(folds, int):
         if folds < 1 or total % folds:
             raise ValueError(f"{total} images cannot be cut into {folds} equal folds.")
-        folds = np.arange(total).reshape(folds, -1)
-    if not len(folds):
+        parts = list(np.arange(total).reshape(folds, -1))
+    else:
+        parts = [np.asarray(images) for images in folds]
+    if not parts:
         raise ValueError("folds is empty.")
     results = []
-    for number, images in enumerate(map(np.asarray, folds)):
+    for number, images in enumerate(parts):
         if set(images.tolist()) - set(range(total)) or len(set(images.tolist())) < len(images):
             raise ValueError(f"Fold {number} names an image twice, or one that is not among 0 to {total - 1}.")
         # the column of an image within the fold, -1 outside of it

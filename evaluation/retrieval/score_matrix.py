@@ -69,7 +69,7 @@ def score_matrix(
 
 def describe_scores(scorer: PairScorer, texts: Sequence[str]) -> dict[str, object]:
     """Return what the scores are of; under "scores", 16 hexadecimal digits that identify all of it."""
-    about = {
+    about: dict[str, object] = {
         "model": hash_model(scorer.model),
         "texts": hash_json(list(texts)),
         "images": scorer.images_hash,

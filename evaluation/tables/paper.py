@@ -5,18 +5,20 @@ of MLMM were never published.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from .table import Kind, ResultTable, TablePart, TableRow, Value
 
 SOURCE = "WuDao-WenLan: What Do Very-Large Multimodal Pre-Training Models Bring?"
 NOT_COMPARABLE = "not comparable: these are not the paper's data and weights; its weights were never published"
 OURS = "wenlan"
-GROUPS = {"en": "En", "each": "Each", "all": "All"}  # setting -> its name in table 3
+Setting = Literal["en", "each", "all"]
+GROUPS: dict[Setting, str] = {"en": "En", "each": "Each", "all": "All"}  # its name in table 3
 
 # test set -> languages
 TABLE_3_COLUMNS = {"Multi30K": ("en", "de", "fr", "cs"), "MSCOCO": ("en", "zh", "ja")}
 # setting -> model -> mean recall in percent. The labels of the settings are displaced by a row in the paper's text.
-TABLE_3: dict[str, dict[str, tuple[float, ...]]] = {
+TABLE_3: dict[Setting, dict[str, tuple[float, ...]]] = {
     "en": {
         "M3P": (87.4, 58.8, 46.0, 36.8, 88.6, 53.8, 56.0),
         "UC2": (87.2, 74.9, 74.0, 67.9, 88.1, 82.0, 71.7),
@@ -51,7 +53,7 @@ VQA_GROUPS = {"answer_types": "answer type", "question_types": "question type"}
 
 
 def retrieval_table(
-    results: Mapping[str, Mapping[str, Mapping]], *, comparable: bool = False, notes: Sequence[str] = ()
+    results: Mapping[str, Mapping[Setting, Mapping]], *, comparable: bool = False, notes: Sequence[str] = ()
 ) -> ResultTable:
     """Return table 3: mean recalls in percent, chance and the control without regions below each of ours.
 
@@ -130,7 +132,7 @@ def paper_reference(table: int) -> dict[str, object]:
 
 
 def _recalls(
-    results: Mapping[str, Mapping[str, Mapping]], setting: str, columns: Sequence[tuple[str, str]]
+    results: Mapping[str, Mapping[Setting, Mapping]], setting: Setting, columns: Sequence[tuple[str, str]]
 ) -> list[TableRow]:
     """Return the row of ours, its interval, and its two controls; none without a metric."""
 
@@ -164,7 +166,7 @@ def _questions(heading: str, metrics: Mapping) -> TablePart:
     return TablePart([(heading, name) for name in chosen.values()], rows)
 
 
-def _languages(settings: Mapping[str, Mapping]) -> list[str]:
+def _languages(settings: Mapping[Setting, Mapping]) -> list[str]:
     """Return languages in which there are metrics of any setting, in the order of the first."""
     return list(dict.fromkeys(language for metrics in settings.values() for language in metrics["recalls"]))
 
@@ -186,6 +188,7 @@ __all__ = [
     "TABLE_3_COLUMNS",
     "TABLE_4",
     "TABLE_4_COLUMNS",
+    "Setting",
     "paper_reference",
     "retrieval_table",
     "vqa_table",

@@ -101,11 +101,9 @@ def single_answer_accuracy(prediction: str, answer: str, *, nfkc: bool = True) -
         answer: the right one.
         nfkc: normalise; False compares the strings as they are, outer spaces apart.
     """
-    pair = (prediction, answer)
     if nfkc:
-        pair = (unicodedata.normalize("NFKC", text) for text in pair)
-    first, second = (text.strip() for text in pair)
-    return float(first == second)
+        prediction, answer = (unicodedata.normalize("NFKC", text) for text in (prediction, answer))
+    return float(prediction.strip() == answer.strip())
 
 
 __all__ = [

@@ -70,7 +70,7 @@ def test_a_name_is_hidden_wherever_it_stands_with_all_its_pieces(processor, corp
     pattern = mlmm_pretraining._pattern(["trombone"], "en")
     spans = mlmm_pretraining._draw_name({"text": text, "seed": 0}, pattern)
     assert [text[start:end] for start, end in spans] == ["trombone", "trombone"]
-    evaluate = mlmm_pretraining._Judge(build_model(processor), processor, corpora[1], None, 0)
+    evaluate = mlmm_pretraining._Evaluation(build_model(processor), processor, corpora[1], None, 0)
     hidden = evaluate._hide([{"text": text}], [spans])
     tokenizer = processor.tokenizer
     assert "trombone" not in tokenizer.decode(hidden["input_ids"][0])

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-SETTINGS = ("en", "each", "all")
+from ...evaluation.tables.paper import GROUPS, Setting
+
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 
@@ -13,7 +14,7 @@ class RetrievalArguments:
     """How it is fine-tuned and evaluated."""
 
     init_from: str = field(default="", metadata={"help": "folder or hub id of an MLMM, or of a BriVL (two towers)"})
-    setting: Literal["en", "each", "all"] = field(
+    setting: Setting = field(
         default="all",
         metadata={"help": "one model from English captions, one from those of each language, or one from all"},
     )
@@ -41,7 +42,7 @@ class RetrievalArguments:
     def __post_init__(self) -> None:
         problems = [] if self.init_from else ["init_from is missing: the folder of a pre-trained MLMM or BriVL"]
         for name, known in {
-            "setting": SETTINGS,
+            "setting": tuple(GROUPS),
             "retrieval_loss": ("itm", "margin"),
             "scoring_dtype": PRECISIONS,
         }.items():

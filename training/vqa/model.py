@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 from transformers import AutoConfig
 
 from ...data.vqa.dataset import QuestionFile
@@ -88,7 +89,9 @@ def build_vqa_model(
         if targets and is_new:
             classifier.bias.copy_(log_odds(targets, len(answers)))
         if tokenizer is not None and is_new:
-            words = embed_answers(model.get_input_embeddings().weight, answers, tokenizer)
+            embeddings = model.get_input_embeddings()
+            assert isinstance(embeddings, nn.Embedding)  # of word pieces
+            words = embed_answers(embeddings.weight, answers, tokenizer)
             classifier.weight[:, : words.shape[1]] = words * classifier.weight.std()
     return model
 

@@ -34,6 +34,8 @@ class VQACollator(MLMMQuestionCollator):
         """Return the rows to use, and their regions."""
         if not self.question_only and "answers" in rows[0]:
             return super().read_images(rows, with_class_probs=with_class_probs)
+        if self.processor.region_feature_dim is None:
+            raise ValueError("The processor does not know the width of regions; give it region_feature_dim.")
         blank = dummy_region(self.processor.region_feature_dim)
         return list(rows), [blank if self.question_only else self.read_image(row["regions"]) or blank for row in rows]
 
@@ -64,6 +66,7 @@ class VQATrainer(AtomicCheckpointTrainer):
         optimizer = super().create_optimizer(model)
         if is_new:
             trained = self.model if model is None else model
+            assert trained is not None  # a Trainer has a model
             head = {id(value) for name, value in trained.named_parameters() if "vqa_head." in name}
             for group in list(optimizer.param_groups):
                 mine = [value for value in group["params"] if id(value) in head]

@@ -15,6 +15,7 @@ from ..analysis.region_attention import find_word, text_to_region_attention
 from ..data.emoji_scenes.coco_vqa_format import vqa_file_names
 from ..data.emoji_scenes.dataset import generate_scenes
 from ..data.emoji_scenes.export import write_emoji_scenes
+from ..data.emoji_scenes.questions import QUESTION_LANGUAGES
 from ..data.emoji_scenes.vocabulary import CLASS_NAMES
 from ..data.files.json_files import write_json
 from ..data.regions.load import read_regions
@@ -30,7 +31,6 @@ from ..training_scripts.pretrain_mlmm import main as pretrain
 from ..training_scripts.train_region_detector import main as train_detector
 
 SPLITS = ("pretrain", "finetune", "test")
-QUESTION_LANGUAGES = ("en", "ja")
 CHOICE = RegionChoice(min_boxes=2, max_boxes=10, conf_threshold=0.4)
 CANDIDATES = 100  # images, and captions of each language, of the retrieval
 

@@ -83,7 +83,7 @@ class VQAAccuracy(evaluate.Metric):
         def percent(values: Sequence[float]) -> float:
             return round(100 * sum(values) / len(values), digits)
 
-        results = {"overall": percent(scores), "questions": len(scores)}
+        results: dict[str, float | dict[str, float]] = {"overall": percent(scores), "questions": len(scores)}
         for name, types in (("answer_types", answer_types), ("question_types", question_types)):
             if types is None:
                 continue
@@ -91,8 +91,8 @@ class VQAAccuracy(evaluate.Metric):
                 raise ValueError(f"{name} holds {len(types)} types for {len(scores)} questions.")
             groups = defaultdict(list)
             for kind, score in zip(types, scores, strict=True):
-                groups[kind].append(score)
-            groups.pop(None, None)
+                if kind is not None:
+                    groups[kind].append(score)
             results[f"per_{name.removesuffix('s')}"] = {kind: percent(groups[kind]) for kind in sorted(groups)}
         return results
 

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 from wenlan.data import MLMMExamples, draw_evaluation
-from wenlan.data.mlmm.dataset import make_draws
+from wenlan.data.mlmm.dataset import draw_specs
 
 
 def draw(corpus, task, seed=0):
     captions = [(language, np.arange(len(table))) for language, table in corpus.captions.items()]
-    return make_draws([corpus], 0, task, captions, np.random.default_rng(seed))
+    return draw_specs([corpus], 0, task, captions, np.random.default_rng(seed))
 
 
 def test_half_of_the_matching_examples_have_a_wrong_image(make_corpus):
