@@ -101,11 +101,11 @@ def extract_regions(
     info = _describe(extractor, choice, top_k, {"backend": backend, "dtype": dtype})
     folder = RegionFolder(Path(output), [name for name, _ in listed], info, shard_size=shard_size)
     pending = folder.pending()
-    done = len(listed) - sum(len(folder.inputs(shard)) for shard in pending)
+    done = len(listed) - sum(len(folder.inputs[shard]) for shard in pending)
     extract = _Extraction(extractor, choice, info, batch_size, num_workers)
     with tqdm(total=len(listed), initial=done, desc="extract", unit=" images", disable=None) as bar:
         for shard in pending:
-            rows, skipped = extract([listed[position] for position in folder.inputs(shard)], bar)
+            rows, skipped = extract([listed[position] for position in folder.inputs[shard]], bar)
             failed = [entry for entry in skipped if entry.cause == DETECTOR_FAILED]
             if len(failed) > MAX_FAILURES and not rows:
                 raise TooManyBadRowsError(f"The detector failed on all {len(failed)} images.\n{failed[0].message}")

@@ -70,4 +70,11 @@ def atomic_files(folder: Path, *, last: str = "config.json") -> Iterator[Path]:
     shutil.rmtree(unfinished)
 
 
-__all__ = ["UNFINISHED", "atomic_file", "atomic_files", "sync"]
+def remove_unfinished(folder: Path) -> None:
+    """Remove the files that killed processes left in a folder."""
+    for path in folder.glob(f"{UNFINISHED}*"):
+        if path.is_file():
+            path.unlink(missing_ok=True)
+
+
+__all__ = ["UNFINISHED", "atomic_file", "atomic_files", "remove_unfinished", "sync"]

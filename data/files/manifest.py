@@ -1,7 +1,7 @@
 """The manifest of an output folder: what it is made of, so that a run which wants something else is refused."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .json_files import write_json
@@ -9,8 +9,8 @@ from .json_files import write_json
 MANIFEST = "manifest.json"
 
 
-def agree_with_manifest(folder: Path, wanted: dict, *, shards: str) -> None:
-    """Write the manifest of a new folder, or compares it with what this run wants.
+def agree_with_manifest(folder: Path, wanted: Mapping[str, object], *, shards: str) -> None:
+    """Write the manifest of a new folder, or compare it with what this run wants.
 
     Args:
         folder: is made if need be.

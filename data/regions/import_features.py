@@ -66,7 +66,7 @@ def import_regions(
         folder = RegionFolder(output, [name.removesuffix(".npz") for name in names], info, shard_size=shard_size)
         for shard in tqdm(folder.pending(), desc="import", unit=" shards", disable=None):
             rows, skipped = [], []
-            for position in folder.inputs(shard):
+            for position in folder.inputs[shard]:
                 try:
                     rows.append(info.encode(read_row(names[position])))
                 except BadRowError as error:

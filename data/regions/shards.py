@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files.atomic import atomic_file
-from ..rows.report import BadRowError
+from ..files.shard_store import reading_shard
 from .schema import METADATA_KEY, RegionInfo
 
 if TYPE_CHECKING:
@@ -97,22 +97,19 @@ def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 
 def read_header(path: Path) -> ShardHeader:
-    """What a shard says of itself; its rows are not read.
+    """Return what a shard says of itself; its rows are not read.
 
     Raises:
         BadRowError: with the cause "broken shard", if it is no whole Parquet file of regions.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with reading_shard(path):
         metadata = pq.read_metadata(path)
         info = RegionInfo.from_json(metadata.metadata[METADATA_KEY])
         shard = json.loads(metadata.metadata[SHARD_KEY])
         skipped = tuple(SkippedInput(**entry) for entry in shard["skipped"])
         return ShardHeader(info, shard["digest"], skipped, metadata.num_rows)
-    except (pa.ArrowException, OSError, TypeError, KeyError, ValueError) as error:
-        raise BadRowError("broken shard", f"{path}: {type(error).__name__}: {error}") from error
 
 
 def read_batches(path: Path) -> "Iterator[pa.RecordBatch]":
@@ -121,15 +118,11 @@ def read_batches(path: Path) -> "Iterator[pa.RecordBatch]":
     Raises:
         BadRowError: with the cause "broken shard", at the first damaged page.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as parquet:
-            for group in range(parquet.num_row_groups):
-                yield from parquet.read_row_group(group).to_batches()
-    except (pa.ArrowException, OSError) as error:
-        raise BadRowError("broken shard", f"{path}: {type(error).__name__}: {error}") from error
+    with reading_shard(path), pq.ParquetFile(path, page_checksum_verification=True) as parquet:
+        for group in range(parquet.num_row_groups):
+            yield from parquet.read_row_group(group).to_batches()
 
 
 __all__ = ["SHARD_NAME", "ShardHeader", "SkippedInput", "read_batches", "read_header", "write_shard"]

@@ -20,7 +20,7 @@ import torch
 from tqdm.auto import tqdm
 
 from ..captions.text_corpus import CaptionedImage, CaptionSource
-from ..files.atomic import UNFINISHED
+from ..files.atomic import remove_unfinished
 from ..files.json_files import write_json
 from ..files.manifest import agree_with_manifest
 from ..rows.report import BadRowReport, TooManyBadRowsError
@@ -252,10 +252,9 @@ def _write(
         good = TranslationFilter(captions.language, language, frozenset(skip_filters))
         file = output / f"captions_{language}.jsonl"
         report.languages[language] = write_translated_captions(file, raw.read, good)
-        raw.remove_left_overs()
+        remove_unfinished(raw.folder)
     write_json(output / REPORT, report.to_dict())
-    for left_over in output.glob(f"{UNFINISHED}*"):
-        left_over.unlink(missing_ok=True)
+    remove_unfinished(output)
     return report
 
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..captions.text_corpus import CaptionedImage, digest
-from ..files.atomic import UNFINISHED, atomic_file
-from ..files.manifest import agree_with_manifest
-from ..rows.report import BadRowError
+from ..files.atomic import atomic_file
+from ..files.shard_store import ShardStore, reading_shard
 
 SHARD_KEY = b"wenlan.translation"
 
@@ -31,39 +30,17 @@ class Translation:
     fault: str | None = None
 
 
-class TranslationShards:
-    """The shards of one language, and which of them are still to be written.
+class TranslationShards(ShardStore[str]):
+    """The shards of one language; a shard is known by the `digest` of its piece of the source."""
 
-    Args:
-        folder: where they and `manifest.json` go.
-        digests: of the pieces of the source; a shard of another piece counts as not written.
-        settings: how captions are translated; another run must have the same.
+    name, suffix = "translations", ".parquet"
 
-    Raises:
-        ValueError: the folder was begun with other settings, or holds shards without a manifest.
-    """
-
-    def __init__(self, folder: Path, digests: Sequence[str], settings: dict) -> None:
-        self.folder, self.digests = folder, digests
-        agree_with_manifest(folder, settings, shards="translations-*.parquet")
-
-    def path(self, shard: int) -> Path:
-        """Where a shard is or will be."""
-        return self.folder / f"translations-{shard:05d}-of-{len(self.digests):05d}.parquet"
-
-    def pending(self) -> list[int]:
-        """Return the shards that are still to be written; one that is damaged counts as such."""
-        return [shard for shard in range(len(self.digests)) if not self._is_finished(shard)]
-
-    def _is_finished(self, shard: int) -> bool:
-        import pyarrow as pa
+    def read_identity(self, path: Path) -> str:
+        """Return the digest of the piece that a shard holds."""
         import pyarrow.parquet as pq
 
-        try:
-            metadata = pq.read_metadata(self.path(shard)).metadata
-            return json.loads(metadata[SHARD_KEY]) == self.digests[shard]
-        except (pa.ArrowException, OSError, KeyError, TypeError, ValueError):
-            return False
+        with reading_shard(path):
+            return json.loads(pq.read_metadata(path).metadata[SHARD_KEY])
 
     def write(self, shard: int, piece: Sequence[CaptionedImage], translations: Sequence[Sequence[Translation]]) -> None:
         """Write a shard, which appears when it is complete: the translations of each row's captions, in their order.
@@ -74,12 +51,12 @@ class TranslationShards:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        if digest(piece) != self.digests[shard]:
+        if digest(piece) != self.identities[shard]:
             raise ValueError(f"The source was changed during the run, within rows of piece {shard}; start again.")
         texts = pa.list_(pa.string())
         schema = pa.schema(
             {"image": pa.string(), "has_list": pa.bool_(), "source": texts, "text": texts, "fault": texts},
-            {SHARD_KEY: json.dumps(self.digests[shard])},
+            {SHARD_KEY: json.dumps(self.identities[shard])},
         )
         rows = [
             {
@@ -101,22 +78,14 @@ class TranslationShards:
         Raises:
             BadRowError: with the cause "broken shard", at the first one that is damaged.
         """
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        for shard in range(len(self.digests)):
-            try:
-                rows = pq.read_table(self.path(shard), page_checksum_verification=True).to_pylist()
-            except (pa.ArrowException, OSError) as error:
-                raise BadRowError("broken shard", f"{self.path(shard)}: {error}; remove it and start again") from error
+        for path in self.paths():
+            with reading_shard(path, "; remove it and start again"):
+                rows = pq.read_table(path, page_checksum_verification=True).to_pylist()
             for row in rows:
                 captions = CaptionedImage(row["image"], tuple(row["source"]), row["has_list"])
                 yield captions, list(map(Translation, row["text"], row["fault"]))
-
-    def remove_left_overs(self) -> None:
-        """Remove what killed runs left behind."""
-        for left_over in self.folder.glob(f"{UNFINISHED}*"):
-            left_over.unlink(missing_ok=True)
 
 
 __all__ = ["Translation", "TranslationShards"]

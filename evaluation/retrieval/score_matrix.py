@@ -1,24 +1,33 @@
-"""All scores of many texts with many images, kept in files on the way: a killed run goes on where it was.
+"""All scores of many texts with many images, kept in shards on the way: a killed run goes on where it was."""
 
-A folder holds `manifest.json`, which says whose scores these are, and shards `scores-00000-of-00040.npy` of as many
-texts each; a shard is there whole or not at all.
-"""
-
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from ...data.files.atomic import UNFINISHED, atomic_file
+from ...data.files.atomic import atomic_file, remove_unfinished
 from ...data.files.hashing import hash_json, hash_model
-from ...data.files.manifest import agree_with_manifest
+from ...data.files.shard_store import ShardStore, reading_shard, split_into_shards
 from ...pipelines.pair_scoring import PairScorer
 
-logger = logging.getLogger(__name__)
 
-SHARD = "scores-{:05d}-of-{:05d}.npy"
+class ScoreShards(ShardStore[tuple[int, ...]]):
+    """Shards of (texts, images) float32 scores; a shard is known by its shape."""
+
+    name, suffix = "scores", ".npy"
+
+    def read_identity(self, path: Path) -> tuple[int, ...]:
+        """Return the shape of the scores in a shard."""
+        return self.read(path).shape
+
+    def read(self, path: Path) -> np.ndarray:
+        """Return the scores in a shard; raise BadRowError if it is damaged."""
+        with reading_shard(path):
+            scores = np.load(path, allow_pickle=False)
+            if scores.dtype != np.float32 or not np.isfinite(scores).all():
+                raise ValueError(f"it holds {scores.dtype}, or numbers that are not finite")
+        return scores
 
 
 def score_matrix(
@@ -39,31 +48,22 @@ def score_matrix(
     """
     if rows_per_shard < 1 or not len(texts):
         raise ValueError(f"There are {len(texts)} texts in shards of {rows_per_shard}; both must be 1 or more.")
+    parts = split_into_shards(len(texts), rows_per_shard)
     wanted = describe_scores(scorer, texts) | {"rows_per_shard": rows_per_shard}
-    agree_with_manifest(folder, wanted, shards="scores-*.npy")
-    for path in folder.glob(f"{UNFINISHED}*"):
-        path.unlink()
-    count = -(-len(texts) // rows_per_shard)
-    rows = {
-        folder / SHARD.format(at, count): slice(at * rows_per_shard, (at + 1) * rows_per_shard) for at in range(count)
-    }
-    matrix = np.full((len(texts), len(scorer)), np.nan, np.float32)
-    missing = []
-    for path, part in rows.items():
-        if (found := _read_shard(path, matrix[part].shape)) is None:
-            missing.append(path)
-        else:
-            matrix[part] = found
-    done = int(np.isfinite(matrix).sum())
-    with tqdm(
-        total=matrix.size, initial=done, unit="pair", unit_scale=True, desc=folder.name, disable=not progress
-    ) as bar:
-        for path in missing:
-            part = rows[path]
-            matrix[part] = scorer(texts[part]).numpy()
-            with atomic_file(path) as unfinished:
-                np.save(unfinished, matrix[part])
-            bar.update(matrix[part].size)
+    shards = ScoreShards(folder, [(len(part), len(scorer)) for part in parts], wanted)
+    remove_unfinished(folder)
+    pending = set(shards.pending())
+    matrix = np.empty((len(texts), len(scorer)), np.float32)
+    with tqdm(total=matrix.size, unit="pair", unit_scale=True, desc=folder.name, disable=not progress) as bar:
+        for shard, part in enumerate(parts):
+            rows, path = slice(part.start, part.stop), shards.path(shard)
+            if shard in pending:
+                matrix[rows] = scorer(texts[rows]).numpy()
+                with atomic_file(path) as unfinished:
+                    np.save(unfinished, matrix[rows])
+            else:
+                matrix[rows] = shards.read(path)
+            bar.update(matrix[rows].size)
     return matrix
 
 
@@ -77,21 +77,6 @@ def describe_scores(scorer: PairScorer, texts: Sequence[str]) -> dict[str, objec
         "computed_in": str(scorer.dtype).removeprefix("torch."),
     }
     return about | {"scores": hash_json(about)}
-
-
-def _read_shard(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    """Return the scores in a shard, None where it must be made."""
-    try:
-        found = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, EOFError) as error:
-        logger.warning("%s is damaged (%s) and is made again.", path, error)
-        return None
-    if found.shape == shape and found.dtype == np.float32 and np.isfinite(found).all():
-        return found
-    logger.warning("%s holds %s %s, not scores of %s, and is made again.", path, found.dtype, found.shape, shape)
-    return None
 
 
 __all__ = ["describe_scores", "score_matrix"]

@@ -47,7 +47,7 @@ def test_shards_are_read_like_rows_and_classes_only_where_needed(images, small_t
     info = RegionInfo(model_hash="tiny", feature_dim=12, num_classes=5, background_index=0)
     folder = RegionFolder(tmp_path / "regions", [row["image_id"] for row in images], info, shard_size=4)
     for shard in folder.pending():
-        folder.write(shard, [info.encode(images[at]) for at in folder.inputs(shard)], [])
+        folder.write(shard, [info.encode(images[at]) for at in folder.inputs[shard]], [])
     folder.finish()
     shards = read_regions(tmp_path / "regions", cache_dir=tmp_path / "cache")
     assert isinstance(shards, Dataset)

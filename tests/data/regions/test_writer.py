@@ -17,7 +17,7 @@ def open_folder(path, names=NAMES, info=INFO, shard_size=3):
 
 def fill(folder, shards):
     for shard in shards:
-        names = [folder.image_ids[position] for position in folder.inputs(shard)]
+        names = [folder.image_ids[position] for position in folder.inputs[shard]]
         rows = [folder.info.encode(random_row(name)) for name in names if name != BAD]
         folder.write(shard, rows, [SkippedInput(BAD, f"/{BAD}", "truncated", "ends early")] * (BAD in names))
 

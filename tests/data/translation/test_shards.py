@@ -1,5 +1,6 @@
 import pytest
 from wenlan.data.captions.text_corpus import CaptionedImage, digest
+from wenlan.data.files.atomic import remove_unfinished
 from wenlan.data.rows.report import BadRowError
 from wenlan.data.translation.shards import Translation, TranslationShards
 
@@ -28,7 +29,7 @@ def test_rows_come_back_as_they_were_written(shards):
 
 
 def test_same_rows_give_the_same_bytes(shards, tmp_path):
-    other = TranslationShards(tmp_path / "other", shards.digests, {"model": "m"})
+    other = TranslationShards(tmp_path / "other", shards.identities, {"model": "m"})
     for target in (shards, other):
         target.write(0, PIECES[0], FOUND[0])
     assert shards.path(0).read_bytes() == other.path(0).read_bytes()
@@ -62,11 +63,11 @@ def test_piece_that_changed_during_the_run_is_refused(shards):
 
 def test_other_settings_are_refused(shards):
     with pytest.raises(ValueError, match="model is 'm' there and 'n' now"):
-        TranslationShards(shards.folder, shards.digests, {"model": "n"})
+        TranslationShards(shards.folder, shards.identities, {"model": "n"})
 
 
 def test_left_overs_of_killed_runs_are_removed(shards):
     shards.write(0, PIECES[0], FOUND[0])
     (shards.folder / ".saving-1-translations-00001-of-00002.parquet").write_bytes(b"half")
-    shards.remove_left_overs()
+    remove_unfinished(shards.folder)
     assert sorted(path.name for path in shards.folder.iterdir()) == ["manifest.json", shards.path(0).name]
