@@ -1,4 +1,4 @@
-"""Which regions of an image the words of a text attend to (section 2.4 of the paper, figure 6).
+"""Attention from the words of a text to the regions of an image (section 2.4 of the paper, figure 6).
 
 The paper shows the last layer. How it joined the heads and scaled the weights is not published: here it is their mean,
 and weights are fractions of the attention that the regions get together.
@@ -17,6 +17,7 @@ from torch import Tensor
 from ..modeling_mlmm.modeling_mlmm import MLMMPreTrainedModel
 from ..processing.image_decoding import decode_image
 from ..processing.processing_mlmm import MLMMProcessor
+from ..processing.region_inputs import image_size, list_regions
 
 
 @dataclass(frozen=True)
@@ -165,10 +166,8 @@ def _size(image: Image.Image | None, regions: Mapping[str, object] | None) -> li
     """Return width and height of the image; 1 and 1 if they are not known."""
     if image is not None:
         return [float(side) for side in image.size]
-    if "image_sizes" in regions:
-        height, width = regions["image_sizes"][0].tolist()
-    else:
-        height, width = regions.get("image_height"), regions.get("image_width")
+    assert regions is not None  # `text_to_region_attention` has refused neither
+    height, width = image_size(list_regions(regions)[0])
     return [1.0, 1.0] if height is None or width is None else [float(width), float(height)]
 
 

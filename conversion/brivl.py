@@ -1,4 +1,4 @@
-"""Turns a checkpoint of the original BriVL code into a folder that `AutoModel.from_pretrained` opens.
+"""Convert a checkpoint of the original BriVL code to a folder that `AutoModel.from_pretrained` opens.
 
     wenlan convert brivl --checkpoint brivl-nmi.pth --variant nmi --text-config chinese-roberta-wwm-ext --output nmi
     wenlan convert brivl --checkpoint VL_model.pth --variant 1.0 --with-momentum --output brivl-1.0-pretraining
@@ -7,15 +7,12 @@ The result computes what the original computes, its peculiarities included: no a
 padded to the greatest length and a BERT that attends to the padding.
 """
 
-import re
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 from torch import Tensor
 from transformers import (
     AutoModel,
@@ -28,13 +25,14 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from ..data.files.atomic import atomic_files
+from ..data.files.checkpoint import read_checkpoint
 from ..modeling_brivl.configuration_brivl import BriVLConfig
 from ..modeling_brivl.modeling_brivl import BriVLModel
 from ..modeling_brivl.original_checkpoint import ConvertedCheckpoint, convert_original_checkpoint
 from ..modeling_brivl.pretraining import BriVLForPreTraining
 from ..processing.image_processing_brivl import BriVLImageProcessor
 from ..processing.processing_brivl import BriVLProcessor
+from .folder import check_vocabulary, list_dropped, name_file, refuse_existing, write_folder
 
 TEXT_ENCODER = "hfl/chinese-roberta-wwm-ext"
 VARIANTS = ("1.0", "nmi")  # those with released weights
@@ -43,37 +41,6 @@ FREEZING = {
     "text_config": {"trainable_backbone": ["layer.8", "layer.9", "layer.10", "layer.11"]},
 }
 SENTENCE = "一张用来检查的图片"
-
-
-def read_checkpoint(path: Path) -> Mapping[str, object]:
-    """Return what a file of `torch.save` or a safetensors file holds; memory-mapped where the format allows it.
-
-    Raises:
-        FileNotFoundError: for no such file.
-        ValueError: for a pickle with anything but tensors and plain containers, which is not run, and for a file that
-            is damaged or something else.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"No such checkpoint file: {path}")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (PermissionError, MemoryError):
-        raise
-    except Exception as error:  # bytes that are no checkpoint raise anything
-        if code := re.search(r"GLOBAL ([\w.]+)", str(error)):
-            raise ValueError(
-                f"{path} refers to {code[1]}: a pickle that could run code. Refused, nothing of it was run. "
-                "Save the state dict alone, best as .safetensors."
-            ) from error
-        raise ValueError(
-            f"{path} is no readable checkpoint, as torch.save or safetensors write it; nothing of it was run. "
-            f"It may be cut: compare its {path.stat().st_size:,} bytes with the original. ({type(error).__name__})"
-        ) from error
-    if not isinstance(checkpoint, Mapping):
-        raise ValueError(f"{path} holds a {type(checkpoint).__name__}, not a state dict.")
-    return checkpoint
 
 
 def build_config(
@@ -98,7 +65,7 @@ def build_config(
     return config
 
 
-def _read_config(path: Path, model_type: str) -> dict[str, object]:
+def _read_config(path: Path, model_type: str) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"No such configuration file: {path}")
     values, _ = PreTrainedConfig.get_config_dict(path)
@@ -126,11 +93,7 @@ def load_tokenizer(text_folder: Path | None, vocab_size: int) -> PreTrainedToken
         tokenizer = BertTokenizer.from_pretrained(text_folder)
     else:
         raise FileNotFoundError(f"--text-config must be a folder with vocab.txt or tokenizer.json: {text_folder}")
-    if len(tokenizer) != vocab_size:
-        raise ValueError(
-            f"The tokenizer of {text_folder or TEXT_ENCODER} has {len(tokenizer)} tokens, the encoder {vocab_size}. "
-            "Pass a folder with the vocab.txt or tokenizer.json of that encoder: --text-config."
-        )
+    check_vocabulary(tokenizer, vocab_size, source=text_folder or TEXT_ENCODER, option="--text-config")
     return tokenizer
 
 
@@ -140,9 +103,9 @@ def build_model(converted: ConvertedCheckpoint, config: BriVLConfig) -> BriVLMod
     Where the frozen trunks of query and momentum tower differ, `config.share_frozen_trunk` becomes False.
     """
     if not converted.momentum:
-        model = BriVLModel(config)
-        model.load_state_dict(converted.query)
-        return model.eval()
+        towers = BriVLModel(config)
+        towers.load_state_dict(converted.query)
+        return towers.eval()
     if converted.queue:
         config.queue_size = len(converted.queue["queue.group_ids"])
         config.validate_objective()
@@ -173,7 +136,7 @@ def build_processor(config: BriVLConfig, tokenizer: PreTrainedTokenizerBase) -> 
 
 
 def check_folder(folder: Path, model: BriVLModel | BriVLForPreTraining, processor: BriVLProcessor) -> None:
-    """Open the folder as a user would and embeds a made-up pair.
+    """Open the folder as a user would and embed a made-up pair.
 
     Raises:
         ValueError: when the embeddings are no finite unit vectors, or not those of the model in memory.
@@ -217,37 +180,31 @@ def convert_brivl(
     Raises:
         OSError, ValueError: for files that cannot be read or do not fit; nothing is written then.
     """
-    if output_dir.is_file() or (output_dir.is_dir() and any(output_dir.iterdir())):
-        raise FileExistsError(f"{output_dir} exists already: remove it, or choose another --output.")
+    refuse_existing(output_dir)
     config = build_config(variant, config_file, text_folder, with_momentum=with_momentum)
     tokenizer = load_tokenizer(text_folder, config.text_config.encoder_config.vocab_size)
     with torch.device("meta"):
         expected = BriVLModel(config).state_dict()
     tensors = read_checkpoint(checkpoint)
-    try:
+    with name_file(checkpoint):
         converted = convert_original_checkpoint(tensors, expected, with_momentum=with_momentum)
-    except ValueError as error:
-        raise ValueError(f"{checkpoint}: {error}") from error
     model, processor = build_model(converted, config), build_processor(config, tokenizer)
-    with atomic_files(output_dir) as folder:
-        model.save_pretrained(folder)
-        processor.save_pretrained(folder)
-        check_folder(folder, model, processor)
-    print(_summary(converted, model, output_dir))
-    return output_dir
+    return write_folder(
+        output_dir,
+        model,
+        processor.save_pretrained,
+        lambda folder: check_folder(folder, model, processor),
+        summary=_summary(converted, config),
+        following=f"wenlan zero-shot {output_dir} IMAGE --labels 猫,狗",
+    )
 
 
-def _summary(converted: ConvertedCheckpoint, model: BriVLModel | BriVLForPreTraining, output_dir: Path) -> str:
-    dropped = ", ".join(f"{count} of {kind}" for kind, count in sorted(converted.dropped.items())) or "nothing"
-    lines = [
-        f"{type(model).__name__} of {model.num_parameters():,} parameters, checked: opened again, it embeds the same.",
-        f"Left out as not needed: {dropped}.",
-    ]
+def _summary(converted: ConvertedCheckpoint, config: BriVLConfig) -> list[str]:
+    lines = [", checked: opened again, it embeds the same.", list_dropped(converted.dropped)]
     if converted.momentum:
-        pairs = f"of {model.config.queue_size} pairs" if converted.queue else "not in the checkpoint, starts anew"
+        pairs = f"of {config.queue_size} pairs" if converted.queue else "not in the checkpoint, starts anew"
         lines.append(f"Momentum towers converted; queue {pairs}.")
-    lines.append(f"The model is in {output_dir}. Next: wenlan zero-shot {output_dir} IMAGE --labels 猫,狗")
-    return "\n".join(lines)
+    return lines
 
 
 __all__ = [
@@ -257,5 +214,4 @@ __all__ = [
     "check_folder",
     "convert_brivl",
     "load_tokenizer",
-    "read_checkpoint",
 ]

@@ -1,4 +1,4 @@
-"""Exports the text tower of a BriVL with int8 weights, and says how far its embeddings turned.
+"""Export the text tower of a BriVL with int8 weights, and measure how far its embeddings turn.
 
     wenlan export int8 runs/quickstart runs/int8
     wenlan export int8 MODEL runs/int8 --sentences my_captions.txt

@@ -1,4 +1,4 @@
-"""Turns a checkpoint of UC2, UNITER or XLM-R into an MLMM folder that `AutoModel.from_pretrained` opens.
+"""Convert a checkpoint of UC2, UNITER or XLM-R to an MLMM folder that `AutoModel.from_pretrained` opens.
 
     wenlan convert mlmm --checkpoint uc2/best.pt --tokenizer xlm-roberta-base --output uc2
     wenlan convert mlmm --checkpoint uniter-vqa.pt --answers ans2label.json --tokenizer bert-base-cased --output vqa
@@ -10,12 +10,14 @@ XLM-R, which has never seen an image, that is the whole region part.
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoProcessor, AutoTokenizer, PreTrainedTokenizerBase
 
-from ..data.files.atomic import atomic_files
+from ..data.files.checkpoint import read_checkpoint
 from ..modeling_mlmm.configuration_mlmm import XLM_R_FIELDS, MLMMConfig
 from ..modeling_mlmm.modeling_mlmm import MLMMModel, MLMMPreTrainedModel
 from ..modeling_mlmm.original_checkpoint import (
@@ -28,7 +30,7 @@ from ..modeling_mlmm.pretraining import MLMMForPreTraining
 from ..modeling_mlmm.retrieval import MLMMForImageTextRetrieval
 from ..modeling_mlmm.vqa import MLMMForVisualQuestionAnswering
 from ..processing.processing_mlmm import MLMMProcessor
-from .brivl import read_checkpoint
+from .folder import check_vocabulary, name_file, refuse_existing, write_folder
 
 LAYOUTS = ("uc2", "uniter", "xlm-r")
 TOKENIZERS = {
@@ -53,10 +55,8 @@ def state_dict_of(checkpoint: Mapping[str, object], layout: str | None) -> tuple
     """
     if layout is not None and layout not in LAYOUTS:
         raise ValueError(f"There is no layout {layout!r}: it must be one of {', '.join(LAYOUTS)}.")
-    for name in WRAPPERS:
-        if isinstance(checkpoint.get(name), Mapping):
-            checkpoint = checkpoint[name]
-            break
+    wrapped = (checkpoint.get(name) for name in WRAPPERS)
+    checkpoint = next((inner for inner in wrapped if isinstance(inner, Mapping)), checkpoint)
     family = original_family(checkpoint)
     if layout not in (None, family):
         raise ValueError(f"it has the layout {family}, by its keys, not {layout}.")
@@ -94,7 +94,7 @@ def read_answers(path: Path, count: int) -> list[str]:
         raise FileNotFoundError(f"No such file of answers: {path}")
     try:
         text = path.read_text("utf-8")
-        found = json.loads(text) if path.suffix == ".json" else text.strip("\n").split("\n")
+        found: Any = json.loads(text) if path.suffix == ".json" else text.strip("\n").split("\n")
     except ValueError as error:  # no UTF-8, no JSON
         raise ValueError(f"{path} cannot be read as answers: {error}") from error
     if isinstance(found, dict):
@@ -122,10 +122,7 @@ def load_tokenizer(source: str | Path | None, layout: str, vocab_size: int) -> P
         tokenizer = AutoTokenizer.from_pretrained(name)
     except OSError as error:
         raise OSError(f"No tokenizer could be loaded from {name}: pass --tokenizer FOLDER. ({error})") from error
-    if len(tokenizer) != vocab_size:
-        raise ValueError(
-            f"The tokenizer of {name} has {len(tokenizer)} tokens, the checkpoint {vocab_size}: --tokenizer."
-        )
+    check_vocabulary(tokenizer, vocab_size, source=name, option="--tokenizer")
     return tokenizer
 
 
@@ -215,8 +212,8 @@ def check_folder(folder: Path, model: MLMMPreTrainedModel) -> None:
     features = torch.rand(3, model.config.region_feature_dim, generator=torch.Generator().manual_seed(0))
     boxes = torch.tensor([[0.0, 0, 1, 1], [0.1, 0.2, 0.5, 0.9], [0.6, 0.1, 0.9, 0.4]])
     inputs = processor(text="1 2 3", regions={"features": features, "boxes": boxes})
-    states = [one.eval().base_model(**inputs).last_hidden_state for one in (model, opened)]
-    if not states[0].isfinite().all() or not torch.allclose(*states, atol=1e-5):
+    expected, found = (one.eval().base_model(**inputs).last_hidden_state for one in (model, opened))
+    if not expected.isfinite().all() or not torch.allclose(expected, found, atol=1e-5):
         raise ValueError("What was saved does not compute what was converted.")
 
 
@@ -247,12 +244,11 @@ def convert_mlmm(
     Raises:
         OSError, ValueError: for files that cannot be read or do not fit; nothing is written then.
     """
-    if output_dir.is_file() or (output_dir.is_dir() and any(output_dir.iterdir())):
-        raise FileExistsError(f"{output_dir} exists already: remove it, or choose another --output.")
+    refuse_existing(output_dir)
     overrides = read_overrides(config_file)
     beside = checkpoint.with_name("config.json")
     tensors = read_checkpoint(checkpoint)
-    try:
+    with name_file(checkpoint):
         weights, layout = state_dict_of(tensors, layout)
         if layout == "xlm-r" and beside.is_file():  # the file of transformers that belongs to it
             overrides = read_overrides(beside) | overrides
@@ -268,22 +264,23 @@ def convert_mlmm(
             torch.manual_seed(0)  # what starts new is the same every time
             model = HEADS[head](config).eval()
         report = load_original_checkpoint(model, weights)
-    except ValueError as error:
-        raise ValueError(f"{checkpoint}: {error}") from error
     processor = build_processor(config, loaded_tokenizer, detector)
-    with atomic_files(output_dir) as folder:
-        model.save_pretrained(folder)
-        processor.save_pretrained(folder, copy_detector=detector is not None)
-        check_folder(folder, model)
-    print(_summary(report, model, head, output_dir))
-    return output_dir
+    following = {
+        "vqa": f"wenlan answer {output_dir} IMAGE --question QUESTION",
+        "pretraining": f"wenlan pretrain-mlmm RECIPE, with init_from: {output_dir} in it.",
+    }
+    return write_folder(
+        output_dir,
+        model,
+        partial(processor.save_pretrained, copy_detector=detector is not None),
+        lambda folder: check_folder(folder, model),
+        summary=_summary(report),
+        following=following.get(head),
+    )
 
 
-def _summary(report: LoadedOriginal, model: MLMMPreTrainedModel, head: str, output_dir: Path) -> str:
-    lines = [
-        f"{type(model).__name__} of {model.num_parameters():,} parameters from the layout {report.family}, checked: "
-        "opened again, it has the same weights and computes the same."
-    ]
+def _summary(report: LoadedOriginal) -> list[str]:
+    lines = [f" of the layout {report.family}, checked: opened again, it has the same weights and computes the same."]
     for what, names in (
         ("Starts new, not in the checkpoint", report.new),
         ("Left out, heads that this model has not", report.unused),
@@ -291,12 +288,7 @@ def _summary(report: LoadedOriginal, model: MLMMPreTrainedModel, head: str, outp
     ):
         if names:
             lines.append(f"{what}: {', '.join(names)}.")
-    following = {
-        "vqa": f"wenlan answer {output_dir} IMAGE --question QUESTION",
-        "pretraining": f"wenlan pretrain-mlmm RECIPE, with init_from: {output_dir} in it.",
-    }
-    lines.append(f"The model is in {output_dir}." + (f" Next: {following[head]}" if head in following else ""))
-    return "\n".join(lines)
+    return lines
 
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Exports the towers of a BriVL to ONNX, each to a file of its own that needs neither PyTorch nor this package.
+"""Export the towers of a BriVL to ONNX, each to a file of its own that needs neither PyTorch nor this package.
 
     wenlan export onnx runs/quickstart runs/onnx
     wenlan export onnx MODEL runs/onnx --boxes      # detector boxes instead of the grid of the configuration
@@ -30,7 +30,7 @@ INSTALL = "ONNX files need further packages: pip install 'wenlan[onnx]'"
 
 
 class ImageTower(nn.Module):
-    """What image_tower.onnx computes: the embeddings (b, d) of images. Arguments as in `BriVLVisionModel`."""
+    """The function of image_tower.onnx: images to embeddings (b, d). Arguments as in `BriVLVisionModel`."""
 
     output_name = "image_embeds"
 
@@ -44,7 +44,7 @@ class ImageTower(nn.Module):
 
 
 class TextTower(nn.Module):
-    """What text_tower.onnx computes: the embeddings (b, d) of texts. Arguments as in `BriVLTextModel`."""
+    """The function of text_tower.onnx: texts to embeddings (b, d). Arguments as in `BriVLTextModel`."""
 
     output_name = "text_embeds"
 
@@ -139,7 +139,7 @@ def _text_batch(model: BriVLModel, count: int, length: int) -> dict[str, Tensor]
     return {"input_ids": input_ids * attention_mask, "attention_mask": attention_mask}
 
 
-def _export(tower: nn.Module, batches: list[dict[str, Tensor]], shapes: dict, path: Path) -> float:
+def _export(tower: ImageTower | TextTower, batches: list[dict[str, Tensor]], shapes: dict, path: Path) -> float:
     with _quiet_exporter():
         torch.onnx.export(
             tower,

@@ -1,4 +1,4 @@
-"""Turns a checkpoint of detectron2 or of a descendant of it into a folder that `RegionDetector.from_pretrained` opens.
+"""Convert a checkpoint of detectron2 or of a descendant of it to a folder that `RegionDetector.from_pretrained` opens.
 
     wenlan convert regions --preset bua --checkpoint bua-caffe-frcn-r101.pth --output bua
     wenlan convert regions --preset d2-fpn --checkpoint model_final.pkl --config cfg.yaml --output coco-fpn
@@ -15,13 +15,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..data.files.atomic import atomic_files
 from ..modeling_region_detector.image_processing_region_detector import RegionImageProcessor
 from ..modeling_region_detector.modeling_region_detector import RegionDetector
 from ..processing.regions.detectron2_interop.checkpoint import ConvertedDetector, convert_detectron2_checkpoint
 from ..processing.regions.detectron2_interop.config import image_changes
 from ..processing.regions.detectron2_interop.weights import read_detector_weights
 from ..processing.regions.detectron2_interop.yaml_loader import read_detectron2_yaml
+from .folder import list_dropped, name_file, refuse_existing, write_folder
 
 NONE_OF_THEM = ("__background__", "__no_attribute__", "background")  # first line of some lists of names
 CHECKED_SIZE = {"shortest_edge": 96, "longest_edge": 160}
@@ -91,7 +91,7 @@ def build_image_processor(
 
 
 def check_folder(folder: Path, model: RegionDetector, image_processor: RegionImageProcessor) -> None:
-    """Open the folder as a user would and looks for regions in a made-up image.
+    """Open the folder as a user would and find regions in a made-up image.
 
     Raises:
         ValueError: when these are not those of the model in memory.
@@ -135,37 +135,27 @@ def convert_regions(
     Raises:
         OSError, ValueError: for files that cannot be read or do not fit; nothing is written then.
     """
-    if output_dir.is_file() or (output_dir.is_dir() and any(output_dir.iterdir())):
-        raise FileExistsError(f"{output_dir} exists already: remove it, or choose another --output.")
+    refuse_existing(output_dir)
     cfg = {} if config_file is None else read_detectron2_yaml(config_file)
     weights = read_detector_weights(checkpoint)
-    try:
+    with name_file(checkpoint):
         converted = convert(weights, preset, cfg, class_names=class_names, attribute_names=attribute_names)
         image_processor = build_image_processor(preset, cfg, weights)
-    except ValueError as error:
-        raise ValueError(f"{checkpoint}: {error}") from error
-    model = RegionDetector(converted.config)
+    config = converted.config
+    model = RegionDetector(config)
     model.load_state_dict(converted.state)
     model.eval()
-    with atomic_files(output_dir) as folder:
-        model.save_pretrained(folder)
-        image_processor.save_pretrained(folder)
-        check_folder(folder, model, image_processor)
-    print(_summary(converted, model, output_dir))
-    return output_dir
-
-
-def _summary(converted: ConvertedDetector, model: RegionDetector, output_dir: Path) -> str:
-    config = converted.config
     attributes = f" and {config.num_attributes} attributes" if config.num_attributes else ""
-    dropped = ", ".join(f"{count} of {kind}" for kind, count in sorted(converted.dropped.items())) or "nothing"
-    return "\n".join(
-        [
-            f"RegionDetector of {model.num_parameters():,} parameters for {config.num_objects} classes{attributes}, "
-            "checked: opened again, it finds the same regions.",
-            f"Left out as not needed: {dropped}.",
-            f"The detector is in {output_dir}. Next: wenlan extract-regions IMAGES --model {output_dir} --output OUT",
-        ]
+    return write_folder(
+        output_dir,
+        model,
+        image_processor.save_pretrained,
+        lambda folder: check_folder(folder, model, image_processor),
+        summary=[
+            f" for {config.num_objects} classes{attributes}, checked: opened again, it finds the same regions.",
+            list_dropped(converted.dropped),
+        ],
+        following=f"wenlan extract-regions IMAGES --model {output_dir} --output OUT",
     )
 
 

@@ -119,7 +119,7 @@ def extract_regions(
 def _describe(
     extractor: RegionFeatureExtractor, choice: RegionChoice, top_k: int | None, settings: dict[str, Any]
 ) -> RegionInfo:
-    """What all rows will have in common; an argument that does not fit is an error here, before the first image."""
+    """Return the settings that all rows share; an argument that does not fit is an error before the first image."""
     output = extractor.extract([Image.new("RGB", (64, 64))], **vars(choice))
     return RegionInfo(
         model_hash=extractor.model_hash,
@@ -233,7 +233,8 @@ def _shape(path: Path) -> float:
 
 def _windows(images: Iterable[Decoded], max_images: int) -> Iterator[list[Decoded]]:
     """Yield runs of images that fit in memory together."""
-    window, pixels = [], 0
+    window: list[Decoded] = []
+    pixels = 0
     for position, image in images:
         size = image.width * image.height if isinstance(image, Image.Image) else 0
         if window and (len(window) == max_images or pixels + size > WINDOW_PIXELS):

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 from torch import Tensor
-from transformers import BatchFeature, Pipeline
+from transformers import BatchFeature, Pipeline, ProcessorMixin
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import ModelOutput
 
@@ -28,21 +28,23 @@ class MLMMVisualQuestionAnsweringPipeline(Pipeline):
         ValueError: the model's configuration names no answers, so it was not trained to give any.
     """
 
-    _load_processor = True
-    _load_tokenizer = False
-    _load_image_processor = False
-    _load_feature_extractor = False
+    processor: ProcessorMixin
+    # `Pipeline` declares the next four as None.
+    _load_processor: Any = True
+    _load_tokenizer: Any = False
+    _load_image_processor: Any = False
+    _load_feature_extractor: Any = False
 
-    def __init__(self, *args: Any, **kwargs: Any):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        names = self.model.config.id2label
+        names = self.model.config.id2label or {}
         if all(re.fullmatch(r"LABEL_\d+", str(name)) for name in names.values()):
             raise ValueError(
                 f"The configuration of this {type(self.model).__name__} names no answers (id2label), so it was not "
                 "trained to answer questions: fine-tune it, or open a folder of one that was."
             )
 
-    def __call__(
+    def __call__(  # type: ignore[override]  # a task has parameters of its own
         self,
         image: ImageInput | Mapping[str, Any] | Sequence[Any] | None = None,
         question: str | Sequence[str] | None = None,
@@ -106,12 +108,16 @@ class MLMMVisualQuestionAnsweringPipeline(Pipeline):
         ]
         return rows, len(rows) == 1
 
-    def _sanitize_parameters(self, top_k: int | None = None) -> tuple[dict, dict, dict]:
+    def _sanitize_parameters(  # type: ignore[override]  # a task has parameters of its own
+        self, top_k: int | None = None
+    ) -> tuple[dict, dict, dict]:
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k is {top_k}; there is at least one answer to give.")
         return {}, {}, {} if top_k is None else {"top_k": top_k}
 
-    def preprocess(self, input_: Mapping[str, Any]) -> dict[str, Tensor]:
+    def preprocess(  # type: ignore[override]  # a task has parameters of its own
+        self, input_: Mapping[str, Any]
+    ) -> dict[str, Tensor]:
         """Return the tensors of one question and its image."""
         if not isinstance(input_, Mapping) or input_.get("question") is None:
             raise ValueError(f"There is no question in {_shorten(input_)}: give {{'image': ..., 'question': ...}}.")
@@ -125,7 +131,9 @@ class MLMMVisualQuestionAnsweringPipeline(Pipeline):
             raise ValueError(f"There is no image in {_shorten(row)}: give `image`, or `regions`.")
         return self.processor(images=image, regions=regions)
 
-    def _forward(self, input_tensors: Mapping[str, Tensor]) -> ModelOutput:
+    def _forward(  # type: ignore[override]  # a task has parameters of its own
+        self, input_tensors: Mapping[str, Tensor]
+    ) -> ModelOutput:
         dtype = self.model.dtype
         return self.model(
             **{
@@ -134,11 +142,14 @@ class MLMMVisualQuestionAnsweringPipeline(Pipeline):
             }
         )
 
-    def postprocess(self, model_outputs: ModelOutput, top_k: int = 5) -> Answers:
+    def postprocess(  # type: ignore[override]  # a task has parameters of its own
+        self, model_outputs: ModelOutput, top_k: int = 5
+    ) -> Answers:
         """Return the best answers of one question."""
-        scores = model_outputs.logits[0].float().sigmoid()
+        scores = model_outputs["logits"][0].float().sigmoid()
         best = scores.topk(min(top_k, len(scores)))
         names = self.model.config.id2label
+        assert names is not None  # see `__init__`
         return [
             {"answer": names[index], "score": score}
             for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 # Pillow warns from this size on and refuses twice as much: refusing at the warning makes the two agree.
 MAX_PIXELS = 89_478_485
@@ -120,7 +120,7 @@ def _load(image: Image.Image, name: str, allow_truncated: bool) -> None:
         image.load()
     except Exception as error:  # as above, on damaged pixels
         damaged = _damaged(name, error)
-        if not (allow_truncated and damaged.cause == "truncated"):
+        if not (allow_truncated and damaged.cause == "truncated" and isinstance(image, ImageFile.ImageFile)):
             raise damaged from error
         # The rows decoded so far are in place. Without open tiles Pillow takes them as they are; its own switch for
         # this, LOAD_TRUNCATED_IMAGES, would change every other user of Pillow in the process.

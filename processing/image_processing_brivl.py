@@ -7,6 +7,7 @@ which moves shrunk pixels by up to 0.7 normalised units.
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from transformers.image_utils import (
     SizeDict,
 )
 from transformers.processing_utils import ImagesKwargs, Unpack
+from transformers.utils import TensorType
 
 from .image_decoding import decode_image
 
@@ -28,7 +30,7 @@ BoxesInput = Sequence[np.ndarray | torch.Tensor | Sequence[Sequence[float]]]
 
 
 class BriVLImageProcessorKwargs(ImagesKwargs, total=False):
-    """What `BriVLImageProcessor` knows beyond transformers' `ImagesKwargs`.
+    """Settings of `BriVLImageProcessor` beyond transformers' `ImagesKwargs`.
 
     Attributes:
         antialias: smooth when shrinking. False equals the original; True suits models trained with it.
@@ -59,14 +61,8 @@ class BriVLImageProcessor(TorchvisionBackend):
     antialias = False
     max_regions = 37
 
-    def __init__(self, **kwargs: Unpack[BriVLImageProcessorKwargs]):
-        super().__init__(**kwargs)
-
-    def __call__(
-        self, images: ImageInput, boxes: BoxesInput | None = None, **kwargs: Unpack[BriVLImageProcessorKwargs]
-    ) -> BatchFeature:
-        """Return same as `preprocess`."""
-        return self.preprocess(images, boxes=boxes, **kwargs)
+    def __init__(self, **kwargs: Unpack[BriVLImageProcessorKwargs]) -> None:
+        super().__init__(**kwargs)  # type: ignore[misc]  # transformers takes all names in `valid_kwargs`
 
     def preprocess(
         self, images: ImageInput, boxes: BoxesInput | None = None, **kwargs: Unpack[BriVLImageProcessorKwargs]
@@ -99,53 +95,57 @@ class BriVLImageProcessor(TorchvisionBackend):
         """Return the images with paths and bytes decoded. URLs are not opened."""
         if isinstance(image_url_or_urls, str | os.PathLike | bytes):
             return decode_image(image_url_or_urls)
-        return super().fetch_images(image_url_or_urls)
+        return super().fetch_images(image_url_or_urls)  # type: ignore[arg-type]  # it passes on decoded images
 
-    def process_image(self, image: ImageInput, do_convert_rgb: bool | None = None, **kwargs: object) -> torch.Tensor:
+    def process_image(
+        self, image: ImageInput, do_convert_rgb: bool | None = None, *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
         """Return one image as a (C, H, W) tensor in its own range of values."""
         if do_convert_rgb and isinstance(image, Image.Image):
             image = decode_image(image)
-        return super().process_image(image, do_convert_rgb=do_convert_rgb, **kwargs)
+        return super().process_image(image, do_convert_rgb, *args, **kwargs)
 
-    def rescale(self, image: torch.Tensor, scale: float, **kwargs: object) -> torch.Tensor:
+    def rescale(  # type: ignore[override]  # tensors, as TorchvisionBackend, where its base has arrays
+        self, image: torch.Tensor, scale: float, **kwargs: Any
+    ) -> torch.Tensor:
         """Return the image times `scale`, rounded as `ToTensor` does."""
         # 1 / 255 has no exact float: a product would differ from the original's division by 1e-6 after normalisation.
         return image / (1 / scale)
 
-    def _standardize_kwargs(self, **kwargs: object) -> dict:
-        kwargs = super()._standardize_kwargs(**kwargs)
-        if not kwargs["size"].height or kwargs["size"].height != kwargs["size"].width:
+    def _standardize_kwargs(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        settings = super()._standardize_kwargs(*args, **kwargs)
+        size = settings["size"]
+        if not size.height or size.height != size.width:
+            raise ValueError(f"BriVL reads square images, but size is {size}; give one number, such as size=456.")
+        if settings["max_regions"] < 1:
             raise ValueError(
-                f"BriVL reads square images, but size is {kwargs['size']}; give one number, such as size=456."
+                f"max_regions is {settings['max_regions']}; the whole image is a region, so give at least 1."
             )
-        if kwargs["max_regions"] < 1:
-            raise ValueError(
-                f"max_regions is {kwargs['max_regions']}; the whole image is a region, so give at least 1."
-            )
-        if kwargs.get("do_center_crop") or kwargs.get("do_pad"):
+        if settings.get("do_center_crop") or settings.get("do_pad"):
             raise ValueError(
                 "BriVL neither crops nor pads, since that would move the boxes; remove do_center_crop and do_pad."
             )
-        return kwargs
+        return settings
 
     def _preprocess_image_like_inputs(
         self,
         images: ImageInput,
+        *args: Any,
         boxes: BoxesInput | None = None,
-        return_tensors: str | None = None,
-        **kwargs: object,
+        return_tensors: str | TensorType | None = None,
+        **kwargs: Any,
     ) -> BatchFeature:
-        images = self._prepare_image_like_inputs(images, **kwargs)
-        data = {"pixel_values": [self._to_pixel_values(image, **kwargs) for image in images]}
+        originals: list[torch.Tensor] = self._prepare_image_like_inputs(images, **kwargs)
+        data = {"pixel_values": [self._to_pixel_values(image, **kwargs) for image in originals]}
         if boxes is not None:
-            if len(boxes) != len(images):
+            if len(boxes) != len(originals):
                 raise ValueError(
-                    f"{len(boxes)} arrays of boxes for {len(images)} images; give one (n, 4) array an image."
+                    f"{len(boxes)} arrays of boxes for {len(originals)} images; give one (n, 4) array an image."
                 )
             regions = [
                 _to_regions(_check_boxes(array, index), image.shape, pixel_values.shape, kwargs["max_regions"])
                 for index, (array, image, pixel_values) in enumerate(
-                    zip(boxes, images, data["pixel_values"], strict=True)
+                    zip(boxes, originals, data["pixel_values"], strict=True)
                 )
             ]
             data["boxes"], data["box_mask"] = (list(column) for column in zip(*regions, strict=True))
@@ -164,7 +164,7 @@ class BriVLImageProcessor(TorchvisionBackend):
         do_normalize: bool,
         image_mean: Sequence[float],
         image_std: Sequence[float],
-        **kwargs: object,
+        **kwargs: Any,
     ) -> torch.Tensor:
         # One at a time: web images hardly ever share a size, and so an image's numbers never depend on its batch.
         image = image.to(torch.float32)

@@ -4,12 +4,19 @@ from collections.abc import Sequence
 
 from transformers import BatchFeature, PreTrainedTokenizerBase
 from transformers.image_utils import ImageInput
-from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, Unpack
+from transformers.processing_utils import ProcessorMixin, TextKwargs, Unpack
 from transformers.utils import logging
 
-from .image_processing_brivl import BoxesInput, BriVLImageProcessor
+from .image_processing_brivl import BoxesInput, BriVLImageProcessor, BriVLImageProcessorKwargs
+from .text_inputs import check_texts
 
 logger = logging.get_logger(__name__)
+
+
+class BriVLProcessorKwargs(TextKwargs, total=False):
+    """Options of a call: of the tokenizer, and of the image processor as `images_kwargs`."""
+
+    images_kwargs: BriVLImageProcessorKwargs
 
 
 class BriVLProcessor(ProcessorMixin):
@@ -30,7 +37,7 @@ class BriVLProcessor(ProcessorMixin):
         tokenizer: PreTrainedTokenizerBase,
         max_text_length: int = 80,
         pad_to_max_length: bool = False,
-    ):
+    ) -> None:
         if max_text_length < 3:
             raise ValueError(f"max_text_length is {max_text_length}; it must be at least 3: [CLS], a token, [SEP].")
         self.max_text_length = max_text_length
@@ -39,11 +46,11 @@ class BriVLProcessor(ProcessorMixin):
 
     @property
     def unused_input_names(self) -> list[str]:
-        """What the tokenizer names and this processor drops."""
+        """Inputs that the tokenizer names and this processor drops."""
         return ["token_type_ids"]
 
     @property
-    def text_kwargs(self) -> dict[str, object]:
+    def text_kwargs(self) -> TextKwargs:  # type: ignore[override]  # an attribute in transformers; derived here
         """Defaults of the tokenizer call; arguments of a call go before them."""
         return {
             "padding": "max_length" if self.pad_to_max_length else True,
@@ -57,7 +64,7 @@ class BriVLProcessor(ProcessorMixin):
         images: ImageInput | None = None,
         text: str | Sequence[str] | None = None,
         boxes: BoxesInput | None = None,
-        **kwargs: Unpack[ProcessingKwargs],
+        **kwargs: Unpack[BriVLProcessorKwargs],
     ) -> BatchFeature:
         """Return the tensors of the images, of the texts, or of both. The two need not be equally many.
 
@@ -76,35 +83,25 @@ class BriVLProcessor(ProcessorMixin):
             ImageDecodingError: an image cannot be decoded.
             ValueError: nothing to process, a blank text, something that is not a text, or boxes that do not fit.
         """
-        self.validate_inputs(images=images, text=text)
+        if images is None and text is None:
+            raise ValueError("BriVLProcessor needs `images`, `text` or both.")
         if boxes is not None and images is None:
             raise ValueError("Boxes were given without images; pass the images they belong to.")
-        kwargs = self._merge_kwargs(tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
-        data = {}
-        if images is not None:
-            data |= self.image_processor(images, boxes=boxes, **kwargs["images_kwargs"])
         if text is not None:
-            encoding = self.tokenizer(text if isinstance(text, str) else list(text), **kwargs["text_kwargs"])
+            check_texts(text)
+        settings = self._merge_kwargs(tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
+        data: dict[str, object] = {}
+        if images is not None:
+            data |= self.image_processor(images, boxes=boxes, **settings["images_kwargs"])
+        if text is not None:
+            encoding = self.tokenizer(text if isinstance(text, str) else list(text), **settings["text_kwargs"])
             if any(row.overflowing for row in encoding.encodings):
                 logger.warning_once(
-                    f"A text has more than {kwargs['text_kwargs']['max_length']} tokens and was cut. "
+                    f"A text has more than {settings['text_kwargs']['max_length']} tokens and was cut. "
                     "Raise `max_text_length` if the model has the positions for it."
                 )
             data |= encoding
         return BatchFeature(data)
-
-    def validate_inputs(
-        self, images: ImageInput | None = None, text: str | Sequence[str] | None = None, **kwargs: object
-    ) -> None:
-        """Raise ValueError if there is nothing to process, or a text is blank or not a string."""
-        if images is None and text is None:
-            raise ValueError("BriVLProcessor needs `images`, `text` or both.")
-        for index, sentence in enumerate([text] if isinstance(text, str) else [] if text is None else text):
-            if not isinstance(sentence, str):
-                raise ValueError(f"Text {index} is a {type(sentence).__name__}; expected a string.")
-            # Also blank: U+FEFF, zero-width and control characters, which BERT's normalizer removes.
-            if not any(character.isprintable() and not character.isspace() for character in sentence):
-                raise ValueError(f"Text {index} is blank ({sentence!r}); leave its row out.")
 
 
 __all__ = ["BriVLProcessor"]

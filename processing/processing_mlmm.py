@@ -10,11 +10,12 @@ from typing import Any, Protocol, Self
 
 from PIL import Image
 from transformers import BatchFeature, PreTrainedTokenizerBase
-from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, Unpack
+from transformers.processing_utils import ProcessorMixin, TextKwargs, Unpack
 from transformers.utils import logging
 
 from .image_decoding import decode_image
 from .region_inputs import Regions, list_regions, pad_regions, read_regions_of
+from .text_inputs import check_texts
 
 logger = logging.get_logger(__name__)
 
@@ -24,9 +25,11 @@ ImageInput = str | PathLike | bytes | Image.Image
 
 
 class FindsRegions(Protocol):
-    """What the processor asks of a `RegionFeatureExtractor`."""
+    """The part of a `RegionFeatureExtractor` that the processor uses."""
 
-    def extract(self, images: Sequence[Image.Image], **settings: Any) -> Regions:
+    def extract(
+        self, images: Sequence[Image.Image], *, min_boxes: int, max_boxes: int, conf_threshold: float
+    ) -> Regions:
         """Return the regions of images."""
 
 
@@ -56,7 +59,7 @@ class MLMMProcessor(ProcessorMixin):
         min_boxes: int = 10,
         max_boxes: int = 100,
         conf_threshold: float = 0.2,
-    ):
+    ) -> None:
         if max_text_length < 1:
             raise ValueError(f"max_text_length is {max_text_length}; a text needs at least one word piece.")
         self.max_text_length = max_text_length
@@ -76,7 +79,9 @@ class MLMMProcessor(ProcessorMixin):
         processor._source = os.fspath(pretrained_model_name_or_path)
         return processor
 
-    def save_pretrained(self, save_directory: str | PathLike, *, copy_detector: bool = False, **kwargs: Any) -> list:
+    def save_pretrained(
+        self, save_directory: str | PathLike, push_to_hub: bool = False, *, copy_detector: bool = False, **kwargs: Any
+    ) -> list[str]:
         """Write the processor; with `copy_detector` the detector too, so that the folder needs no other.
 
         A detector in the processor's own folder is copied in any case.
@@ -85,14 +90,14 @@ class MLMMProcessor(ProcessorMixin):
             ValueError: there is no detector to copy.
         """
         named, folder = self.detector, Path(save_directory)
-        is_own = named is not None and named.startswith(OWN_FOLDER)
+        own = named if named is not None and named.startswith(OWN_FOLDER) else None
         try:
-            if copy_detector or (is_own and self._source is not None):
-                self.detector = named if is_own else f"{OWN_FOLDER}detector"
-                source, target = self._detector_folder(named), folder / self.detector
+            if copy_detector or (own is not None and self._source is not None):
+                kept = self.detector = own or f"{OWN_FOLDER}detector"
+                source, target = self._detector_folder(named), folder / kept
                 if source.resolve() != target.resolve():
                     _copy_model(source, target)
-            return super().save_pretrained(save_directory, **kwargs)
+            return super().save_pretrained(save_directory, push_to_hub, **kwargs)
         finally:
             self.detector = named
 
@@ -126,11 +131,11 @@ class MLMMProcessor(ProcessorMixin):
 
     @property
     def model_input_names(self) -> list[str]:
-        """What the model gets."""
+        """Names of the model's inputs."""
         return [*self.tokenizer.model_input_names, "region_features", "region_boxes", "region_attention_mask"]
 
     @property
-    def text_kwargs(self) -> dict[str, object]:
+    def text_kwargs(self) -> TextKwargs:  # type: ignore[override]  # an attribute in transformers; derived here
         """Defaults of the tokenizer call; arguments of a call go before them."""
         specials = self.tokenizer.num_special_tokens_to_add()
         return {
@@ -148,7 +153,7 @@ class MLMMProcessor(ProcessorMixin):
         regions: Regions | None = None,
         language: str | Sequence[str] | None = None,
         return_class_probs: bool = False,
-        **kwargs: Unpack[ProcessingKwargs],
+        **kwargs: Unpack[TextKwargs],
     ) -> BatchFeature:
         """Return the tensors of the images, of the texts, or of both: text i belongs to image i.
 
@@ -173,12 +178,17 @@ class MLMMProcessor(ProcessorMixin):
             ValueError: nothing to process, images and regions at once, a blank text, something that is not a text,
                 an unknown language, or an image without a detector.
         """
-        self.validate_inputs(images=images, text=text, regions=regions)
-        check_languages(language)
-        kwargs = self._merge_kwargs(tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
-        data = {}
+        if images is None and text is None and regions is None:
+            raise ValueError("MLMMProcessor needs `images` or `regions`, `text`, or both.")
+        if images is not None and regions is not None:
+            raise ValueError("Images and regions were both given; pass `images`, or the `regions` found in them.")
         if text is not None:
-            encoding = self.tokenizer([text] if isinstance(text, str) else list(text), **kwargs["text_kwargs"])
+            check_texts(text)
+        check_languages(language)
+        settings = self._merge_kwargs(tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
+        data: dict[str, object] = {}
+        if text is not None:
+            encoding = self.tokenizer([text] if isinstance(text, str) else list(text), **settings["text_kwargs"])
             if any(row.overflowing for row in encoding.encodings):
                 logger.warning_once(
                     f"A text has more than {self.max_text_length} word pieces and was cut. Shorten it, or raise "
@@ -201,25 +211,6 @@ class MLMMProcessor(ProcessorMixin):
                 raise ValueError("There are no images: `images` or `regions` is empty.")
             data |= pad_regions(rows)
         return BatchFeature(data)
-
-    def validate_inputs(
-        self,
-        images: object = None,
-        text: str | Sequence[str] | None = None,
-        regions: object = None,
-        **kwargs: object,
-    ) -> None:
-        """Raise ValueError if there is nothing to process, or a text is blank or not a string."""
-        if images is None and text is None and regions is None:
-            raise ValueError("MLMMProcessor needs `images` or `regions`, `text`, or both.")
-        if images is not None and regions is not None:
-            raise ValueError("Images and regions were both given; pass `images`, or the `regions` found in them.")
-        texts = [text] if isinstance(text, str) else [] if text is None else text
-        for index, sentence in enumerate(texts):
-            if not isinstance(sentence, str):
-                raise ValueError(f"Text {index} is a {type(sentence).__name__}; expected a string.")
-            if is_blank(sentence):
-                raise ValueError(f"Text {index} is blank ({sentence!r}); leave its row out.")
 
     def _find_regions(self, images: Sequence[ImageInput]) -> Regions:
         return self.region_extractor.extract(
@@ -256,11 +247,6 @@ def check_languages(language: str | Sequence[str] | None) -> None:
         raise ValueError(f"Unknown language {', '.join(map(repr, unknown))}; MLMM has {', '.join(LANGUAGES)}.")
 
 
-def is_blank(text: str) -> bool:
-    """Return True where nothing can be seen: white space, zero-width and control characters."""
-    return not any(character.isprintable() and not character.isspace() for character in text)
-
-
 def _copy_model(source: Path, target: Path) -> None:
     """Copy the configuration and the weights that lie in a folder, and no checkpoint below it."""
     target.mkdir(parents=True, exist_ok=True)
@@ -269,4 +255,4 @@ def _copy_model(source: Path, target: Path) -> None:
             shutil.copyfile(path, target / path.name)
 
 
-__all__ = ["LANGUAGES", "FindsRegions", "MLMMProcessor", "check_languages", "is_blank"]
+__all__ = ["LANGUAGES", "FindsRegions", "MLMMProcessor", "check_languages"]

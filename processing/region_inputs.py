@@ -1,7 +1,7 @@
 """Regions of images, from a detector or from records, to padded tensors, and the seven numbers of their positions."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, SupportsInt
 
 import numpy as np
 import torch
@@ -41,12 +41,12 @@ def list_regions(regions: Regions) -> list[Mapping[str, object]]:
         return list(regions)
     if "image_sizes" not in regions:
         return [regions]
-    rows = []
-    for index, mask in enumerate(regions["attention_mask"].bool()):
-        height, width = regions["image_sizes"][index].tolist()
-        arrays = {name: regions[name][index, mask] for name in ("boxes", "features", "class_probs") if name in regions}
-        rows.append({"image_height": height, "image_width": width} | arrays)
-    return rows
+    padded = {name: torch.as_tensor(regions[name]) for name in ("boxes", "features", "class_probs") if name in regions}
+    masks, sizes = torch.as_tensor(regions["attention_mask"]).bool(), torch.as_tensor(regions["image_sizes"])
+    return [
+        {"image_height": height, "image_width": width} | {name: rows[index, mask] for name, rows in padded.items()}
+        for index, (mask, (height, width)) in enumerate(zip(masks, sizes.tolist(), strict=True))
+    ]
 
 
 def read_regions_of(
@@ -86,10 +86,27 @@ def read_regions_of(
     if boxes.shape != (len(features), 4):
         raise RegionError(f"{name} has boxes of shape {tuple(boxes.shape)} for {len(features)} regions, not (n, 4).")
     try:
-        vectors = normalize_boxes(boxes, height=row.get("image_height"), width=row.get("image_width"))
+        height, width = image_size(row)
+        vectors = normalize_boxes(boxes, height=height, width=width)
     except ValueError as error:
         raise RegionError(f"{name}: {error}") from error
     return ImageRegions(features, vectors, _class_probs(row, name, len(features)) if with_class_probs else None)
+
+
+def image_size(row: Mapping[str, object]) -> tuple[int | None, int | None]:
+    """Return the height and width of the image of a row in pixels, None where they are not known.
+
+    Raises:
+        ValueError: one is not a number.
+    """
+
+    def side(name: str) -> int | None:
+        value = row.get(name)
+        if value is not None and not isinstance(value, SupportsInt):
+            raise ValueError(f"{name} is {value!r}, not a number of pixels.")
+        return None if value is None else int(value)
+
+    return side("image_height"), side("image_width")
 
 
 def pad_regions(images: Sequence[ImageRegions]) -> dict[str, Tensor]:
@@ -103,9 +120,9 @@ def pad_regions(images: Sequence[ImageRegions]) -> dict[str, Tensor]:
     Raises:
         RegionError: the features or the class distributions of two images have different widths.
     """
-    columns = {"region_features": [p.features for p in images], "region_boxes": [p.boxes for p in images]}
-    if images[0].class_probs is not None:
-        columns["region_class_probs"] = [p.class_probs for p in images]
+    columns = {"region_features": [one.features for one in images], "region_boxes": [one.boxes for one in images]}
+    if probs := [one.class_probs for one in images if one.class_probs is not None]:
+        columns["region_class_probs"] = probs
     for name, values in columns.items():
         if len(widths := sorted({value.shape[1] for value in values})) > 1:
             raise RegionError(f"{name} of one batch are {' and '.join(map(str, widths))} wide.", "wrong width")
@@ -157,11 +174,11 @@ def normalize_boxes(boxes: Tensor, *, height: int | None = None, width: int | No
         boxes = boxes / boxes.new_tensor([width, height, width, height])
     sides = boxes[:, 2:] - boxes[:, :2]
     if len(boxes) and not (boxes.min() >= -MARGIN and boxes.max() <= 1 + MARGIN and sides.min() >= 0):
-        raise ValueError(_what_is_wrong(boxes, sides, height, width))
+        raise ValueError(_box_fault(boxes, sides, height, width))
     return torch.cat([boxes, sides, sides.prod(dim=1, keepdim=True)], dim=1)
 
 
-def _what_is_wrong(boxes: Tensor, sides: Tensor, height: int | None, width: int | None) -> str:
+def _box_fault(boxes: Tensor, sides: Tensor, height: int | None, width: int | None) -> str:
     if not boxes.isfinite().all():
         return "A box holds NaN or infinity."
     outside = ((boxes < -MARGIN) | (boxes > 1 + MARGIN)).any(dim=1)
@@ -179,6 +196,7 @@ __all__ = [
     "ImageRegions",
     "RegionError",
     "Regions",
+    "image_size",
     "list_regions",
     "normalize_boxes",
     "pad_regions",

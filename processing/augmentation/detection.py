@@ -3,13 +3,25 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 from PIL import Image, ImageOps
 
 from .image import Augmentation
 
-NO_COLOURS = {"jitter_probability": 0.0, "grayscale_probability": 0.0}
+
+class ColourChanges(TypedDict, total=False):
+    """Fields of `Augmentation` that do not move anything."""
+
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+    jitter_probability: float
+    grayscale_probability: float
+
+
+NO_COLOURS: ColourChanges = {"jitter_probability": 0.0, "grayscale_probability": 0.0}
 
 
 @dataclass(frozen=True)
@@ -25,7 +37,7 @@ class DetectionAugmentation:
 
     flip_probability: float = 0.5
     scale_range: Sequence[float] = (1.0, 1.0)
-    colours: dict[str, Any] = field(default_factory=lambda: dict(NO_COLOURS))
+    colours: ColourChanges = field(default_factory=NO_COLOURS.copy)
 
     def __post_init__(self) -> None:
         if not 0 < self.scale_range[0] <= self.scale_range[1]:
@@ -44,11 +56,11 @@ class DetectionAugmentation:
             seed: made from (seed, epoch, index).
         """
         draw = random.Random(seed)
-        boxes = [list(box) for box in boxes]
+        kept = [list(box) for box in boxes]
         if draw.random() < self.flip_probability:
             image = ImageOps.mirror(image)
-            boxes = [[image.width - x - width, y, width, height] for x, y, width, height in boxes]
-        return Augmentation(**self.colours)(image, seed=draw.getrandbits(63)), boxes
+            kept = [[image.width - x - width, y, width, height] for x, y, width, height in boxes]
+        return Augmentation(**self.colours)(image, seed=draw.getrandbits(63)), kept
 
     def draw_scale(self, seed: int) -> float:
         """Return the magnification of a batch, the same for the same seed."""

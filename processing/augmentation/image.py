@@ -16,8 +16,7 @@ class Augmentation:
     """BriVL 1.0's colour changes and, off by default, an affine one.
 
     The original changes the resized float image; here it is the 8-bit image before the resize, which is cheaper.
-    The
-    original neither crops, flips nor moves the image: that would invalidate boxes.
+    The original neither crops, flips nor moves the image: that would invalidate boxes.
 
     Args:
         brightness: the factor is drawn from 1 - brightness to 1 + brightness; likewise `contrast` and `saturation`.
@@ -41,13 +40,13 @@ class Augmentation:
     scale_range: tuple[float, float] = (1.0, 1.0)
     translate_fraction: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 < self.scale_range[0] <= self.scale_range[1]:
             raise ValueError(f"scale_range is {self.scale_range}; expected 0 < smallest <= largest.")
 
     @property
     def is_geometric(self) -> bool:
-        """Whether the image's content can move, which invalidates boxes."""
+        """True if the image's content can move, which invalidates boxes."""
         return (self.rotation_degrees, tuple(self.scale_range), self.translate_fraction) != (0, (1, 1), 0)
 
     def __call__(self, image: Image.Image, *, seed: int) -> Image.Image:

@@ -3,8 +3,9 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from os import PathLike
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from ...modeling_region_detector.modeling_region_detector import RegionDetector,
 from ...modeling_region_detector.postprocessing import choose_by_confidence, detect, kept_confidence
 from .output import RegionOutput
 
+if TYPE_CHECKING:
+    from .detectron2_interop.backend import Detectron2Model
+
 BACKENDS = ("native", "detectron2")
 Boxes = Sequence[Tensor | np.ndarray | Sequence[Sequence[float]]]
 
@@ -28,13 +32,13 @@ Boxes = Sequence[Tensor | np.ndarray | Sequence[Sequence[float]]]
 class _Regions(NamedTuple):
     """The regions of one image, in the fields of `RegionOutput`."""
 
-    features: Tensor | None = None
-    boxes: Tensor | None = None
-    class_probs: Tensor | None = None
-    object_ids: Tensor | None = None
-    object_scores: Tensor | None = None
-    attribute_ids: Tensor | None = None
-    attribute_scores: Tensor | None = None
+    features: Tensor
+    boxes: Tensor
+    class_probs: Tensor
+    object_ids: Tensor
+    object_scores: Tensor
+    attribute_ids: Tensor | None
+    attribute_scores: Tensor | None
 
 
 class RegionFeatureExtractor:
@@ -46,7 +50,13 @@ class RegionFeatureExtractor:
         model_hash: identifies the weights in files of features; computed from them when not given.
     """
 
-    def __init__(self, model: RegionDetector, image_processor: RegionImageProcessor, *, model_hash: str | None = None):
+    def __init__(
+        self,
+        model: "RegionDetector | Detectron2Model",
+        image_processor: RegionImageProcessor,
+        *,
+        model_hash: str | None = None,
+    ) -> None:
         self.model = model.eval()
         self.image_processor = image_processor
         self.model_hash = model_hash or hash_detector(model)
@@ -80,18 +90,18 @@ class RegionFeatureExtractor:
                 raise ValueError(f"The detectron2 backend runs in float32, not in {dtype}; leave dtype out.")
             from .detectron2_interop.backend import load_detectron2
 
-            model, image_processor = load_detectron2(pretrained_model_name_or_path)
-            return cls(model.to(device), image_processor, model_hash=model.model_hash)
+            detectron2_model, image_processor = load_detectron2(pretrained_model_name_or_path)
+            return cls(detectron2_model.to(device), image_processor, model_hash=detectron2_model.model_hash)
         model = RegionDetector.from_pretrained(pretrained_model_name_or_path, dtype=torch.float32)
         image_processor = RegionImageProcessor.from_pretrained(pretrained_model_name_or_path)
         model_hash = hash_detector(model)
         model.fold_batch_norms()
-        model = model.to(device=device, dtype=dtype, memory_format=torch.channels_last)
+        model.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-arg]  # a decorator hides self
         return cls(model, image_processor, model_hash=model_hash)
 
     @property
     def config(self) -> RegionDetectorConfig:
-        """The configuration of the detector."""
+        """Configuration of the detector."""
         return self.model.config
 
     @torch.inference_mode()
@@ -125,7 +135,7 @@ class RegionFeatureExtractor:
         region_boxes = region_boxes or self.config.region_boxes
         _check(images, boxes, min_boxes, max_boxes, conf_threshold, region_boxes)
         prepared = [self.image_processor([image], return_tensors="pt") for image in images]
-        regions: list[_Regions] = [_Regions()] * len(images)
+        regions: dict[int, _Regions] = {}
         for group in _equally_large(prepared, batch_size):
             batch = {
                 name: torch.cat([prepared[index][name] for index in group]).to(self.model.device)
@@ -140,7 +150,7 @@ class RegionFeatureExtractor:
                 else:
                     found = self._choose(output, row, region_boxes, min_boxes, max_boxes, conf_threshold)
                     regions[index] = found._replace(boxes=_inside(found.boxes, images[index]))
-        return self._pad(regions, images)
+        return self._pad([regions[index] for index in range(len(images))], images)
 
     def _all(self, output: RegionDetectorOutput, row: int) -> _Regions:
         count = int(output.proposal_mask[row].sum())
@@ -162,22 +172,31 @@ class RegionFeatureExtractor:
         proposals, refined = output.proposals[row, :count], output.pred_boxes[row, :count]
         if config.background_first:
             refined = refined[:, 1:]
-        overlap = {"nms_threshold": config.selection_nms_threshold, "plus_one": config.plus_one}
+        nms_threshold, plus_one = config.selection_nms_threshold, config.plus_one
+        confidence_of = partial(
+            kept_confidence, probs=probs, threshold=conf_threshold, nms_threshold=nms_threshold, plus_one=plus_one
+        )
         if region_boxes == "detections":
             kept, classes, scores = detect(
-                refined, probs, threshold=conf_threshold, min_boxes=min_boxes, max_boxes=max_boxes, **overlap
+                refined,
+                probs,
+                threshold=conf_threshold,
+                min_boxes=min_boxes,
+                max_boxes=max_boxes,
+                nms_threshold=nms_threshold,
+                plus_one=plus_one,
             )
             return self._gather(output, row, kept, refined[kept, classes], classes, scores)
         scores, classes = probs.max(dim=1)
         boxes = refined[torch.arange(count, device=probs.device), classes]
         if region_boxes == "refined_agnostic":
-            kept = nms(boxes, scores, config.selection_nms_threshold, plus_one=config.plus_one)[:max_boxes]
+            kept = nms(boxes, scores, nms_threshold, plus_one=plus_one)[:max_boxes]
             return self._gather(output, row, kept, boxes[kept])
         if region_boxes == "refined":  # the published code has no threshold here
-            confidence = kept_confidence(boxes, probs, threshold=conf_threshold, enough=max_boxes, **overlap)
+            confidence = confidence_of(boxes, enough=max_boxes)
             kept = confidence.argsort(descending=True, stable=True)[:max_boxes]
             return self._gather(output, row, kept, boxes[kept])
-        confidence = kept_confidence(proposals, probs, threshold=conf_threshold, enough=min_boxes, **overlap)
+        confidence = confidence_of(proposals, enough=min_boxes)
         kept = choose_by_confidence(confidence, threshold=conf_threshold, min_boxes=min_boxes, max_boxes=max_boxes)
         return self._gather(output, row, kept, proposals[kept])
 
@@ -191,7 +210,7 @@ class RegionFeatureExtractor:
         scores: Tensor | None = None,
     ) -> _Regions:
         probs = output.logits[row, kept].softmax(dim=1)
-        if classes is None:
+        if classes is None or scores is None:
             scores, classes = _without_background(probs, self.config).max(dim=1)
         attribute_ids = attribute_scores = None
         if output.attribute_logits is not None:
@@ -208,10 +227,11 @@ class RegionFeatureExtractor:
         )
 
     def _pad(self, regions: list[_Regions], images: Sequence[Image.Image]) -> RegionOutput:
-        columns = {}
-        for name in _Regions._fields:
-            values = [getattr(region, name) for region in regions]
-            columns[name] = None if values[0] is None else pad_sequence(values, batch_first=True).cpu()
+        columns: dict[str, Tensor] = {
+            name: pad_sequence([getattr(region, name) for region in regions], batch_first=True).cpu()
+            for name, first in regions[0]._asdict().items()
+            if first is not None
+        }
         masks = [torch.ones(len(region.boxes), dtype=torch.long) for region in regions]
         return RegionOutput(
             **columns,
@@ -261,7 +281,7 @@ def _check(
         raise ValueError(f"conf_threshold is {conf_threshold}; it is a probability, from 0 to 1.")
 
 
-def hash_detector(model: RegionDetector) -> str:
+def hash_detector(model: "RegionDetector | Detectron2Model") -> str:
     """Return 16 hexadecimal digits that identify the weights and the configuration of a detector."""
     settings = {name: getattr(model.config, name) for name in RegionDetectorConfig.__annotations__}
     return hash_weights(json.dumps(settings), {name: tensor.float() for name, tensor in model.state_dict().items()})

@@ -1,12 +1,13 @@
 """ImageNet weights of a ResNet, in the names of torchvision and timm, as the start of a region detector."""
 
 import re
+from collections.abc import Callable
 
 from torch import Tensor
 
 from ...modeling_region_detector.modeling_region_detector import RegionDetector
 
-PARTS = [
+PARTS: list[tuple[str, str | Callable[[re.Match[str]], str]]] = [
     (r"^layer([1-4])\.", lambda match: f"res{int(match[1]) + 1}."),
     (r"^(conv1|bn1)\.", r"stem.\1."),
     (r"bn([1-3])\.", r"conv\1.norm."),

@@ -6,6 +6,7 @@ and digits stay together as words: a character needs a first form `x` and a cont
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 
 from transformers import BertTokenizer
 
@@ -27,8 +28,8 @@ def build_character_tokenizer(texts: Iterable[str], *, max_length: int, min_coun
     Raises:
         ValueError: no character is left.
     """
-    settings = {"do_lower_case": True, "strip_accents": False, "model_max_length": max_length}
-    pipeline = BertTokenizer(**settings).backend_tokenizer
+    build = partial(BertTokenizer, do_lower_case=True, strip_accents=False, model_max_length=max_length)
+    pipeline = build().backend_tokenizer
 
     def words(text: str) -> list[str]:
         return [word for word, _ in pipeline.pre_tokenizer.pre_tokenize_str(pipeline.normalizer.normalize_str(text))]
@@ -39,7 +40,7 @@ def build_character_tokenizer(texts: Iterable[str], *, max_length: int, min_coun
         raise ValueError(f"No character occurs {min_count} times or more in the texts; give texts, or lower min_count.")
     continuing = [f"##{character}" for character in characters if len(words(f"a{character}a")) == 1]
     tokens = [*SPECIAL_TOKENS, *characters, *continuing]
-    return BertTokenizer(vocab={token: index for index, token in enumerate(tokens)}, **settings)
+    return build(vocab={token: index for index, token in enumerate(tokens)})
 
 
 __all__ = ["SPECIAL_TOKENS", "build_character_tokenizer"]

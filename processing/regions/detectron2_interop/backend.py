@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +20,14 @@ from .import_shim import ensure_detectron2_importable
 from .weights import read_detector_weights
 from .yaml_loader import read_detectron2_yaml
 
+if TYPE_CHECKING:
+    from detectron2.config import CfgNode
+    from detectron2.modeling import GeneralizedRCNN
+
 USED_SECTIONS = ("MODEL", "INPUT", "TEST")
 NOT_LOADED = ("num_batches_tracked", "pixel_mean", "pixel_std", "anchor_generator.cell_anchors")
 WEIGHTS = ("*.safetensors", "*.pth", "*.pkl", "*.bin")
-Source = str | Path | Mapping[str, Any]
+Source = str | PathLike | Mapping[str, Any]
 
 
 class Detectron2Model(nn.Module):
@@ -44,7 +49,9 @@ class Detectron2Model(nn.Module):
         ValueError: for weights that do not fit, and for a model without one head over pooled boxes.
     """
 
-    def __init__(self, cfg: Source, weights: Source):
+    detector: "GeneralizedRCNN"
+
+    def __init__(self, cfg: Source, weights: Source) -> None:
         super().__init__()
         ensure_detectron2_importable()
         sections = cfg if isinstance(cfg, Mapping) else read_detectron2_yaml(Path(cfg))
@@ -57,12 +64,12 @@ class Detectron2Model(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the model runs."""
+        """Device that the model runs on."""
         return self.detector.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the images that it takes."""
+        """Data type of the images that it takes."""
         return torch.float32
 
     def forward(
@@ -122,7 +129,7 @@ class Detectron2Model(nn.Module):
         return features.mean(dim=(2, 3)) if features.ndim == 4 else features
 
 
-def load_detectron2(path: str | Path) -> tuple[Detectron2Model, RegionImageProcessor]:
+def load_detectron2(path: str | PathLike) -> tuple[Detectron2Model, RegionImageProcessor]:
     """Return the model in a folder and what prepares images as its configuration says.
 
     Args:
@@ -160,7 +167,8 @@ def build_image_processor(model: Detectron2Model) -> RegionImageProcessor:
 
 def _image_sizes(pixel_values: Tensor, pixel_mask: Tensor | None) -> list[tuple[int, int]]:
     if pixel_mask is None:
-        return [tuple(pixel_values.shape[-2:])] * len(pixel_values)
+        height, width = pixel_values.shape[-2:]
+        return [(height, width)] * len(pixel_values)
     return [(int(mask[:, 0].sum()), int(mask[0].sum())) for mask in pixel_mask]
 
 
@@ -171,7 +179,7 @@ def _clip(boxes: Tensor, size: tuple[int, int], num_classes: int) -> Tensor:
     return boxes.clamp(min=0).minimum(boxes.new_tensor([width, height, width, height]))
 
 
-def _build_cfg(sections: Mapping[str, Any]) -> Any:
+def _build_cfg(sections: Mapping[str, Any]) -> "CfgNode":
     from detectron2.config import CfgNode, get_cfg
 
     cfg = get_cfg()
@@ -182,7 +190,7 @@ def _build_cfg(sections: Mapping[str, Any]) -> Any:
     return cfg
 
 
-def _build_model(cfg: Any) -> nn.Module:
+def _build_model(cfg: "CfgNode") -> "GeneralizedRCNN":
     from detectron2.modeling import build_model
     from detectron2.modeling.roi_heads import Res5ROIHeads, StandardROIHeads
 
@@ -216,7 +224,7 @@ def _load(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     model.load_state_dict({name: tensor for name, tensor in state.items() if name in own}, strict=False)
 
 
-def _describe(model: nn.Module, cfg: Any) -> RegionDetectorConfig:
+def _describe(model: "GeneralizedRCNN", cfg: "CfgNode") -> RegionDetectorConfig:
     heads = model.roi_heads
     classes, width = heads.box_predictor.cls_score.weight.shape
     pools_before_res5 = not hasattr(heads, "box_pooler")

@@ -32,7 +32,7 @@ class _NotCompiled(ModuleType):
 
 
 def ensure_detectron2_importable() -> None:
-    """Lets the Python part of detectron2 0.6 run without its C++ part and with Pillow >= 10; else changes nothing.
+    """Make the Python part of detectron2 0.6 run without its C++ part and with Pillow >= 10; else change nothing.
 
     Raises:
         ImportError: where there is no detectron2, or one of the packages that it needs.
@@ -46,9 +46,9 @@ def ensure_detectron2_importable() -> None:
     try:
         if not is_compiled:
             sys.modules["detectron2._C"] = stub = _NotCompiled("detectron2._C")
-            importlib.import_module("detectron2")._C = stub
+            vars(importlib.import_module("detectron2"))["_C"] = stub
             if not hasattr(Image, "LINEAR"):
-                Image.LINEAR = Image.BILINEAR  # the name before Pillow 10
+                vars(Image)["LINEAR"] = Image.Resampling.BILINEAR  # the name before Pillow 10
         importlib.import_module("detectron2.modeling")
     except ModuleNotFoundError as error:
         raise ImportError(f"detectron2 needs {error.name}: pip install 'wenlan[detectron2-helpers]'") from error

@@ -7,15 +7,16 @@ shape and bytes; no function of numpy, and none of anything else, can be reached
 import io
 import pickle
 import re
-import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
+
+from ....data.files.checkpoint import read_checkpoint
 
 MAX_BYTES = 4 * 2**30  # the largest detectors have about 1 GB
 WRAPPERS = ("model", "state_dict", "model_state", "blobs")
@@ -34,7 +35,7 @@ class _DataType:
     def __setstate__(self, state: tuple) -> None:
         self.order = "=" if state[1] == "|" else state[1]
 
-    def read(self, raw: bytes | str, shape: tuple[int, ...], order: str) -> np.ndarray:
+    def read(self, raw: bytes | str, shape: tuple[int, ...], order: Literal["C", "F"]) -> np.ndarray:
         raw = raw.encode("latin1") if isinstance(raw, str) else raw  # as Python 2 wrote it
         values = np.frombuffer(raw, np.dtype(self.order + self.code)).reshape(shape, order=order)
         return values.astype(self.code)  # in the order of this machine, writable
@@ -54,7 +55,7 @@ def _reconstruct(kind: type, shape: tuple[int, ...], code: bytes) -> _Array:
     return _Array()
 
 
-def _from_buffer(buffer: bytes, dtype: _DataType, shape: tuple[int, ...], order: str) -> _Array:
+def _from_buffer(buffer: bytes, dtype: _DataType, shape: tuple[int, ...], order: Literal["C", "F"]) -> _Array:
     array = _Array()
     array.values = dtype.read(bytes(buffer), shape, order)
     return array
@@ -129,13 +130,7 @@ def read_detector_weights(path: Path) -> dict[str, Tensor]:
         raise FileNotFoundError(f"No such file of weights: {path}")
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"{path} has {path.stat().st_size:,} bytes; a detector has at most {MAX_BYTES:,}.")
-    if path.suffix == ".safetensors":
-        content = _load(path, lambda: load_file(path))
-    elif path.suffix == ".pkl":
-        content = read_array_pickle(path)
-    else:
-        options = {"map_location": "cpu", "weights_only": True, "mmap": zipfile.is_zipfile(path)}
-        content = _load(path, lambda: torch.load(path, **options))
+    content = read_array_pickle(path) if path.suffix == ".pkl" else read_checkpoint(path)
     for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -145,21 +140,6 @@ def read_detector_weights(path: Path) -> dict[str, Tensor]:
     if not weights:
         raise ValueError(f"{path} holds no tensors by name; its first keys: {', '.join(map(str, [*content][:5]))}.")
     return weights
-
-
-def _load(path: Path, load: Callable[[], object]) -> object:
-    try:
-        return load()
-    except (PermissionError, MemoryError):
-        raise
-    except Exception as error:  # bytes that are no checkpoint raise anything
-        code = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = f"it refers to {code[1]}, which could run code" if code else type(error).__name__
-        raise ValueError(
-            f"{path} is no readable checkpoint, nothing of it was run: {reason}. "
-            "Save the state dict alone, best as .safetensors; if it may be cut, compare its "
-            f"{path.stat().st_size:,} bytes with the original."
-        ) from error
 
 
 __all__ = ["read_array_pickle", "read_detector_weights"]

@@ -83,8 +83,9 @@ def _plain(value: object, *, budget: list[int]) -> object:
 def merge(target: dict[str, object], sections: Mapping[str, object]) -> dict[str, object]:
     """Return `target`, changed to hold the values of `sections`, those of nested sections one by one."""
     for name, value in sections.items():
-        if isinstance(value, Mapping) and isinstance(target.get(name), dict):
-            merge(target[name], value)
+        below = target.get(name)
+        if isinstance(value, Mapping) and isinstance(below, dict):
+            merge(below, value)
         else:
             target[name] = value
     return target
