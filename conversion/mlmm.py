@@ -257,6 +257,7 @@ def convert_mlmm(
         if head == "vqa":
             if answers_file is None:
                 raise ValueError(f"it answers with {sizes.num_labels} numbers; --answers FILE says what they mean.")
+            assert sizes.num_labels is not None  # every configuration has labels
             answers = read_answers(answers_file, sizes.num_labels)
         loaded_tokenizer = load_tokenizer(tokenizer, layout, sizes.vocab_size)
         config = build_config(weights, loaded_tokenizer, overrides, answers)

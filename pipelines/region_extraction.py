@@ -1,4 +1,4 @@
-"""Extracts the regions of many images into shards that `read_regions` opens.
+"""Extract the regions of many images into shards that `read_regions` opens.
 
     wenlan extract-regions photos --output runs/regions --model MODEL
     wenlan extract-regions coco.json --image-root train2014 --output runs/regions --model MODEL --top-k 100
@@ -41,7 +41,7 @@ Decoded = tuple[int, Image.Image | BadRowError]
 
 @dataclass(frozen=True)
 class RegionChoice:
-    """How regions are chosen; the arguments of `RegionFeatureExtractor.extract` with its defaults."""
+    """Settings of the choice of regions: the arguments of `RegionFeatureExtractor.extract` with its defaults."""
 
     min_boxes: int = 10
     max_boxes: int = 100
@@ -138,7 +138,7 @@ def _describe(
 
 
 class _Extraction:
-    """Turns the images of a shard into stored rows, in their order, and what was left out."""
+    """Extract the regions of the images of a shard as stored rows, in their order; tell what was left out."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".we
 
 @dataclass
 class EmbedReport:
-    """What was written and what was left out."""
+    """Counts of what was written and what was left out."""
 
     output: Path
     rows: int = 0

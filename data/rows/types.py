@@ -32,12 +32,16 @@ class PairRow(TypedDict):
 
 
 class PairExample(TypedDict):
-    """A pair as it is drawn for contrastive training; a `group_id` of -1 is unknown, `draw_seed` has 63 bits."""
+    """A pair as it is drawn for contrastive training; a `group_id` of -1 is unknown, `draw_seed` has 63 bits.
 
-    image: "Bytes | str | Image.Image"
+    `feature_map` (c, h, w), what a frozen backbone made of the image, stands in its place.
+    """
+
+    image: NotRequired["Bytes | str | Image.Image"]
+    feature_map: NotRequired["Tensor"]
     text: str
-    group_id: int
-    draw_seed: int
+    group_id: NotRequired[int]
+    draw_seed: NotRequired[int]
     boxes: NotRequired[list[list[float]]]
 
 

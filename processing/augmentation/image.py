@@ -6,6 +6,7 @@ The global generators of a resumed run do not continue where they stopped, so wh
 
 import math
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from PIL import Image, ImageEnhance
@@ -95,9 +96,21 @@ class Augmentation:
         )
 
 
+def draw_seed_of(row: Mapping[str, object]) -> int:
+    """Return the `draw_seed` of a row.
+
+    Raises:
+        ValueError: it has none.
+    """
+    seed = row.get("draw_seed")
+    if not isinstance(seed, int):
+        raise ValueError("A row has no `draw_seed`, which augmentation needs: make one from (seed, epoch, index).")
+    return seed
+
+
 def _turn_hue(image: Image.Image, turn: int) -> Image.Image:
     same = list(range(256))
     return image.convert("HSV").point([(level + turn) % 256 for level in same] + same * 2).convert("RGB")
 
 
-__all__ = ["Augmentation"]
+__all__ = ["Augmentation", "draw_seed_of"]

@@ -1,19 +1,20 @@
 """Rows of images and texts to one batch for contrastive training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from PIL import Image
 
-from ..augmentation.image import Augmentation
+from ...data.rows.types import PairExample
+from ..augmentation.image import Augmentation, draw_seed_of
 from ..processing_brivl import BriVLProcessor
 from .image_batch import ImageCollator
 
 
 @dataclass
 class ContrastiveCollator(ImageCollator):
-    """Turns a list of rows into the keyword arguments of a BriVL model.
+    """Collate rows into the keyword arguments of a BriVL model.
 
     A row holds `text` (str) and either `image` (PIL image, path or bytes) or `feature_map` (a (C, H, W) tensor: what a
     frozen backbone made of the image). It may hold `boxes` ((n, 4), pixels of the upright original), `group_id` (int,
@@ -31,7 +32,7 @@ class ContrastiveCollator(ImageCollator):
     processor: BriVLProcessor
     augmentation: Augmentation | None = None
 
-    def __call__(self, rows: Sequence[Mapping[str, object]]) -> dict[str, torch.Tensor]:
+    def __call__(self, rows: Sequence[PairExample]) -> dict[str, torch.Tensor]:
         """Return the batch of the B rows whose image can be decoded.
 
         Returns:
@@ -58,20 +59,18 @@ class ContrastiveCollator(ImageCollator):
             batch["group_ids"] = torch.tensor([row["group_id"] for row in rows], dtype=torch.int64)
         return batch
 
-    def _collate_feature_maps(self, rows: Sequence[Mapping[str, object]]) -> dict[str, torch.Tensor]:
+    def _collate_feature_maps(self, rows: Sequence[PairExample]) -> dict[str, torch.Tensor]:
         if self.augmentation is not None:
             raise ValueError("Feature maps cannot be augmented: pass augmentation=None, or rows with an `image`.")
         return {"feature_map": torch.stack([torch.as_tensor(row["feature_map"], dtype=torch.float32) for row in rows])}
 
-    def _augmented(self, row: Mapping[str, object]) -> Image.Image | None:
+    def _augmented(self, row: PairExample) -> Image.Image | None:
         image = self.decode(row["image"])
         if image is None or self.augmentation is None:
             return image
         if "boxes" in row and self.augmentation.is_geometric:
             raise ValueError("Rows have boxes, which a moved image invalidates: use an Augmentation of colours only.")
-        if "draw_seed" not in row:
-            raise ValueError("A row has no `draw_seed`, which augmentation needs: make one from (seed, epoch, index).")
-        return self.augmentation(image, seed=row["draw_seed"])
+        return self.augmentation(image, seed=draw_seed_of(row))
 
 
 __all__ = ["ContrastiveCollator"]

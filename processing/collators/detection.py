@@ -1,18 +1,20 @@
 """Rows of images and boxes to one batch for a region detector."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
+from ...data.rows.types import DetectionExample
 from ...modeling_region_detector.image_processing_region_detector import RegionImageProcessor
 from ..augmentation.detection import DetectionAugmentation
+from ..augmentation.image import draw_seed_of
 from .image_batch import ImageCollator
 
 
 @dataclass
 class DetectionCollator(ImageCollator):
-    """Turns a list of rows into the keyword arguments of a `RegionDetector`.
+    """Collate rows into the keyword arguments of a `RegionDetector`.
 
     A row holds `image` (PIL image, path or bytes), `image_id` (int), `objects`, a list of {"bbox": [x, y, width,
     height] in pixels of the upright original, "category_id", "attribute_ids" (optional)}, and, needed with
@@ -29,7 +31,7 @@ class DetectionCollator(ImageCollator):
     processor: RegionImageProcessor
     augmentation: DetectionAugmentation | None = None
 
-    def __call__(self, rows: Sequence[Mapping[str, object]]) -> dict[str, torch.Tensor | list[dict]]:
+    def __call__(self, rows: Sequence[DetectionExample]) -> dict[str, torch.Tensor | list[dict]]:
         """Return the batch of the B rows whose image can be decoded: what the processor gives, labels included.
 
         Raises:
@@ -43,22 +45,16 @@ class DetectionCollator(ImageCollator):
             objects = row["objects"]
             if self.augmentation is not None:
                 boxes = [item["bbox"] for item in objects]
-                image, boxes = self.augmentation(image, boxes, seed=_draw_seed(row))
+                image, boxes = self.augmentation(image, boxes, seed=draw_seed_of(row))
                 objects = [{**item, "bbox": box} for item, box in zip(objects, boxes, strict=True)]
             images.append(image)
             annotations.append({"image_id": row["image_id"], "annotations": objects})
         self.check_batch(rows, images)
         size = {edge: pixels for edge, pixels in dict(self.processor.size).items() if pixels}
         if self.augmentation is not None:
-            scale = self.augmentation.draw_scale(_draw_seed(rows[0]))
+            scale = self.augmentation.draw_scale(draw_seed_of(rows[0]))
             size = {edge: max(1, round(scale * pixels)) for edge, pixels in size.items()}
         return dict(self.processor(images, annotations, size=size, return_tensors="pt"))
-
-
-def _draw_seed(row: Mapping[str, object]) -> int:
-    if "draw_seed" not in row:
-        raise ValueError("A row has no `draw_seed`, which augmentation needs: make one from (seed, epoch, index).")
-    return row["draw_seed"]
 
 
 __all__ = ["DetectionCollator"]

@@ -1,4 +1,4 @@
-"""What collators of images share: one that cannot be decoded is left out with its row, in every DataLoader worker."""
+"""Base of the collators of images: one that cannot be decoded is left out with its row, in every DataLoader worker."""
 
 import os
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from ..image_decoding import ImageDecodingError, decode_image
 
 @dataclass
 class ImageCollator:
-    """Decodes the images of rows.
+    """Decode the images of rows.
 
     Attributes:
         bad_rows: what was left out so far, over all DataLoader workers.

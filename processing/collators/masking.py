@@ -1,4 +1,4 @@
-"""What MLMM's tasks hide of a pair: words for MLM, regions for MRFR and MRC; ITM hides nothing.
+"""Masking of MLMM's tasks: words for MLM, regions for MRFR and MRC; ITM hides nothing.
 
 One kind at a time: hidden words are told by all regions, hidden regions by all words. Source: UNITER, UC2.
 """
@@ -7,8 +7,8 @@ import numpy as np
 
 NO_LABEL = -100
 MASKED_FRACTION = 0.15
-MASK_TOKEN_SHARE = 0.8  # of the chosen words
-RANDOM_TOKEN_SHARE = 0.1
+MASK_TOKEN_FRACTION = 0.8  # of the chosen words
+RANDOM_TOKEN_FRACTION = 0.1
 
 
 def mask_words(
@@ -31,7 +31,7 @@ def mask_words(
         rng: draws.
         mask_token_id: stands for a hidden word.
         ordinary_ids: ids that a random piece may have.
-        share: of the words that are chosen.
+        fraction: of the words that are chosen.
 
     Raises:
         ValueError: the text has no word.
@@ -45,8 +45,8 @@ def mask_words(
     kind = rng.random(len(words))
     random_ids = ordinary_ids[rng.integers(len(ordinary_ids), size=len(words))]
     chosen = draw < fraction
-    hidden = chosen & (kind < MASK_TOKEN_SHARE)
-    replaced = chosen & (kind >= 1 - RANDOM_TOKEN_SHARE)
+    hidden = chosen & (kind < MASK_TOKEN_FRACTION)
+    replaced = chosen & (kind >= 1 - RANDOM_TOKEN_FRACTION)
     if not chosen.any():
         chosen[0] = hidden[0] = True
     labels[words[chosen]] = input_ids[words[chosen]]

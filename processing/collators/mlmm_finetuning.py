@@ -1,4 +1,4 @@
-"""Retrieval and question answering: what MLMM is fine-tuned on, row by row, and the collators of these rows."""
+"""Rows of retrieval and of visual question answering to batches for MLMM's fine-tuning."""
 
 import random
 from collections import Counter
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ...data.mlmm.corpus import MLMMCorpus
-from ..region_inputs import pad_regions
+from ...data.rows.types import QuestionExample, RetrievalExample
+from ..region_inputs import ImageRegions, pad_regions
 from .region_batch import RegionCollator
 
 # Of ten annotators so many agree -> score of their answer. Source: VQA 2.0, leave one out.
@@ -54,7 +55,7 @@ class MLMMRetrievalExamples:
         """Change what is drawn; the Trainer calls it before each epoch."""
         self._epoch.fill_(epoch)
 
-    def __getitem__(self, index: int) -> dict[str, object]:
+    def __getitem__(self, index: int) -> RetrievalExample:
         """Return the group of a caption."""
         language, caption = self._index[index]
         table, groups = self.corpus.captions[language], self.corpus.image_groups
@@ -75,7 +76,7 @@ class MLMMRetrievalExamples:
 
 @dataclass
 class MLMMRetrievalCollator(RegionCollator):
-    """Turns groups into the keyword arguments of `MLMMForImageTextRetrieval`, each group's matching pair first.
+    """Collate groups into the keyword arguments of `MLMMForImageTextRetrieval`, each group's matching pair first.
 
     An image that cannot be used is counted in `bad_rows` and logged once a cause; its pair is left out, and the
     whole group if it is the caption's own image, or if no wrong image is left.
@@ -84,7 +85,7 @@ class MLMMRetrievalCollator(RegionCollator):
         processor: makes the tensors.
     """
 
-    def __call__(self, rows: Sequence[Mapping[str, object]]) -> dict[str, Tensor]:
+    def __call__(self, rows: Sequence[RetrievalExample]) -> dict[str, Tensor]:
         """Return the pairs of all groups: the matching one, wrong images for its text, wrong texts for its image.
 
         Returns:
@@ -93,10 +94,12 @@ class MLMMRetrievalCollator(RegionCollator):
         Raises:
             ValueError: no group can be used.
         """
-        texts, images, labels = [], [], []
+        texts: list[str] = []
+        images: list[ImageRegions] = []
+        labels: list[int] = []
         for row in rows:
-            right, *wrong = [self.read_image(regions) for regions in (row["regions"], *row["wrong_regions"])]
-            wrong = [image for image in wrong if image is not None]
+            right, *read = [self.read_image(regions) for regions in (row["regions"], *row["wrong_regions"])]
+            wrong = [image for image in read if image is not None]
             if right is None or not wrong:
                 continue
             texts += [row["text"]] * (1 + len(wrong)) + list(row["wrong_texts"])
@@ -110,22 +113,22 @@ class MLMMRetrievalCollator(RegionCollator):
 
 @dataclass
 class MLMMQuestionCollator(RegionCollator):
-    """Turns questions into the keyword arguments of `MLMMForVisualQuestionAnswering`.
+    """Collate questions into the keyword arguments of `MLMMForVisualQuestionAnswering`.
 
     A row is {"text", "regions", "answers": {answer id: score}}; without `answers` there are no labels.
 
     Args:
         processor: makes the tensors.
-        num_answers: of the pool.
+        num_answers: of the answer vocabulary.
     """
 
     num_answers: int
 
-    def __call__(self, rows: Sequence[Mapping[str, object]]) -> dict[str, Tensor]:
+    def __call__(self, rows: Sequence[QuestionExample]) -> dict[str, Tensor]:
         """Return what the processor gives, and labels (B, a) float32, the score of every answer; rows may be all 0.
 
         Raises:
-            ValueError: no row can be used, or an answer is not in the pool.
+            ValueError: no row can be used, or an answer is not in the vocabulary.
         """
         rows, images = self.read_images(rows)
         batch = {**self.processor(text=[row["text"] for row in rows]), **pad_regions(images)}
@@ -144,11 +147,11 @@ def soft_targets(answers: Sequence[str], answer_ids: Mapping[str, int]) -> dict[
     """Return answer id -> score for the answers of the annotators of a question.
 
     Of ten annotators n agree: 0, 0.3, 0.6, 0.9, then 1, the official accuracy. A single answer counts as ten. Answers
-    outside the pool are left out, so that there may be none. Source: UNITER.
+    outside the vocabulary are left out, so that there may be none. Source: UNITER.
 
     Args:
         answers: normalised, one an annotator.
-        answer_ids: the pool.
+        answer_ids: the answer vocabulary.
     """
     counts = Counter(answers) if len(answers) > 1 else Counter(dict.fromkeys(answers, 10))
     best = len(ANSWER_SCORES) - 1

@@ -1,6 +1,6 @@
 """Rows of one task to one batch of MLMM's pre-training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,14 +10,15 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ...data.mlmm.corpus import TASKS
-from ..region_inputs import pad_regions
+from ...data.rows.types import MaskingExample
+from ..region_inputs import ImageRegions, pad_regions
 from .masking import MASKED_FRACTION, mask_regions, mask_words
 from .region_batch import RegionCollator
 
 
 @dataclass
 class MLMMPretrainingCollator(RegionCollator):
-    """Turns the rows of `MLMMExamples`, all of one task, into the keyword arguments of `MLMMForPreTraining`.
+    """Collate rows of `MLMMExamples`, all of one task, into the keyword arguments of `MLMMForPreTraining`.
 
     What is masked follows from each row's `seed`. A row whose regions cannot be used is left out, counted in
     `bad_rows` and logged once a cause. The batch is then shorter.
@@ -33,7 +34,7 @@ class MLMMPretrainingCollator(RegionCollator):
         if self.processor.tokenizer.mask_token_id is None:
             raise ValueError("The tokenizer has no mask token, which MLM needs; take one of XLM-R's kind.")
 
-    def __call__(self, rows: Sequence[Mapping[str, object]]) -> dict[str, Tensor | str]:
+    def __call__(self, rows: Sequence[MaskingExample]) -> dict[str, Tensor | str]:
         """Return the batch of the B rows whose regions can be used.
 
         Returns:
@@ -53,21 +54,20 @@ class MLMMPretrainingCollator(RegionCollator):
             raise ValueError(f"A batch has one task of {', '.join(TASKS)}; these rows have {sorted(tasks)}.")
         (task,) = tasks
         rows, images = self.read_images(rows, with_class_probs=task == "mrc")
-        batch = pad_regions([image._replace(class_probs=None) for image in images])  # the model hides features
+        regions = pad_regions([image._replace(class_probs=None) for image in images])  # the model hides features
         encoded = self.processor(text=[row["text"] for row in rows], return_special_tokens_mask=True)
         is_special = encoded.pop("special_tokens_mask").bool()
-        batch = {"task": task, **encoded, **batch}
+        batch: dict[str, Tensor | str] = {"task": task, **encoded, **regions}
         if task == "itm":
             return batch | {"itm_labels": torch.tensor([row["itm_label"] for row in rows], dtype=torch.int64)}
         rngs = [np.random.default_rng(row["seed"]) for row in rows]
         if task == "mlm":
-            return batch | self._mask_words(batch["input_ids"], is_special, rngs)
+            return batch | self._mask_words(encoded["input_ids"], is_special, rngs)
         masks = [
             torch.from_numpy(mask_regions(len(image.boxes), rng, fraction=self.masked_fraction))
             for image, rng in zip(images, rngs, strict=True)
         ]
-        targets = [image.features if task == "mrfr" else image.class_probs for image in images]
-        hidden = torch.cat([target[mask] for target, mask in zip(targets, masks, strict=True)])
+        hidden = torch.cat([_targets(image, task)[mask] for image, mask in zip(images, masks, strict=True)])
         return batch | {"masked_regions": pad_sequence(masks, batch_first=True), f"{task}_labels": hidden}
 
     def _mask_words(
@@ -91,6 +91,13 @@ class MLMMPretrainingCollator(RegionCollator):
     def _ordinary_ids(self) -> np.ndarray:
         tokenizer = self.processor.tokenizer
         return np.setdiff1d(np.arange(len(tokenizer)), tokenizer.all_special_ids)
+
+
+def _targets(image: ImageRegions, task: str) -> Tensor:
+    if task == "mrfr":
+        return image.features
+    assert image.class_probs is not None  # they were asked for
+    return image.class_probs
 
 
 __all__ = ["MLMMPretrainingCollator"]

@@ -1,17 +1,21 @@
-"""What MLMM's collators share: an image whose regions are bad is counted and left out, in every worker."""
+"""Base of MLMM's collators: an image whose regions are bad is counted and left out, in every worker."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from ...data.rows.report import BadRowError, BadRowReport
+from ...data.rows.types import MaskingExample, QuestionExample
 from ..processing_mlmm import MLMMProcessor
 from ..region_inputs import ImageRegions, RegionError, read_regions_of
+
+Example = TypeVar("Example", MaskingExample, QuestionExample)
 
 
 @dataclass
 class RegionCollator:
-    """Reads the `regions` of rows; bad ones are counted, and logged once a cause.
+    """Read the `regions` of rows; bad ones are counted, and logged once a cause.
 
     Args:
         processor: makes the tensors.
@@ -35,8 +39,8 @@ class RegionCollator:
             return None
 
     def read_images(
-        self, rows: Sequence[Mapping[str, object]], *, with_class_probs: bool = False
-    ) -> tuple[list[Mapping[str, object]], list[ImageRegions]]:
+        self, rows: Sequence[Example], *, with_class_probs: bool = False
+    ) -> tuple[list[Example], list[ImageRegions]]:
         """Return the rows whose regions can be used, and these regions.
 
         Raises:

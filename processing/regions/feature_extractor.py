@@ -42,7 +42,7 @@ class _Regions(NamedTuple):
 
 
 class RegionFeatureExtractor:
-    """Finds the regions of images and gives their boxes, features, classes and attributes.
+    """Extract the regions of images: boxes, features, classes and attributes.
 
     Args:
         model: the detector; it is put into evaluation mode.

@@ -1,4 +1,4 @@
-"""Makes `import detectron2` work, also where its C++ part was not compiled."""
+"""Make `import detectron2` work, also where its C++ part was not compiled."""
 
 import importlib
 import importlib.machinery

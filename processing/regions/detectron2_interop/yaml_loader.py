@@ -12,7 +12,7 @@ MAX_BASES = 8
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Reads the Python tags of plain values, which `cfg.dump()` writes, and refuses all others."""
+    """Loader of the Python tags of plain values, which `cfg.dump()` writes; all others are refused."""
 
 
 def _plain_value(loader: _PlainLoader, tag: str, node: yaml.Node) -> object:
