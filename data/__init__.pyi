@@ -16,6 +16,7 @@ from .files.image_listing import list_images
 from .mlmm.batch_sampler import MLMMBatches
 from .mlmm.corpus import MLMMCorpus
 from .mlmm.dataset import MLMMExamples, draw_evaluation
+from .mlmm.retrieval_dataset import MLMMRetrievalExamples
 from .pairs.dataset import TrainingPairs
 from .pairs.load import read_pairs
 from .pairs.report import PairReport
@@ -47,6 +48,7 @@ __all__ = [
     "MLMMBatches",
     "MLMMCorpus",
     "MLMMExamples",
+    "MLMMRetrievalExamples",
     "PairReport",
     "RegionShardError",
     "StreamedPairs",

@@ -2,7 +2,7 @@ from .augmentation.detection import DetectionAugmentation
 from .augmentation.image import Augmentation
 from .collators.brivl import ContrastiveCollator
 from .collators.detection import DetectionCollator
-from .collators.mlmm_finetuning import MLMMQuestionCollator, MLMMRetrievalCollator, MLMMRetrievalExamples, soft_targets
+from .collators.mlmm_finetuning import MLMMQuestionCollator, MLMMRetrievalCollator, soft_targets
 from .collators.mlmm_pretraining import MLMMPretrainingCollator
 from .image_decoding import ImageDecodingError, decode_image
 from .image_processing_brivl import BriVLImageProcessor
@@ -24,7 +24,6 @@ __all__ = [
     "MLMMProcessor",
     "MLMMQuestionCollator",
     "MLMMRetrievalCollator",
-    "MLMMRetrievalExamples",
     "RegionError",
     "build_character_tokenizer",
     "build_unigram_tokenizer",

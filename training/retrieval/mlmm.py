@@ -12,11 +12,12 @@ from transformers import TrainingArguments
 
 from ...data.files.image_ids import canonical_image_id
 from ...data.mlmm.corpus import MLMMCorpus
+from ...data.mlmm.retrieval_dataset import MLMMRetrievalExamples
 from ...data.regions.schema import RegionInfo
 from ...evaluation.retrieval.benchmark import RetrievalTest
 from ...evaluation.retrieval.mlmm import evaluate_mlmm_retrieval, make_retrieval_test
 from ...modeling_mlmm.retrieval import MLMMForImageTextRetrieval
-from ...processing.collators.mlmm_finetuning import MLMMRetrievalCollator, MLMMRetrievalExamples
+from ...processing.collators.mlmm_finetuning import MLMMRetrievalCollator
 from ..mlmm.data import CorpusArguments, load_corpus, read_info
 from ..mlmm.model import MLMMArguments, load_processor
 from .arguments import RetrievalArguments, RetrievalData

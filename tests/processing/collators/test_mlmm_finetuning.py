@@ -1,18 +1,11 @@
 import json
-from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from helpers.paths import FIXTURES
-from wenlan.processing import (
-    MLMMProcessor,
-    MLMMQuestionCollator,
-    MLMMRetrievalCollator,
-    MLMMRetrievalExamples,
-    soft_targets,
-)
+from wenlan.data import MLMMRetrievalExamples
+from wenlan.processing import MLMMProcessor, MLMMQuestionCollator, MLMMRetrievalCollator, soft_targets
 
 GOLDEN = json.loads((FIXTURES / "mlmm" / "metrics" / "vqa_targets.json").read_text("utf-8"))
 
@@ -22,37 +15,6 @@ NORMALISED = [case for case in GOLDEN["targets"] if set(case["answers"]) <= set(
 @pytest.fixture
 def processor(small_tokenizer):
     return MLMMProcessor(small_tokenizer)
-
-
-def group_of(corpus, row):
-    """The images of a row and of its wrong captions, by number."""
-    numbers = [int(one["image_id"].removeprefix("image")) for one in (row["regions"], *row["wrong_regions"])]
-    return numbers, [int(text.split()[1].rstrip(":")) for text in row["wrong_texts"]]
-
-
-def test_wrong_images_and_captions_are_of_other_groups_and_of_the_language(make_corpus):
-    corpus = make_corpus(size=12, image_groups=[number // 3 for number in range(12)])
-    dataset = MLMMRetrievalExamples(corpus, num_wrong=3)
-    assert len(dataset) == 24
-    for row in (dataset[index] for index in range(24)):
-        (right, *wrong), captions = group_of(corpus, row)
-        assert len(wrong) == len(captions) == 3
-        assert all(number // 3 != right // 3 for number in wrong + captions)
-        assert {text.split()[0] for text in row["wrong_texts"]} == {row["text"].split()[0]}
-        assert row["text"].split()[1] == f"{right}:"
-
-
-def test_groups_follow_from_seed_epoch_and_index(make_corpus):
-    corpus = make_corpus()
-
-    def drawn(seed, epoch):
-        dataset = MLMMRetrievalExamples(corpus, seed=seed)
-        dataset.set_epoch(epoch)
-        return [group_of(corpus, dataset[index]) for index in range(len(dataset))]
-
-    assert drawn(0, 1) == drawn(0, 1)
-    assert drawn(0, 1) != drawn(0, 2)
-    assert drawn(0, 1) != drawn(1, 1)
 
 
 def test_pairs_of_a_group_stand_as_in_the_references(make_corpus, processor):
@@ -90,26 +52,7 @@ def test_bad_wrong_image_leaves_out_its_pair_alone(make_corpus, processor):
     assert collator.bad_rows.counts == {"bad boxes": 1}
 
 
-def test_languages_with_fewer_captions_come_as_often(make_corpus):
-    corpus = make_corpus(size=6)
-    table = corpus.captions["de"]
-    corpus.captions["de"] = replace(table, rows=table.rows[:2], images=table.images[:2], lengths=table.lengths[:2])
-    assert len(MLMMRetrievalExamples(corpus)) == 8
-    dataset = MLMMRetrievalExamples(corpus, even_languages=True)
-    counts = Counter(dataset[index]["text"] for index in range(len(dataset)))
-    assert sorted(count for text, count in counts.items() if text.startswith("de")) == [3, 3]
-    assert sorted(count for text, count in counts.items() if text.startswith("en")) == [1] * 6
-
-
-def test_captions_of_one_image_only_have_no_wrong_one(make_corpus):
-    corpus = make_corpus(size=3, image_groups=[0, 0, 0], tasks={"mlm": 1})
-    with pytest.raises(ValueError, match="one image only"):
-        MLMMRetrievalExamples(corpus)
-    with pytest.raises(ValueError, match="num_wrong is 0"):
-        MLMMRetrievalExamples(make_corpus(), num_wrong=0)
-
-
-def test_answers_become_scores_of_the_whole_pool(make_image, processor):
+def test_answers_become_scores_of_the_whole_vocabulary(make_image, processor):
     rows = [
         {"text": "Is there a cat?", "regions": make_image(0), "answers": {0: 1.0, 2: 0.3}},
         {"text": "How many keys are there?", "regions": make_image(1), "answers": {}},
@@ -123,7 +66,7 @@ def test_questions_without_answers_have_no_labels(make_image, processor):
     assert "labels" not in MLMMQuestionCollator(processor, 4)([{"text": "What?", "regions": make_image(0)}])
 
 
-def test_answer_outside_of_the_pool_is_named(make_image, processor):
+def test_answer_outside_of_the_vocabulary_is_named(make_image, processor):
     row = {"text": "What?", "regions": make_image(0), "answers": {4: 1.0}}
     with pytest.raises(ValueError, match="Answer 4 of 'What\\?' is not among the 4"):
         MLMMQuestionCollator(processor, num_answers=4)([row])
@@ -146,5 +89,5 @@ def test_single_answer_counts_as_ten():
     assert soft_targets(["猫"], {"猫": 3}) == {3: 1.0}
 
 
-def test_answers_outside_of_the_pool_leave_none():
+def test_answers_outside_of_the_vocabulary_leave_none():
     assert soft_targets(["cat"] * 10, {"dog": 0}) == {}
