@@ -15,13 +15,12 @@ from tqdm.auto import tqdm
 from transformers import AutoModel, AutoProcessor
 
 from ..data.files.atomic import atomic_file
+from ..data.files.image_listing import list_images
 from ..pipelines.embedding import embed_images, embed_texts
 from ..processing.image_decoding import ImageDecodingError, decode_image
 from ..processing.regions.feature_extractor import RegionFeatureExtractor
 
 logger = logging.getLogger(__name__)
-
-IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
 
 @dataclass
@@ -83,13 +82,13 @@ def embed_to_parquet(
 
 
 def _images(folder: Path, report: EmbedReport) -> Iterator[tuple[str, Image.Image]]:
-    for path in sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES):
+    for name, path in list_images(folder):
         try:
             image = decode_image(path)
         except ImageDecodingError as error:
             _skip(report, error.cause, error)
         else:
-            yield path.relative_to(folder).as_posix(), image
+            yield name, image
 
 
 def _sentences(file: Path, report: EmbedReport) -> Iterator[tuple[str, str]]:

@@ -29,6 +29,27 @@ BACKENDS = ("native", "detectron2")
 Boxes = Sequence[Tensor | np.ndarray | Sequence[Sequence[float]]]
 
 
+class _Proposals(NamedTuple):
+    """Output of the detector for the n proposals of one image."""
+
+    boxes: Tensor
+    refined: Tensor
+    logits: Tensor
+    features: Tensor
+    attribute_logits: Tensor | None
+
+    @classmethod
+    def of(cls, output: RegionDetectorOutput, row: int) -> "_Proposals":
+        count, attributes = int(output["proposal_mask"][row].sum()), output.attribute_logits
+        return cls(
+            boxes=output["proposals"][row, :count],
+            refined=output["pred_boxes"][row, :count],
+            logits=output["logits"][row, :count],
+            features=output["features"][row, :count],
+            attribute_logits=None if attributes is None else attributes[row, :count],
+        )
+
+
 class _Regions(NamedTuple):
     """The regions of one image, in the fields of `RegionOutput`."""
 
@@ -37,8 +58,8 @@ class _Regions(NamedTuple):
     class_probs: Tensor
     object_ids: Tensor
     object_scores: Tensor
-    attribute_ids: Tensor | None
-    attribute_scores: Tensor | None
+    attribute_ids: Tensor | None = None
+    attribute_scores: Tensor | None = None
 
 
 class RegionFeatureExtractor:
@@ -145,37 +166,21 @@ class RegionFeatureExtractor:
             given = None if boxes is None else [torch.as_tensor(boxes[index]).reshape(-1, 4) for index in group]
             output = self.model(**batch, boxes=given)
             for row, index in enumerate(group):
+                found = _Proposals.of(output, row)
                 if given is not None:
-                    regions[index] = self._all(output, row)
+                    regions[index] = self._gather(found, slice(None), found.boxes)
                 else:
-                    found = self._choose(output, row, region_boxes, min_boxes, max_boxes, conf_threshold)
-                    regions[index] = found._replace(boxes=_inside(found.boxes, images[index]))
+                    chosen = self._choose(found, region_boxes, min_boxes, max_boxes, conf_threshold)
+                    regions[index] = chosen._replace(boxes=_inside(chosen.boxes, images[index]))
         return self._pad([regions[index] for index in range(len(images))], images)
 
-    def _all(self, output: RegionDetectorOutput, row: int) -> _Regions:
-        count = int(output.proposal_mask[row].sum())
-        kept = torch.arange(count, device=output.proposals.device)
-        return self._gather(output, row, kept, output.proposals[row, kept])
-
     def _choose(
-        self,
-        output: RegionDetectorOutput,
-        row: int,
-        region_boxes: str,
-        min_boxes: int,
-        max_boxes: int,
-        conf_threshold: float,
+        self, found: _Proposals, region_boxes: str, min_boxes: int, max_boxes: int, conf_threshold: float
     ) -> _Regions:
         config = self.config
-        count = int(output.proposal_mask[row].sum())
-        probs = _without_background(output.logits[row, :count].softmax(dim=1), config)
-        proposals, refined = output.proposals[row, :count], output.pred_boxes[row, :count]
-        if config.background_first:
-            refined = refined[:, 1:]
+        probs = _without_background(found.logits.softmax(dim=1), config)
+        refined = found.refined[:, 1:] if config.background_first else found.refined
         nms_threshold, plus_one = config.selection_nms_threshold, config.plus_one
-        confidence_of = partial(
-            kept_confidence, probs=probs, threshold=conf_threshold, nms_threshold=nms_threshold, plus_one=plus_one
-        )
         if region_boxes == "detections":
             kept, classes, scores = detect(
                 refined,
@@ -186,45 +191,32 @@ class RegionFeatureExtractor:
                 nms_threshold=nms_threshold,
                 plus_one=plus_one,
             )
-            return self._gather(output, row, kept, refined[kept, classes], classes, scores)
+            regions = self._gather(found, kept, refined[kept, classes])
+            return regions._replace(object_ids=classes, object_scores=scores)
         scores, classes = probs.max(dim=1)
-        boxes = refined[torch.arange(count, device=probs.device), classes]
+        boxes = refined[torch.arange(len(probs), device=probs.device), classes]
         if region_boxes == "refined_agnostic":
             kept = nms(boxes, scores, nms_threshold, plus_one=plus_one)[:max_boxes]
-            return self._gather(output, row, kept, boxes[kept])
-        if region_boxes == "refined":  # the published code has no threshold here
-            confidence = confidence_of(boxes, enough=max_boxes)
-            kept = confidence.argsort(descending=True, stable=True)[:max_boxes]
-            return self._gather(output, row, kept, boxes[kept])
-        confidence = confidence_of(proposals, enough=min_boxes)
-        kept = choose_by_confidence(confidence, threshold=conf_threshold, min_boxes=min_boxes, max_boxes=max_boxes)
-        return self._gather(output, row, kept, proposals[kept])
-
-    def _gather(
-        self,
-        output: RegionDetectorOutput,
-        row: int,
-        kept: Tensor,
-        boxes: Tensor,
-        classes: Tensor | None = None,
-        scores: Tensor | None = None,
-    ) -> _Regions:
-        probs = output.logits[row, kept].softmax(dim=1)
-        if classes is None or scores is None:
-            scores, classes = _without_background(probs, self.config).max(dim=1)
-        attribute_ids = attribute_scores = None
-        if output.attribute_logits is not None:
-            attributes = output.attribute_logits[row, kept].softmax(dim=1)
-            attribute_scores, attribute_ids = _without_background(attributes, self.config).max(dim=1)
-        return _Regions(
-            features=output.features[row, kept],
-            boxes=boxes,
-            class_probs=probs,
-            object_ids=classes,
-            object_scores=scores,
-            attribute_ids=attribute_ids,
-            attribute_scores=attribute_scores,
+            return self._gather(found, kept, boxes[kept])
+        confidence_of = partial(
+            kept_confidence, probs=probs, threshold=conf_threshold, nms_threshold=nms_threshold, plus_one=plus_one
         )
+        if region_boxes == "refined":  # the published code has no threshold here
+            kept = confidence_of(boxes, enough=max_boxes).argsort(descending=True, stable=True)[:max_boxes]
+            return self._gather(found, kept, boxes[kept])
+        confidence = confidence_of(found.boxes, enough=min_boxes)
+        kept = choose_by_confidence(confidence, threshold=conf_threshold, min_boxes=min_boxes, max_boxes=max_boxes)
+        return self._gather(found, kept, found.boxes[kept])
+
+    def _gather(self, found: _Proposals, kept: Tensor | slice, boxes: Tensor) -> _Regions:
+        probs = found.logits[kept].softmax(dim=1)
+        scores, classes = _without_background(probs, self.config).max(dim=1)
+        regions = _Regions(found.features[kept], boxes, probs, object_ids=classes, object_scores=scores)
+        if found.attribute_logits is None:
+            return regions
+        attributes = found.attribute_logits[kept].softmax(dim=1)
+        scores, classes = _without_background(attributes, self.config).max(dim=1)
+        return regions._replace(attribute_ids=classes, attribute_scores=scores)
 
     def _pad(self, regions: list[_Regions], images: Sequence[Image.Image]) -> RegionOutput:
         columns: dict[str, Tensor] = {

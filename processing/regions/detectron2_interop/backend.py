@@ -17,7 +17,7 @@ from ....modeling_region_detector.modeling_region_detector import RegionDetector
 from .config import image_changes
 from .export import to_detectron2
 from .import_shim import ensure_detectron2_importable
-from .weights import read_detector_weights
+from .weights import list_misfits, read_detector_weights
 from .yaml_loader import read_detectron2_yaml
 
 if TYPE_CHECKING:
@@ -211,14 +211,7 @@ def _build_model(cfg: "CfgNode") -> "GeneralizedRCNN":
 
 def _load(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     own = model.state_dict()
-    problems = [
-        f"shape: {name} is {tuple(tensor.shape)}, the configuration says {tuple(own[name].shape)}"
-        for name, tensor in state.items()
-        if name in own and own[name].shape != tensor.shape
-    ]
-    problems += [f"missing: {name}" for name in own if name not in state]
-    problems += [f"unknown: {name}" for name in state if name not in own]
-    problems = [problem for problem in problems if not any(name in problem for name in NOT_LOADED)]
+    problems = [line for line in list_misfits(state, own) if not any(name in line for name in NOT_LOADED)]
     if problems:
         raise ValueError("\n  ".join(["the weights do not fit the configuration of detectron2:", *problems]))
     model.load_state_dict({name: tensor for name, tensor in state.items() if name in own}, strict=False)

@@ -17,6 +17,7 @@ from torch import Tensor
 from ....modeling_region_detector.configuration_region_detector import RESNET_BLOCKS, RegionDetectorConfig
 from ....modeling_region_detector.rpn import build_cell_anchors
 from .config import PRESETS, R152, detector_fields
+from .weights import list_misfits
 
 PYRAMID = "backbone.bottom_up."
 PREDICTOR = "roi_heads.box_predictor."
@@ -137,7 +138,7 @@ def sizes_of(weights: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _use_cell_anchors(config: RegionDetectorConfig, weights: Mapping[str, Tensor], *, trusted: bool) -> None:
-    """Take the anchors of a checkpoint for the configuration if trusted, else compares them."""
+    """Take the anchors of a checkpoint for the configuration if trusted, else compare them."""
     found = {int(match[1]): weights[name].float() for name in weights if (match := CELL_ANCHORS.match(name))}
     levels = [found[index] for index in sorted(found)]
     if not levels:
@@ -180,14 +181,7 @@ def _misfits(state: Mapping[str, Tensor], config: RegionDetectorConfig) -> list[
     from ....modeling_region_detector.modeling_region_detector import RegionDetector
 
     with torch.device("meta"):
-        expected = RegionDetector(config).state_dict()
-    problems = [f"unknown: {name} {tuple(state[name].shape)}" for name in state if name not in expected]
-    problems += [f"missing: {name}" for name in expected if name not in state]
-    return problems + [
-        f"shape: {name} is {tuple(state[name].shape)}, the configuration says {tuple(expected[name].shape)}"
-        for name in expected
-        if name in state and state[name].shape != expected[name].shape
-    ]
+        return list_misfits(state, RegionDetector(config).state_dict())
 
 
 __all__ = ["ConvertedDetector", "convert_detectron2_checkpoint", "sizes_of"]

@@ -142,4 +142,15 @@ def read_detector_weights(path: Path) -> dict[str, Tensor]:
     return weights
 
 
-__all__ = ["read_array_pickle", "read_detector_weights"]
+def list_misfits(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """Return a line for each weight that is unknown, missing or of another shape than the configuration says."""
+    problems = [f"unknown: {name} {tuple(state[name].shape)}" for name in state if name not in expected]
+    problems += [f"missing: {name}" for name in expected if name not in state]
+    return problems + [
+        f"shape: {name} is {tuple(state[name].shape)}, the configuration says {tuple(expected[name].shape)}"
+        for name in expected
+        if name in state and state[name].shape != expected[name].shape
+    ]
+
+
+__all__ = ["list_misfits", "read_array_pickle", "read_detector_weights"]

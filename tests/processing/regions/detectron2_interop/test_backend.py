@@ -14,7 +14,7 @@ from helpers.regions.golden import golden_detector, read_config, read_tensors, r
 from PIL import Image
 from safetensors.torch import save_file
 from wenlan.modeling_region_detector import RegionDetectorConfig, RegionImageProcessor
-from wenlan.processing.regions.feature_extractor import RegionFeatureExtractor
+from wenlan.processing.regions.feature_extractor import RegionFeatureExtractor, _Proposals
 
 CASES = ("d2_c4", "d2_fpn")
 
@@ -106,7 +106,7 @@ def test_real_detectron2_gives_the_golden_detections(case, backend):
         output = model(**golden_batch(case, divisibility))
     first = 0
     for i in range(2):
-        regions = extractor._choose(output, i, "detections", 0, 20, 0.3)
+        regions = extractor._choose(_Proposals.of(output, i), "detections", 0, 20, 0.3)
         kept = tensors[f"det_proposal_index.{i}"]
         torch.testing.assert_close(regions.boxes, tensors[f"det_boxes_original.{i}"], atol=1e-2, rtol=0)
         torch.testing.assert_close(regions.object_scores, tensors[f"det_scores.{i}"], atol=1e-5, rtol=0)
@@ -214,7 +214,7 @@ def test_weights_of_another_size_are_all_named(backend):
     weights = read_weights("d2_c4")
     del weights["proposal_generator.rpn_head.conv.bias"]
     cfg = changed("d2_c4", "MODEL.ROI_HEADS.NUM_CLASSES", 9)
-    with pytest.raises(ValueError, match=r"cls_score\.weight is \(8, 128\).*\(10, 128\)(.|\n)*missing: .*conv\.bias"):
+    with pytest.raises(ValueError, match=r"missing: .*conv\.bias(.|\n)*cls_score\.weight is \(8, 128\).*\(10, 128\)"):
         backend.Detectron2Model(cfg, weights)
 
 
