@@ -2,7 +2,9 @@
 
 import ast
 import configparser
+from collections import defaultdict
 from graphlib import CycleError, TopologicalSorter
+from itertools import combinations
 
 import pytest
 from helpers.paths import ROOT
@@ -25,7 +27,7 @@ LAYERS = {
     "wenlan": 6,
 }
 REMOTE_CODE = ("modeling_brivl", "modeling_mlmm", "modeling_region_detector", "processing")  # the files at their root
-MAX_MODULES, MAX_LINES = 14, 400
+MAX_MODULES, MAX_LINES, BLOCK = 14, 400, 8
 
 
 def file_of(parts):
@@ -80,6 +82,45 @@ def defined_names(path):
         elif isinstance(node, ast.Import | ast.ImportFrom):
             names |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
     return names
+
+
+def code_lines(path):
+    """Returns (number, line) of what a copy would be made of.
+
+    Left out are blank lines, comments, docstrings, imports, `__all__`, lone brackets, and the heads of functions:
+    transformers reads the parameters of a `forward` from its head, so each model has to list them.
+    """
+    left_out = set()
+    for node in ast.walk(tree_of(path)):
+        match node:
+            case ast.Import() | ast.ImportFrom() | ast.Expr(ast.Constant(str())) | ast.Assign([ast.Name("__all__")]):
+                left_out |= set(range(node.lineno, node.end_lineno + 1))
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                left_out |= set(range(node.lineno, node.body[0].lineno))
+    lines = enumerate(path.read_text("utf-8").splitlines(), 1)
+    stripped = [(number, line.split("  # ")[0].strip()) for number, line in lines if number not in left_out]
+    return [(number, line) for number, line in stripped if line.strip("()[]{},:") and not line.startswith("#")]
+
+
+def closed_folder(path):
+    """Returns the folder of remote code that a file belongs to, or None."""
+    return path.parent.name if path.parent.parent == ROOT and path.parent.name in REMOTE_CODE else None
+
+
+def repeated_blocks(paths):
+    """Returns the places of equal blocks of `BLOCK` lines, except in two closed folders, which cannot share them."""
+    places = defaultdict(list)
+    for path in paths:
+        lines = code_lines(path)
+        for first in range(len(lines) - BLOCK + 1):
+            block = lines[first : first + BLOCK]
+            places[tuple(line for _, line in block)].append((path, block[0][0]))
+    return [
+        f"{relative(one)}:{line} = {relative(other)}:{other_line}"
+        for found in places.values()
+        for (one, line), (other, other_line) in combinations(found, 2)
+        if closed_folder(one) is None or closed_folder(other) in (None, closed_folder(one))
+    ]
 
 
 def find_cycle(edges):
@@ -173,6 +214,12 @@ def test_no_file_is_too_long():
         relative(path): count for path in SOURCES if (count := len(path.read_text("utf-8").splitlines())) > MAX_LINES
     }
     assert long == {}
+
+
+def test_no_block_of_lines_stands_twice():
+    assert repeated_blocks(MODULES) == []
+    load = ROOT / "data" / "pairs" / "load.py"
+    assert f"{relative(load)}:{code_lines(load)[0][0]} = " in repeated_blocks([load, load])[0]
 
 
 def test_every_module_ends_with_the_list_of_its_public_names():
