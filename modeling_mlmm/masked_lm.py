@@ -47,15 +47,8 @@ class MLMMForMaskedLM(MLMMPreTrainedModel):
         The rest of the arguments: as in `MLMMModel`. Memory grows with b x l x v; `MLMMForPreTraining` keeps to the
         masked tokens.
         """
-        states = self.mlmm(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            region_features=region_features,
-            region_boxes=region_boxes,
-            region_attention_mask=region_attention_mask,
-            position_ids=position_ids,
-            **kwargs,
-        )
+        regions = (region_features, region_boxes, region_attention_mask)
+        states = self.mlmm(input_ids, attention_mask, *regions, position_ids=position_ids, **kwargs)
         logits = self.mlm_head(states.text_states)
         loss = None
         if labels is not None:

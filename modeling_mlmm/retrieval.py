@@ -110,15 +110,8 @@ class MLMMForImageTextRetrieval(MLMMPreTrainedModel):
         Raises:
             ValueError: for labels of another shape, or margin labels that do not begin with 1.
         """
-        states = self.mlmm(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            region_features=region_features,
-            region_boxes=region_boxes,
-            region_attention_mask=region_attention_mask,
-            position_ids=position_ids,
-            **kwargs,
-        )
+        regions = (region_features, region_boxes, region_attention_mask)
+        states = self.mlmm(input_ids, attention_mask, *regions, position_ids=position_ids, **kwargs)
         scores, logits = self._score(states.pooler_output)
         loss = accuracy = None
         if labels is not None:

@@ -64,15 +64,8 @@ class MLMMForVisualQuestionAnswering(MLMMPreTrainedModel):
         Raises:
             ValueError: for labels of another width, ids outside the answer vocabulary, and scores outside 0..1.
         """
-        states = self.mlmm(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            region_features=region_features,
-            region_boxes=region_boxes,
-            region_attention_mask=region_attention_mask,
-            position_ids=position_ids,
-            **kwargs,
-        )
+        regions = (region_features, region_boxes, region_attention_mask)
+        states = self.mlmm(input_ids, attention_mask, *regions, position_ids=position_ids, **kwargs)
         logits = self.vqa_head(states.pooler_output)
         loss = accuracy = None
         if labels is not None:
