@@ -26,7 +26,7 @@ class MLMMMaskedLanguageHead(nn.Module):
     def __init__(self, config: MLMMConfig) -> None:
         super().__init__()
         self.transform = MLMMTransform(config.hidden_size, config.hidden_size, config.layer_norm_eps)
-        self.decoder: nn.Module = nn.Linear(config.hidden_size, config.vocab_size)
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
 
     def forward(self, states: Tensor) -> Tensor:
         """Return (..., v) logits for (..., h) states."""

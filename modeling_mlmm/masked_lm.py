@@ -1,6 +1,6 @@
 """MLMM that fills masked words, with or without an image."""
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from transformers.modeling_outputs import MaskedLMOutput
 from transformers.utils import can_return_tuple
@@ -21,14 +21,6 @@ class MLMMForMaskedLM(MLMMPreTrainedModel):
         self.mlm_head = MLMMMaskedLanguageHead(config)
         self.post_init()
         self.freeze()
-
-    def get_output_embeddings(self) -> nn.Module:
-        """Return the decoder of the MLM head."""
-        return self.mlm_head.decoder
-
-    def set_output_embeddings(self, value: nn.Module) -> None:
-        """Replace the decoder of the MLM head."""
-        self.mlm_head.decoder = value
 
     @can_return_tuple
     def forward(

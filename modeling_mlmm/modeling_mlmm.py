@@ -79,6 +79,14 @@ class MLMMPreTrainedModel(PreTrainedModel):
         """Replace the word embeddings."""
         self.base_model.set_submodule("text_embeddings.word_embeddings", value)
 
+    def get_output_embeddings(self) -> nn.Module | None:
+        """Return the decoder of the MLM head; None for a model without it."""
+        return self.get_submodule("mlm_head.decoder") if hasattr(self, "mlm_head") else None
+
+    def set_output_embeddings(self, value: nn.Module) -> None:
+        """Replace the decoder of the MLM head."""
+        self.set_submodule("mlm_head.decoder", value)
+
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike | None, *args: Any, **kwargs: Any) -> Self:
         """Load a checkpoint as transformers does, but refuse one that is damaged or lacks a part of the tower.

@@ -64,14 +64,6 @@ class MLMMForPreTraining(MLMMPreTrainedModel):
         self.post_init()
         self.freeze()
 
-    def get_output_embeddings(self) -> nn.Module:
-        """Return the decoder of the MLM head."""
-        return self.mlm_head.decoder
-
-    def set_output_embeddings(self, value: nn.Module) -> None:
-        """Replace the decoder of the MLM head."""
-        self.mlm_head.decoder = value
-
     @can_return_tuple
     def forward(
         self,

@@ -3,6 +3,7 @@
 import math
 import numbers
 from collections.abc import Mapping, Sequence
+from typing import NotRequired, TypedDict
 
 import torch
 from transformers.utils import logging
@@ -11,8 +12,24 @@ logger = logging.get_logger(__name__)
 _reported: set[str] = set()  # causes of which an example was logged
 
 
+class AnnotatedObject(TypedDict):
+    """A box in COCO's form: `bbox` is x, y, width, height in pixels of the original image; ids count from 0."""
+
+    bbox: Sequence[float]
+    category_id: int
+    attribute_ids: NotRequired[Sequence[int]]
+    iscrowd: NotRequired[int]
+
+
+class Annotation(TypedDict):
+    """The boxes of one image."""
+
+    image_id: int
+    annotations: Sequence[AnnotatedObject]
+
+
 def to_labels(
-    annotation: Mapping, *, image_size: tuple[int, int], scales: tuple[float, float], max_attributes: int
+    annotation: Annotation, *, image_size: tuple[int, int], scales: tuple[float, float], max_attributes: int
 ) -> dict[str, torch.Tensor]:
     """Return what one image shows: n boxes in pixels of the resized image, and what they hold.
 
@@ -20,8 +37,7 @@ def to_labels(
     with the image's id and counted; so are crowds (`iscrowd`), without a log.
 
     Args:
-        annotation: {"image_id": int, "annotations": [{"bbox": [x, y, width, height], "category_id": int,
-            "attribute_ids": [int, ...] (optional)}, ...]}, ids from 0, boxes in pixels of the original image.
+        annotation: the boxes of the image.
         image_size: height and width of the original image.
         scales: resized / original, of y and x.
         max_attributes: columns of `attributes`; further attributes of a box are left out.
@@ -84,10 +100,11 @@ def _sides(box: object, where: str) -> list[float]:
     return list(sides)
 
 
-def _ids(ids: Sequence, where: str) -> list[int]:
-    if not all(isinstance(number, numbers.Integral) and int(number) >= 0 for number in ids):
+def _ids(ids: Sequence[object], where: str) -> list[int]:
+    whole = [int(number) for number in ids if isinstance(number, numbers.Integral) and int(number) >= 0]
+    if len(whole) < len(ids):
         raise ValueError(f"{where} is {list(ids)}; expected whole numbers from 0.")
-    return list(ids)
+    return whole
 
 
-__all__ = ["to_labels"]
+__all__ = ["AnnotatedObject", "Annotation", "to_labels"]

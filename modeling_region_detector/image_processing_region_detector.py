@@ -15,7 +15,7 @@ from transformers.image_utils import ChannelDimension, ImageInput, PILImageResam
 from transformers.processing_utils import ImagesKwargs, Unpack
 from transformers.utils import ModelOutput
 
-from .annotations import to_labels
+from .annotations import Annotation, to_labels
 from .postprocessing import detect
 from .resizing import resize_like_opencv, resize_like_pillow, to_rgb
 
@@ -128,7 +128,7 @@ class RegionImageProcessor(TorchvisionBackend):
     def preprocess(
         self,
         images: ImageInput,
-        annotations: Mapping | Sequence[Mapping] | None = None,
+        annotations: Annotation | Sequence[Annotation] | None = None,
         **kwargs: Unpack[RegionImageProcessorKwargs],
     ) -> BatchFeature:
         """Return the tensors of a batch.
@@ -248,7 +248,7 @@ class RegionImageProcessor(TorchvisionBackend):
     def _preprocess_image_like_inputs(
         self,
         images: ImageInput,
-        annotations: Mapping | Sequence[Mapping] | None = None,
+        annotations: Annotation | Sequence[Annotation] | None = None,
         *args: Any,
         return_tensors: str | None = None,
         **kwargs: Any,

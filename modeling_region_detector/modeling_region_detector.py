@@ -189,7 +189,7 @@ class RegionDetector(PreTrainedModel):
             output.loss, output.loss_dict = reduce(torch.add, loss_dict.values()), loss_dict
         return output
 
-    def _check(self, pixel_values: Tensor, boxes: Sequence | None, labels: Sequence | None) -> None:
+    def _check(self, pixel_values: Tensor, boxes: Sequence[Tensor] | None, labels: Sequence[object] | None) -> None:
         for name, given in (("boxes", boxes), ("labels", labels)):
             if given is not None and len(given) != len(pixel_values):
                 raise ValueError(f"{len(given)} {name} were given for {len(pixel_values)} images; give one an image.")
