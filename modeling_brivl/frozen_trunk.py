@@ -74,17 +74,14 @@ def _first_and_second_pass(block: nn.Module) -> tuple[AbstractContextManager, Ab
 def _still_statistics(block: nn.Module) -> Iterator[None]:
     """Keep the running statistics of batch norms in training mode, which normalise by the batch all the same."""
     norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d) and module.training]
-    momenta, counts = [norm.momentum for norm in norms], [norm.num_batches_tracked for norm in norms]
-    before = [None if count is None else count.clone() for count in counts]
+    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.momentum = 0.0
+        norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for norm, momentum, count, old in zip(norms, momenta, counts, before, strict=True):
-            norm.momentum = momentum
-            if count is not None and old is not None:
-                count.copy_(old)
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 def run_text_stages(backbone: nn.Module, states: Tensor, attention_mask: Tensor | None, stages: slice) -> Tensor:

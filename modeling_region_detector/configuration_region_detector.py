@@ -61,6 +61,19 @@ RESNET_BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 REGION_BOXES = ("proposals", "refined", "detections", "refined_agnostic")
 
 
+def find_variant(variant: str, variants: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return what a known detector changes of the defaults.
+
+    Raises:
+        ValueError: for an unknown variant; the message names the known ones and the nearest.
+    """
+    if variant not in variants:
+        nearest = difflib.get_close_matches(variant, variants, n=1)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        raise ValueError(f"Unknown detector {variant!r}; there are {', '.join(sorted(variants))}.{hint}")
+    return variants[variant]
+
+
 @strict
 class RegionDetectorConfig(PreTrainedConfig):
     r"""A Faster R-CNN whose regions feed MLMM and BriVL 1.0.
@@ -191,12 +204,7 @@ class RegionDetectorConfig(PreTrainedConfig):
         Raises:
             ValueError: for an unknown variant.
         """
-        if variant not in REGION_DETECTOR_VARIANTS:
-            nearest = difflib.get_close_matches(variant, REGION_DETECTOR_VARIANTS, n=1)
-            hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-            names = ", ".join(REGION_DETECTOR_VARIANTS)
-            raise ValueError(f"Unknown detector {variant!r}; there are {names}.{hint}")
-        return cls(**(REGION_DETECTOR_VARIANTS[variant] | (changes or {})))
+        return cls(**(find_variant(variant, REGION_DETECTOR_VARIANTS) | (changes or {})))
 
     @property
     def num_levels(self) -> int:
@@ -247,4 +255,4 @@ class RegionDetectorConfig(PreTrainedConfig):
             raise ValueError(f"attribute_names has {len(names)} names for num_attributes={self.num_attributes}.")
 
 
-__all__ = ["REGION_BOXES", "REGION_DETECTOR_VARIANTS", "RESNET_BLOCKS", "RegionDetectorConfig"]
+__all__ = ["REGION_BOXES", "REGION_DETECTOR_VARIANTS", "RESNET_BLOCKS", "RegionDetectorConfig", "find_variant"]

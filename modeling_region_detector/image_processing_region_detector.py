@@ -1,6 +1,5 @@
 """Images to the tensors that the region detector reads, and its output to detections."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from transformers.processing_utils import ImagesKwargs, Unpack
 from transformers.utils import ModelOutput
 
 from .annotations import Annotation, to_labels
+from .configuration_region_detector import find_variant
 from .postprocessing import detect
 from .resizing import resize_like_opencv, resize_like_pillow, to_rgb
 
@@ -119,11 +119,7 @@ class RegionImageProcessor(TorchvisionBackend):
         Raises:
             ValueError: for an unknown variant.
         """
-        if variant not in PREPARATIONS:
-            nearest = difflib.get_close_matches(variant, PREPARATIONS, n=1)
-            hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-            raise ValueError(f"Unknown detector {variant!r}; there are {', '.join(sorted(PREPARATIONS))}.{hint}")
-        return cls(**(PREPARATIONS[variant] | (changes or {})))
+        return cls(**(find_variant(variant, PREPARATIONS) | (changes or {})))
 
     def preprocess(
         self,

@@ -18,7 +18,7 @@ LAYOUTS = {
     "released, several GPUs": {"learnable": {f"module.{key}": tensor for key, tensor in TOWERS.items()}},
     "whole model, several GPUs": {f"module.{key}": tensor for key, tensor in WHOLE.items()},
     "towers alone": TOWERS,
-    "training state beside it": {"learnable": TOWERS, "epoch": 3, "optimizer": {"state": {}}},
+    "with training state": {"learnable": TOWERS, "epoch": 3, "optimizer": {"state": {}}},
     "old BERT names": {
         key.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): tensor
         for key, tensor in TOWERS.items()
@@ -57,7 +57,7 @@ def test_every_layout_gives_the_same_query_towers(layout, expected):
 
 
 def test_dropped_entries_are_counted_by_kind(expected):
-    assert convert_original_checkpoint(LAYOUTS["training state beside it"], expected).dropped == {
+    assert convert_original_checkpoint(LAYOUTS["with training state"], expected).dropped == {
         "CNN classifier": 4,
         "BERT pooler": 4,
         "BERT position ids": 2,

@@ -112,9 +112,9 @@ def test_states_after_every_layer_are_the_reference_ones(golden, tower, attentio
     torch.testing.assert_close(output.pooler_output, golden.outputs["plain/pooled"], **STATES)
 
 
-@pytest.mark.parametrize("compact", [True, False])
-def test_states_are_the_reference_ones_with_and_without_compact_rows(golden, tower, compact, monkeypatch):
-    monkeypatch.setattr(tower.config, "compact_batches", compact)
+@pytest.mark.parametrize("unpadded", [True, False])
+def test_states_are_the_reference_ones_with_and_without_unpadding(golden, tower, unpadded, monkeypatch):
+    monkeypatch.setattr(tower.config, "compact_batches", unpadded)
     batch = golden.batch("plain")
     with torch.no_grad():
         output = tower(**batch)

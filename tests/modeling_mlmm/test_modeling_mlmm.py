@@ -14,8 +14,8 @@ def tower(request):
     return perturb(MLMMModel(tiny_config(attn_implementation=request.param)))
 
 
-@pytest.fixture(params=[True, False], ids=["compact", "as it is"])
-def compact(request, tower, monkeypatch):
+@pytest.fixture(params=[True, False], ids=["unpadded", "as it is"])
+def unpadded(request, tower, monkeypatch):
     monkeypatch.setattr(tower.config, "compact_batches", request.param)
 
 
@@ -33,13 +33,13 @@ def assert_same_real_states(first, second, batch):
     torch.testing.assert_close(second.pooler_output, first.pooler_output, **TOLERANCE)
 
 
-def test_longer_padding_of_text_and_more_padded_regions_change_nothing(tower, compact):
+def test_longer_padding_of_text_and_more_padded_regions_change_nothing(tower, unpadded):
     batch = tiny_batch()
     padded = tiny_batch(pad_text=5, pad_regions=3)
     assert_same_real_states(run(tower, **batch), run(tower, **padded), batch)
 
 
-def test_what_stands_in_padding_changes_nothing(tower, compact):
+def test_what_stands_in_padding_changes_nothing(tower, unpadded):
     batch = tiny_batch()
     dirty = tiny_batch()
     dirty["region_features"][0, 2:] = 1e3
@@ -47,7 +47,7 @@ def test_what_stands_in_padding_changes_nothing(tower, compact):
     assert_same_real_states(run(tower, **batch), run(tower, **dirty), batch)
 
 
-def test_each_pair_alone_has_the_states_it_has_in_the_batch(tower, compact):
+def test_each_pair_alone_has_the_states_it_has_in_the_batch(tower, unpadded):
     batch = tiny_batch()
     output = run(tower, **batch)
     for row, (length, count) in enumerate([(7, 2), (3, 6), (5, 4)]):
@@ -62,7 +62,7 @@ def test_each_pair_alone_has_the_states_it_has_in_the_batch(tower, compact):
         torch.testing.assert_close(alone.pooler_output[0], output.pooler_output[row], **TOLERANCE)
 
 
-def test_text_padded_on_the_left_has_the_same_states(tower, compact):
+def test_text_padded_on_the_left_has_the_same_states(tower, unpadded):
     batch = tiny_batch()
     left = dict(batch)
     for name in ("input_ids", "attention_mask"):
@@ -73,7 +73,7 @@ def test_text_padded_on_the_left_has_the_same_states(tower, compact):
     torch.testing.assert_close(shifted.pooler_output, output.pooler_output, **TOLERANCE)
 
 
-def test_permuted_regions_permute_their_states_and_leave_the_text(tower, compact):
+def test_permuted_regions_permute_their_states_and_leave_the_text(tower, unpadded):
     batch = tiny_batch()
     order = torch.tensor([4, 0, 5, 2, 1, 3])
     moved = {name: value[:, order] if name.startswith("region") else value for name, value in batch.items()}
@@ -103,7 +103,7 @@ def test_permuted_words_change_the_states(tower):
     assert (run(tower, **moved).pooler_output - run(tower, **batch).pooler_output).abs().max() > 1e-3
 
 
-def test_image_without_regions_gives_the_states_of_its_text_alone(tower, compact):
+def test_image_without_regions_gives_the_states_of_its_text_alone(tower, unpadded):
     batch = tiny_batch(counts=(2, 0, 4))
     output = run(tower, **batch)
     alone = run(tower, input_ids=batch["input_ids"][1:2, :3])
@@ -112,7 +112,7 @@ def test_image_without_regions_gives_the_states_of_its_text_alone(tower, compact
     assert output.last_hidden_state.isfinite().all()
 
 
-def test_batch_whose_images_all_lack_regions_is_text_alone(tower, compact):
+def test_batch_whose_images_all_lack_regions_is_text_alone(tower, unpadded):
     batch = tiny_batch(counts=(0, 0, 0))
     assert batch["region_features"].shape[1] == 0
     output = run(tower, **batch)
@@ -122,7 +122,7 @@ def test_batch_whose_images_all_lack_regions_is_text_alone(tower, compact):
     assert output.region_states.shape == (3, 0, 24)
 
 
-def test_images_alone_need_no_text(tower, compact):
+def test_images_alone_need_no_text(tower, unpadded):
     batch = {name: value for name, value in tiny_batch().items() if name.startswith("region")}
     output = run(tower, **batch)
     assert output.text_states is None
@@ -179,7 +179,7 @@ def test_gradient_checkpointing_gives_the_same_gradients():
         torch.testing.assert_close(checkpointed, plain)
 
 
-def test_bfloat16_is_finite_and_near(tower, compact):
+def test_bfloat16_is_finite_and_near(tower, unpadded):
     batch = tiny_batch()
     expected = run(tower, **batch)
     half = MLMMModel(tower.config)
