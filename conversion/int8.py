@@ -1,7 +1,7 @@
 """Export the text tower of a BriVL with int8 weights, and measure how far its embeddings turn.
 
-    wenlan export int8 runs/quickstart runs/int8
-    wenlan export int8 MODEL runs/int8 --sentences my_captions.txt
+    wenlan export int8 runs/quickstart --output runs/int8
+    wenlan export int8 MODEL --output runs/int8 --sentences my_captions.txt
 
 text_tower.int8.onnx has the inputs and output of text_tower.onnx (see `export_onnx`). Its weights are int8, token
 embeddings included; activations become int8 as they come (dynamic quantisation), so nothing is calibrated.

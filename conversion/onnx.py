@@ -1,7 +1,7 @@
 """Export the towers of a BriVL to ONNX, each to a file of its own that needs neither PyTorch nor this package.
 
-    wenlan export onnx runs/quickstart runs/onnx
-    wenlan export onnx MODEL runs/onnx --boxes      # detector boxes instead of the grid of the configuration
+    wenlan export onnx runs/quickstart --output runs/onnx
+    wenlan export onnx MODEL --output runs/onnx --boxes      # detector boxes instead of the grid of the configuration
 
 image_tower.onnx: pixel_values (b, 3, s, s) float32, with `boxes` also boxes (b, n, 4) float32 and box_mask (b, n) int64
 -> image_embeds (b, d). text_tower.onnx: input_ids, attention_mask (b, l) int64 -> text_embeds (b, d). Embeddings have

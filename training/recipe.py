@@ -1,13 +1,27 @@
 """Recipes: a YAML file of `TrainingArguments` fields and a script's own, any of which the command line may override."""
 
-import difflib
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-import yaml
-from transformers import HfArgumentParser
+from .recipe_options import (
+    build_parser,
+    collect_type_errors,
+    merge_dotted,
+    normalize_options,
+    read_yaml,
+    split_dotted,
+    unknown_keys,
+)
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Return the paths of the recipes of the package by name, sorted."""
+    folder = Path(str(files("wenlan.training_scripts"))) / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 def find_recipe(name: str) -> Path:
@@ -16,37 +30,57 @@ def find_recipe(name: str) -> Path:
     Raises:
         FileNotFoundError: for neither; the message lists the shipped ones.
     """
-    shipped = Path(str(files("wenlan.training_scripts"))) / "recipes"
-    for path in (Path(name), shipped / f"{name}.yaml"):
-        if path.is_file():
-            return path
-    names = ", ".join(sorted(path.stem for path in shipped.glob("*.yaml")))
-    raise FileNotFoundError(f"No recipe {name!r}: give a YAML file or one of {names}.")
+    shipped = shipped_recipes()
+    path = Path(name) if Path(name).is_file() else shipped.get(name)
+    if path is None:
+        raise FileNotFoundError(f"No recipe {name!r}: give a YAML file or one of {', '.join(shipped)}.")
+    return path
 
 
-def parse_recipe(dataclasses: Sequence[type], argv: Sequence[str] | None = None) -> tuple:
-    """Return one instance of each dataclass, from `RECIPE [--field value ...]`.
+def describe_recipe(path: Path) -> tuple[str, str]:
+    """Return the command that runs a recipe and a sentence on what it is: the first two lines of its comment."""
+    command, description, *_ = [line.removeprefix("#").strip() for line in path.read_text("utf-8").splitlines()]
+    return command, f"{description.partition('. ')[0].rstrip('.')}."
+
+
+def parse_recipe(dataclasses: Sequence[type], argv: Sequence[str] | None = None) -> tuple[Any, ...]:
+    """Return one instance of each dataclass, from `RECIPE [--field value ...] [--field.key value ...]`.
+
+    With `--help` among the words it prints the fields, the recipe's values as their defaults, and exits.
 
     Raises:
         FileNotFoundError: for an unknown recipe.
-        ValueError: for keys in the recipe that no dataclass has; all are named with the nearest known ones.
+        ValueError: for unknown keys and options, each with the nearest known one, and wrong values; all at once.
     """
-    parser = HfArgumentParser(dataclasses, allow_abbrev=False)  # a misspelt option must not pass for another
-    parser.add_argument("recipe", help="a YAML file, or the name of a shipped recipe")
-    argv = list(sys.argv[1:] if argv is None else argv)
-    if not argv or argv[0].startswith("-"):
-        parser.parse_args(["--help"] if argv[:1] in (["-h"], ["--help"]) else [])  # prints what is missing and exits
-    path = find_recipe(argv[0])
-    values = yaml.safe_load(path.read_text("utf-8")) or {}
+    words = normalize_options(sys.argv[1:] if argv is None else argv)
+    recipe = words.pop(0) if words and not words[0].startswith("-") else None
+    parser = build_parser(dataclasses)
+    if not {"-h", "--help"}.isdisjoint(words):
+        parser.set_defaults(**read_yaml(find_recipe(recipe).read_text("utf-8")) if recipe else {})
+        parser.print_help()
+        raise SystemExit(0)
+    if recipe is None:
+        raise ValueError(f"Give a recipe first: a YAML file or one of {', '.join(shipped_recipes())}.")
+    path = find_recipe(recipe)
+    values = read_yaml(path.read_text("utf-8")) or {}
     known = {action.dest for action in parser._actions}
-    problems = []
-    for key in values.keys() - known:
-        nearest = difflib.get_close_matches(key, known, n=1)
-        problems.append(key + (f" (did you mean {nearest[0]}?)" if nearest else ""))
+    problems = unknown_keys(f"Unknown keys in {path}", values, known)
+    words, dotted = split_dotted(words)
+    problems += merge_dotted(values, dotted, dataclasses)
+    parser.set_defaults(**{name: value for name, value in values.items() if name in known})
+    collect_type_errors(parser, problems)
+    namespace, rest = parser.parse_known_args([recipe, *words])
+    options = [word.partition("=")[0] for word in rest if word.startswith("--")]
+    problems += unknown_keys("Unknown options", options or rest, parser._option_string_actions)
+    found = []
+    for dataclass in dataclasses if not problems else ():
+        try:
+            found.append(dataclass(**{one.name: getattr(namespace, one.name) for one in fields(dataclass) if one.init}))
+        except ValueError as error:
+            problems.append(str(error))
     if problems:
-        raise ValueError(f"Unknown keys in {path}: {', '.join(sorted(problems))}.")
-    parser.set_defaults(**values)
-    return parser.parse_args_into_dataclasses(args=argv)[: len(dataclasses)]
+        raise ValueError(" ".join(problems))
+    return tuple(found)
 
 
-__all__ = ["find_recipe", "parse_recipe"]
+__all__ = ["describe_recipe", "find_recipe", "parse_recipe", "shipped_recipes"]

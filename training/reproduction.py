@@ -19,7 +19,8 @@ from ..data.files.json_files import write_json
 from ..data.files.manifest import MANIFEST, differences
 from ..evaluation.tables.paper import Setting, paper_reference
 from ..evaluation.tables.table import ResultTable
-from .recipe import find_recipe
+from .recipe import find_recipe, parse_recipe
+from .recipe_options import normalize_options
 
 METRICS = "metrics.json"  # what a finished run has written
 
@@ -52,12 +53,21 @@ class TableOptions:
 
 
 def parse_table_options(
-    argv: Sequence[str], *, command: str, recipe: str, settings: Sequence[Setting] = (), reserved: Sequence[str] = ()
+    argv: Sequence[str],
+    dataclasses: Sequence[type],
+    *,
+    command: str,
+    recipe: str,
+    settings: Sequence[Setting] = (),
+    reserved: Sequence[str] = (),
 ) -> TableOptions:
     """Return the options from `[RECIPE ...] [--option value ...]`; those that are not the table's are handed on.
 
+    With `--help` it prints both kinds and exits.
+
     Args:
         argv: the words of the command line.
+        dataclasses: of the recipes.
         command: its name, such as "table3".
         recipe: the one to take where none is given.
         settings: that may be chosen.
@@ -68,19 +78,24 @@ def parse_table_options(
         ValueError: reserved options, two recipes with one name, names that are not as many as the recipes, or more
             than one process.
     """
-    argv = list(argv)
+    argv = normalize_options(argv)
     recipes = list(takewhile(lambda word: not word.startswith("-"), argv))
-    parser = argparse.ArgumentParser(f"wenlan {command}", usage="%(prog)s [RECIPE ...] [options]", allow_abbrev=False)
+    usage = "%(prog)s [RECIPE ...] [options]"
+    parser = argparse.ArgumentParser(f"wenlan {command}", usage=usage, allow_abbrev=False, add_help=False)
     parser.add_argument("--output_dir", default=f"runs/{command}", help="gets the table and a folder for each run")
     parser.add_argument("--resume", action="store_true", help="keep what is done and go on")
     parser.add_argument("--test_sets", nargs="+", default=[], help="names of the recipes' test sets, e.g. Multi30K")
     parser.add_argument("--comparable", action="store_true", help="you say that data and weights are the paper's")
     if settings:
         parser.add_argument("--settings", nargs="+", choices=settings, default=list(settings), help="all by default")
+    if not {"-h", "--help"}.isdisjoint(argv):
+        parser.print_help()
+        print("\nOther options are handed on to the run of each recipe:\n")
+        parse_recipe(dataclasses, [*(recipes or [recipe])[:1], "--help"])
     found, others = parser.parse_known_args(argv[len(recipes) :])
     recipes = recipes or [recipe]
-    given = {word.partition("=")[0].replace("-", "_") for word in others}
-    problems = [f"{name} is set by {command} itself" for name in reserved if name.replace("-", "_") in given]
+    given = {word.partition("=")[0] for word in others}
+    problems = [f"{name} is set by {command} itself" for name in reserved if name in given]
     names = [Path(find_recipe(one)).stem for one in recipes]
     if len(set(names)) < len(names):
         problems.append(f"two recipes have one name ({', '.join(names)}), as their folders would")

@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     started = time.monotonic()
     options = parse_table_options(
         sys.argv[1:] if argv is None else argv,
+        ARGUMENTS,
         command="table3",
         recipe="retrieval_tiny",
         settings=list(GROUPS),

@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     started = time.monotonic()
     options = parse_table_options(
         sys.argv[1:] if argv is None else argv,
+        ARGUMENTS,
         command="table4",
         recipe="vqa_tiny",
         reserved=("--with_control", "--question_only", "--predict_only"),

@@ -101,7 +101,7 @@ def test_counts_are_those_of_all_runs_together(outcome):
 
 def test_interrupt_ends_with_130_and_says_how_to_go_on(outcome):
     assert outcome["interrupted"] == 130
-    assert "To go on: wenlan extract-regions" in outcome["message"]
+    assert "To resume: wenlan extract-regions" in outcome["message"]
     assert "Traceback" not in outcome["message"]
 
 

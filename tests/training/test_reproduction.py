@@ -16,7 +16,7 @@ def recipes(tmp_path):
 def parse(*argv, settings=("en", "all")):
     argv = [str(one) for one in argv]
     return parse_table_options(
-        argv, command="table3", recipe="retrieval_tiny", settings=settings, reserved=["--setting"]
+        argv, [], command="table3", recipe="retrieval_tiny", settings=settings, reserved=["--setting"]
     )
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from ...data.emoji7.dataset import draw_text, load_emoji7, training_texts
 from ...data.pairs.dataset import TrainingPairs
@@ -10,6 +10,7 @@ from ...data.pairs.load import read_pairs
 from ...data.pairs.report import PairReport
 from ...data.pairs.report_pairs import report_pairs
 from ...data.pairs.streaming import StreamedPairs
+from ...processing.augmentation.image import Augmentation
 from ...processing.image_decoding import decode_image
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ class DataArguments:
             "are grouped by their concept, so that ignore and mask are the same there"
         },
     )
-    augmentation: dict = field(default_factory=dict, metadata={"help": "fields of wenlan.processing.Augmentation"})
+    augmentation: Annotated[dict, Augmentation] = field(
+        default_factory=dict, metadata={"help": "fields of wenlan.processing.Augmentation"}
+    )
     cached_views: int = field(
         default=0, metadata={"help": "0: augment anew each epoch; n: a frozen backbone sees n views of an image once"}
     )

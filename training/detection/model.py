@@ -2,7 +2,7 @@
 
 import difflib
 from dataclasses import dataclass, field, fields
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import timm
 import torch
@@ -21,8 +21,12 @@ class DetectorArguments:
     variant: str = field(
         default="d2-fpn", metadata={"help": 'known detector to start from: "bua", "d2-c4", "d2-fpn", "lxmert"'}
     )
-    model_config: dict = field(default_factory=dict, metadata={"help": "differences from it, fields of config.json"})
-    image_processor: dict = field(default_factory=dict, metadata={"help": "differences from its preparation of images"})
+    model_config: Annotated[dict, RegionDetectorConfig] = field(
+        default_factory=dict, metadata={"help": "differences from it, fields of config.json"}
+    )
+    image_processor: Annotated[dict, RegionImageProcessor.valid_kwargs] = field(
+        default_factory=dict, metadata={"help": "differences from its preparation of images"}
+    )
     image_weights: str | None = field(
         default=None,
         metadata={

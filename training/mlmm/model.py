@@ -2,6 +2,7 @@
 
 import difflib
 from dataclasses import dataclass, field, fields
+from typing import Annotated
 
 import torch
 from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedTokenizerBase
@@ -22,7 +23,7 @@ SIZES = (*ENCODER_SIZES, "position_offset", "region_feature_dim", "num_region_cl
 class MLMMArguments:
     """What is trained, and what it starts from."""
 
-    model_config: dict = field(
+    model_config: Annotated[dict, MLMMConfig] = field(
         default_factory=dict, metadata={"help": "differences from XLM-R base, fields of config.json"}
     )
     text_weights: str | None = field(

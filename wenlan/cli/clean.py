@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from ..data.cleaning.settings import RULES, SWITCHES
-from .errors import cli_errors
 
 
 def _rule(rule: str) -> object:
@@ -47,24 +46,23 @@ def clean(
     from ..data.cleaning.settings import CleanSettings
     from ..processing.image_decoding import decode_image
 
-    with cli_errors():
-        report = clean_pairs(
-            source,
-            output,
-            decode=decode_image,
-            image_root=image_root,
-            image_column=image_column,
-            text_column=text_column,
-            settings=CleanSettings(
-                skip=[rule for rule in SWITCHES if not context.params[rule]],
-                simplified=simplified,
-                drop_words=tuple(drop_words or ()),
-            ),
-            workers=workers,
-        )
-        typer.echo(report)
-        root = "" if report.output.suffix == ".parquet" else f" --image_root {report.image_root}"
-        typer.echo(f"Train on them: wenlan pretrain-brivl RECIPE --data {report.output}{root}")
+    report = clean_pairs(
+        source,
+        output,
+        decode=decode_image,
+        image_root=image_root,
+        image_column=image_column,
+        text_column=text_column,
+        settings=CleanSettings(
+            skip=[rule for rule in SWITCHES if not context.params[rule]],
+            simplified=simplified,
+            drop_words=tuple(drop_words or ()),
+        ),
+        workers=workers,
+    )
+    typer.echo(report)
+    root = "" if report.output.suffix == ".parquet" else f" --image_root {report.image_root}"
+    typer.echo(f"Train on them: wenlan pretrain-brivl RECIPE --data {report.output}{root}")
 
 
 __all__ = ["clean"]

@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from .errors import cli_errors
-
 convert_app = typer.Typer(help="Turn checkpoints of the original code into Hugging Face folders.", no_args_is_help=True)
 
 
@@ -27,15 +25,14 @@ def brivl(
     """Convert a BriVL checkpoint into model, processor and tokenizer, and check the result."""
     from ..conversion.brivl import convert_brivl
 
-    with cli_errors():
-        convert_brivl(
-            checkpoint,
-            output,
-            variant=variant,
-            config_file=config,
-            text_folder=text_config,
-            with_momentum=with_momentum,
-        )
+    convert_brivl(
+        checkpoint,
+        output,
+        variant=variant,
+        config_file=config,
+        text_folder=text_config,
+        with_momentum=with_momentum,
+    )
 
 
 @convert_app.command()
@@ -53,15 +50,14 @@ def regions(
     """Convert a Faster R-CNN of bottom-up attention, detectron2 or LXMERT, and check the result."""
     from ..conversion.region_detector import convert_regions
 
-    with cli_errors():
-        convert_regions(
-            checkpoint,
-            output,
-            preset=preset,
-            config_file=config,
-            class_names=class_names,
-            attribute_names=attribute_names,
-        )
+    convert_regions(
+        checkpoint,
+        output,
+        preset=preset,
+        config_file=config,
+        class_names=class_names,
+        attribute_names=attribute_names,
+    )
 
 
 @convert_app.command()
@@ -88,23 +84,22 @@ def mlmm(
     """Convert a checkpoint of UC2, UNITER or XLM-R into an MLMM with processor, and check the result."""
     from ..conversion.mlmm import convert_mlmm
 
-    with cli_errors():
-        convert_mlmm(
-            checkpoint,
-            output,
-            layout=layout,
-            head=head,
-            tokenizer=tokenizer,
-            config_file=config,
-            answers_file=answers,
-            detector=detector,
-        )
+    convert_mlmm(
+        checkpoint,
+        output,
+        layout=layout,
+        head=head,
+        tokenizer=tokenizer,
+        config_file=config,
+        answers_file=answers,
+        detector=detector,
+    )
 
 
 export_app = typer.Typer(help="Write the towers of a BriVL for other runtimes.", no_args_is_help=True)
 
 ModelFolder = Annotated[str, typer.Argument(help="Folder or hub id of a BriVL model.")]
-OutputFolder = Annotated[Path, typer.Argument(help="Folder for the ONNX files and the processor.")]
+OutputFolder = Annotated[Path, typer.Option(help="Folder for the ONNX files and the processor.")]
 
 
 @export_app.command()
@@ -114,10 +109,9 @@ def onnx(
     boxes: Annotated[bool, typer.Option("--boxes", help="The image tower reads detector boxes, not the grid.")] = False,
 ) -> None:
     """Write image_tower.onnx and text_tower.onnx, checked against PyTorch."""
-    with cli_errors():
-        from ..conversion.onnx import export_onnx
+    from ..conversion.onnx import export_onnx
 
-        typer.echo(export_onnx(model, output, boxes=boxes))
+    typer.echo(export_onnx(model, output, boxes=boxes))
 
 
 @export_app.command()
@@ -129,13 +123,12 @@ def int8(
     ] = None,
 ) -> None:
     """Write text_tower.int8.onnx and the cosine between its embeddings and the float32 ones."""
-    with cli_errors():
-        from ..conversion.int8 import quantize_text_tower
+    from ..conversion.int8 import quantize_text_tower
 
-        lines = None
-        if sentences:
-            lines = [line for line in sentences.read_text("utf-8-sig").splitlines() if line.strip()]
-        typer.echo(quantize_text_tower(model, output, sentences=lines))
+    lines = None
+    if sentences:
+        lines = [line for line in sentences.read_text("utf-8-sig").splitlines() if line.strip()]
+    typer.echo(quantize_text_tower(model, output, sentences=lines))
 
 
 __all__ = ["convert_app", "export_app"]

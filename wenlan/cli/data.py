@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .clean import clean
-from .errors import cli_errors
 
 data_app = typer.Typer(
     help="Report on image-text pairs before training, clean them, or draw some.", no_args_is_help=True
@@ -24,28 +23,27 @@ def report(
     text_column: Annotated[str, typer.Option(help="Column with the caption or the captions.")] = "text",
     output: Annotated[Path | None, typer.Option(help="Also write the report here, as JSON.")] = None,
 ) -> None:
-    """Print duplicates, lengths, scripts and bad rows of pairs, and what of it spoils training."""
+    """Print duplicates, lengths, scripts and bad rows of pairs, and the problems that harm training."""
     from ..training.brivl.data import DataArguments, load_pairs, report_data
 
-    with cli_errors():
-        args = DataArguments(
-            data=source,
-            streaming=streaming,
-            language=language,
-            image_root=image_root,
-            image_column=image_column,
-            text_column=text_column,
-            max_bad_fraction=1.0,
-        )
-        if tokenizer is not None:
-            from transformers import AutoTokenizer
+    args = DataArguments(
+        data=source,
+        streaming=streaming,
+        language=language,
+        image_root=image_root,
+        image_column=image_column,
+        text_column=text_column,
+        max_bad_fraction=1.0,
+    )
+    if tokenizer is not None:
+        from transformers import AutoTokenizer
 
-            tokenizer = AutoTokenizer.from_pretrained(tokenizer)
-        pairs, _ = load_pairs(args, seed=0)
-        found = report_data(pairs, args, tokenizer=tokenizer)
-        typer.echo(found)
-        if output is not None:
-            found.save(output)
+        tokenizer = AutoTokenizer.from_pretrained(tokenizer)
+    pairs, _ = load_pairs(args, seed=0)
+    found = report_data(pairs, args, tokenizer=tokenizer)
+    typer.echo(found)
+    if output is not None:
+        found.save(output)
 
 
 data_app.command()(clean)
@@ -84,35 +82,34 @@ def captions(
     from ..data.captions.load import read_captions
     from ..data.captions.writer import write_captions
 
-    with cli_errors():
-        if language and kind != "multi30k" and len(language) > 1:
-            raise ValueError(f"{kind} is in one language; give --language once.")
-        rows = read_captions(
-            kind,
-            source,
-            languages=language if kind == "multi30k" else None,
-            language=language[0] if language and kind != "multi30k" else None,
-            split_file=split_file,
-            task=task,
-            splits=split,
-            translated=translated or None,
-            image_column=image_column,
-            image_root=image_root,
-            max_rows=max_rows,
-            max_bad_fraction=max_bad_fraction,
-        )
-        guard = Decontaminator(strict=strict)
-        for other in test_set or []:
-            guard.add_test_set(other, _read_test_set(other, split_file))
-        if own := [row for row in rows if is_test(row)]:
-            guard.add_test_set(kind, own)
-        written = write_captions(guard.subtract(kind, rows), output)
-        for account in (rows.report, guard, written):
-            typer.echo(account)
-        typer.echo("In a recipe of wenlan finetune-retrieval:")
-        for name in dict.fromkeys(split for split, _ in written.counts):
-            part = next((field for word, field in RECIPE_FIELDS.items() if name.startswith(word)), "captions")
-            typer.echo(f"  {part}: {output / name}")
+    if language and kind != "multi30k" and len(language) > 1:
+        raise ValueError(f"{kind} is in one language; give --language once.")
+    rows = read_captions(
+        kind,
+        source,
+        languages=language if kind == "multi30k" else None,
+        language=language[0] if language and kind != "multi30k" else None,
+        split_file=split_file,
+        task=task,
+        splits=split,
+        translated=translated or None,
+        image_column=image_column,
+        image_root=image_root,
+        max_rows=max_rows,
+        max_bad_fraction=max_bad_fraction,
+    )
+    guard = Decontaminator(strict=strict)
+    for other in test_set or []:
+        guard.add_test_set(other, _read_test_set(other, split_file))
+    if own := [row for row in rows if is_test(row)]:
+        guard.add_test_set(kind, own)
+    written = write_captions(guard.subtract(kind, rows), output)
+    for account in (rows.report, guard, written):
+        typer.echo(account)
+    typer.echo("In a recipe of wenlan finetune-retrieval:")
+    for name in dict.fromkeys(split for split, _ in written.counts):
+        part = next((field for word, field in RECIPE_FIELDS.items() if name.startswith(word)), "captions")
+        typer.echo(f"  {part}: {output / name}")
 
 
 def _read_test_set(given: str, split_file: Path | None) -> "CaptionRows":
@@ -128,7 +125,7 @@ def _read_test_set(given: str, split_file: Path | None) -> "CaptionRows":
 
 @data_app.command()
 def scenes(
-    output: Annotated[Path, typer.Argument(help="The folder that gets a folder for each split.")],
+    output: Annotated[Path, typer.Option(help="Folder that gets a folder for each split.")],
     split: Annotated[
         list[str] | None,
         typer.Option(help="detect, pretrain, finetune, validation, test or test_style; again for more. Default: all."),
@@ -142,22 +139,21 @@ def scenes(
     from ..data.emoji_scenes.dataset import SPLIT_SEEDS, split_size
     from ..data.emoji_scenes.export import write_emoji_scenes
 
-    with cli_errors():
-        splits, wanted = split or list(SPLIT_SEEDS), int(size) if size.lstrip("-").isdecimal() else size
-        for name in splits:  # all are checked before the first is drawn
-            split_size(name, wanted)
-        for name in splits:
-            is_new = write_emoji_scenes(
-                output,
-                name,
-                wanted,
-                num_classes=num_classes,
-                canvas=canvas,
-                image_format=image_format,
-                show_progress=True,
-            )
-            number = split_size(name, wanted)
-            typer.echo(f"{output / name}  {number} scenes{'' if is_new else ', complete already'}")
+    splits, wanted = split or list(SPLIT_SEEDS), int(size) if size.lstrip("-").isdecimal() else size
+    for name in splits:  # all are checked before the first is drawn
+        split_size(name, wanted)
+    for name in splits:
+        is_new = write_emoji_scenes(
+            output,
+            name,
+            wanted,
+            num_classes=num_classes,
+            canvas=canvas,
+            image_format=image_format,
+            show_progress=True,
+        )
+        number = split_size(name, wanted)
+        typer.echo(f"{output / name}  {number} scenes{'' if is_new else ', complete already'}")
 
 
 __all__ = ["captions", "data_app", "scenes"]

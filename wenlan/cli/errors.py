@@ -7,18 +7,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import typer
+from typer.core import TyperGroup
 
 
-@contextmanager
-def cli_errors() -> Iterator[None]:
-    """Turn a user's mistake into one line and exit code 1; anything else keeps its traceback."""
-    from huggingface_hub.errors import StrictDataclassError  # a wrong value in a configuration
+class ShortErrors(TyperGroup):
+    """Turns a user's mistake in any command into one line and exit code 1; anything else keeps its traceback."""
 
-    try:
-        yield
-    except (ValueError, OSError, ImportError, StrictDataclassError) as error:
-        typer.secho(f"Error: {error}", fg="red", err=True)
-        raise typer.Exit(1) from error
+    def invoke(self, ctx: typer.Context) -> object:
+        """Run the command that was given; with --debug, mistakes keep their traceback too."""
+        from huggingface_hub.errors import StrictDataclassError  # a wrong value in a configuration
+
+        try:
+            return super().invoke(ctx)
+        except (ValueError, OSError, ImportError, StrictDataclassError) as error:
+            if ctx.params["debug"]:
+                raise
+            typer.secho(f"Error: {error}", fg="red", err=True)
+            raise typer.Exit(1) from error
 
 
 @contextmanager
@@ -28,8 +33,8 @@ def resume_hint(output: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         command = shlex.join(["wenlan", *sys.argv[1:]])
-        typer.echo(f"Stopped; the complete shards are in {output}. To go on: {command}", err=True)
+        typer.echo(f"Stopped; the complete shards are in {output}. To resume: {command}", err=True)
         raise typer.Exit(130) from error
 
 
-__all__ = ["cli_errors", "resume_hint"]
+__all__ = ["ShortErrors", "resume_hint"]

@@ -1,11 +1,54 @@
-"""`wenlan answer`: questions about an image, answered by an MLMM."""
+"""What a trained model says: `wenlan zero-shot`, `embed`, `answer` and `draw-regions`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .errors import cli_errors
+BriVLFolder = Annotated[str, typer.Argument(help="Folder or hub id of a BriVL model.")]
+
+
+def zero_shot(
+    model: BriVLFolder,
+    images: Annotated[list[Path], typer.Argument(help="Images to label.")],
+    labels: Annotated[str, typer.Option(help="Candidate labels, separated by commas: 猫,狗,飞机")],
+    template: Annotated[str, typer.Option(help="Sentence around a label; {} is the label.")] = "{}",
+) -> None:
+    """Print how likely each label is for each image."""
+    from transformers import pipeline
+
+    from ..processing.image_decoding import ImageDecodingError, decode_image
+
+    candidates = [label.strip() for label in labels.replace("，", ",").split(",") if label.strip()]
+    if not candidates:
+        raise ValueError("Give at least one label: --labels 猫,狗")
+    classify = pipeline("zero-shot-image-classification", model=model)
+    failures = 0
+    for path in images:
+        try:
+            scores = classify(decode_image(path), candidate_labels=candidates, hypothesis_template=template)
+        except ImageDecodingError as error:
+            failures += 1
+            typer.secho(f"{path}  skipped: {error}", fg="red", err=True)
+        else:
+            typer.echo(f"{path}  " + "  ".join(f"{row['label']} {row['score']:.1%}" for row in scores))
+    if failures == len(images):
+        raise ValueError("No image could be read.")
+
+
+def embed(
+    model: BriVLFolder,
+    source: Annotated[Path, typer.Argument(help="A folder of images, or a text file with one sentence a line.")],
+    output: Annotated[Path, typer.Option(help="The Parquet file to write.")],
+    detector: Annotated[
+        str | None, typer.Option(help="Folder or hub id of a region detector: BriVL 1.0 looks at its boxes.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Images or sentences at a time.")] = 32,
+) -> None:
+    """Write the embeddings of images or sentences to a Parquet file with the columns `id` and `embedding`."""
+    from ..retrieval.embed import embed_to_parquet
+
+    typer.echo(embed_to_parquet(model, source, output, detector=detector, batch_size=batch_size))
 
 
 def answer(
@@ -18,15 +61,50 @@ def answer(
     ] = None,
 ) -> None:
     """Print the best answers to a question about an image, each with its score."""
-    with cli_errors():
-        from transformers import pipeline
+    from transformers import pipeline
 
-        pipe = pipeline("wenlan-vqa", model=model)
-        if detector is not None:
-            pipe.processor.detector = detector
-        for text, answers in zip(question, pipe(image=image, question=question, top_k=top_k), strict=True):
-            found = "  ".join(f"{one['answer']} {one['score']:.1%}" for one in answers)
-            typer.echo(f"{text}  {found}")
+    pipe = pipeline("wenlan-vqa", model=model)
+    if detector is not None:
+        pipe.processor.detector = detector
+    for text, answers in zip(question, pipe(image=image, question=question, top_k=top_k), strict=True):
+        found = "  ".join(f"{one['answer']} {one['score']:.1%}" for one in answers)
+        typer.echo(f"{text}  {found}")
 
 
-__all__ = ["answer"]
+def draw_regions(
+    image: Annotated[Path, typer.Argument(help="The image.")],
+    model: Annotated[str, typer.Option(help="Folder or hub id of a region detector.")],
+    output: Annotated[Path, typer.Option(help="The image to write; its name says the format, such as .png.")],
+    threshold: Annotated[float, typer.Option(help="Confidence from which a box is drawn.")] = 0.3,
+    max_boxes: Annotated[int, typer.Option(help="At most so many boxes.")] = 36,
+    region_boxes: Annotated[
+        str, typer.Option(help="detections, proposals (MLMM), refined (BriVL 1.0: no threshold), refined_agnostic.")
+    ] = "detections",
+    backend: Annotated[str, typer.Option(help="native or detectron2.")] = "native",
+    scale: Annotated[float, typer.Option(help="Enlarges the image first, so that labels fit a small one.")] = 1.0,
+    font: Annotated[Path | None, typer.Option(help="A font file, for names in other scripts.")] = None,
+) -> None:
+    """Draw the boxes of a detector with their names into an image."""
+    from PIL import Image
+
+    from ..analysis.plots.boxes import draw_regions as draw
+    from ..analysis.plots.boxes import name_regions
+    from ..data.files.atomic import atomic_file
+    from ..processing.image_decoding import decode_image
+    from ..processing.regions.feature_extractor import RegionFeatureExtractor
+
+    file_format = Image.registered_extensions().get(output.suffix.lower())
+    if file_format not in Image.SAVE:
+        raise ValueError(f"{output} is no name of an image; end it in .png or .jpg.")
+    decoded = decode_image(image)
+    extractor = RegionFeatureExtractor.from_pretrained(model, backend)
+    regions = extractor.extract(
+        [decoded], min_boxes=0, max_boxes=max_boxes, conf_threshold=threshold, region_boxes=region_boxes
+    )
+    drawn = draw(decoded, **name_regions(regions, extractor.config), scale=scale, font=font)
+    with atomic_file(output) as unfinished:
+        drawn.save(unfinished, format=file_format)
+    typer.echo(f"{int(regions.attention_mask.sum())} boxes in {output}")
+
+
+__all__ = ["answer", "draw_regions", "embed", "zero_shot"]

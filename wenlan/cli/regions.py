@@ -1,13 +1,13 @@
-"""`wenlan extract-regions`, `import-regions` and `draw-regions`: region features to shards, and regions drawn."""
+"""`wenlan extract-regions` and `import-regions`: region features to shards."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .errors import cli_errors, resume_hint
+from .errors import resume_hint
 
-OutputFolder = Annotated[Path, typer.Option(help="Folder for the shards and the report; a stopped run goes on there.")]
+OutputFolder = Annotated[Path, typer.Option(help="Folder for the shards and the report; a stopped run resumes there.")]
 TopK = Annotated[int | None, typer.Option(help="Classes kept of each region's distribution; all without it.")]
 ShardSize = Annotated[int, typer.Option(help="Images a shard.")]
 MaxBad = Annotated[float, typer.Option(help="A greater fraction of inputs left out ends in exit code 1.")]
@@ -34,7 +34,7 @@ def extract_regions(
     max_bad_fraction: MaxBad = 0.1,
 ) -> None:
     """Write boxes, features and classes of the regions of all images; bad images are left out and listed."""
-    with cli_errors(), resume_hint(output):
+    with resume_hint(output):
         from ..pipelines.region_extraction import RegionChoice
         from ..pipelines.region_extraction import extract_regions as extract
 
@@ -72,7 +72,7 @@ def import_regions(
     max_bad_fraction: MaxBad = 0.1,
 ) -> None:
     """Turn feature files of bottom-up-attention, UNITER or UC2 into the shards that wenlan extract-regions writes."""
-    with cli_errors(), resume_hint(output):
+    with resume_hint(output):
         from ..data.regions.import_features import import_regions as import_features
 
         report = import_features(
@@ -89,41 +89,4 @@ def import_regions(
         typer.echo(f"Read them: wenlan.data.read_regions({str(output)!r}). What was left out: {output}/report.json")
 
 
-def draw_regions(
-    image: Annotated[Path, typer.Argument(help="The image.")],
-    model: Annotated[str, typer.Option(help="Folder or hub id of a region detector.")],
-    output: Annotated[Path, typer.Option(help="The image to write; its name says the format, such as .png.")],
-    threshold: Annotated[float, typer.Option(help="Confidence from which a box is drawn.")] = 0.3,
-    max_boxes: Annotated[int, typer.Option(help="At most so many boxes.")] = 36,
-    region_boxes: Annotated[
-        str, typer.Option(help="detections, proposals (MLMM), refined (BriVL 1.0: no threshold), refined_agnostic.")
-    ] = "detections",
-    backend: Annotated[str, typer.Option(help="native or detectron2.")] = "native",
-    scale: Annotated[float, typer.Option(help="Enlarges the image first, so that labels fit a small one.")] = 1.0,
-    font: Annotated[Path | None, typer.Option(help="A font file, for names in other scripts.")] = None,
-) -> None:
-    """Draw the boxes of a detector with their names into an image."""
-    with cli_errors():
-        from PIL import Image
-
-        from ..analysis.plots.boxes import draw_regions as draw
-        from ..analysis.plots.boxes import name_regions
-        from ..data.files.atomic import atomic_file
-        from ..processing.image_decoding import decode_image
-        from ..processing.regions.feature_extractor import RegionFeatureExtractor
-
-        file_format = Image.registered_extensions().get(output.suffix.lower())
-        if file_format not in Image.SAVE:
-            raise ValueError(f"{output} is no name of an image; end it in .png or .jpg.")
-        decoded = decode_image(image)
-        extractor = RegionFeatureExtractor.from_pretrained(model, backend)
-        regions = extractor.extract(
-            [decoded], min_boxes=0, max_boxes=max_boxes, conf_threshold=threshold, region_boxes=region_boxes
-        )
-        drawn = draw(decoded, **name_regions(regions, extractor.config), scale=scale, font=font)
-        with atomic_file(output) as unfinished:
-            drawn.save(unfinished, format=file_format)
-        typer.echo(f"{int(regions.attention_mask.sum())} boxes in {output}")
-
-
-__all__ = ["draw_regions", "extract_regions", "import_regions"]
+__all__ = ["extract_regions", "import_regions"]

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from .errors import cli_errors, resume_hint
+from .errors import resume_hint
 
 
 def translate_captions(
     source: Annotated[Path, typer.Argument(help="A file or folder of pairs; the images need not exist.")],
-    output: Annotated[Path, typer.Option(help="Folder for captions_XX.jsonl and shards; a stopped run goes on there.")],
+    output: Annotated[Path, typer.Option(help="Folder for captions_XX.jsonl and shards; a stopped run resumes there.")],
     model: Annotated[
         str,
         typer.Option(help='Folder or hub id of M2M100, NLLB, MBart ..., or "Helsinki-NLP/opus-mt-{source}-{target}".'),
@@ -41,7 +41,7 @@ def translate_captions(
     ] = 0.5,
 ) -> None:
     """Write the captions of a corpus in other languages; bad translations are left out, counted and shown."""
-    with cli_errors(), resume_hint(output):
+    with resume_hint(output):
         from ..data.translation.run import ModelChoice
         from ..data.translation.run import translate_captions as translate
 

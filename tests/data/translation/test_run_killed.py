@@ -100,5 +100,5 @@ def test_no_row_is_lost_and_none_is_there_twice(outcome):
 
 def test_interrupt_ends_with_130_and_says_how_to_go_on(outcome):
     assert outcome["interrupted"] == 130
-    assert "To go on: wenlan translate-captions" in outcome["message"]
+    assert "To resume: wenlan translate-captions" in outcome["message"]
     assert "Traceback" not in outcome["message"]

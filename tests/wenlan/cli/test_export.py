@@ -17,7 +17,7 @@ def model_folder(tmp_path):
 
 @pytest.mark.slow
 def test_onnx_writes_both_towers_and_prints_their_differences(model_folder, tmp_path):
-    result = run(app, ["export", "onnx", str(model_folder), str(tmp_path / "onnx")])
+    result = run(app, ["export", "onnx", str(model_folder), "--output", str(tmp_path / "onnx")])
     assert result.exit_code == 0, result.output
     assert "image_tower.onnx" in result.output
     assert "largest difference to PyTorch" in result.output
@@ -28,7 +28,7 @@ def test_onnx_writes_both_towers_and_prints_their_differences(model_folder, tmp_
 def test_int8_measures_on_the_sentences_of_a_file(model_folder, tmp_path):
     (tmp_path / "texts.txt").write_text("\ufeff" + "\n\n".join(SENTENCES) + "\n", "utf-8")
     options = ["--sentences", str(tmp_path / "texts.txt")]
-    result = run(app, ["export", "int8", str(model_folder), str(tmp_path / "int8"), *options])
+    result = run(app, ["export", "int8", str(model_folder), "--output", str(tmp_path / "int8"), *options])
     assert result.exit_code == 0, result.output
     report = json.loads((tmp_path / "int8" / "text_tower.int8.json").read_text("utf-8"))
     assert report["sentences"] == len(SENTENCES)
@@ -37,14 +37,14 @@ def test_int8_measures_on_the_sentences_of_a_file(model_folder, tmp_path):
 
 @pytest.mark.slow
 def test_int8_measures_on_emoji7_without_a_file(model_folder, tmp_path):
-    result = run(app, ["export", "int8", str(model_folder), str(tmp_path / "int8")])
+    result = run(app, ["export", "int8", str(model_folder), "--output", str(tmp_path / "int8")])
     assert result.exit_code == 0, result.output
     assert "4591 sentences" in result.output
 
 
 @pytest.mark.parametrize("kind", ["onnx", "int8"])
 def test_folder_without_a_model_is_one_line_and_exit_code_one(kind, tmp_path):
-    result = run(app, ["export", kind, str(tmp_path / "nothing"), str(tmp_path / "out")])
+    result = run(app, ["export", kind, str(tmp_path / "nothing"), "--output", str(tmp_path / "out")])
     assert result.exit_code == 1
     assert "Error:" in result.output
     assert "Traceback" not in result.output
@@ -55,7 +55,15 @@ def test_file_without_a_sentence_is_refused(model_folder, tmp_path):
     (tmp_path / "texts.txt").write_text("\n \n", "utf-8")
     result = run(
         app,
-        ["export", "int8", str(model_folder), str(tmp_path / "out"), "--sentences", str(tmp_path / "texts.txt")],
+        [
+            "export",
+            "int8",
+            str(model_folder),
+            "--output",
+            str(tmp_path / "out"),
+            "--sentences",
+            str(tmp_path / "texts.txt"),
+        ],
     )
     assert result.exit_code == 1
     assert "nothing to embed" in result.output

@@ -1,3 +1,5 @@
+from importlib.metadata import version
+
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -14,6 +16,45 @@ def test_help_lists_the_commands():
     commands = ["quickstart", "demo-mlmm", "pretrain-brivl", "pretrain-mlmm", "finetune-retrieval", "finetune-vqa"]
     for command in [*commands, "table3", "table4", "train-detector", "zero-shot", "embed"]:
         assert command in result.output
+    for panel in ("Demo", "Train", "Predict", "Data", "Convert", "Reproduce"):
+        assert f" {panel} " in result.output
+
+
+def test_version_is_printed():
+    result = run(app, ["--version"])
+    assert result.output == f"wenlan {version('wenlan')}\n"
+    assert result.exit_code == 0
+
+
+def test_debug_keeps_the_traceback_of_a_mistake():
+    result = run(app, ["--debug", "pretrain-brivl", "brivl_huge"])
+    assert isinstance(result.exception, FileNotFoundError)
+
+
+@pytest.mark.parametrize(
+    ("command", "group", "default"),
+    [
+        (["pretrain-brivl", "brivl_tiny"], "Lora:", "(default: 900)"),
+        (["pretrain-mlmm", "mlmm_tiny"], "Batch:", "(default: 9000)"),
+        (["finetune-retrieval", "retrieval_tiny"], "Retrieval Data:", "(default: runs/mlmm_tiny)"),
+        (["finetune-vqa", "vqa_tiny"], "Question:", "(default: 3000)"),
+        (["train-detector", "detector_tiny"], "Detector:", "(default: 600)"),
+        (["table3"], "gets the table and a folder for each run", "(default: runs/mlmm_tiny)"),
+        (["table4", "vqa_tiny"], "gets the table and a folder for each run", "(default: 3000)"),
+    ],
+)
+def test_help_of_a_training_command_lists_all_options_with_the_recipe_s_defaults(command, group, default):
+    result = run(app, [*command, "--help"])
+    assert result.exit_code == 0
+    assert "Training (transformers.TrainingArguments):" in result.output
+    assert group in result.output
+    assert default in result.output
+
+
+def test_other_spelling_of_options_is_understood(tmp_path):
+    options = ["--output", str(tmp_path), "--size", "2", "--num_classes", "16", "--canvas", "128", "--split", "test"]
+    result = run(app, ["data", "scenes", *options])
+    assert result.exit_code == 0, result.output
 
 
 @pytest.mark.slow

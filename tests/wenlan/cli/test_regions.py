@@ -77,14 +77,14 @@ def test_missing_images_or_model_are_a_short_error(detector, photos, tmp_path, m
     assert "Error:" in result.output
 
 
-def test_interrupt_says_how_to_go_on(detector, photos, tmp_path, monkeypatch):
+def test_interrupt_says_how_to_resume(detector, photos, tmp_path, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(script._Extraction, "__call__", interrupt)
     result = run("extract-regions", photos, "--output", tmp_path / "out", "--model", detector)
     assert result.exit_code == 130
-    assert "To go on:" in result.output
+    assert "To resume:" in result.output
 
 
 def test_import_asks_for_the_permission_to_read_pickles(tmp_path):

@@ -7,7 +7,19 @@ SMALL = ["--num-classes", "16", "--canvas", "128"]
 
 
 def test_splits_are_drawn_and_a_second_run_says_that_they_are_there(tmp_path):
-    command = ["data", "scenes", str(tmp_path), "--split", "test", "--split", "test_style", "--size", "6", *SMALL]
+    command = [
+        "data",
+        "scenes",
+        "--output",
+        str(tmp_path),
+        "--split",
+        "test",
+        "--split",
+        "test_style",
+        "--size",
+        "6",
+        *SMALL,
+    ]
     first = run(app, command)
     assert first.exit_code == 0, first.output
     assert f"{tmp_path / 'test'}  6 scenes\n" in first.stdout
@@ -17,7 +29,7 @@ def test_splits_are_drawn_and_a_second_run_says_that_they_are_there(tmp_path):
 
 
 def test_all_splits_are_drawn_by_default(tmp_path):
-    result = run(app, ["data", "scenes", str(tmp_path), "--size", "2", *SMALL])
+    result = run(app, ["data", "scenes", "--output", str(tmp_path), "--size", "2", *SMALL])
     assert result.exit_code == 0, result.output
     assert sorted(folder.name for folder in tmp_path.iterdir()) == sorted(
         ["detect", "pretrain", "finetune", "validation", "test", "test_style"]
@@ -25,13 +37,13 @@ def test_all_splits_are_drawn_by_default(tmp_path):
 
 
 def test_wrong_split_is_one_line_and_nothing_is_drawn(tmp_path):
-    result = run(app, ["data", "scenes", str(tmp_path / "new"), "--split", "test", "--split", "tset"])
+    result = run(app, ["data", "scenes", "--output", str(tmp_path / "new"), "--split", "test", "--split", "tset"])
     assert result.exit_code == 1
     assert result.stderr.startswith("Error: EmojiScenes has no split 'tset'; it has detect, ")
     assert not (tmp_path / "new").exists()
 
 
 def test_unknown_preset_is_refused_with_the_known_ones(tmp_path):
-    result = run(app, ["data", "scenes", str(tmp_path), "--size", "huge"])
+    result = run(app, ["data", "scenes", "--output", str(tmp_path), "--size", "huge"])
     assert result.exit_code == 1
     assert "give a number or one of tests, cpu, gpu" in result.stderr

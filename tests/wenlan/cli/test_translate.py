@@ -75,12 +75,12 @@ def test_missing_source_is_a_short_error(model, tmp_path):
     assert "does not exist" in result.output
 
 
-def test_interrupt_says_how_to_go_on(model, source, tmp_path, monkeypatch):
+def test_interrupt_says_how_to_resume(model, source, tmp_path, monkeypatch):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(TranslationModel, "_generate", interrupt)
     result = run(source, "--output", tmp_path / "out", "--model", model, "--languages", "de", *COLUMNS)
     assert result.exit_code == 130
-    assert "To go on:" in result.output
+    assert "To resume:" in result.output
     assert not list((tmp_path / "out").rglob("*.parquet"))

@@ -1,0 +1,196 @@
+"""The options of a recipe's command: a group for each dataclass, dotted ones for the keys of dictionary fields.
+
+`--learning_rate 1e-4` replaces a field, `--model_config.queue_size 512` one key inside a dictionary; such values are
+YAML. What keys a dictionary takes, its annotation says: `Annotated[dict, BriVLConfig]`.
+"""
+
+import argparse
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from types import UnionType
+from typing import Annotated, Any, NoReturn, Union, get_args, get_origin, get_type_hints
+
+import yaml
+from transformers import CONFIG_MAPPING, HfArgumentParser, PreTrainedConfig
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads 5e-4 as a number, as YAML 1.2 does and PyYAML does not."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), [*"-+0123456789"]
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+def read_yaml(text: str) -> Any:
+    """Return what a YAML text says, without running anything in it."""
+    return yaml.load(text, _Loader)
+
+
+def build_parser(dataclasses: Sequence[type]) -> argparse.ArgumentParser:
+    """Return a parser with a group of options for each dataclass; its `error` raises ValueError."""
+    parser = _Parser(
+        usage="COMMAND RECIPE [--FIELD VALUE ...] [--FIELD.KEY VALUE ...]",
+        allow_abbrev=False,  # a misspelt option must not pass for another
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("recipe", help="a YAML file, or the name of a shipped recipe: wenlan recipes list")
+    for dataclass in dataclasses:
+        group, hints = parser.add_argument_group(*_title(dataclass)), get_type_hints(dataclass)
+        for action in HfArgumentParser(dataclass, add_help=False)._actions:
+            action.option_strings = action.option_strings[:1]  # `normalize_options` knows the other spelling
+            if action.nargs == 0:  # --no_X, listed as --X
+                action.help = argparse.SUPPRESS
+            if _holds_dict(hints[action.dest]):
+                action.type, action.metavar = read_yaml, "YAML"
+            group._add_action(action)
+    return parser
+
+
+def normalize_options(words: Iterable[str]) -> list[str]:
+    """Return the words of a command line with "_" for "-" in the names of options."""
+
+    def normalize(word: str) -> str:
+        name, equals, value = word.partition("=")
+        return f"--{name[2:].replace('-', '_')}{equals}{value}" if name.startswith("--") else word
+
+    return [normalize(word) for word in words]
+
+
+def split_dotted(words: Iterable[str]) -> tuple[list[str], dict[str, str | None]]:
+    """Return the plain words of a command line, and the values of its dotted options by name; None: no value given."""
+    plain, dotted, rest = [], {}, iter(words)
+    for word in rest:
+        name, equals, value = word.partition("=")
+        if name.startswith("--") and "." in name:
+            dotted[name[2:]] = value if equals else next(rest, None)
+        else:
+            plain.append(word)
+    return plain, dotted
+
+
+def merge_dotted(values: dict[str, Any], dotted: Mapping[str, str | None], dataclasses: Sequence[type]) -> list[str]:
+    """Put the values of dotted options into a recipe's; return the problems, also of the keys in the recipe.
+
+    Args:
+        values: of the recipe; its dictionaries change.
+        dotted: value by name, such as {"model_config.queue_size": "512"}.
+        dataclasses: have the fields.
+    """
+    keys = _dictionary_fields(dataclasses)
+    problems = unknown_keys("Unknown dictionaries in options", {name.partition(".")[0] for name in dotted}, keys)
+    for name, text in dotted.items():
+        *parents, key = name.split(".")
+        place: Any = values if parents[0] in keys else {}
+        for parent in parents:
+            if place.get(parent) is None:
+                place[parent] = {}
+            place = place[parent]
+            if not isinstance(place, dict):
+                problems.append(f"--{name}: {parent} is {place!r} in the recipe and has no keys.")
+                break
+        else:
+            if text is None:
+                problems.append(f"--{name} has no value.")
+            else:
+                place[key] = read_yaml(text)
+    for name, known in keys.items():
+        if known is not None:
+            problems += _unknown_in(name, values.get(name), known)
+    return problems
+
+
+def unknown_keys(title: str, names: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Return one sentence with the names that are not known, each with the nearest known one; nothing if all are."""
+    known, problems = sorted(known), []
+    for name in sorted(set(names) - set(known)):
+        nearest = difflib.get_close_matches(name, known, n=1)
+        problems.append(name + (f" (did you mean {nearest[0]}?)" if nearest else ""))
+    return [f"{title}: {', '.join(problems)}."] if problems else []
+
+
+def collect_type_errors(parser: argparse.ArgumentParser, problems: list[str]) -> None:
+    """Let a parser put values of a wrong type into a list, in place of raising an error for the first one."""
+    for action in parser._actions:
+        if action.type is not None:
+            action.type = _collecting(action, action.type, problems)
+
+
+def _collecting(action: argparse.Action, convert: Callable[[str], Any], problems: list[str]) -> Callable[[str], Any]:
+    choices = action.choices
+
+    def call(text: str) -> Any:
+        try:
+            value = convert(text)
+            if choices is None or value in choices:
+                return value
+            expected = ", ".join(map(str, choices))
+        except (TypeError, ValueError, argparse.ArgumentTypeError, yaml.YAMLError):
+            expected = f"a value of type {convert.__name__}"
+        problems.append(f"{action.dest} is {text!r}; give {expected}.")
+        return next(iter(choices)) if choices else None
+
+    return call
+
+
+def _title(dataclass: type) -> tuple[str, str | None]:
+    """Return the title of a dataclass's group, "Model" for ModelArguments, and the first line of its docstring."""
+    name = dataclass.__name__
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name.removesuffix("Arguments"))
+    package = dataclass.__module__.partition(".")[0]
+    if package == __name__.partition(".")[0]:
+        return words, (dataclass.__doc__ or "").partition("\n")[0]
+    return f"{words} ({package}.{name})", None
+
+
+def _holds_dict(hint: Any) -> bool:
+    """Return True for dict, a list of dicts, or a union with one."""
+    return dict in (hint, get_origin(hint)) or any(map(_holds_dict, get_args(hint)))
+
+
+def _dictionary_fields(dataclasses: Sequence[type]) -> dict[str, type | None]:
+    """Return the fields that are dictionaries, each with the class whose fields are its keys, where one is known."""
+    found: dict[str, type | None] = {}
+    for dataclass in dataclasses:
+        for name, hint in get_type_hints(dataclass, include_extras=True).items():
+            kind, *extra = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+            kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+            if any(dict in (one, get_origin(one)) for one in kinds):
+                found[name] = extra[0] if extra else None
+    return found
+
+
+def _unknown_in(name: str, values: object, known: type) -> list[str]:
+    """Return the problems of a dictionary's keys and, for a configuration, of those in the configurations inside."""
+    if not isinstance(values, Mapping):
+        return []
+    names = {one.name for one in fields(known)} if is_dataclass(known) else {*get_type_hints(known)}
+    problems = []
+    if issubclass(known, PreTrainedConfig):
+        names |= {"model_type", *known.attribute_map}
+        for key, inner in known.sub_configs.items():
+            if inner is PreTrainedConfig and isinstance(values.get(key), Mapping):  # of any model
+                model_type = values[key].get("model_type", "bert")
+                inner = CONFIG_MAPPING[model_type] if model_type in CONFIG_MAPPING else None  # noqa: SIM401  lazy, so `get` finds nothing
+            if inner is not None:
+                problems += _unknown_in(f"{name}.{key}", values.get(key), inner)
+    return unknown_keys(f"Unknown keys in {name}", values, names) + problems
+
+
+__all__ = [
+    "build_parser",
+    "collect_type_errors",
+    "merge_dotted",
+    "normalize_options",
+    "read_yaml",
+    "split_dotted",
+    "unknown_keys",
+]

@@ -1,0 +1,45 @@
+"""The commands that run a training script: all words after the command are the script's own, --help too."""
+
+from importlib import import_module
+
+import typer
+
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+SCRIPTS = {
+    "Train": {
+        "pretrain-brivl": ("pretrain_brivl", "Pre-train BriVL from a recipe, such as brivl_small."),
+        "pretrain-mlmm": ("pretrain_mlmm", "Pre-train MLMM from a recipe, such as mlmm_tiny."),
+        "finetune-retrieval": (
+            "finetune_retrieval",
+            "Fine-tune MLMM or BriVL for retrieval from a recipe, such as retrieval_tiny, and evaluate it.",
+        ),
+        "finetune-vqa": ("finetune_vqa", "Fine-tune MLMM to answer questions from a recipe, such as vqa_tiny."),
+        "train-detector": ("train_region_detector", "Train a region detector from a recipe, such as detector_tiny."),
+    },
+    "Reproduce": {
+        "table3": (
+            "reproduce_table3",
+            "Make the paper's table 3: MLMM fine-tuned for retrieval on English, on each language, and on all.",
+        ),
+        "table4": (
+            "reproduce_table4",
+            "Make the paper's table 4: MLMM fine-tuned to answer questions, by language and kind of question.",
+        ),
+    },
+}
+
+
+def add_scripts(app: typer.Typer) -> None:
+    """Add a command for each script, in the panels of its group."""
+    for panel, scripts in SCRIPTS.items():
+        for command, (module, text) in scripts.items():
+            _add_script(app, command, module, text, panel)
+
+
+def _add_script(app: typer.Typer, command: str, module: str, text: str, panel: str) -> None:
+    @app.command(command, help=text, rich_help_panel=panel, add_help_option=False, context_settings=PASS_ON)
+    def run(context: typer.Context) -> None:
+        import_module(f"..training_scripts.{module}", __package__).main(context.args)
+
+
+__all__ = ["add_scripts"]
