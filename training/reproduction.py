@@ -1,4 +1,4 @@
-"""What the commands of the paper's tables share: their own options, runs that are not done twice, and their files."""
+"""The runs behind a table of the paper: options, runs that are not done twice, and the files of the table."""
 
 import argparse
 import json
@@ -27,7 +27,7 @@ METRICS = "metrics.json"  # what a finished run has written
 
 @dataclass(frozen=True)
 class TableOptions:
-    """What a table is made of.
+    """Options of a table.
 
     Attributes:
         recipes: one for each test set.
@@ -112,7 +112,7 @@ def parse_table_options(
 
 
 def is_finished(folder: Path, options: TableOptions) -> bool:
-    """Return whether a run has its metrics and is to be kept.
+    """Return True if a run has its metrics and is to be kept.
 
     Raises:
         ValueError: it has, and `--resume` was not given.

@@ -44,7 +44,7 @@ from ..training.vqa.trainer import VQACollator, VQATrainer
 
 @dataclass
 class VQAArguments:
-    """What is fine-tuned, and how."""
+    """The model to fine-tune, its head and its control."""
 
     init_from: str | None = field(
         default=None,

@@ -6,7 +6,7 @@
     wenlan table3 --settings en all --max_steps 200 --output_dir runs/short
 
 Each setting is a run of `wenlan finetune-retrieval` in a folder of its name; options that are not the table's are
-handed on to all of them. Chance and the test with regions of zeros stand below each figure.
+handed on to all of them. Chance and the test with regions of zeros stand below each of ours.
 """
 
 import sys

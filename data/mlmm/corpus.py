@@ -1,4 +1,4 @@
-"""What MLMM is pre-trained on: the regions of images, their captions by language, and the tasks they are good for."""
+"""A corpus of MLMM's pre-training: the regions of images, their captions by language, and the tasks they serve."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -108,7 +108,7 @@ class MLMMCorpus:
 
     @property
     def longest(self) -> int:
-        """Number of tokens and regions of the longest example there can be."""
+        """Greatest number of tokens and regions that an example can have."""
         text = max(int(table.lengths.max()) for table in self.captions.values())
         return text + int(self.region_counts[self.images].max())
 
@@ -158,7 +158,7 @@ class MLMMCorpus:
             f"more than {max_text_length} word pieces": ~no_regions & (lengths > max_text_length),
         }
         for reason, which in reasons.items():
-            for place in np.flatnonzero(which):
+            for place in np.flatnonzero(which).tolist():
                 self.bad_rows.add_bad_row(BadRowError(reason, repr(texts[place])[:80]), f"{language} {place}")
         rows = np.flatnonzero(~np.logical_or.reduce(list(reasons.values())))
         self.bad_rows.keep_rows(len(rows))

@@ -1,4 +1,4 @@
-"""How sure a mean recall is: a bootstrap over images, each of which comes with all of its captions."""
+"""Confidence interval of a mean recall: a bootstrap over images, each with all of its captions."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What BriVL is evaluated on with emoji7: retrieval and zero-shot groups on drawing styles it never saw."""
+"""Evaluation of BriVL on emoji7: retrieval and zero-shot groups on drawing styles it never saw."""
 
 import logging
 

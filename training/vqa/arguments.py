@@ -1,4 +1,4 @@
-"""What MLMM is fine-tuned on and evaluated by: options that name files of questions and regions."""
+"""Options of the questions: the files to fine-tune MLMM on and to evaluate it by, and their regions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from ...data.vqa.load import QuestionSource, Split, find_annotations
 
 @dataclass
 class QuestionArguments:
-    """What is trained and evaluated on. Lists of files go together: the first annotations with the first questions."""
+    """Questions to train on and to evaluate by. Lists go together: the first annotations with the first questions."""
 
     questions: list[str] = field(default_factory=list, metadata={"help": "files of questions to train on"})
     annotations: list[str] = field(

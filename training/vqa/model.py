@@ -1,4 +1,4 @@
-"""An MLMM that answers questions, and the answers it chooses from: from a pre-trained MLMM, or one that has answers."""
+"""An MLMM that answers questions, and its answer vocabulary: from a pre-trained MLMM, or one that has answers."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The answers that a model chooses from, and the score of each as the answer to a training question."""
+"""The answer vocabulary of a model, and the score of each of its answers to a training question."""
 
 from collections.abc import Sequence
 from functools import partial

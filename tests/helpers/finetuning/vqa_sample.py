@@ -5,14 +5,18 @@ import json
 from helpers.mlmm.corpus_files import WIDTH, write_regions
 from helpers.mlmm.folder import write_detector, write_model
 from PIL import Image, ImageDraw
+from wenlan.data.vqa.dataset import Questions
 from wenlan.modeling_mlmm import MLMMForPreTraining
 from wenlan.pipelines.region_extraction import RegionChoice, extract_regions
-from wenlan.processing import MLMMProcessor
+from wenlan.processing import MLMMProcessor, load_small_tokenizer
+from wenlan.training.vqa.arguments import QuestionArguments
+from wenlan.training.vqa.data import load_training
 
 COLOURS = ("red", "green", "blue")
 THINGS = ("cat", "dog", "cow", "owl")
 SHAPES = ("circle", "square")
 TRAIN, VAL, TEST = "train2014", "val2014", "test2015"
+PROCESSOR = MLMMProcessor(load_small_tokenizer())
 
 
 def draw(number):
@@ -106,4 +110,37 @@ def write_things(folder, numbers):
     }
 
 
-__all__ = ["TEST", "THINGS", "TRAIN", "VAL", "ask_what", "draw", "write_questions", "write_sample", "write_things"]
+def write_arguments(folder, numbers=range(10), *, without_regions=(), **changes):
+    """Writes a file of training questions and one of test questions; returns the arguments."""
+    names = {
+        f"COCO_{split}_{number:012d}.jpg": [number % 4]
+        for split in (TRAIN, VAL)
+        for number in numbers
+        if number not in without_regions
+    }
+    write_regions(folder / "regions", names)
+    train, test = (write_questions(folder, split, numbers, ask=ask_what) for split in (TRAIN, VAL))
+    files = {"questions": [train], "test_questions": [test]}
+    folders = {"regions": [str(folder / "regions")], "test_regions": [str(folder / "regions")]}
+    return QuestionArguments(**{**files, **folders, "min_answer_questions": 1, **changes})
+
+
+def train_on(args):
+    """The questions to train on, without a test."""
+    return load_training(args, PROCESSOR, Questions([]))
+
+
+__all__ = [
+    "PROCESSOR",
+    "TEST",
+    "THINGS",
+    "TRAIN",
+    "VAL",
+    "ask_what",
+    "draw",
+    "train_on",
+    "write_arguments",
+    "write_questions",
+    "write_sample",
+    "write_things",
+]

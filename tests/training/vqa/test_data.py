@@ -4,31 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.finetuning.vqa_sample import THINGS, TRAIN, VAL, ask_what, write_questions
+from helpers.finetuning.vqa_sample import PROCESSOR, THINGS, TRAIN, VAL, train_on, write_arguments, write_questions
 from helpers.mlmm.corpus_files import write_regions
 from wenlan.data import TooManyBadRowsError
-from wenlan.data.vqa.dataset import Questions
-from wenlan.processing import MLMMProcessor, load_small_tokenizer
 from wenlan.training.vqa.arguments import QuestionArguments
 from wenlan.training.vqa.data import load_test, load_training
 from wenlan.training.vqa.targets import add_targets, choose_answers
-
-PROCESSOR = MLMMProcessor(load_small_tokenizer())
-
-
-def write_data(folder, numbers=range(10), *, without_regions=(), **changes):
-    """Writes a file of training questions and one of test questions; returns the arguments."""
-    names = {
-        f"COCO_{split}_{number:012d}.jpg": [number % 4]
-        for split in (TRAIN, VAL)
-        for number in numbers
-        if number not in without_regions
-    }
-    write_regions(folder / "regions", names)
-    train, test = (write_questions(folder, split, numbers, ask=ask_what) for split in (TRAIN, VAL))
-    files = {"questions": [train], "test_questions": [test]}
-    folders = {"regions": [str(folder / "regions")], "test_regions": [str(folder / "regions")]}
-    return QuestionArguments(**{**files, **folders, "min_answer_questions": 1, **changes})
 
 
 def change(path, key, function):
@@ -38,12 +19,8 @@ def change(path, key, function):
     path.write_text(json.dumps(content), "utf-8")
 
 
-def train_on(args):
-    return load_training(args, PROCESSOR, Questions([]))
-
-
 def test_question_finds_the_regions_of_its_image(tmp_path):
-    questions = train_on(write_data(tmp_path))
+    questions = train_on(write_arguments(tmp_path))
     add_targets(questions.files, THINGS, nfkc=False)
     assert questions[3]["regions"]["image_id"] == f"COCO_{TRAIN}_{3:012d}.jpg"
     assert questions[3]["text"] == "What is it?"
@@ -52,17 +29,17 @@ def test_question_finds_the_regions_of_its_image(tmp_path):
 
 
 def test_image_of_the_test_is_found_under_another_of_its_names(tmp_path):
-    args = write_data(tmp_path)
+    args = write_arguments(tmp_path)
     write_regions(tmp_path / "regions2017", {f"{number:012d}.jpg": [number] for number in range(3)})
     names = {"image_pattern": "{id:012d}.jpg", "test_regions": [str(tmp_path / "regions2017")]}
-    test = load_test(write_data(tmp_path / "later", range(3), **names), PROCESSOR)
+    test = load_test(write_arguments(tmp_path / "later", range(3), **names), PROCESSOR)
     files = load_training(args, PROCESSOR, test).files
     assert files[0].left_out == {"image of the test": 3}
     assert len(files[0].rows) == 7
 
 
 def test_annotations_are_found_by_their_official_name_or_given(tmp_path):
-    args = write_data(tmp_path)
+    args = write_arguments(tmp_path)
     other = (tmp_path / f"v2_mscoco_{TRAIN}_annotations.json").rename(tmp_path / "other.json")
     with pytest.raises(TooManyBadRowsError, match="Give their annotations"):
         train_on(args)
@@ -71,7 +48,7 @@ def test_annotations_are_found_by_their_official_name_or_given(tmp_path):
 
 
 def test_questions_without_regions_are_left_out_of_training_and_answered_in_the_test(tmp_path):
-    args = write_data(tmp_path, range(20), without_regions=[4])
+    args = write_arguments(tmp_path, range(20), without_regions=[4])
     files = train_on(args).files
     assert files[0].left_out == {"image without regions": 1}
     assert len(files[0].rows) == 19
@@ -81,14 +58,14 @@ def test_questions_without_regions_are_left_out_of_training_and_answered_in_the_
 
 
 def test_two_images_of_questions_that_fit_the_same_regions_are_refused(tmp_path):
-    args = write_data(tmp_path, range(2))
+    args = write_arguments(tmp_path, range(2))
     write_regions(tmp_path / "regions", {"0.jpg": [0]})
     with pytest.raises(ValueError, match=r"questions\.json: 0/0\.jpg and 1/0\.jpg both fit the regions of 0\.jpg"):
         train_on(replace(args, image_pattern="{id}/0.jpg"))
 
 
 def test_test_files_of_one_name_are_refused(tmp_path):
-    args = write_data(tmp_path)
+    args = write_arguments(tmp_path)
     other = write_questions(tmp_path / "other", VAL, [1])
     with pytest.raises(ValueError, match="Two files of test questions are named"):
         load_test(replace(args, test_questions=[*args.test_questions, other]), PROCESSOR)
@@ -97,11 +74,11 @@ def test_test_files_of_one_name_are_refused(tmp_path):
 @pytest.mark.parametrize("load", [train_on, lambda args: load_test(args, PROCESSOR)])
 def test_too_many_images_without_regions_are_refused_with_the_way_out(tmp_path, load):
     with pytest.raises(TooManyBadRowsError, match="image_pattern"):
-        load(write_data(tmp_path, without_regions=range(5)))
+        load(write_arguments(tmp_path, without_regions=range(5)))
 
 
 def test_empty_answers_and_questions_without_annotation_are_left_out_and_counted(tmp_path):
-    args = write_data(tmp_path, range(40))
+    args = write_arguments(tmp_path, range(40))
 
     def spoil(annotations):
         annotations.pop(0)
@@ -114,7 +91,7 @@ def test_empty_answers_and_questions_without_annotation_are_left_out_and_counted
 
 
 def test_long_questions_are_cut_and_counted(tmp_path):
-    args = write_data(tmp_path)
+    args = write_arguments(tmp_path)
     change(
         tmp_path / f"v2_OpenEnded_mscoco_{TRAIN}_questions.json",
         "questions",
@@ -122,26 +99,6 @@ def test_long_questions_are_cut_and_counted(tmp_path):
     )
     files = train_on(args).files
     assert files[0].notes == {"more than 60 word pieces, cut": 1}
-
-
-def test_answers_outside_the_vocabulary_leave_a_row_of_zeros_and_are_counted(tmp_path):
-    files = train_on(write_data(tmp_path)).files
-    add_targets(files, ["cat", "dog"], nfkc=False)
-    assert [row["targets"] for row in files[0].rows[:3]] == [{0: 1.0}, {1: 1.0}, {}]
-    assert files[0].notes == {"no answer in the vocabulary": 4}
-
-
-def test_vocabulary_is_counted_by_language_or_read(tmp_path):
-    args = write_data(tmp_path)
-    files = train_on(args).files
-    assert choose_answers(args, files) == ["cat", "dog", "cow", "owl"]
-    assert choose_answers(replace(args, min_answer_questions=3), files) == ["cat", "dog"]
-    assert choose_answers(replace(args, max_answers=1), files) == ["cat"]
-    lists = [["yes", "2"], ["はい", "2"]]
-    for number, answers in enumerate(lists):
-        (tmp_path / f"{number}.json").write_text(json.dumps(answers), "utf-8")
-    paths = [str(tmp_path / f"{number}.json") for number in range(2)]
-    assert choose_answers(replace(args, answers=paths), files) == ["yes", "2", "はい"]
 
 
 def write_japanese(path, numbers):
@@ -170,48 +127,11 @@ def test_japanese_file_is_split_and_its_one_answer_counts_as_ten(tmp_path):
 def test_japanese_file_in_another_language_is_refused(tmp_path):
     path = write_japanese(tmp_path / "question_answers.json", range(1, 4))
     with pytest.raises(ValueError, match="its language is ja, not en"):
-        train_on(replace(write_data(tmp_path), questions=[path]))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"annotations": ["a", "b"]}, "2 annotations for 1 files"),
-        ({"languages": ["en", "ja", "en"]}, "3 languages for 1 files"),
-        ({"languages": ["xx"]}, "no language 'xx'"),
-    ],
-)
-def test_lists_that_do_not_go_together_are_refused(tmp_path, changes, message):
-    with pytest.raises(ValueError, match=message):
-        train_on(replace(write_data(tmp_path), **changes))
-
-
-@pytest.mark.parametrize(
-    ("changes", "predict_only", "message"),
-    [
-        ({"questions": []}, False, "no questions to train on"),
-        ({"test_questions": []}, True, "no test_questions to answer"),
-        ({"regions": [], "test_regions": []}, False, "test_questions without test_regions; questions without regions"),
-    ],
-)
-def test_what_is_missing_is_said_at_once(tmp_path, changes, predict_only, message):
-    with pytest.raises(ValueError, match=message):
-        replace(write_data(tmp_path), **changes).folders(predict_only=predict_only)
-
-
-def test_predicting_needs_no_regions_of_training(tmp_path):
-    args = replace(write_data(tmp_path), regions=[])
-    assert args.folders(predict_only=True) == [args.test_regions]
-
-
-def test_list_without_any_answer_of_training_is_refused(tmp_path):
-    files = train_on(write_data(tmp_path)).files
-    with pytest.raises(ValueError, match=r"None of the 2 answers is an answer to a question of .*questions\.json"):
-        add_targets(files, ["oui", "non"], nfkc=False)
+        train_on(replace(write_arguments(tmp_path), questions=[path]))
 
 
 def test_packed_questions_are_refused_by_name(tmp_path):
-    args = write_data(tmp_path)
+    args = write_arguments(tmp_path)
     packed = tmp_path / "v2_questions.json.gz"
     packed.write_bytes(gzip.compress(Path(args.questions[0]).read_bytes()))
     with pytest.raises(ValueError, match=r"v2_questions\.json\.gz is packed; unpack it"):
