@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
+from typing import overload
 
 import torch
 from PIL import Image
@@ -69,10 +70,36 @@ class RegionAttention:
         return rows
 
 
+@overload
 def text_to_region_attention(
     model: MLMMPreTrainedModel,
     processor: MLMMProcessor,
-    text: str | Sequence[str],
+    text: str,
+    *,
+    image: str | PathLike | bytes | Image.Image | None = None,
+    regions: Mapping[str, object] | None = None,
+    layer: int = -1,
+    heads: str | int = "mean",
+) -> RegionAttention: ...
+
+
+@overload
+def text_to_region_attention(
+    model: MLMMPreTrainedModel,
+    processor: MLMMProcessor,
+    text: list[str],
+    *,
+    image: str | PathLike | bytes | Image.Image | None = None,
+    regions: Mapping[str, object] | None = None,
+    layer: int = -1,
+    heads: str | int = "mean",
+) -> list[RegionAttention]: ...
+
+
+def text_to_region_attention(
+    model: MLMMPreTrainedModel,
+    processor: MLMMProcessor,
+    text: str | list[str],
     *,
     image: str | PathLike | bytes | Image.Image | None = None,
     regions: Mapping[str, object] | None = None,

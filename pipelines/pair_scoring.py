@@ -12,7 +12,7 @@ from ..processing.region_inputs import pad_regions, read_regions_of
 
 
 class PairScorer:
-    """Scores texts with images that it has embedded once, at the start: one pass through the encoder a pair.
+    """Score texts with images that were embedded once, at the start: one pass through the encoder a pair.
 
     Pairs come in the order of their lengths, words and regions together, so that little or nothing is padding.
 

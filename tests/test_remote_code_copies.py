@@ -6,7 +6,7 @@ from wenlan.data.pairs import dataset
 from wenlan.data.rows import languages, scripts, text
 from wenlan.modeling_brivl import momentum_queue
 from wenlan.modeling_mlmm import pretraining
-from wenlan.processing import processing_mlmm
+from wenlan.processing import processing_mlmm, text_inputs
 
 
 def test_languages_are_the_same():
@@ -27,7 +27,7 @@ def test_languages_are_checked_alike(given):
 
 @pytest.mark.parametrize("given", ["", " ", "\u200b\ufeff", "\x00\t", "\u3000", "猫", " a ", "\u00ad", "🦊"])
 def test_blank_texts_are_the_same(given):
-    assert processing_mlmm.is_blank(given) == text.is_blank(given)
+    assert text_inputs.is_blank(given) == text.is_blank(given)
 
 
 def test_pretraining_tasks_are_the_same():

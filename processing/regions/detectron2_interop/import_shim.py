@@ -16,7 +16,7 @@ HOW_TO_GET = (
 
 
 class _NotCompiled(ModuleType):
-    """Stands where detectron2's compiled functions would be; each says so when called."""
+    """Stand-in for detectron2's compiled functions; each says so when called."""
 
     def __getattr__(self, name: str) -> object:
         if name.startswith("__"):
