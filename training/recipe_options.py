@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn, Union, get_args, get_origin, get_ty
 
 import yaml
 from transformers import CONFIG_MAPPING, HfArgumentParser, PreTrainedConfig
+from transformers.hf_argparser import DataClassType
 
 
 class _Loader(yaml.SafeLoader):
@@ -45,7 +46,7 @@ def build_parser(dataclasses: Sequence[type]) -> argparse.ArgumentParser:
     parser.add_argument("recipe", help="a YAML file, or the name of a shipped recipe: wenlan recipes list")
     for dataclass in dataclasses:
         group, hints = parser.add_argument_group(*_title(dataclass)), get_type_hints(dataclass)
-        for action in HfArgumentParser(dataclass, add_help=False)._actions:
+        for action in HfArgumentParser(DataClassType(dataclass), add_help=False)._actions:
             action.option_strings = action.option_strings[:1]  # `normalize_options` knows the other spelling
             if action.nargs == 0:  # --no_X, listed as --X
                 action.help = argparse.SUPPRESS
@@ -120,7 +121,7 @@ def unknown_keys(title: str, names: Iterable[str], known: Iterable[str]) -> list
 def collect_type_errors(parser: argparse.ArgumentParser, problems: list[str]) -> None:
     """Let a parser put values of a wrong type into a list, in place of raising an error for the first one."""
     for action in parser._actions:
-        if action.type is not None:
+        if callable(action.type):
             action.type = _collecting(action, action.type, problems)
 
 

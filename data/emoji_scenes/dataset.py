@@ -25,7 +25,8 @@ SPLIT_STEP = 1_000_003  # between the seeds of two splits, and so the greatest s
 SPLIT_SEEDS = {"detect": 1, "pretrain": 2, "finetune": 3, "validation": 4, "test": 5, "test_style": 6}
 # In these no two scenes have the same classes, as often, on the same colour: their captions would fit both.
 EVALUATION_SPLITS = ("validation", "test", "test_style")
-SPLIT_SIZES = {
+Preset = Literal["tests", "cpu", "gpu"]
+SPLIT_SIZES: dict[Preset, dict[str, int]] = {
     "tests": {"detect": 200, "pretrain": 100, "finetune": 100, "validation": 50, "test": 50, "test_style": 50},
     "cpu": {"detect": 1500, "pretrain": 4000, "finetune": 2000, "validation": 300, "test": 500, "test_style": 500},
     "gpu": {
@@ -42,7 +43,7 @@ MAX_REPETITIONS = 1000
 
 def load_emoji_scenes(
     split: str,
-    size: int | Literal["tests", "cpu", "gpu"] = "cpu",
+    size: int | Preset = "cpu",
     *,
     num_classes: int = len(SCENE_CLASSES),
     canvas: int = CANVAS,
@@ -87,7 +88,7 @@ def load_emoji_scenes(
 
 def generate_scenes(
     split: str,
-    size: int | Literal["tests", "cpu", "gpu"] = "cpu",
+    size: int | Preset = "cpu",
     *,
     num_classes: int = len(SCENE_CLASSES),
     canvas: int = CANVAS,
@@ -162,7 +163,7 @@ def split_styles(split: str) -> tuple[str, ...]:
     return ("fluent3d",) if split == "test_style" else TRAIN_STYLES
 
 
-def split_size(split: str, size: int | str) -> int:
+def split_size(split: str, size: int | Preset) -> int:
     """Return the number of scenes that a size or the name of a preset means.
 
     Raises:
@@ -176,6 +177,21 @@ def split_size(split: str, size: int | str) -> int:
     if not 1 <= size <= SPLIT_STEP:
         raise ValueError(f"size is {size}; a split has 1 to {SPLIT_STEP} scenes.")
     return size
+
+
+def parse_size(text: str) -> int | Preset:
+    """Return the size that a word of a command line or a recipe means: a number or the name of a preset.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    for preset in SPLIT_SIZES:
+        if text == preset:
+            return preset
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"size is {text!r}; give a number or one of {', '.join(SPLIT_SIZES)}.") from None
 
 
 def scene_features() -> "Features":
@@ -236,10 +252,12 @@ __all__ = [
     "EVALUATION_SPLITS",
     "SPLIT_SEEDS",
     "SPLIT_SIZES",
+    "Preset",
     "generate_scene",
     "generate_scenes",
     "hash_of_sources",
     "load_emoji_scenes",
+    "parse_size",
     "scene_features",
     "scene_seed",
     "split_size",

@@ -24,7 +24,7 @@ from .coco_vqa_format import (
     vqa_headers,
     vqa_records,
 )
-from .dataset import generate_scenes, hash_of_sources, split_size, split_styles, text_seed
+from .dataset import Preset, generate_scenes, hash_of_sources, split_size, split_styles, text_seed
 from .questions import QUESTION_LANGUAGES, answer_vocabulary, ask_questions
 from .scene import CANVAS, check_scene_options
 from .vocabulary import SCENE_CLASSES
@@ -41,7 +41,7 @@ IMAGE_FORMATS: dict[str, dict] = {
 def write_emoji_scenes(
     output: str | Path,
     split: str,
-    size: int | Literal["tests", "cpu", "gpu"] = "cpu",
+    size: int | Preset = "cpu",
     *,
     num_classes: int = len(SCENE_CLASSES),
     canvas: int = CANVAS,

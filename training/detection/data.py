@@ -7,7 +7,7 @@ from typing import Annotated
 
 from ...data.detection.coco import DetectionData, read_coco_detection
 from ...data.detection.dataset import DetectionRows
-from ...data.emoji_scenes.dataset import load_emoji_scenes
+from ...data.emoji_scenes.dataset import load_emoji_scenes, parse_size
 from ...data.rows.report import BadRowReport
 from ...processing.augmentation.detection import DetectionAugmentation
 from ...processing.image_decoding import decode_image
@@ -59,8 +59,7 @@ def load_test_data(args: DetectionDataArguments, training: DetectionData) -> dic
 
 
 def _load(args: DetectionDataArguments, split: str) -> DetectionData:
-    size = int(args.scenes) if args.scenes.isdigit() else args.scenes
-    scenes = load_emoji_scenes(split, size, **args.scene_options)
+    scenes = load_emoji_scenes(split, parse_size(args.scenes), **args.scene_options)
     objects = scenes.features["objects"].feature
     dataset = scenes.map(_to_coco, remove_columns=[c for c in scenes.column_names if c not in ("image", "image_id")])
     names = objects["category_id"].names, objects["attributes"].feature.names

@@ -1,7 +1,7 @@
 """`wenlan data`: reports on image-text pairs, cleans them, reads captions of public data sets, draws EmojiScenes."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,6 +24,8 @@ def report(
     output: Annotated[Path | None, typer.Option(help="Also write the report here, as JSON.")] = None,
 ) -> None:
     """Print duplicates, lengths, scripts and bad rows of pairs, and the problems that harm training."""
+    from transformers import AutoTokenizer
+
     from ..training.brivl.data import DataArguments, load_pairs, report_data
 
     args = DataArguments(
@@ -35,12 +37,9 @@ def report(
         text_column=text_column,
         max_bad_fraction=1.0,
     )
-    if tokenizer is not None:
-        from transformers import AutoTokenizer
-
-        tokenizer = AutoTokenizer.from_pretrained(tokenizer)
+    loaded = AutoTokenizer.from_pretrained(tokenizer) if tokenizer is not None else None
     pairs, _ = load_pairs(args, seed=0)
-    found = report_data(pairs, args, tokenizer=tokenizer)
+    found = report_data(pairs, args, tokenizer=loaded)
     typer.echo(found)
     if output is not None:
         found.save(output)
@@ -69,7 +68,7 @@ def captions(
     language: Annotated[
         list[str] | None, typer.Option(help="Of the captions (coco, conceptual), or to choose (multi30k).")
     ] = None,
-    task: Annotated[int | None, typer.Option(help="Of multi30k: 1 (one caption) or 2 (five).")] = None,
+    task: Annotated[Literal[1, 2] | None, typer.Option(help="Of multi30k: 1 (one caption) or 2 (five).")] = None,
     split: Annotated[list[str] | None, typer.Option(help="Of multi30k, as its files are named.")] = None,
     translated: Annotated[bool, typer.Option(help="Of coco-cn: the translated captions.")] = False,
     image_root: Annotated[Path | None, typer.Option(help="Folder of the images; each must be there then.")] = None,
@@ -133,13 +132,13 @@ def scenes(
     size: Annotated[str, typer.Option(help="Scenes of each split: a number, or a preset: tests, cpu or gpu.")] = "cpu",
     num_classes: Annotated[int, typer.Option(help="Only the first so many classes.")] = 128,
     canvas: Annotated[int, typer.Option(help="Pixels a side.")] = 192,
-    image_format: Annotated[str, typer.Option(help="png, webp or jpg.")] = "png",
+    image_format: Annotated[Literal["png", "webp", "jpg"], typer.Option(help="Of the images.")] = "png",
 ) -> None:
     """Draw EmojiScenes: images with exact boxes, captions in seven languages, questions and answers."""
-    from ..data.emoji_scenes.dataset import SPLIT_SEEDS, split_size
+    from ..data.emoji_scenes.dataset import SPLIT_SEEDS, parse_size, split_size
     from ..data.emoji_scenes.export import write_emoji_scenes
 
-    splits, wanted = split or list(SPLIT_SEEDS), int(size) if size.lstrip("-").isdecimal() else size
+    splits, wanted = split or list(SPLIT_SEEDS), parse_size(size)
     for name in splits:  # all are checked before the first is drawn
         split_size(name, wanted)
     for name in splits:

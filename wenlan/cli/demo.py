@@ -29,9 +29,10 @@ def demo_mlmm(
     detector: Annotated[str | None, typer.Option(help="Folder of a trained detector, instead of training it.")] = None,
 ) -> None:
     """Train a small MLMM end to end: detector, regions, pre-training; then retrieval, questions, attention."""
+    from ..data.emoji_scenes.dataset import parse_size
     from ..demos.mlmm import run_demo_mlmm
 
-    run_demo_mlmm(output_dir, scenes=int(scenes) if scenes.isdigit() else scenes, detector=detector)
+    run_demo_mlmm(output_dir, scenes=parse_size(scenes), detector=detector)
 
 
 __all__ = ["demo_mlmm", "quickstart"]

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 class ShortErrors(TyperGroup):
     """Turns a user's mistake in any command into one line and exit code 1; anything else keeps its traceback."""
 
-    def invoke(self, ctx: typer.Context) -> object:
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]  # typer gives its own Context
         """Run the command that was given; with --debug, mistakes keep their traceback too."""
         from huggingface_hub.errors import StrictDataclassError  # a wrong value in a configuration
 

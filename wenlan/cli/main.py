@@ -1,5 +1,6 @@
 """The `wenlan` command. Heavy packages load inside the commands, so that `wenlan --help` is quick."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -45,17 +46,19 @@ def main(
     set_thread_defaults()
 
 
-for command in (quickstart, demo_mlmm):
-    app.command(rich_help_panel="Demo")(command)
-add_scripts(app)
+def _add(panel: str, *commands: Callable[..., None]) -> None:
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+
+
+_add("Demo", quickstart, demo_mlmm)
+add_scripts(app, "Train")
 app.add_typer(recipes_app, name="recipes", rich_help_panel="Train")
-for command in (zero_shot, embed, answer, draw_regions):
-    app.command(rich_help_panel="Predict")(command)
+_add("Predict", zero_shot, embed, answer, draw_regions)
 app.add_typer(data_app, name="data", rich_help_panel="Data")
-for command in (extract_regions, import_regions, translate_captions):
-    app.command(rich_help_panel="Data")(command)
+_add("Data", extract_regions, import_regions, translate_captions)
 app.add_typer(convert_app, name="convert", rich_help_panel="Convert")
 app.add_typer(export_app, name="export", rich_help_panel="Convert")
-
+add_scripts(app, "Reproduce")
 
 __all__ = ["app", "main"]

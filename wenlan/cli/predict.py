@@ -63,7 +63,7 @@ def answer(
     """Print the best answers to a question about an image, each with its score."""
     from transformers import pipeline
 
-    pipe = pipeline("wenlan-vqa", model=model)
+    pipe = pipeline("wenlan-vqa", model=model)  # type: ignore[call-overload]  # registered when wenlan is imported
     if detector is not None:
         pipe.processor.detector = detector
     for text, answers in zip(question, pipe(image=image, question=question, top_k=top_k), strict=True):

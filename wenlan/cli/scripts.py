@@ -29,11 +29,10 @@ SCRIPTS = {
 }
 
 
-def add_scripts(app: typer.Typer) -> None:
-    """Add a command for each script, in the panels of its group."""
-    for panel, scripts in SCRIPTS.items():
-        for command, (module, text) in scripts.items():
-            _add_script(app, command, module, text, panel)
+def add_scripts(app: typer.Typer, panel: str) -> None:
+    """Add the commands of a panel of the help."""
+    for command, (module, text) in SCRIPTS[panel].items():
+        _add_script(app, command, module, text, panel)
 
 
 def _add_script(app: typer.Typer, command: str, module: str, text: str, panel: str) -> None:

@@ -114,7 +114,7 @@ def _draw_text_to_image(
 
 
 def _common_keywords(test: Dataset) -> list[str]:
-    counts = {group: Counter() for group in test.unique("group")}
+    counts: dict[str, Counter[str]] = {group: Counter() for group in test.unique("group")}
     for row in test.select_columns(["group", "keywords_zh"]):
         counts[row["group"]].update(row["keywords_zh"])
     return [count.most_common(1)[0][0] for count in counts.values()]

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from ..analysis.plots.attention import draw_attention_panels
-from ..analysis.region_attention import find_word, text_to_region_attention
+from ..analysis.region_attention import RegionAttention, find_word, text_to_region_attention
 from ..data.emoji_scenes.coco_vqa_format import vqa_file_names
-from ..data.emoji_scenes.dataset import generate_scenes
+from ..data.emoji_scenes.dataset import Preset, generate_scenes
 from ..data.emoji_scenes.export import write_emoji_scenes
 from ..data.emoji_scenes.questions import QUESTION_LANGUAGES
 from ..data.emoji_scenes.vocabulary import CLASS_NAMES
@@ -38,7 +38,7 @@ CANDIDATES = 100  # images, and captions of each language, of the retrieval
 def run_demo_mlmm(
     output_dir: Path,
     *,
-    scenes: int | str = "cpu",
+    scenes: int | Preset = "cpu",
     detector: str | None = None,
     detector_options: Sequence[str] = (),
     pretraining_options: Sequence[str] = (),
@@ -134,6 +134,7 @@ def pointing_accuracy(
         hits = []
         for row in regions.select(range(min(images, len(regions)))):
             found = text_to_region_attention(model, processor, captions[row["image_id"]], regions=row, layer=layer)
+            assert isinstance(found, RegionAttention)  # one text gives one
             classes = np.delete(row["class_probs"], row["background_index"], axis=1).argmax(axis=1)
             for name in {CLASS_NAMES[language][index] for index in classes}:
                 if find_word(found.text, name):
@@ -153,6 +154,7 @@ def draw_attention(folder: Path, processor: MLMMProcessor, output_dir: Path, *, 
     largest = max(scene["objects"], key=lambda item: _area(item["bbox"]))["category_id"]
     texts = [scene["captions"][language][0] for language in LANGUAGES]
     found = text_to_region_attention(model, processor, texts, regions=rows[place], layer=layer)
+    assert isinstance(found, list)  # texts give one each
     words = {language: CLASS_NAMES[language][largest] for language in LANGUAGES}
     return draw_attention_panels(scene["image"], dict(zip(LANGUAGES, found, strict=True)), words, scale=1.4)
 
