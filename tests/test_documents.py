@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from helpers.brivl.golden import our_config, read_golden
 from helpers.finetuning.documents import write_finetuning_files
 from helpers.mlmm.documents import write_mlmm_files
@@ -20,7 +19,6 @@ from helpers.paths import ROOT
 from helpers.regions.documents import write_region_files
 from PIL import Image
 from wenlan.data import load_emoji7
-from wenlan.training.recipe import find_recipe
 
 DOCUMENTS = ["README.md", "README.zh.md", "MODEL_CARD.md", "data/emoji7/README.md"]
 DOCUMENTS += [f"docs/{name}.md" for name in ("data", "finetuning", "mlmm", "regions", "training", "weights")]
@@ -51,9 +49,6 @@ def users_folder(quickstart_folder, tmp_path, monkeypatch):
     write_region_files(tmp_path)
     write_mlmm_files(tmp_path)
     write_finetuning_files(tmp_path)
-    recipe = yaml.safe_load(find_recipe("brivl_small").read_text("utf-8"))
-    recipe["model_config"]["contrastive_chunk_size"] = 1
-    (tmp_path / "my_recipe.yaml").write_text(yaml.safe_dump(recipe), "utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
