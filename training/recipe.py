@@ -37,6 +37,23 @@ def find_recipe(name: str) -> Path:
     return path
 
 
+def read_recipe(name: str) -> dict[str, Any]:
+    """Return the fields of a recipe, a file or a shipped one.
+
+    Raises:
+        FileNotFoundError: for an unknown recipe.
+        ValueError: it is no mapping in YAML.
+    """
+    path = find_recipe(name)
+    try:
+        values = read_yaml(path.read_text("utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} is no recipe, it holds no fields.")
+    return values
+
+
 def describe_recipe(path: Path) -> tuple[str, str]:
     """Return the command that runs a recipe and a sentence on what it is: the first two lines of its comment."""
     command, description, *_ = [line.removeprefix("#").strip() for line in path.read_text("utf-8").splitlines()]
@@ -56,15 +73,14 @@ def parse_recipe(dataclasses: Sequence[type], argv: Sequence[str] | None = None)
     recipe = words.pop(0) if words and not words[0].startswith("-") else None
     parser = build_parser(dataclasses)
     if not {"-h", "--help"}.isdisjoint(words):
-        parser.set_defaults(**read_yaml(find_recipe(recipe).read_text("utf-8")) if recipe else {})
+        parser.set_defaults(**read_recipe(recipe) if recipe else {})
         parser.print_help()
         raise SystemExit(0)
     if recipe is None:
         raise ValueError(f"Give a recipe first: a YAML file or one of {', '.join(shipped_recipes())}.")
-    path = find_recipe(recipe)
-    values = read_yaml(path.read_text("utf-8")) or {}
+    values = read_recipe(recipe)
     known = {action.dest for action in parser._actions}
-    problems = unknown_keys(f"Unknown keys in {path}", values, known)
+    problems = unknown_keys(f"Unknown keys in {recipe}", values, known)
     words, dotted = split_dotted(words)
     problems += merge_dotted(values, dotted, dataclasses)
     parser.set_defaults(**{name: value for name, value in values.items() if name in known})
@@ -83,4 +99,4 @@ def parse_recipe(dataclasses: Sequence[type], argv: Sequence[str] | None = None)
     return tuple(found)
 
 
-__all__ = ["describe_recipe", "find_recipe", "parse_recipe", "shipped_recipes"]
+__all__ = ["describe_recipe", "find_recipe", "parse_recipe", "read_recipe", "shipped_recipes"]

@@ -32,8 +32,15 @@ class _Parser(argparse.ArgumentParser):
 
 
 def read_yaml(text: str) -> Any:
-    """Return what a YAML text says, without running anything in it."""
-    return yaml.load(text, _Loader)
+    """Return what a YAML text says, without running anything in it.
+
+    Raises:
+        ValueError: it is no YAML.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(f"not valid YAML: {error}") from error
 
 
 def build_parser(dataclasses: Sequence[type]) -> argparse.ArgumentParser:
@@ -99,10 +106,12 @@ def merge_dotted(values: dict[str, Any], dotted: Mapping[str, str | None], datac
                 problems.append(f"--{name}: {parent} is {place!r} in the recipe and has no keys.")
                 break
         else:
+            try:
+                place[key] = read_yaml(text or "")
+            except ValueError as error:
+                problems.append(f"--{name} is {error}.")
             if text is None:
                 problems.append(f"--{name} has no value.")
-            else:
-                place[key] = read_yaml(text)
     for name, known in keys.items():
         if known is not None:
             problems += _unknown_in(name, values.get(name), known)
@@ -134,7 +143,7 @@ def _collecting(action: argparse.Action, convert: Callable[[str], Any], problems
             if choices is None or value in choices:
                 return value
             expected = ", ".join(map(str, choices))
-        except (TypeError, ValueError, argparse.ArgumentTypeError, yaml.YAMLError):
+        except (TypeError, ValueError, argparse.ArgumentTypeError):
             expected = f"a value of type {convert.__name__}"
         problems.append(f"{action.dest} is {text!r}; give {expected}.")
         return next(iter(choices)) if choices else None
@@ -179,8 +188,8 @@ def _unknown_in(name: str, values: object, known: type) -> list[str]:
         names |= {"model_type", *known.attribute_map}
         for key, inner in known.sub_configs.items():
             if inner is PreTrainedConfig and isinstance(values.get(key), Mapping):  # of any model
-                model_type = values[key].get("model_type", "bert")
-                inner = CONFIG_MAPPING[model_type] if model_type in CONFIG_MAPPING else None  # noqa: SIM401  lazy, so `get` finds nothing
+                name_of_model = values[key].get("model_type", "bert")
+                inner = CONFIG_MAPPING[name_of_model] if name_of_model in CONFIG_MAPPING else None  # noqa: SIM401  lazy
             if inner is not None:
                 problems += _unknown_in(f"{name}.{key}", values.get(key), inner)
     return unknown_keys(f"Unknown keys in {name}", values, names) + problems

@@ -103,6 +103,7 @@ def test_option_is_read_with_hyphens_too(recipe):
         (["--learning_rate.x", "1"], "learning_rate"),
         (["--nested.a.b.c", "1"], r"--nested.a.b.c: b is 1 in the recipe and has no keys"),
         (["--nested.a"], "--nested.a has no value"),
+        (["--nested.a", "[1,"], "--nested.a is not valid YAML"),
         (["--kind", "huge"], "kind is 'huge'; give small, large"),
         (["--learning_rate", "fast"], "learning_rate is 'fast'; give a value of type float"),
         (["stray"], "stray"),
@@ -130,6 +131,13 @@ def test_help_lists_the_fields_in_groups_with_the_defaults_of_the_recipe(recipe,
     assert shown.index("--model_config") < shown.index("--learning_rate")
     assert "of the optimizer (default: 0.0005)" in shown
     assert "--no_tied" not in shown
+
+
+@pytest.mark.parametrize(("text", "message"), [("a: [1", "not valid YAML"), ("- 1", "holds no fields")])
+def test_file_that_is_no_recipe_is_refused_by_name(tmp_path, text, message):
+    (tmp_path / "bad.yaml").write_text(text, "utf-8")
+    with pytest.raises(ValueError, match=rf"bad\.yaml is .*{message}"):
+        parse_recipe([Arguments], [str(tmp_path / "bad.yaml")])
 
 
 def test_command_without_a_recipe_is_told_to_give_one():
