@@ -7,7 +7,17 @@ from torch.nn import functional as F
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from .configuration_brivl import BriVLTextConfig, BriVLVisionConfig
-from .masked_pooling import masked_mean
+
+
+def masked_mean(states: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of `states` over the positions where `mask` is 1: (b, d).
+
+    Args:
+        states: (b, n, d).
+        mask: (b, n), 1 = real token or region; at least one per row.
+    """
+    weights = mask.to(states.dtype).unsqueeze(-1)
+    return (states * weights).sum(dim=1) / weights.sum(dim=1)
 
 
 class BriVLEncoder(nn.Module):
@@ -50,4 +60,4 @@ class BriVLEncoder(nn.Module):
         return BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=features)
 
 
-__all__ = ["BriVLEncoder"]
+__all__ = ["BriVLEncoder", "masked_mean"]
