@@ -20,7 +20,7 @@ from helpers.regions.documents import write_region_files
 from PIL import Image
 from wenlan.data import load_emoji7
 
-DOCUMENTS = ["README.md", "README.zh.md", "MODEL_CARD.md", "data/emoji7/README.md"]
+DOCUMENTS = ["README.md", "README.zh.md", "CONTRIBUTING.md", "MODEL_CARD.md", "data/emoji7/README.md"]
 DOCUMENTS += [f"docs/{name}.md" for name in ("data", "finetuning", "mlmm", "regions", "training", "weights")]
 BLOCK = re.compile(r"```(python|bash)\n(.*?)```", re.DOTALL)
 # A training command runs for one step here.
@@ -131,6 +131,17 @@ def test_readme_names_both_commands_and_ci_runs_the_second():
     assert "make demo" in readme
     assert "make test" in readme
     assert "make test" in (ROOT / ".ci" / "run").read_text("utf-8")
+
+
+def test_recipes_of_contributing_keep_to_their_counts_and_name_files_that_exist():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    counts = re.findall(r"^### [^\n]*\(at most (\d)\)\n(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert [int(count) for count, _ in counts] == [2, 3, 9]
+    for count, recipe in counts:
+        assert max(map(int, re.findall(r"^(\d)\. ", recipe, re.MULTILINE))) <= int(count)
+    paths = dict(re.findall(r"`([a-z][\w./]+\.(?:cfg|md|pyi?|yaml))`( \(new\))?", text))
+    assert len(paths) > 15
+    assert [path for path, new in paths.items() if bool(new) == (ROOT / path).is_file()] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
