@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from wenlan.modeling_brivl import BriVLConfig
+from wenlan.modeling_brivl import BriVLConfig, BriVLTextConfig, BriVLVisionConfig
 
 VOCABULARY = 61
 TEXT_LENGTH = 11
@@ -43,7 +43,8 @@ def tiny_config(vision: dict | None = None, text: dict | None = None, **override
         "hidden_dropout_prob": 0.0,
         **(text or {}),
     }
-    return BriVLConfig(vision_config=vision_config, text_config=text_config, **{"queue_size": 13, **overrides})
+    towers = {"vision_config": BriVLVisionConfig(**vision_config), "text_config": BriVLTextConfig(**text_config)}
+    return BriVLConfig(**{"queue_size": 13, **towers, **overrides})
 
 
 def texts(count: int, length: int = 7, seed: int = 2) -> Tensor:
