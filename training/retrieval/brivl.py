@@ -1,7 +1,6 @@
 """What fine-tuning BriVL to retrieval is made of: its own contrastive pre-training, on pairs, evaluated as MLMM is."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from torch import nn
 from transformers import AutoModel, AutoProcessor, TrainingArguments
 
+from ...data.captions.decontamination import PathDecontaminator
 from ...data.pairs.dataset import TrainingPairs
 from ...data.pairs.load import read_pairs
 from ...evaluation.retrieval.benchmark import RetrievalTest, choose_captions, mean_recalls
@@ -22,7 +22,6 @@ from ...processing.image_decoding import decode_image
 from ..brivl.model import ModelArguments, build_model
 from ..mlmm.data import caption_files
 from .arguments import RetrievalArguments, RetrievalData
-from .leakage import find_leaks
 from .trainer import RetrievalTrainer
 
 
@@ -118,24 +117,22 @@ class BriVLRetrieval:
 
     def _subtract_leaks(self) -> int:
         """Take the images of validation and test out of the training pairs; return how many it took."""
-        evaluated = {path for tests in self.tests.values() for test in tests.values() for path in test.images}
-        training = {
-            language: [image["path"] for image in rows["image"]]
-            for language, rows in self.rows.get("training", {}).items()
-        }
-        leaks, namesakes = find_leaks(chain.from_iterable(training.values()), evaluated)
-        for language, paths in training.items():
-            stays = [row for row, path in enumerate(paths) if path not in leaks]
+        guard = PathDecontaminator(decode_image)
+        for name, tests in self.tests.items():
+            guard.add_images(name, {path for test in tests.values() for path in test.images})
+        for language, rows in self.rows.get("training", {}).items():
+            stays = [row for row, image in enumerate(rows["image"]) if not guard.is_leak(language, image["path"])]
             if not stays:
                 raise ValueError(f"All training images with captions in {language!r} are evaluated on, too.")
-            self.rows["training"][language] = self.rows["training"][language].select(stays)
+            self.rows["training"][language] = rows.select(stays)
+        namesakes = guard.namesakes
         self.report["namesakes_kept"] = len(namesakes)
         if namesakes:
             self.summary.append(
                 f"training: {len(namesakes)} images, such as {min(namesakes)}, have the name of one that is evaluated "
                 "on but look different; they stay"
             )
-        return len(leaks)
+        return guard.num_removed
 
 
 __all__ = ["BriVLRetrieval"]

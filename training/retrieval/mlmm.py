@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from transformers import TrainingArguments
 
+from ...data.captions.decontamination import Decontaminator
 from ...data.files.image_ids import canonical_image_id
 from ...data.mlmm.corpus import MLMMCorpus
 from ...data.mlmm.retrieval_dataset import MLMMRetrievalExamples
@@ -132,9 +133,11 @@ class MLMMRetrieval:
             name: [canonical_image_id(one) for one in corpus.regions.with_format(None)["image_id"]]
             for name, corpus in self.corpora.items()
         }
-        evaluated = {names[part][place] for part in self.tests for place in self.corpora[part].images}
+        guard = Decontaminator()
+        for part in self.tests:
+            guard.add_images(part, (names[part][place] for place in self.corpora[part].images))
         corpus = self.corpora["training"]
-        leaked = [place for place in corpus.images.tolist() if names["training"][place] in evaluated]
+        leaked = [place for place in corpus.images.tolist() if guard.is_leak("training", names["training"][place])]
         self.corpora["training"] = restrict(corpus, list(corpus.captions), without=leaked)
         return len(leaked)
 

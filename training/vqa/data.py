@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...data.captions.decontamination import Decontaminator
 from ...data.regions.load import read_regions
 from ...data.rows.report import TooManyBadRowsError
 from ...data.vqa.dataset import QuestionFile, Questions
@@ -25,9 +26,10 @@ def load_training(args: QuestionArguments, processor: MLMMProcessor, test: Quest
         The rest: as `load_files`.
     """
     train = load_files(args, args.training_sources(), args.regions, processor)
-    evaluated = {row["image_id"] for row in test.rows}
+    guard = Decontaminator()
+    guard.add_images("test", (row["image_id"] for row in test.rows))
     for file in train.files:
-        file.leave_out(IN_TEST, lambda row: row["image_id"] in evaluated)
+        file.leave_out(IN_TEST, lambda row: guard.is_leak("train", row["image_id"]))
         file.leave_out("without annotation", lambda row: not row["answers"])
         file.leave_out("image without regions", lambda row: row["region_row"] < 0)
         bad = file.left_out.total() - file.left_out[IN_TEST]
