@@ -24,6 +24,7 @@ from ..modeling_brivl.towers import BriVLTextModel
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
+    from peft.tuners.lora import LoraLayer
 
 INSTALL = "LoRA needs a further package: pip install 'wenlan[lora]'"
 
@@ -114,7 +115,7 @@ def _lora_config(text_model: BriVLTextModel, args: LoraArguments, prefix: str = 
         raise ValueError("The text tower has adapters already.")
     return LoraConfig(
         r=args.lora_rank,
-        lora_alpha=args.lora_alpha,
+        lora_alpha=args.lora_alpha,  # type: ignore[arg-type]  # peft only divides it by the rank
         lora_dropout=args.lora_dropout,
         target_modules=[prefix + name for name in _targets(text_model, args.lora_targets)],
     )
@@ -138,7 +139,7 @@ def _targets(text_model: BriVLTextModel, targets: list[str]) -> list[str]:
     return names
 
 
-def _adapted_layers(text_model: BriVLTextModel) -> dict[str, nn.Module]:
+def _adapted_layers(text_model: BriVLTextModel) -> "dict[str, LoraLayer]":
     from peft.tuners.lora import LoraLayer
 
     return {name: module for name, module in text_model.named_modules() if isinstance(module, LoraLayer)}

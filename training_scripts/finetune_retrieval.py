@@ -29,13 +29,14 @@ from ..training.mlmm.model import detect_model_type
 from ..training.recipe import parse_recipe
 from ..training.retrieval.arguments import RetrievalArguments, RetrievalData
 from ..training.retrieval.brivl import BriVLRetrieval
+from ..training.retrieval.job import RetrievalJob
 from ..training.retrieval.mlmm import MLMMRetrieval
+from ..training.retrieval.report import evaluate_models, format_recalls
 from ..training.retrieval.trainer import RetrievalTrainer
 from ..training.run import METRICS, REPORT, Run, RunArguments, refuse_other_run, wait_for_all
 
 ARGUMENTS = (RetrievalArguments, RetrievalData, RunArguments, TrainingArguments)
-JOBS = {"mlmm": MLMMRetrieval, "brivl": BriVLRetrieval}
-Job = MLMMRetrieval | BriVLRetrieval
+JOBS: dict[str, type[RetrievalJob]] = {"mlmm": MLMMRetrieval, "brivl": BriVLRetrieval}
 
 
 def main(argv: Sequence[str] | None = None) -> Path:
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     started = time.monotonic()
     own, data, run_args, args = parse_recipe(ARGUMENTS, argv)
     job = open_job(own, data)
-    check(job, own, args)
+    job.check(own, args)
     output_dir, is_first, trainer = output_folder(args), args.process_index == 0, None
     if is_first:
         print("\n".join(job.summary))
@@ -62,20 +63,25 @@ def main(argv: Sequence[str] | None = None) -> Path:
             print(f"{folder} is trained already.")
         else:
             job.report["trained"] = made_of[name]
-            trainer = train(job, languages, copy_arguments(args, folder), run_args)
+            trainer = train(job, languages, args, run_args, folder)
     if trainer is not None:
         wait_for_all(trainer)  # scoring takes long, and one process does it
     if is_first and job.test_languages:
         models = {str(output_dir / name): languages for name, languages in groups.items()}
         if own.setting != "each" or own.evaluate_only:
             models = dict.fromkeys(models or [own.init_from], job.test_languages)
-        evaluate(job, own, models, args, started)
+        facts = {"model_type": job.kind, "model": own.init_from, "package": f"wenlan {version('wenlan')}"}
+        facts |= {"seed": args.seed, "setting": None if own.evaluate_only else own.setting}
+        metrics = facts | evaluate_models(job, models, args.device, output_dir / "scores")
+        metrics |= {"wall_seconds": round(time.monotonic() - started, 1), "comparable": False}
+        write_json(output_dir / METRICS, metrics | {"paper_reference": paper_reference(3)})
+        print(f"{format_recalls(metrics)}\nAll metrics: {output_dir / METRICS}")
     if is_first:
         print(f"\nModels: {', '.join(str(output_dir / name) for name in groups) or own.init_from}.")
     return output_dir
 
 
-def open_job(own: RetrievalArguments, data: RetrievalData) -> Job:
+def open_job(own: RetrievalArguments, data: RetrievalData) -> RetrievalJob:
     """Return data and settings of the kind of model that is in the folder.
 
     Raises:
@@ -87,94 +93,20 @@ def open_job(own: RetrievalArguments, data: RetrievalData) -> Job:
     return JOBS[kind](own, data)
 
 
-def check(job: Job, own: RetrievalArguments, args: TrainingArguments) -> None:
-    """Raise ValueError for what would fail only after training."""
-    tested = set(job.test_languages)
-    if own.evaluate_only:
-        if not tested:
-            raise ValueError("Give test_captions, and test_regions for an MLMM, to evaluate on.")
-        return
-    if not job.languages:
-        raise ValueError("Give captions, and regions for an MLMM, to train on; or --evaluate_only true.")
-    groups = own.groups(job.languages)
-    if args.eval_strategy != "no":
-        needed = {job.data.choose_validation(languages) for languages in groups.values()}
-        if missing := sorted(needed - job.tests.get("validation", {}).keys()):
-            raise ValueError(
-                f"No validation captions in {', '.join(missing)} to choose the best checkpoint by: give "
-                "validation_captions (and validation_regions), or --eval_strategy no --load_best_model_at_end false."
-            )
-    if own.setting == "each" and tested and (missing := groups.keys() - tested):
-        raise ValueError(f"There are no test captions in {', '.join(sorted(missing))}.")
-
-
-def train(job: Job, languages: Sequence[str], args: TrainingArguments, run_args: RunArguments) -> RetrievalTrainer:
-    """Train a model for some languages and save it into `args.output_dir`."""
+def train(
+    job: RetrievalJob, languages: Sequence[str], args: TrainingArguments, run_args: RunArguments, folder: Path
+) -> RetrievalTrainer:
+    """Train a model for some languages and save it into a folder."""
+    args = copy.copy(args)
+    args.output_dir = str(folder)
     run = Run(args, run_args)
     trainer = job.train(languages, args, callbacks=run.callbacks)
     if run.is_main:
-        print(f"Trains on {len(trainer.train_dataset)} captions in {', '.join(languages)}; {run.output_dir}")
-        write_json(run.output_dir / REPORT, job.report)
+        print(f"Trains on {len(trainer.train_dataset)} captions in {', '.join(languages)}; {folder}")
+        write_json(folder / REPORT, job.report)
     run.train(trainer, trainer.data_collator.bad_rows)
     run.save(trainer, job.processor, part=job.saved_part)
     return trainer
-
-
-def evaluate(
-    job: Job, own: RetrievalArguments, models: dict[str, list[str]], args: TrainingArguments, started: float
-) -> None:
-    """Print the recalls of saved models on the test images, and write them to `metrics.json`."""
-    output_dir, tests = output_folder(args), job.tests["test"]
-    recalls: dict[str, dict[str, float]] = {}
-    blind: dict[str, dict[str, float]] = {}
-    for folder, languages in models.items():
-        model = job.open(folder).to(args.device)
-        for language in languages:
-            recalls[language] = job.evaluate(model, "test", language, folder=output_dir / "scores")
-            if own.without_regions and job.kind == "mlmm" and language == languages[0]:
-                blind[language] = job.evaluate(model, "test", language, folder=output_dir / "scores", blind=True)
-    metrics = {
-        "model_type": job.kind,
-        "model": own.init_from,
-        "package": f"wenlan {version('wenlan')}",
-        "seed": args.seed,
-        "setting": None if own.evaluate_only else own.setting,
-        "folds": job.data.test_folds,
-        "images": {language: len(test.images) for language, test in tests.items()},
-        "captions": {language: len(test.texts) for language, test in tests.items()},
-        "left_out_of_training": job.leaked,
-        "recalls": recalls,
-        "without_regions": blind,
-    }
-    if others := [row["mean_recall"] for language, row in recalls.items() if language != "en"]:
-        metrics["mean_recall_of_other_languages"] = sum(others) / len(others)
-        chances = [row["chance_mean_recall"] for language, row in recalls.items() if language != "en"]
-        metrics["chance_of_other_languages"] = sum(chances) / len(chances)
-    metrics |= {"wall_seconds": round(time.monotonic() - started, 1), "comparable": False}
-    metrics["paper_reference"] = paper_reference(3)
-    write_json(output_dir / METRICS, metrics)
-    print(describe(metrics))
-    print(f"All metrics: {output_dir / METRICS}")
-
-
-def describe(metrics: dict) -> str:
-    """Return the metrics as lines, chance beside them."""
-    lines = [f"Training images left out, since they are evaluated on: {metrics['left_out_of_training']}"]
-    for kind, note in (("recalls", ""), ("without_regions", " with regions of zeros")):
-        for language, row in metrics[kind].items():
-            numbers = {way: [f"{row[f'{way}_R@{k}']:.1f}" for k in (1, 5, 10)] for way in ("t2i", "i2t")}
-            interval = "{:.1f} to {:.1f}, ".format(*row["interval"]) if "interval" in row else ""
-            lines.append(
-                f"{language}{note}: mean recall {row['mean_recall']:.1f} "
-                f"({interval}chance {row['chance_mean_recall']:.1f}); "
-                f"R@1, 5, 10: text to image {', '.join(numbers['t2i'])}, back {', '.join(numbers['i2t'])}"
-            )
-    if "mean_recall_of_other_languages" in metrics:
-        lines.append(
-            f"mean recall of all languages but en: {metrics['mean_recall_of_other_languages']:.1f} "
-            f"(chance {metrics['chance_of_other_languages']:.1f})"
-        )
-    return "\n".join(lines)
 
 
 def describe_training(
@@ -195,13 +127,6 @@ def is_trained(folder: Path, max_steps: int) -> bool:
         return False
     found = json.loads(state.read_text("utf-8"))
     return found["global_step"] >= (max_steps if max_steps > 0 else found["max_steps"])
-
-
-def copy_arguments(args: TrainingArguments, folder: Path) -> TrainingArguments:
-    """Return the same arguments with another output folder."""
-    args = copy.copy(args)
-    args.output_dir = str(folder)
-    return args
 
 
 __all__ = ["ARGUMENTS", "main"]

@@ -12,9 +12,12 @@ The recipes are in `recipes/`; any field of them but the dictionaries can be ove
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch.utils.data import Dataset
 from transformers import AutoModel, TrainingArguments
 
 from ..data.files.json_files import write_json
+from ..data.pairs.dataset import TrainingPairs
+from ..data.pairs.streaming import StreamedPairs
 from ..evaluation.zero_shot.emoji7 import evaluate_emoji7
 from ..modeling_brivl.momentum_queue_callback import MomentumQueueCallback
 from ..processing.augmentation.image import Augmentation
@@ -62,17 +65,17 @@ def main(argv: Sequence[str] | None = None) -> Path:
         report.save(run.output_dir / REPORT)
 
     collator = ContrastiveCollator(processor, Augmentation(**data_args.augmentation))
-    stream = pairs if data_args.streaming else None
-    if data_args.cached_views:
+    dataset: Dataset = pairs
+    if data_args.cached_views and isinstance(pairs, TrainingPairs):
         backbone = model.brivl.vision_model.backbone.eval()
-        pairs = CachedFeatureMaps(pairs, backbone, collator, views=data_args.cached_views)
+        dataset = CachedFeatureMaps(pairs, backbone, collator, views=data_args.cached_views)
         collator = ContrastiveCollator(processor)
-    trainer = AtomicCheckpointTrainer(model, args, train_dataset=pairs, data_collator=collator, callbacks=callbacks)
+    trainer = AtomicCheckpointTrainer(model, args, train_dataset=dataset, data_collator=collator, callbacks=callbacks)
     try:
         run.train(trainer, collator.bad_rows)
     finally:
-        if stream is not None:
-            print(stream.bad_rows)
+        if isinstance(pairs, StreamedPairs):
+            print(pairs.bad_rows)
 
     if lora_args.lora_rank:
         merge_text_lora(model)

@@ -29,7 +29,7 @@ from ..training.reproduction import (
     write_table,
 )
 from ..training.retrieval.arguments import RetrievalArguments, RetrievalData
-from .finetune_retrieval import ARGUMENTS, check, open_job
+from .finetune_retrieval import ARGUMENTS, open_job
 from .finetune_retrieval import main as finetune
 
 SET = ("--without_regions", "true", "--evaluate_only", "false")  # whatever the recipe says
@@ -90,7 +90,8 @@ def check_settings(
     job = open_job(own, data)
     for setting in missing:
         try:
-            check(job, replace(own, setting=setting, evaluate_only=False), args)
+            own = replace(own, setting=setting, evaluate_only=False)  # type: ignore[arg-type]  # it checks the setting
+            job.check(own, args)
         except ValueError as error:
             raise ValueError(f"{recipe}, setting {setting}: {error} (--settings chooses among them.)") from error
 

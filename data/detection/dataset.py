@@ -3,6 +3,8 @@
 import random
 from typing import TYPE_CHECKING
 
+from torch.utils.data import Dataset as TorchDataset
+
 from ..pairs.dataset import stored_image
 from ..rows.types import DetectionExample
 
@@ -10,7 +12,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
-class DetectionRows:
+class DetectionRows(TorchDataset):
     """A map-style dataset of `DetectionExample`.
 
     `image` is undecoded, so that a damaged image costs one row and not the run. `draw_seed` derives from (seed, epoch,
@@ -39,9 +41,12 @@ class DetectionRows:
         if not 0 <= index < len(self):
             raise IndexError(f"row {index} of {len(self)}")
         row = self.dataset[int(index)]
-        row["image"] = stored_image(row["image"])
-        row["draw_seed"] = random.Random(f"{self.seed}-{self._epoch.item()}-{index}").getrandbits(63)
-        return row
+        return {
+            "image": stored_image(row["image"]),
+            "image_id": row["image_id"],
+            "objects": row["objects"],
+            "draw_seed": random.Random(f"{self.seed}-{self._epoch.item()}-{index}").getrandbits(63),
+        }
 
     def set_epoch(self, epoch: int) -> None:
         """Change what is drawn; `SetEpochCallback` calls it before each epoch."""

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from PIL import Image
+from torch.utils.data import Dataset as TorchDataset
 
 from ..rows.report import BadRowReport
+from ..rows.types import PairExample
 from .caption_groups import caption_group
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 NO_GROUP = -1  # as in `modeling_brivl/momentum_queue.py`
 
 
-class TrainingPairs:
+class TrainingPairs(TorchDataset):
     """A map-style dataset of `{"image", "text", "group_id", "draw_seed"}` (and `boxes`, where the rows have them).
 
     Whatever is random derives from (seed, epoch, index) alone, never from a global generator.
@@ -75,7 +77,7 @@ class TrainingPairs:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> dict[str, object]:
+    def __getitem__(self, index: int) -> PairExample:
         """Return the pair at a position from 0 to len - 1, as drawn in the current epoch."""
         if not 0 <= index < len(self):
             raise IndexError(f"pair {index} of {len(self)}")
@@ -84,13 +86,15 @@ class TrainingPairs:
         row = self.dataset[int(index)]
         image = stored_image(row.pop("image"))
         text = self.draw_text(row, rng) if self.draw_text else _one_of(row[self.text_column], rng)
-        pair = {
+        pair: PairExample = {
             "image": image,
             "text": text,
             "group_id": self._group(row, text),
             "draw_seed": draw_seed,
         }
-        return pair | ({"boxes": row["boxes"] or []} if "boxes" in row else {})
+        if "boxes" in row:
+            pair["boxes"] = row["boxes"] or []
+        return pair
 
     def _group(self, row: dict, text: str) -> int:
         if self.group_by_caption:

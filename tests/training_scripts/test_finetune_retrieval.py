@@ -18,7 +18,8 @@ from wenlan.modeling_mlmm import MLMMForImageTextRetrieval
 from wenlan.processing import MLMMProcessor
 from wenlan.training.retrieval.arguments import RetrievalArguments, RetrievalData
 from wenlan.training.retrieval.brivl import BriVLRetrieval
-from wenlan.training_scripts.finetune_retrieval import describe, main
+from wenlan.training.retrieval.report import format_recalls
+from wenlan.training_scripts.finetune_retrieval import main
 
 STEPS = ["--max_steps", "4", "--eval_steps", "2", "--save_steps", "2", "--logging_steps", "2"]
 STEPS += ["--eval_strategy", "steps", "--load_best_model_at_end", "true", "--metric_for_best_model", "mean_recall"]
@@ -152,7 +153,7 @@ def test_metrics_say_what_they_are_of_and_how_sure_they_are(trained, paths):
     assert metrics["chance_of_other_languages"] == metrics["recalls"]["zh"]["chance_mean_recall"]
     low, high = metrics["recalls"]["en"]["interval"]
     assert low <= metrics["recalls"]["en"]["mean_recall"] <= high
-    assert f"({low:.1f} to {high:.1f}, chance" in describe(metrics)
+    assert f"({low:.1f} to {high:.1f}, chance" in format_recalls(metrics)
 
 
 def test_model_that_is_not_there_is_named(paths, tmp_path):

@@ -1,4 +1,4 @@
-"""What BriVL is pre-trained on: emoji7, or pairs of the user's own, read whole or as a stream; and a report on it."""
+"""The data of BriVL's pre-training: emoji7, or pairs of the user's own, read whole or as a stream; a report on it."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -78,8 +78,8 @@ def load_pairs(
         pairs = TrainingPairs(load_emoji7()["train"], draw_text=draw, group_column="concept_id", seed=seed)
         return pairs, training_texts(args.language)
     if args.streaming:
-        pairs = _open_stream(args, seed, rank=rank, world_size=world_size, endless=True)
-        return pairs, pairs.sample_texts(VOCABULARY_SAMPLE)
+        stream = _open_stream(args, seed, rank=rank, world_size=world_size, endless=True)
+        return stream, stream.sample_texts(VOCABULARY_SAMPLE)
     dataset, bad_rows = read_pairs(
         args.data,
         image_root=args.image_root,
@@ -106,20 +106,23 @@ def report_data(
 
     The other arguments are those of `report_pairs`.
     """
-    is_stream = isinstance(pairs, StreamedPairs)
-    return report_pairs(
-        _open_stream(args, pairs.seed) if is_stream else pairs,
+    report = partial(
+        report_pairs,
         source=args.data,
-        max_pairs=REPORT_SAMPLE if is_stream else None,
         language=args.language,
         tokenizer=tokenizer,
         max_tokens=max_tokens,
         batch_size=batch_size,
         queue_size=queue_size,
     )
+    if isinstance(pairs, StreamedPairs):
+        return report(_open_stream(args, pairs.seed), max_pairs=REPORT_SAMPLE)
+    return report((pairs[index] for index in range(len(pairs))), bad_rows=pairs.bad_rows)
 
 
-def _open_stream(args: DataArguments, seed: int, **share: int) -> StreamedPairs:
+def _open_stream(
+    args: DataArguments, seed: int, *, rank: int = 0, world_size: int = 1, endless: bool = False
+) -> StreamedPairs:
     return StreamedPairs(
         args.data,
         image_root=args.image_root,
@@ -130,7 +133,9 @@ def _open_stream(args: DataArguments, seed: int, **share: int) -> StreamedPairs:
         group_by_caption=args.duplicate_captions != "ignore",
         seed=seed,
         shuffle_buffer=args.shuffle_buffer,
-        **share,
+        rank=rank,
+        world_size=world_size,
+        endless=endless,
     )
 
 

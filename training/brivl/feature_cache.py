@@ -1,10 +1,11 @@
 """The feature maps of a frozen backbone, computed once and drawn from in every epoch."""
 
 import torch
-from torch import nn
+from timm.models import EfficientNet
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
+from ...data.pairs.dataset import TrainingPairs
 from ...processing.collators.brivl import ContrastiveCollator
 
 
@@ -26,7 +27,13 @@ class CachedFeatureMaps(Dataset):
     """
 
     def __init__(
-        self, pairs: Dataset, backbone: nn.Module, collator: ContrastiveCollator, *, views: int, batch_size: int = 64
+        self,
+        pairs: TrainingPairs,
+        backbone: EfficientNet,
+        collator: ContrastiveCollator,
+        *,
+        views: int,
+        batch_size: int = 64,
     ) -> None:
         if backbone.training or any(parameter.requires_grad for parameter in backbone.parameters()):
             raise ValueError("Feature maps can only be cached for a frozen backbone in evaluation mode.")
@@ -36,7 +43,7 @@ class CachedFeatureMaps(Dataset):
 
     @torch.inference_mode()
     def _view(
-        self, backbone: nn.Module, collator: ContrastiveCollator, view: int, batch_size: int, views: int
+        self, backbone: EfficientNet, collator: ContrastiveCollator, view: int, batch_size: int, views: int
     ) -> torch.Tensor:
         self.pairs.set_epoch(view)
         if view == 0:
@@ -61,7 +68,9 @@ class CachedFeatureMaps(Dataset):
         view = pair["draw_seed"] % len(self.feature_maps)
         return {
             "feature_map": self.feature_maps[view, index],
-            **{k: pair[k] for k in ("text", "group_id", "draw_seed")},
+            "text": pair["text"],
+            "group_id": pair["group_id"],
+            "draw_seed": pair["draw_seed"],
         }
 
     def set_epoch(self, epoch: int) -> None:

@@ -54,7 +54,7 @@ def build_model(args: ModelArguments, texts: list[str]) -> tuple[BriVLForPreTrai
         model = BriVLForPreTraining(build_config(args, tower or tokenizer))
         load_backbones(model, args)
         processor = build_processor(model, tokenizer)
-    model.to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]  # transformers wraps `to` without its types
     return model, processor
 
 

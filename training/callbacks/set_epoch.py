@@ -1,4 +1,4 @@
-"""Tells a dataset the epoch, so that what it draws is the same in a resumed run."""
+"""A callback that tells a dataset the epoch, so that what it draws is the same in a resumed run."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 
 class SetEpochCallback(TrainerCallback):
-    """Calls `set_epoch` of the training dataset, or of the one that it wraps, when an epoch begins.
+    """Call `set_epoch` of the training dataset, or of the one that it wraps, when an epoch begins.
 
     The Trainer alone does so too, but not after a resume in mid-epoch: augmentation keyed on (seed, epoch, index) would
     then be that of epoch 0.

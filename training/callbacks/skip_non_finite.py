@@ -1,4 +1,4 @@
-"""Keeps NaN and infinity out of everything that lasts longer than a step."""
+"""A guard that keeps NaN and infinity out of everything that lasts longer than a step."""
 
 import logging
 from typing import Any, Literal
@@ -17,7 +17,7 @@ ADVICE = "Look for NaN in the input, lower the learning rate or lengthen the war
 
 
 class NonFiniteGuard(TrainerCallback):
-    """Drops the optimizer step, or stops the run, when the loss or a gradient is NaN or infinite.
+    """Drop the optimizer step, or stop the run, when the loss or a gradient is NaN or infinite.
 
     A dropped step leaves weights, optimizer state and batch norm statistics (of query and momentum towers) as they were
     before it; the learning rate schedule and the step count go on. The queue leaves non-finite keys out by itself. With
@@ -38,7 +38,7 @@ class NonFiniteGuard(TrainerCallback):
         self.max_skipped_in_a_row = max_skipped_in_a_row
         self.skipped_steps = 0
         self._in_a_row = 0
-        self._bad_loss: Tensor | None = None  # whether a loss of this step is not finite; no wait for the device
+        self._bad_loss: Tensor | None = None  # True: a loss of this step is not finite; no wait for the device
         self._hook: RemovableHandle | None = None
         self._statistics: list[list[Tensor]] = []  # the batch norm buffers, one list a dtype
         self._saved: list[list[Tensor]] = []
@@ -46,7 +46,7 @@ class NonFiniteGuard(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Find the batch norm statistics and begins to watch the loss."""
+        """Find the batch norm statistics and begin to watch the loss."""
         model = kwargs["model"]
         norms = [module for module in model.modules() if isinstance(module, _NormBase)]
         buffers = {id(buffer): buffer for module in norms for buffer in module.buffers(recurse=False)}.values()
@@ -59,7 +59,8 @@ class NonFiniteGuard(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """End the watch and say how many steps were dropped."""
-        self._hook.remove()
+        if self._hook is not None:
+            self._hook.remove()
         if self.skipped_steps:
             logger.warning("%d of %d steps were dropped as not finite.", self.skipped_steps, state.global_step)
 

@@ -1,4 +1,4 @@
-"""Stops a run on SIGTERM or Ctrl-C between two steps, with a complete checkpoint.
+"""Stopping a run on SIGTERM or Ctrl-C between two steps, with a complete checkpoint.
 
 `enable_jit_checkpoint` of the Trainer is not used: it saves inside a step, when the momentum towers have moved and the
 optimizer has not, so that the resumed run differs; and it waits three seconds first.
@@ -20,7 +20,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopOnSignal(TrainerCallback):
-    """Between `with` and its end SIGTERM and the first Ctrl-C only take note; a second Ctrl-C acts as it did before.
+    """Note SIGTERM and the first Ctrl-C inside `with`, and stop after the step; a second Ctrl-C acts as it did before.
 
     After the optimizer step at hand a checkpoint is saved and training ends, on all ranks at the same step. DataLoader
     workers get a process group of their own, since a signal to the whole group (Ctrl-C, `timeout`, `kill -- -PGID`)
@@ -28,7 +28,7 @@ class StopOnSignal(TrainerCallback):
 
     Attributes:
         signal_number: of the signal that came to this process, None before.
-        has_stopped: whether training ended for a signal to any rank.
+        has_stopped: True if training ended for a signal to any rank.
     """
 
     def __init__(self) -> None:

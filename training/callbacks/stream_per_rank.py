@@ -1,13 +1,14 @@
-"""What a Trainer needs to train on a stream that is shared out among the ranks already."""
+"""Training on a stream that is shared out among the ranks already: the settings and the callback it needs."""
 
 from typing import Any
 
 from accelerate.data_loader import IterableDatasetShard
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_pt_utils import AcceleratorConfig
 
 
 class WholeStreamCallback(TrainerCallback):
-    """Lets each rank train on every batch of its own stream.
+    """Make each rank train on every batch of its own stream.
 
     accelerate takes an iterable dataset for one that all ranks read alike, and wraps it so that each keeps one batch in
     `world_size`: of a stream that is a rank's own share, the others would be lost. The wrapper is told that there is
@@ -17,7 +18,7 @@ class WholeStreamCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Before the first batch is read."""
+        """Tell the wrapper before the first batch is read."""
         wrapper = kwargs["train_dataloader"].dataset
         if isinstance(wrapper, IterableDatasetShard):
             wrapper.num_processes, wrapper.process_index = 1, 0
@@ -42,6 +43,7 @@ def prepare_streaming(args: TrainingArguments) -> WholeStreamCallback:
             problems.append(f"a stream never ends an epoch, so give --{name} steps")
     if problems:
         raise ValueError(f"Training on a stream: {'; '.join(problems)}.")
+    assert isinstance(args.accelerator_config, AcceleratorConfig)  # TrainingArguments makes it one
     args.accelerator_config.dispatch_batches = False
     return WholeStreamCallback()
 

@@ -68,7 +68,7 @@ class AtomicCheckpointTrainer(Trainer):
             rotate_checkpoints(str(output_dir), limit, best, use_mtime=True)
 
     def _write_checkpoint(self, model: nn.Module, trial: Any, checkpoint: Path) -> None:
-        """Lets the parent write into the hidden folder, whose name must not appear in what it writes."""
+        """Have the parent write into the hidden folder, whose name must not appear in what it writes."""
         state = self.state
         best_step, state.best_global_step = state.best_global_step, None  # the parent would look for its folder here
         self._saving = checkpoint.parent
@@ -97,10 +97,10 @@ class AtomicCheckpointTrainer(Trainer):
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         """Wait until the folder has its name."""
 
-    def _run_epoch(self, **kwargs: Any) -> None:
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         # The parent would make one step more when it resumes in mid-epoch from the checkpoint of the last step.
         if self.state.global_step < self.state.max_steps:
-            super()._run_epoch(**kwargs)
+            super()._run_epoch(*args, **kwargs)
 
 
 def recover_partial_checkpoints(output_dir: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a region detector is trained and evaluated on: EmojiScenes, or COCO detection files of the user's own."""
+"""The data a region detector is trained and evaluated on: EmojiScenes, or COCO detection files of the user's own."""
 
 import random
 from dataclasses import dataclass, field

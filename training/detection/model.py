@@ -8,6 +8,7 @@ import timm
 import torch
 
 from ...modeling_brivl.efficientnet_lite import load_efficientnet_lite
+from ...modeling_region_detector.backbone import TimmBackbone
 from ...modeling_region_detector.configuration_region_detector import RegionDetectorConfig
 from ...modeling_region_detector.image_processing_region_detector import RegionImageProcessor
 from ...modeling_region_detector.modeling_region_detector import RegionDetector
@@ -55,11 +56,14 @@ def build_detector(
         model = RegionDetector.from_pretrained(
             args.init_from, config=config, dtype=torch.float32, ignore_mismatched_sizes=True
         )
-        return model.to(memory_format=torch.channels_last), RegionImageProcessor.from_pretrained(args.init_from)
-    config = build_config(args, class_names, attribute_names)
-    model = RegionDetector(config)
-    load_image_weights(model, args.image_weights)
-    return model.to(memory_format=torch.channels_last), build_processor(args, config)
+        processor = RegionImageProcessor.from_pretrained(args.init_from)
+    else:
+        config = build_config(args, class_names, attribute_names)
+        model = RegionDetector(config)
+        load_image_weights(model, args.image_weights)
+        processor = build_processor(args, config)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]  # transformers wraps `to` without its types
+    return model, processor
 
 
 def build_config(args: DetectorArguments, class_names: list[str], attribute_names: list[str]) -> RegionDetectorConfig:
@@ -87,17 +91,16 @@ def build_processor(args: DetectorArguments, config: RegionDetectorConfig) -> Re
 
 def load_image_weights(model: RegionDetector, source: str | None) -> None:
     """Load what the backbone starts from, the package's or timm's weights; nothing without a source."""
+    backbone = getattr(model.backbone, "bottom_up", model.backbone)
     if source is None:
         return
-    body = getattr(model.backbone, "bottom_up", model.backbone)
-    if source.startswith("efficientnet-lite"):
-        load_efficientnet_lite(body.body, source)
-        return
-    state = timm.create_model(source, pretrained=True).state_dict()
-    if model.config.backbone == "resnet":
-        load_imagenet_resnet(model, state)
+    if not isinstance(backbone, TimmBackbone):
+        load_imagenet_resnet(model, timm.create_model(source, pretrained=True).state_dict())
+    elif source.startswith("efficientnet-lite"):
+        load_efficientnet_lite(backbone.body, source)
     else:
-        body.body.load_state_dict({name: state[name] for name in body.body.state_dict()})
+        state = timm.create_model(source, pretrained=True).state_dict()
+        backbone.body.load_state_dict({name: state[name] for name in backbone.body.state_dict()})
 
 
 def _refuse_unknown(what: str, given: dict[str, Any], known: list[str]) -> None:

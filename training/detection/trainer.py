@@ -1,6 +1,7 @@
 """A `Trainer` that evaluates detections, in pixels of the original images, and logs each of the losses."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -10,28 +11,35 @@ from transformers import EvalPrediction
 
 from ...evaluation.detection import detection_map
 from ...modeling_region_detector.image_processing_region_detector import RegionImageProcessor
+from ...modeling_region_detector.modeling_region_detector import RegionDetector
 from ..checkpoints.atomic_trainer import AtomicCheckpointTrainer
 
 
 class DetectorTrainer(AtomicCheckpointTrainer):
-    """Trains a `RegionDetector`; needs the processor as `processing_class` and `eval_do_concat_batches=False`.
+    """Train a `RegionDetector`; needs the processor as `processing_class` and `eval_do_concat_batches=False`.
 
     Attributes:
         score_threshold: detections below it are not evaluated.
     """
 
+    model: RegionDetector
     processing_class: RegionImageProcessor
     score_threshold = 0.05
 
-    def __init__(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:
-        super().__init__(model, *args, compute_metrics=self._compute_metrics, **kwargs)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.compute_metrics = self._compute_metrics
         self._losses: dict[str, list[Tensor]] = defaultdict(list)  # since the last log
 
     def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor | tuple[Tensor, Any]:
         """As the parent; also notes the parts of the loss."""
-        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         if model.training:
             for name, part in outputs["loss_dict"].items():
                 self._losses[name].append(part.detach())
@@ -54,7 +62,7 @@ class DetectorTrainer(AtomicCheckpointTrainer):
             self.args.dataloader_drop_last = drop_last
 
     @torch.no_grad()
-    def prediction_step(
+    def prediction_step(  # type: ignore[override]  # lists of dictionaries, which the Trainer gathers as well
         self,
         model: nn.Module,
         inputs: dict[str, Any],
@@ -76,11 +84,14 @@ class DetectorTrainer(AtomicCheckpointTrainer):
         return outputs.loss, detections, targets
 
     def _compute_metrics(self, evaluated: EvalPrediction) -> dict[str, float]:
-        detections = [one for batch in evaluated.predictions for one in batch]
-        targets = [one for batch in evaluated.label_ids for one in batch]
-        tensors = [[{k: torch.as_tensor(v) for k, v in one.items()} for one in some] for some in (detections, targets)]
-        names = self.model.config.id2label
-        return detection_map(*tensors, [names[index] for index in range(len(names))])
+        names = {int(index): name for index, name in (self.model.config.id2label or {}).items()}
+        class_names = [names[index] for index in range(len(names))]
+        return detection_map(_flatten(evaluated.predictions), _flatten(evaluated.label_ids), class_names)
+
+
+def _flatten(batches: Iterable) -> list[dict[str, Tensor]]:
+    """Return one dictionary of tensors an image, from batches of dictionaries of arrays."""
+    return [{name: torch.as_tensor(value) for name, value in one.items()} for batch in batches for one in batch]
 
 
 __all__ = ["DetectorTrainer"]

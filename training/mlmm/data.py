@@ -183,7 +183,9 @@ def _join(
     source: CaptionSource, places: Mapping[str, int], max_bad_fraction: float
 ) -> tuple[tuple[list[int], list[str]], BadRowReport]:
     """Return the captions with the rows of their images' regions."""
-    images, texts, finder = [], [], RegionFinder(places, source.source)
+    images: list[int] = []
+    texts: list[str] = []
+    finder = RegionFinder(places, source.source)
     report = source.report
     for piece in source:
         for row in piece:

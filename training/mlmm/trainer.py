@@ -5,14 +5,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from ...data.mlmm.batch_sampler import MLMMBatches
 from ..checkpoints.atomic_trainer import AtomicCheckpointTrainer
 
 
 class MLMMTrainer(AtomicCheckpointTrainer):
-    """Trains `MLMMForPreTraining` on the batches of an `MLMMBatches`, which knows number and sizes of all of them.
+    """Train `MLMMForPreTraining` on the batches of an `MLMMBatches`, which knows number and sizes of all of them.
 
     `per_device_train_batch_size` has no meaning here: a batch is as large as its sampler makes it.
 
@@ -20,6 +20,8 @@ class MLMMTrainer(AtomicCheckpointTrainer):
         batches: what a DataLoader takes as `batch_sampler`.
         The rest: as for `Trainer`.
     """
+
+    train_dataset: Dataset
 
     def __init__(self, model: nn.Module, *args: Any, batches: MLMMBatches, **kwargs: Any) -> None:
         super().__init__(model, *args, **kwargs)
@@ -42,10 +44,14 @@ class MLMMTrainer(AtomicCheckpointTrainer):
         return self.accelerator.prepare(loader)
 
     def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor | tuple[Tensor, Any]:
         """As the parent; also notes loss and accuracy of the task."""
-        loss, outputs = super().compute_loss(model, inputs, return_outputs=True, **kwargs)
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         if model.training:
             for kind in ("losses", "accuracies"):
                 for task, value in outputs[kind].items():

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
-from transformers import AutoModel, AutoProcessor, TrainingArguments
+from transformers import AutoModel, AutoProcessor, TrainerCallback, TrainingArguments
 
 from ...data.captions.decontamination import PathDecontaminator
 from ...data.pairs.dataset import TrainingPairs
@@ -19,41 +20,45 @@ from ...modeling_brivl.momentum_queue_callback import MomentumQueueCallback
 from ...pipelines.embedding import embed_images, embed_texts
 from ...processing.collators.brivl import ContrastiveCollator
 from ...processing.image_decoding import decode_image
+from ...processing.processing_brivl import BriVLProcessor
 from ..brivl.model import ModelArguments, build_model
 from ..mlmm.data import caption_files
 from .arguments import RetrievalArguments, RetrievalData
-from .trainer import RetrievalTrainer
+from .job import PARTS, Part, RetrievalJob
+from .trainer import Recalls, RetrievalTrainer
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
-class BriVLRetrieval:
-    """As `MLMMRetrieval`, for a model of two towers: it looks at images, which lie where the caption files say."""
+class BriVLRetrieval(RetrievalJob):
+    """Fine-tunes a BriVL, which looks at images: they lie where the caption files say."""
 
-    kind = "brivl"
-    saved_part = "brivl"  # the query towers
+    kind, saved_part = "brivl", "brivl"  # of the pre-training model the query towers
+    processor: BriVLProcessor
 
     def __init__(self, args: RetrievalArguments, data: RetrievalData) -> None:
-        self.args, self.data = args, data
+        super().__init__(args, data)
         self.processor = AutoProcessor.from_pretrained(args.init_from)
-        self.report: dict[str, object] = {}
-        self.summary: list[str] = []
         parts = {name: data.part(name, needs_regions=False) for name in ("training", "validation", "test")}
         self.rows = {name: self._read(name, part) for name, part in parts.items() if part is not None}
         self.tests = {
             name: {language: self._test(name, rows) for language, rows in self.rows[name].items()}
-            for name in ("validation", "test")
+            for name in PARTS
             if name in self.rows
         }
-        self.test_languages = sorted(self.tests.get("test", {}), key=lambda language: (language != "en", language))
         self.leaked = self._subtract_leaks()
         self.languages = list(self.rows.get("training", {}))
 
-    def train(self, languages: Sequence[str], args: TrainingArguments, **options: object) -> RetrievalTrainer:
-        """Return the trainer of a model for some languages; `options` go on to it."""
+    def train(
+        self, languages: Sequence[str], args: TrainingArguments, *, callbacks: Sequence[TrainerCallback] = ()
+    ) -> RetrievalTrainer:
+        """Return the trainer of a model for some languages, each of which comes as often as the others."""
         from datasets import concatenate_datasets
 
         model, _ = build_model(ModelArguments(init_from=self.args.init_from), [])
         chosen = [self.rows["training"][language] for language in languages]
-        most = max(map(len, chosen))  # all languages come as often
+        most = max(map(len, chosen))
         rows = concatenate_datasets([one.select(np.arange(most) % len(one)) for one in chosen])
         return RetrievalTrainer(
             model,
@@ -61,11 +66,8 @@ class BriVLRetrieval:
             train_dataset=TrainingPairs(rows, group_column="image_number", seed=args.seed),
             eval_dataset=self.rows.get("validation"),
             data_collator=ContrastiveCollator(self.processor),
-            compute_recalls=lambda model: self.evaluate(
-                model.brivl, "validation", self.data.choose_validation(languages)
-            ),
-            callbacks=[MomentumQueueCallback(), *options.pop("callbacks", [])],
-            **options,
+            compute_recalls=self.validation_recalls(languages),
+            callbacks=[MomentumQueueCallback(), *callbacks],
         )
 
     def open(self, folder: str | Path) -> BriVLModel:
@@ -73,9 +75,10 @@ class BriVLRetrieval:
         return AutoModel.from_pretrained(folder, dtype=torch.float32)
 
     def evaluate(
-        self, model: nn.Module, part: str, language: str, *, folder: Path | None = None, blind: bool = False
-    ) -> dict[str, float | list[float]]:
-        """Return the recalls on "validation" or "test" in a language."""
+        self, model: nn.Module, part: Part, language: str, *, folder: Path | None = None, blind: bool = False
+    ) -> Recalls:
+        """Return the recalls of a model, see `RetrievalJob`; no scores are kept."""
+        assert isinstance(model, BriVLModel)
         test, size = self.tests[part][language], self.args.scoring_batch_size
         metrics, scored = [], []
         for fold in test.folds(self.data.test_folds if part == "test" else 1):
@@ -85,7 +88,7 @@ class BriVLRetrieval:
             metrics.append(retrieval_recalls(*scored[-1]))
         return mean_recalls(metrics) | {"interval": mean_recall_interval(scored)}
 
-    def _read(self, name: str, part: Mapping[str, object]) -> dict:
+    def _read(self, name: str, part: Mapping[str, Any]) -> "dict[str, Dataset]":
         """Return language -> rows with `image` (a path), `text` (a list) and `image_number`, the same in all."""
         import datasets
 
@@ -103,7 +106,7 @@ class BriVLRetrieval:
         self.summary.append(f"{name}: images with captions in " + ", ".join(f"{k} {len(v)}" for k, v in rows.items()))
         return rows
 
-    def _test(self, part: str, rows: Sequence) -> RetrievalTest:
+    def _test(self, part: Part, rows: "Dataset") -> RetrievalTest:
         limit = (self.data.test_images if part == "test" else self.data.validation_images) or len(rows)
         chosen = rows.select(range(min(limit, len(rows))))
         lists = [[text] if isinstance(text, str) else text for text in chosen["text"]]

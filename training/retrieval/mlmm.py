@@ -1,14 +1,14 @@
-"""What fine-tuning MLMM to retrieval is made of: regions and captions, examples of wrong pairs, and the judgement."""
+"""What fine-tuning MLMM to retrieval is made of: regions and captions, examples of wrong pairs, and the evaluation."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
-from transformers import TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 
 from ...data.captions.decontamination import Decontaminator
 from ...data.files.image_ids import canonical_image_id
@@ -19,49 +19,40 @@ from ...evaluation.retrieval.benchmark import RetrievalTest
 from ...evaluation.retrieval.mlmm import evaluate_mlmm_retrieval, make_retrieval_test
 from ...modeling_mlmm.retrieval import MLMMForImageTextRetrieval
 from ...processing.collators.mlmm_finetuning import MLMMRetrievalCollator
+from ...processing.processing_mlmm import MLMMProcessor
 from ..mlmm.data import CorpusArguments, load_corpus, read_info
 from ..mlmm.model import MLMMArguments, load_processor
 from .arguments import RetrievalArguments, RetrievalData
-from .trainer import HardNegatives, RetrievalTrainer
+from .job import PARTS, Part, RetrievalJob
+from .trainer import HardNegatives, Recalls, RetrievalTrainer
 
 
-class MLMMRetrieval:
-    """Data and settings of MLMM, checked before anything is trained.
-
-    Args:
-        args: how it is trained.
-        data: on what.
-
-    Attributes:
-        languages: of the training captions.
-        test_languages: of the test captions, English first.
-        leaked: number of training images that are left out, since they are evaluated on.
-        report, summary: what is trained and evaluated on and what was left out, for a file and to be read.
+class MLMMRetrieval(RetrievalJob):
+    """Fine-tunes MLMM on regions and captions.
 
     Raises:
         FileNotFoundError, RegionShardError, TooManyBadRowsError: as `load_corpus`.
         ValueError: an unknown language, regions of another detector, no image left.
     """
 
-    kind = "mlmm"
-    saved_part = ""  # all of the trained model
+    kind, saved_part = "mlmm", ""
+    processor: MLMMProcessor
 
     def __init__(self, args: RetrievalArguments, data: RetrievalData) -> None:
-        self.args, self.data = args, data
+        super().__init__(args, data)
         self.hard_negatives = HardNegatives.from_mapping(args.hard_negatives)
         parts = {name: part for name in ("training", "validation", "test") if (part := data.part(name)) is not None}
         info = read_info(list(parts.values()))
         self.processor = load_processor(MLMMArguments(init_from=args.init_from), info)
-        self.report: dict[str, object] = {}
-        self.summary: list[str] = []
         self.corpora = {name: self._load(name, part) for name, part in parts.items()}
-        self.tests = {name: self._tests(name, info) for name in ("validation", "test") if name in self.corpora}
-        self.test_languages = sorted(self.tests.get("test", {}), key=lambda language: (language != "en", language))
+        self.tests = {name: self._tests(name, info) for name in PARTS if name in self.corpora}
         self.leaked = self._subtract_leaks()
         self.languages = list(self.corpora["training"].captions) if "training" in self.corpora else []
 
-    def train(self, languages: Sequence[str], args: TrainingArguments, **options: object) -> RetrievalTrainer:
-        """Return the trainer of a model for some languages; `options` go on to it."""
+    def train(
+        self, languages: Sequence[str], args: TrainingArguments, *, callbacks: Sequence[TrainerCallback] = ()
+    ) -> RetrievalTrainer:
+        """Return the trainer of a model for some languages, each of which comes as often as the others."""
         corpus = restrict(self.corpora["training"], languages)
         num_wrong = self.args.num_wrong if self.hard_negatives is None else self.hard_negatives.pool
         examples = MLMMRetrievalExamples(corpus, num_wrong=num_wrong, even_languages=True, seed=args.seed)
@@ -77,9 +68,9 @@ class MLMMRetrieval:
             train_dataset=examples,
             eval_dataset=self.corpora.get("validation"),
             data_collator=MLMMRetrievalCollator(self.processor),
-            compute_recalls=lambda model: self.evaluate(model, "validation", self.data.choose_validation(languages)),
+            compute_recalls=self.validation_recalls(languages),
             hard_negatives=self.hard_negatives,
-            **options,
+            callbacks=list(callbacks),
         )
 
     def open(self, folder: str | Path) -> MLMMForImageTextRetrieval:
@@ -87,9 +78,10 @@ class MLMMRetrieval:
         return MLMMForImageTextRetrieval.from_pretrained(folder, dtype=torch.float32)
 
     def evaluate(
-        self, model: nn.Module, part: str, language: str, *, folder: Path | None = None, blind: bool = False
-    ) -> dict[str, float | list[float]]:
-        """Return the recalls on "validation" or "test" in a language; scores are kept below the folder."""
+        self, model: nn.Module, part: Part, language: str, *, folder: Path | None = None, blind: bool = False
+    ) -> Recalls:
+        """Return the recalls of a model, see `RetrievalJob`; the scores of all pairs are kept below the folder."""
+        assert isinstance(model, MLMMForImageTextRetrieval)
         return evaluate_mlmm_retrieval(
             model,
             self.processor,
@@ -104,7 +96,7 @@ class MLMMRetrieval:
             progress=part == "test",
         )
 
-    def _load(self, name: str, part: dict) -> MLMMCorpus:
+    def _load(self, name: str, part: Mapping[str, object]) -> MLMMCorpus:
         limits = CorpusArguments(on_bad_shard=self.data.on_bad_shard, max_bad_fraction=self.data.max_bad_fraction)
         corpus, report = load_corpus(
             {**part, "name": name}, limits, self.processor.tokenizer, max_text_length=self.processor.max_text_length
@@ -113,12 +105,17 @@ class MLMMRetrieval:
         self.summary.append(str(report))
         return corpus
 
-    def _tests(self, part: str, info: RegionInfo) -> dict[str, RetrievalTest]:
+    def _tests(self, part: Part, info: RegionInfo) -> dict[str, RetrievalTest]:
         limit = self.data.test_images if part == "test" else self.data.validation_images
-        options = {"caption": self.data.test_caption, "max_images": limit, "feature_dim": info.feature_dim}
         tests = {}
         for language in self.corpora[part].captions:
-            tests[language], bad = make_retrieval_test(self.corpora[part], language, **options)
+            tests[language], bad = make_retrieval_test(
+                self.corpora[part],
+                language,
+                caption=self.data.test_caption,
+                max_images=limit,
+                feature_dim=info.feature_dim,
+            )
             tests[language].folds(self.data.test_folds if part == "test" else 1)
         if bad:
             self.summary.append(f"{part}: images left out: {dict(bad)}")
@@ -151,11 +148,10 @@ def restrict(corpus: MLMMCorpus, languages: Sequence[str], *, without: Sequence[
     captions = {}
     for language in languages:
         table = corpus.captions.get(language)
-        stays = np.zeros(0, bool) if table is None else ~np.isin(table.images, without)
-        if not stays.any():
+        if table is None or not (stays := ~np.isin(table.images, without)).any():
             raise ValueError(f"{corpus.name} has no caption in {language!r}, only in {', '.join(corpus.captions)}.")
-        columns = {name: getattr(table, name)[stays] for name in ("rows", "images", "lengths")}
-        captions[language] = replace(table, **columns)
+        rows, images, lengths = table.rows[stays], table.images[stays], table.lengths[stays]
+        captions[language] = replace(table, rows=rows, images=images, lengths=lengths)
     restricted = copy.copy(corpus)
     restricted.captions = captions
     restricted.images = np.unique(np.concatenate([table.images for table in captions.values()]))

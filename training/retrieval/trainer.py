@@ -1,20 +1,23 @@
-"""A `Trainer` of retrieval: it learns from the hardest wrong pairs, and its recalls are measured on the way."""
+"""A `Trainer` of retrieval that learns from the hardest wrong pairs, and evaluates recalls while it trains."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ...processing.collators.brivl import ContrastiveCollator
+from ...processing.collators.mlmm_finetuning import MLMMRetrievalCollator
 from ..checkpoints.atomic_trainer import AtomicCheckpointTrainer
 
+Recalls = dict[str, float | list[float]]  # in percent by name; `interval` has two numbers
 CHUNK = 256  # pairs scored at a time while hard ones are looked for
 
 
 @dataclass(frozen=True)
 class HardNegatives:
-    """Of how many wrong images, and wrong captions, of a caption the hardest are kept.
+    """How many wrong images, and wrong captions, of a caption are scored, and how many of the hardest are kept.
 
     Source: UNITER, 399 and 31.
 
@@ -43,7 +46,7 @@ class HardNegatives:
 
 
 class RetrievalTrainer(AtomicCheckpointTrainer):
-    """Trains a model on groups of pairs, or on whatever its collator gives.
+    """Train a model on groups of pairs, or on whatever its collator gives.
 
     Args:
         compute_recalls: model -> metrics, where other trainers evaluate; `mean_recall` may choose a checkpoint.
@@ -51,10 +54,13 @@ class RetrievalTrainer(AtomicCheckpointTrainer):
         The rest: as for `Trainer`.
     """
 
+    train_dataset: Sized
+    data_collator: ContrastiveCollator | MLMMRetrievalCollator
+
     def __init__(
         self,
         *args: Any,
-        compute_recalls: Callable[[nn.Module], dict[str, float]] | None = None,
+        compute_recalls: Callable[[nn.Module], Recalls],
         hard_negatives: HardNegatives | None = None,
         **kwargs: Any,
     ) -> None:
@@ -69,8 +75,8 @@ class RetrievalTrainer(AtomicCheckpointTrainer):
 
     def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
         """Return and log what `compute_recalls` says of the model."""
-        metrics = self.compute_recalls(self.accelerator.unwrap_model(self.model))
-        numbers = {name: value for name, value in metrics.items() if isinstance(value, float) and "chance" not in name}
+        recalls = self.compute_recalls(self.accelerator.unwrap_model(self.model))
+        numbers = {name: value for name, value in recalls.items() if isinstance(value, float) and "chance" not in name}
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in numbers.items()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -107,4 +113,4 @@ def keep_hardest(model: nn.Module, inputs: Mapping[str, Tensor], keep: int) -> d
     return {name: value[kept] for name, value in inputs.items()}
 
 
-__all__ = ["HardNegatives", "RetrievalTrainer", "keep_hardest"]
+__all__ = ["HardNegatives", "Recalls", "RetrievalTrainer", "keep_hardest"]
