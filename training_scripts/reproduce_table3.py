@@ -90,7 +90,7 @@ def check_settings(
     job = open_job(own, data)
     for setting in missing:
         try:
-            own = replace(own, setting=setting, evaluate_only=False)  # type: ignore[arg-type]  # it checks the setting
+            own = replace(own, setting=setting, evaluate_only=False)
             job.check(own, args)
         except ValueError as error:
             raise ValueError(f"{recipe}, setting {setting}: {error} (--settings chooses among them.)") from error
