@@ -1,1 +1,1 @@
-"""What training scripts are made of: recipe, checkpoints, callbacks, and model, data and trainer of each task."""
+"""The parts of training scripts: run, recipe, checkpoints, callbacks, and model, data and trainer of each task."""

@@ -6,7 +6,7 @@ from accelerate.utils import reduce
 
 
 def any_across_ranks(flag: bool | torch.Tensor) -> bool:
-    """Return whether the flag is set on any rank. All ranks must call it at the same point; alone it costs nothing."""
+    """Return True if the flag is set on any rank. All ranks must call it at the same point; alone it costs nothing."""
     state = PartialState()
     if state.num_processes == 1:
         return bool(flag)

@@ -35,9 +35,9 @@ METRICS = "metrics.json"  # of the saved model
 
 @dataclass
 class RunArguments:
-    """How the run goes."""
+    """The run: resuming, and what to do about numbers that are not finite."""
 
-    resume: bool = field(default=False, metadata={"help": "go on from the newest complete checkpoint in output_dir"})
+    resume: bool = field(default=False, metadata={"help": "resume from the newest complete checkpoint in output_dir"})
     on_non_finite: Literal["skip", "stop"] = field(
         default="skip", metadata={"help": "the step, or the run, when the loss or a gradient is not finite"}
     )
@@ -45,7 +45,7 @@ class RunArguments:
 
 
 class Run:
-    """What surrounds the training of one model; to be made before data and model, since it sets the seed.
+    """Prepare, train, save and finish one model; to be made before data and model, since it sets the seed.
 
     Args:
         args: of the Trainer.

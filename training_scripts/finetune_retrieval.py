@@ -1,8 +1,8 @@
-"""Fine-tunes MLMM, or BriVL, to find images by captions and captions by images, and evaluates it: the paper's table 3.
+"""Fine-tune MLMM, or BriVL, to find images by captions and captions by images, and evaluates it: the paper's table 3.
 
     wenlan finetune-retrieval retrieval_tiny
     wenlan finetune-retrieval retrieval_tiny --setting en --output_dir runs/retrieval_en
-    wenlan finetune-retrieval retrieval_tiny --resume                               # goes on, in training and scoring
+    wenlan finetune-retrieval retrieval_tiny --resume                               # resumes training and scoring
     wenlan finetune-retrieval retrieval_tiny --init_from runs/retrieval_tiny --evaluate_only true --output_dir runs/more
     torchrun --nproc_per_node 8 -m wenlan.training_scripts.finetune_retrieval retrieval_base
 
@@ -121,7 +121,7 @@ def describe_training(
 
 
 def is_trained(folder: Path, max_steps: int) -> bool:
-    """Return whether a folder holds a model that was trained for so many steps; with -1, for its epochs."""
+    """Return True if a folder holds a model that was trained for so many steps; with -1, for its epochs."""
     state = folder / "trainer_state.json"
     if not (folder / "config.json").exists() or not state.exists():
         return False

@@ -1,8 +1,8 @@
-"""Pre-trains BriVL from a recipe: a folder that `AutoModel.from_pretrained` opens.
+"""Pre-train BriVL from a recipe: a folder that `AutoModel.from_pretrained` opens.
 
     wenlan pretrain-brivl brivl_tiny
     wenlan pretrain-brivl brivl_small --output_dir runs/mine --data my_images/metadata.jsonl
-    wenlan pretrain-brivl brivl_small --resume                                      # goes on after an interruption
+    wenlan pretrain-brivl brivl_small --resume                                      # resumes an interrupted run
     torchrun --nproc_per_node 2 -m wenlan.training_scripts.pretrain_brivl brivl_small
     python -m wenlan.training_scripts.pretrain_brivl brivl_tiny --max_steps 20      # a smoke run in seconds
 

@@ -1,24 +1,23 @@
-"""Pre-trains MLMM from a recipe: a folder that `AutoModelForPreTraining.from_pretrained` opens.
+"""Pre-train MLMM from a recipe: a folder that `AutoModelForPreTraining.from_pretrained` opens.
 
     wenlan data scenes --output runs/scenes --split pretrain --split test
     wenlan extract-regions runs/scenes/pretrain/images --output runs/scene_regions/pretrain --model runs/detector_tiny
     wenlan extract-regions runs/scenes/test/images --output runs/scene_regions/test --model runs/detector_tiny
     wenlan pretrain-mlmm mlmm_tiny
-    wenlan pretrain-mlmm mlmm_tiny --resume                                         # goes on after an interruption
+    wenlan pretrain-mlmm mlmm_tiny --resume                                         # resumes an interrupted run
     torchrun --nproc_per_node 2 -m wenlan.training_scripts.pretrain_mlmm mlmm_base
 
 The recipes are in `recipes/`; any field of them but dictionaries and lists can be overridden on the command line.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from transformers import TrainingArguments
 
 from ..data.emoji_scenes.vocabulary import CLASS_NAMES, COLOUR_NAMES
 from ..data.files.json_files import write_json
-from ..data.mlmm.batch_sampler import CurriculumStage, MLMMBatches
 from ..data.mlmm.corpus import MLMMCorpus
 from ..data.mlmm.dataset import MLMMExamples
 from ..data.rows.languages import LANGUAGES
@@ -26,42 +25,12 @@ from ..evaluation.mlmm_pretraining import evaluate_mlmm_pretraining
 from ..modeling_mlmm.pretraining import MLMMForPreTraining
 from ..processing.collators.mlmm_pretraining import MLMMPretrainingCollator
 from ..processing.processing_mlmm import MLMMProcessor
+from ..training.mlmm.batches import BatchArguments
 from ..training.mlmm.data import CorpusArguments, load_corpus, read_info
 from ..training.mlmm.model import MLMMArguments, build_model, load_processor
 from ..training.mlmm.trainer import MLMMTrainer
 from ..training.recipe import parse_recipe
 from ..training.run import METRICS, REPORT, Run, RunArguments
-
-
-@dataclass
-class BatchArguments:
-    """How batches are filled, by tokens with examples of like length, and what is hidden in them."""
-
-    token_budget: int = field(default=10240, metadata={"help": "word pieces and regions of a batch, with padding"})
-    bucket_size: int = field(default=8192, metadata={"help": "examples sorted by length together"})
-    batch_multiple: int = field(default=8, metadata={"help": "of which a batch's number of examples is one"})
-    language_temperature: float = field(
-        default=1.0, metadata={"help": "1: languages by their captions; the higher, the more equal"}
-    )
-    masked_fraction: float = field(default=0.15, metadata={"help": "of words and of regions"})
-    curriculum: list[dict] = field(
-        default_factory=list,
-        metadata={
-            "help": "what comes first: mappings with steps, and perhaps tasks and languages, the only ones there"
-        },
-    )
-
-    def stages(self) -> list[CurriculumStage]:
-        """Return the curriculum.
-
-        Raises:
-            ValueError: a stage has a wrong key or value.
-        """
-        try:
-            return [CurriculumStage(**stage) for stage in self.curriculum]
-        except TypeError as error:
-            raise ValueError(f"curriculum: {error}; a stage has steps, tasks and languages.") from error
-
 
 ARGUMENTS = (MLMMArguments, CorpusArguments, BatchArguments, RunArguments, TrainingArguments)
 
@@ -83,21 +52,10 @@ def main(argv: Sequence[str] | None = None) -> Path:
     corpora = load_corpora(listed, corpus_args, processor, run)
     model = build_model(model_args, processor, info)
     collator = MLMMPretrainingCollator(processor, masked_fraction=batch_args.masked_fraction)
-    batches = MLMMBatches(
-        corpora,
-        num_steps=args.max_steps,
-        batches_per_step=args.gradient_accumulation_steps * args.world_size,
-        token_budget=batch_args.token_budget,
-        bucket_size=batch_args.bucket_size,
-        multiple=batch_args.batch_multiple,
-        language_temperature=batch_args.language_temperature,
-        curriculum=batch_args.stages(),
-        seed=args.seed,
-    )
     trainer = MLMMTrainer(
         model,
         args,
-        batches=batches,
+        batches=batch_args.sampler(corpora, args),
         train_dataset=MLMMExamples(corpora),
         data_collator=collator,
         callbacks=run.callbacks,
@@ -150,7 +108,7 @@ def evaluate(
         print(f"{task}: " + ", ".join(f"{name} {value:.3g}" for name, value in rows["all"].items()))
 
 
-__all__ = ["ARGUMENTS", "BatchArguments", "evaluate", "load_corpora", "main"]
+__all__ = ["ARGUMENTS", "evaluate", "load_corpora", "main"]
 
 if __name__ == "__main__":
     main()

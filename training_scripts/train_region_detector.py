@@ -1,8 +1,8 @@
-"""Trains a region detector from a recipe: a folder that `RegionFeatureExtractor.from_pretrained` opens.
+"""Train a region detector from a recipe: a folder that `RegionFeatureExtractor.from_pretrained` opens.
 
     wenlan train-detector detector_tiny
     wenlan train-detector detector_vg --data train.json --image_root images --test_data val.json
-    wenlan train-detector detector_tiny --resume                                    # goes on after an interruption
+    wenlan train-detector detector_tiny --resume                                    # resumes an interrupted run
     python -m wenlan.training_scripts.train_region_detector detector_tiny --max_steps 5 --scenes 8     # a smoke run
 
 The recipes are in `recipes/`; any field of them but the dictionaries can be overridden on the command line.

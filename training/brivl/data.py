@@ -22,7 +22,7 @@ REPORT_SAMPLE = 5_000  # pairs of a stream that are reported on
 
 @dataclass
 class DataArguments:
-    """What it is trained on."""
+    """The data to train on."""
 
     data: str = field(
         default="emoji7",

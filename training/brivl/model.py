@@ -18,7 +18,7 @@ from ..text_tower import TextTower, load_text_tower, load_text_weights
 
 @dataclass
 class ModelArguments:
-    """What is trained, and what it starts from."""
+    """The model to train, and what it starts from."""
 
     variant: str = field(default="nmi", metadata={"help": 'published configuration to start from: "nmi", "1.0", "2.0"'})
     model_config: Annotated[dict, BriVLConfig] = field(

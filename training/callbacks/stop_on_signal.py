@@ -90,7 +90,7 @@ def train_until_signal(trainer: Trainer, checkpoint: str | None) -> None:
     if stop.has_stopped:
         if trainer.is_world_process_zero():
             step, folder = trainer.state.global_step, trainer.args.output_dir
-            print(f"Stopped by a signal after step {step}. To go on from {folder}: the same command with --resume")
+            print(f"Stopped by a signal after step {step}. To resume in {folder}: the same command with --resume")
         raise SystemExit(128 + (stop.signal_number or signal.SIGTERM))
 
 

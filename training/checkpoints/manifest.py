@@ -1,4 +1,4 @@
-"""What a complete checkpoint consists of: `manifest.json`, written last, holds the size and SHA-256 of every file."""
+"""The manifest of a complete checkpoint: `manifest.json`, written last, holds the size and SHA-256 of every file."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from ...data.files.hashing import hash_file
 from ...data.files.json_files import format_json, write_json
 
 MANIFEST = "manifest.json"
-# Without one of these the Trainer goes on, silently and with fresh state.
+# Without one of these the Trainer resumes, silently and with fresh state.
 NEEDED = ("optimizer", "scheduler", "rng_state", "trainer_state")
 # A file with such a name may be read in place of one that the manifest has.
 STATE_SUFFIXES = (".bin", ".pt", ".pth", ".safetensors", ".index.json")

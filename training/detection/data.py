@@ -18,7 +18,7 @@ SCENE_TESTS = ("test", "test_style")  # styles of the training, and one that it 
 
 @dataclass
 class DetectionDataArguments:
-    """What it is trained and evaluated on."""
+    """The data to train and evaluate on."""
 
     data: str = field(default=SCENES, metadata={"help": '"emoji_scenes", or a COCO detection file'})
     image_root: str | None = field(default=None, metadata={"help": "folder of the images, if not beside the file"})

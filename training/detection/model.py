@@ -1,6 +1,6 @@
 """A region detector to train and its image processor: from a recipe, or from a folder."""
 
-import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, get_type_hints
 
@@ -13,11 +13,12 @@ from ...modeling_region_detector.configuration_region_detector import RegionDete
 from ...modeling_region_detector.image_processing_region_detector import RegionImageProcessor
 from ...modeling_region_detector.modeling_region_detector import RegionDetector
 from ...processing.regions.imagenet_weights import load_imagenet_resnet
+from ..recipe_options import unknown_keys
 
 
 @dataclass
 class DetectorArguments:
-    """What is trained, and what it starts from."""
+    """The model to train, and what it starts from."""
 
     variant: str = field(
         default="d2-fpn", metadata={"help": 'known detector to start from: "bua", "d2-c4", "d2-fpn", "lxmert"'}
@@ -103,13 +104,9 @@ def load_image_weights(model: RegionDetector, source: str | None) -> None:
         backbone.body.load_state_dict({name: state[name] for name in backbone.body.state_dict()})
 
 
-def _refuse_unknown(what: str, given: dict[str, Any], known: list[str]) -> None:
-    problems = []
-    for name in sorted(given.keys() - set(known)):
-        nearest = difflib.get_close_matches(name, known, n=1)
-        problems.append(name + (f" (did you mean {nearest[0]}?)" if nearest else ""))
-    if problems:
-        raise ValueError(f"Unknown keys in {what}: {', '.join(problems)}.")
+def _refuse_unknown(option: str, given: Mapping[str, object], known: Iterable[str]) -> None:
+    if problems := unknown_keys(f"Unknown keys in {option}", given, known):
+        raise ValueError(problems[0])
 
 
 def _names(class_names: list[str], attribute_names: list[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What MLMM is pre-trained on: shards of regions, joined with caption files in up to seven languages.
+"""The data of MLMM's pre-training: shards of regions, joined with caption files in up to seven languages.
 
 *strongly correlated* captions describe their images and serve all four tasks; *weakly correlated* ones, such as texts
 around images on the web, serve image-text matching alone (WuDao-WenLan, section 2).
@@ -27,7 +27,7 @@ PIECE = 1000  # rows of a caption file at a time
 
 @dataclass
 class CorpusArguments:
-    """What it is trained and evaluated on."""
+    """The corpora to train and evaluate on."""
 
     regions: str | None = field(default=None, metadata={"help": "folder that wenlan extract-regions wrote"})
     captions: str | None = field(
@@ -94,7 +94,7 @@ class CorpusArguments:
 
 @dataclass
 class CorpusReport:
-    """What a corpus holds, and what was left out of it."""
+    """The contents of a corpus, and what was left out of it."""
 
     name: str
     tasks: dict[str, int]

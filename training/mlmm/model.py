@@ -1,6 +1,6 @@
 """An MLMM to pre-train and its processor: from a recipe, from an XLM-R, or from a folder, whose type is read first."""
 
-import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Annotated
 
@@ -13,6 +13,7 @@ from ...modeling_mlmm.original_checkpoint import load_original_checkpoint
 from ...modeling_mlmm.pretraining import MLMMForPreTraining
 from ...processing.processing_mlmm import MLMMProcessor
 from ...processing.tokenizers.unigram import load_small_tokenizer
+from ..recipe_options import unknown_keys
 from ..text_tower import ENCODER_SIZES, check_sizes, load_text_tower, load_text_weights
 
 XLM_R_TYPES = ("xlm-roberta", "roberta")  # whose positions begin at 2, as MLMM's
@@ -21,7 +22,7 @@ SIZES = (*ENCODER_SIZES, "position_offset", "region_feature_dim", "num_region_cl
 
 @dataclass
 class MLMMArguments:
-    """What is trained, and what it starts from."""
+    """The model to train, and what it starts from."""
 
     model_config: Annotated[dict, MLMMConfig] = field(
         default_factory=dict, metadata={"help": "differences from XLM-R base, fields of config.json"}
@@ -118,12 +119,9 @@ def build_model(args: MLMMArguments, processor: MLMMProcessor, info: RegionInfo)
     return model
 
 
-def _check_fields(model_config: dict) -> None:
-    known = [one.name for one in fields(MLMMConfig)]
-    if unknown := sorted(model_config.keys() - set(known)):
-        nearest = [(name, difflib.get_close_matches(name, known, n=1)) for name in unknown]
-        problems = [name + (f" (did you mean {near[0]}?)" if near else "") for name, near in nearest]
-        raise ValueError(f"Unknown keys in model_config: {', '.join(problems)}.")
+def _check_fields(model_config: Mapping[str, object]) -> None:
+    if problems := unknown_keys("Unknown keys in model_config", model_config, [one.name for one in fields(MLMMConfig)]):
+        raise ValueError(problems[0])
 
 
 def detect_model_type(init_from: str) -> str:

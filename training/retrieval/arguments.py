@@ -1,4 +1,4 @@
-"""What fine-tuning to retrieval can be told: the settings of the paper's table 3, the data, and how it is evaluated."""
+"""The options of fine-tuning to retrieval: the settings of the paper's table 3, the data, and how it is evaluated."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

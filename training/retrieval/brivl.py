@@ -1,4 +1,4 @@
-"""What fine-tuning BriVL to retrieval is made of: its own contrastive pre-training, on pairs, evaluated as MLMM is."""
+"""Fine-tuning BriVL to retrieval: its own contrastive pre-training, on pairs, evaluated as MLMM is."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class BriVLRetrieval(RetrievalJob):
-    """Fine-tunes a BriVL, which looks at images: they lie where the caption files say."""
+    """Fine-tune a BriVL, which looks at images: they lie where the caption files say."""
 
     kind, saved_part = "brivl", "brivl"  # of the pre-training model the query towers
     processor: BriVLProcessor

@@ -1,4 +1,4 @@
-"""What fine-tuning a model of any kind to retrieval is made of, and what must fit before it is trained."""
+"""The base of fine-tuning to retrieval, whatever the model: data, settings, and what must fit before training."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What fine-tuning MLMM to retrieval is made of: regions and captions, examples of wrong pairs, and the evaluation."""
+"""Fine-tuning MLMM to retrieval: regions and captions, examples of wrong pairs, and the evaluation."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ from .trainer import HardNegatives, Recalls, RetrievalTrainer
 
 
 class MLMMRetrieval(RetrievalJob):
-    """Fine-tunes MLMM on regions and captions.
+    """Fine-tune MLMM on regions and captions.
 
     Raises:
         FileNotFoundError, RegionShardError, TooManyBadRowsError: as `load_corpus`.
