@@ -126,10 +126,12 @@ class MLMMRetrieval(RetrievalJob):
         """Take the images of validation and test out of the training captions; return how many it took."""
         if "training" not in self.corpora:
             return 0
-        names = {
-            name: [canonical_image_id(one) for one in corpus.regions.with_format(None)["image_id"]]
-            for name, corpus in self.corpora.items()
-        }
+        from datasets import Dataset
+
+        names: dict[str, list[str]] = {}
+        for name, corpus in self.corpora.items():
+            assert isinstance(corpus.regions, Dataset)  # as `load_corpus` makes it
+            names[name] = [canonical_image_id(one) for one in corpus.regions.with_format(None)["image_id"]]
         guard = Decontaminator()
         for part in self.tests:
             guard.add_images(part, (names[part][place] for place in self.corpora[part].images))
