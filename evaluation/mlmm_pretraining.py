@@ -173,7 +173,7 @@ class _Evaluation:
     def _hide(self, rows: Sequence[MaskingExample], spans: Sequence[list[tuple[int, int]]]) -> dict[str, Tensor]:
         """Return the texts with all pieces masked that touch the spans of a row, and the labels."""
         texts = [row["text"] for row in rows]
-        encoded = self.collator.processor(text=texts, text_kwargs={"return_offsets_mapping": True})
+        encoded = self.collator.processor(text=texts, return_offsets_mapping=True)
         ids, offsets = encoded["input_ids"].clone(), torch.as_tensor(encoded["offset_mapping"])
         hidden = torch.zeros_like(ids, dtype=torch.bool)
         for row, places in enumerate(spans):

@@ -1,6 +1,6 @@
 """A `Trainer` for visual question answering: a faster head, and predictions that are the number of the best answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ...processing.collators.mlmm_finetuning import MLMMQuestionCollator
+from ...processing.collators.region_batch import Example
 from ...processing.region_inputs import ImageRegions
 from ..checkpoints.atomic_trainer import AtomicCheckpointTrainer
 
@@ -29,8 +30,8 @@ class VQACollator(MLMMQuestionCollator):
     question_only: bool = False
 
     def read_images(
-        self, rows: Sequence[Mapping[str, object]], *, with_class_probs: bool = False
-    ) -> tuple[list[Mapping[str, object]], list[ImageRegions]]:
+        self, rows: Sequence[Example], *, with_class_probs: bool = False
+    ) -> tuple[list[Example], list[ImageRegions]]:
         """Return the rows to use, and their regions."""
         if not self.question_only and "answers" in rows[0]:
             return super().read_images(rows, with_class_probs=with_class_probs)
