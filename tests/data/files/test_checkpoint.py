@@ -1,0 +1,31 @@
+"""Checkpoints of others; that a pickle with code is refused is tested where checkpoints are converted."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from wenlan.data.files.checkpoint import read_checkpoint
+
+STATE = {"weight": torch.arange(6.0).reshape(2, 3)}
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".bin", ".legacy.pth", ".safetensors"])
+def test_every_format_gives_the_same_tensors(suffix, tmp_path):
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".safetensors":
+        save_file(STATE, path)
+    else:
+        torch.save(STATE, path, _use_new_zipfile_serialization="legacy" not in suffix)
+    read = read_checkpoint(path)
+    assert read.keys() == STATE.keys()
+    assert torch.equal(read["weight"], STATE["weight"])
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no\.pth"):
+        read_checkpoint(tmp_path / "no.pth")
+
+
+def test_list_of_tensors_is_no_state_dict(tmp_path):
+    torch.save([torch.zeros(2)], tmp_path / "a.pth")
+    with pytest.raises(ValueError, match="holds a list, not a state dict"):
+        read_checkpoint(tmp_path / "a.pth")
