@@ -33,7 +33,7 @@ class TableOptions:
         recipes: one for each test set.
         test_sets: their names, as many; empty: as the data tell.
         output_dir: gets the table, and a folder for each run.
-        resume: keep finished runs and go on with the others.
+        resume: keep finished runs and resume the others.
         comparable: data and weights are the paper's.
         settings: of table 3.
         others: options that are handed on to each run.
@@ -83,7 +83,7 @@ def parse_table_options(
     usage = "%(prog)s [RECIPE ...] [options]"
     parser = argparse.ArgumentParser(f"wenlan {command}", usage=usage, allow_abbrev=False, add_help=False)
     parser.add_argument("--output_dir", default=f"runs/{command}", help="gets the table and a folder for each run")
-    parser.add_argument("--resume", action="store_true", help="keep what is done and go on")
+    parser.add_argument("--resume", action="store_true", help="keep what is done and resume the rest")
     parser.add_argument("--test_sets", nargs="+", default=[], help="names of the recipes' test sets, e.g. Multi30K")
     parser.add_argument("--comparable", action="store_true", help="you say that data and weights are the paper's")
     if settings:

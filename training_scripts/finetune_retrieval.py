@@ -10,7 +10,7 @@ Settings: `en`, one model from English captions; `each`, one model a language, i
 from all languages, each as often as the others. Each model is evaluated in all test languages, those of `each` in their
 own. Training images that are evaluated on are left out and counted. Scores of all pairs are kept in shards.
 
-The recipes are in `recipes/`; any field of them but dictionaries and lists can be overridden on the command line.
+The recipes are in `recipes/`; the command line overrides any field, and a key of a dictionary as `--field.key`.
 """
 
 import copy

@@ -4,7 +4,7 @@
     wenlan extract-regions runs/scenes/finetune/images --output runs/scene_regions/finetune --model runs/detector_tiny
     wenlan extract-regions runs/scenes/test/images --output runs/scene_regions/test --model runs/detector_tiny
     wenlan finetune-vqa vqa_tiny
-    wenlan finetune-vqa vqa_tiny --resume                                           # goes on after an interruption
+    wenlan finetune-vqa vqa_tiny --resume                                           # resumes after an interruption
     wenlan finetune-vqa vqa_base --init_from runs/vqa_base --predict_only true --output_dir runs/test-dev \\
       --test_questions v2_OpenEnded_mscoco_test-dev2015_questions.json --test_regions regions/test2015
 

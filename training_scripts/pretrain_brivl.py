@@ -6,7 +6,7 @@
     torchrun --nproc_per_node 2 -m wenlan.training_scripts.pretrain_brivl brivl_small
     python -m wenlan.training_scripts.pretrain_brivl brivl_tiny --max_steps 20      # a smoke run in seconds
 
-The recipes are in `recipes/`; any field of them but the dictionaries can be overridden on the command line.
+The recipes are in `recipes/`; the command line overrides any field, and a key of a dictionary as `--field.key`.
 """
 
 from collections.abc import Sequence

@@ -7,7 +7,7 @@
     wenlan pretrain-mlmm mlmm_tiny --resume                                         # resumes an interrupted run
     torchrun --nproc_per_node 2 -m wenlan.training_scripts.pretrain_mlmm mlmm_base
 
-The recipes are in `recipes/`; any field of them but dictionaries and lists can be overridden on the command line.
+The recipes are in `recipes/`; the command line overrides any field, and a key of a dictionary as `--field.key`.
 """
 
 from collections.abc import Sequence

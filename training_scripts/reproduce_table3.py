@@ -1,7 +1,7 @@
 """The paper's table 3, with rows of ours: MLMM tuned to retrieval on English, on each language, and on all.
 
     wenlan table3                                                        # EmojiScenes, recipe retrieval_tiny
-    wenlan table3 --resume                                               # goes on, keeps the settings that are done
+    wenlan table3 --resume                                               # resumes, keeps the settings that are done
     wenlan table3 multi30k.yaml coco.yaml --test_sets Multi30K MSCOCO    # your data, in the paper's columns
     wenlan table3 --settings en all --max_steps 200 --output_dir runs/short
 

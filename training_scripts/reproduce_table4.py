@@ -1,7 +1,7 @@
 """The paper's table 4, with rows of ours: MLMM tuned to questions, by language and kind of question.
 
     wenlan table4                                            # EmojiScenes in English and Japanese, recipe vqa_tiny
-    wenlan table4 --resume                                   # goes on, keeps what is done
+    wenlan table4 --resume                                   # resumes, keeps what is done
     wenlan table4 vqa2.yaml vg_ja.yaml --test_sets "VQA 2.0 val" "VQA VG Japanese"
 
 Each recipe is a run of `wenlan finetune-vqa` in the folder `model`; options that are not the table's are handed on to

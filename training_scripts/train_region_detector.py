@@ -5,7 +5,7 @@
     wenlan train-detector detector_tiny --resume                                    # resumes an interrupted run
     python -m wenlan.training_scripts.train_region_detector detector_tiny --max_steps 5 --scenes 8     # a smoke run
 
-The recipes are in `recipes/`; any field of them but the dictionaries can be overridden on the command line.
+The recipes are in `recipes/`; the command line overrides any field, and a key of a dictionary as `--field.key`.
 """
 
 from collections.abc import Sequence
