@@ -147,7 +147,7 @@ def _row(image_id: str, image: str, split: str, captions: dict[str, list]) -> di
 
 
 def _path(name: str) -> str:
-    """COCO 2014's images in their folder: train2014/COCO_train2014_000000000042.jpg."""
+    """Return the path of an image of COCO 2014 in its folder: train2014/COCO_train2014_000000000042.jpg."""
     return f"{found[1]}/{name}" if (found := _COCO_FILE.fullmatch(name)) else name
 
 

@@ -77,12 +77,12 @@ class CaptionFolder:
             for file in sorted(folder.glob(CAPTION_FILE.format("*"))):
                 language = file.stem.removeprefix("captions_")
                 for number, fields in read_rows(file, ("image", "text"), folder):
-                    image = None if isinstance(fields, BadRowError) else fields.get("image")
-                    if not isinstance(image, str):
-                        fault = fields if isinstance(fields, BadRowError) else BadRowError("missing field", "no image")
-                        yield f"{folder.name}/{file.name}/{number}", fault
+                    if isinstance(fields, dict) and not isinstance(fields.get("image"), str):
+                        fields = BadRowError("missing field", "no image")
+                    if isinstance(fields, BadRowError):
+                        yield f"{folder.name}/{file.name}/{number}", fields
                         continue
-                    image_id = fields.get("image_id")
+                    image, image_id = fields["image"], fields.get("image_id")
                     row = {
                         "image_id": image_id if isinstance(image_id, str) else canonical_image_id(image),
                         "image": image,

@@ -103,8 +103,9 @@ def read_captions(
 def kind_options(kind: str) -> list[str]:
     """Return the options of `read_captions` that only some kinds have, and this one does."""
     make = KINDS[kind]
-    fields = dataclasses.fields(make.func if isinstance(make, partial) else make)
-    return [field.name for field in fields if field.name not in ("source", "image_root")]
+    reader = make.func if isinstance(make, partial) else make
+    assert dataclasses.is_dataclass(reader), f"{kind} has no options to be listed"
+    return [field.name for field in dataclasses.fields(reader) if field.name not in ("source", "image_root")]
 
 
 __all__ = ["KINDS", "kind_options", "read_captions"]

@@ -32,17 +32,17 @@ class PairRules:
         self._was_seen = dict.fromkeys(repeated, False)
 
     def text_fault(self, caption: str, image: int) -> str | None:
-        """What is wrong where the text stands beside too many images and does not keep this one."""
+        """Return what is wrong where the text stands beside too many images and does not keep this one."""
         kept = self.images_of_text.get(fingerprint(caption.encode()))
         return None if kept is None or image in kept else f"many images have the text {caption[:40]!r}"
 
     def image_fault(self, caption: str, image: int) -> str | None:
-        """What is wrong where the image stands beside too many texts and does not keep this one."""
+        """Return what is wrong where the image stands beside too many texts and does not keep this one."""
         kept = self.texts_of_image.get(image)
         return None if kept is None or fingerprint(caption.encode()) in kept else f"one of many texts: {caption[:40]!r}"
 
     def repetition(self, caption: str, image: int) -> str | None:
-        """What is wrong where the same pair came before; asking counts as coming."""
+        """Return what is wrong where the same pair came before; asking counts as coming."""
         pair = fingerprint(caption.encode()) ^ image
         if not self._was_seen.get(pair, True):
             self._was_seen[pair] = True
@@ -83,7 +83,7 @@ class PairCounter:
 
 
 def _smallest_of_the_crowded(keys: np.ndarray, values: np.ndarray, limit: int, kept: int) -> dict[int, frozenset[int]]:
-    """For each key that has more than `limit` of the distinct values, the `kept` smallest ones."""
+    """Return the `kept` smallest values of each key that has more than `limit` distinct ones."""
     order = np.argsort(keys, kind="stable")  # the pairs come sorted, so that a key's values stay in order
     keys, values = keys[order], values[order]
     starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))  # of the runs of equal keys

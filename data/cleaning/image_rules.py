@@ -52,7 +52,7 @@ def examine_image(image: str | bytes, root: Path, decode: Callable[[bytes], Imag
         return error
     except ValueError as error:
         return BadRowError.of_image(error)
-    one_colour = all(low == high for low, high in pixels.getextrema())
+    one_colour = pixels.getcolors(1) is not None
     return ImageFacts(len(data), *pixels.size, one_colour, fingerprint(data), difference_hash(pixels))
 
 

@@ -114,7 +114,7 @@ class _Cleaner:
     ) -> None:
         self.files, self.columns, self.root = files, columns, root
         self.settings, self.decode, self.workers = settings, decode, workers
-        self.steps = [decode_text] if settings.applies("decode_text") else []
+        self.steps: list[Callable[[str], str]] = [decode_text] if settings.applies("decode_text") else []
         self.steps += [traditional_to_simplified()] if settings.simplified else []
         self.num_good_texts: int | None = None
         self.words = WordList(settings.drop_words)

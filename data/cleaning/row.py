@@ -71,9 +71,9 @@ class CrawlRow:
             if text != caption:
                 report.add_change(self.place, caption, text)
         self.captions = rewritten
-        for position, error in enumerate(errors, start=1):
+        for position, fault in enumerate(errors, start=1):
             rows = not rewritten and position == len(errors)
-            report.drop("readable_row", self.place, error.found, rows=rows, captions=1, cause=error.cause)
+            report.drop("readable_row", self.place, fault.found, rows=rows, captions=1, cause=fault.cause)
         return bool(rewritten)
 
     def keep(self, rule: str, fault_of: CaptionRule, report: CleanReport) -> bool:

@@ -8,7 +8,7 @@ from PIL import Image
 from torch.utils.data import Dataset as TorchDataset
 
 from ..rows.report import BadRowReport
-from ..rows.types import PairExample
+from ..rows.types import PairExample, StoredImage
 from .caption_groups import caption_group
 
 if TYPE_CHECKING:
@@ -85,16 +85,11 @@ class TrainingPairs(TorchDataset):
         draw_seed = rng.getrandbits(63)
         row = self.dataset[int(index)]
         image = stored_image(row.pop("image"))
-        text = self.draw_text(row, rng) if self.draw_text else _one_of(row[self.text_column], rng)
-        pair: PairExample = {
-            "image": image,
-            "text": text,
-            "group_id": self._group(row, text),
-            "draw_seed": draw_seed,
-        }
+        text = self.draw_text(row, rng) if self.draw_text else one_of(row[self.text_column], rng)
+        example = PairExample(image=image, text=text, group_id=self._group(row, text), draw_seed=draw_seed)
         if "boxes" in row:
-            pair["boxes"] = row["boxes"] or []
-        return pair
+            example["boxes"] = row["boxes"] or []
+        return example
 
     def _group(self, row: dict, text: str) -> int:
         if self.group_by_caption:
@@ -106,15 +101,19 @@ class TrainingPairs(TorchDataset):
         self._epoch.fill_(epoch)
 
 
-def stored_image(image: dict[str, bytes | str | None] | str | Image.Image) -> bytes | str | Image.Image:
-    """Return the bytes of an undecoded `datasets.Image`, or its path; anything else as it is."""
+def stored_image(image: StoredImage | str | Image.Image) -> bytes | str | Image.Image:
+    """Return the bytes of an undecoded `datasets.Image`, or its path; anything else as it is.
+
+    Of an image that is null the bytes are empty, so that the collator counts it.
+    """
     if isinstance(image, dict):
-        return image["bytes"] if image["bytes"] is not None else image["path"]
+        return image["bytes"] if image["bytes"] is not None else image["path"] or b""
     return image
 
 
-def _one_of(text: str | list[str], rng: random.Random) -> str:
+def one_of(text: str | list[str], rng: random.Random) -> str:
+    """Return a text, or one that is drawn from a list."""
     return text if isinstance(text, str) else rng.choice(text)
 
 
-__all__ = ["NO_GROUP", "TrainingPairs", "stored_image"]
+__all__ = ["NO_GROUP", "TrainingPairs", "one_of", "stored_image"]

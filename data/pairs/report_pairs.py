@@ -1,14 +1,15 @@
 """Count image-text pairs, one batch after the other, into a `PairReport`."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..rows.report import BadRowReport
 from ..rows.scripts import SCRIPTS, main_script
+from ..rows.types import PairExample
 from .caption_groups import fold_caption
-from .dataset import NO_GROUP
+from .dataset import NO_GROUP, TrainingPairs
 from .report import PairReport
 from .report_statistics import DuplicateCounter, quantiles, read_image
 from .report_warnings import find_warnings
@@ -21,7 +22,7 @@ BATCH = 1000  # captions tokenized at a time
 
 
 def report_pairs(
-    pairs: Iterable[Mapping[str, object]],
+    pairs: Iterable[PairExample] | TrainingPairs,
     *,
     source: str,
     bad_rows: BadRowReport | None = None,
@@ -77,10 +78,12 @@ class _Counts:
     def __init__(self, tokenizer: "PreTrainedTokenizerBase | None") -> None:
         self.tokenizer = tokenizer
         self.pairs = self.ungrouped = self.unknown_tokens = 0
-        self.captions, self.images = DuplicateCounter(keep_values=True), DuplicateCounter()
-        self.characters, self.tokens, self.scripts, self.short_sides = Counter(), Counter(), Counter(), Counter()
+        self.captions: DuplicateCounter[str] = DuplicateCounter(keep_values=True)
+        self.images: DuplicateCounter[bytes] = DuplicateCounter()
+        self.characters, self.tokens, self.short_sides = (Counter[int]() for _ in range(3))
+        self.scripts: Counter[str] = Counter()
 
-    def add(self, batch: list[Mapping[str, object]]) -> None:
+    def add(self, batch: list[PairExample]) -> None:
         """Count the pairs of a batch."""
         self.pairs += len(batch)
         for row in batch:
@@ -116,7 +119,7 @@ class _Counts:
         report.unknown_fraction = self.unknown_tokens / max(1, real_tokens)
 
 
-def _batches(rows: Iterator[Mapping[str, object]]) -> Iterator[list[Mapping[str, object]]]:
+def _batches(rows: Iterator[PairExample]) -> Iterator[list[PairExample]]:
     return iter(lambda: list(islice(rows, BATCH)), [])
 
 

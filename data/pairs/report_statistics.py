@@ -5,17 +5,20 @@ import math
 from array import array
 from collections import Counter
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from ..files.hashing import fingerprint
 
+Value = TypeVar("Value", str, bytes)
+
 CANDIDATES = 1000  # any caption that more than 1 in so many pairs has is found
 QUANTILES = {"minimum": 0.0, "median": 0.5, "95 %": 0.95, "maximum": 1.0}
 
 
-class DuplicateCounter:
+class DuplicateCounter(Generic[Value]):
     """Counts how often values come again, by 64-bit hashes.
 
     With `keep_values`, those that come often are kept (the counters of Misra and Gries), so that they can be shown.
@@ -23,9 +26,9 @@ class DuplicateCounter:
 
     def __init__(self, *, keep_values: bool = False) -> None:
         self._hashes = array("Q")
-        self._candidates: Counter | None = Counter() if keep_values else None
+        self._candidates: Counter[Value] | None = Counter() if keep_values else None
 
-    def add(self, value: str | bytes) -> None:
+    def add(self, value: Value) -> None:
         """Count a value."""
         self._hashes.append(_hash(value))
         if self._candidates is None:
@@ -40,7 +43,7 @@ class DuplicateCounter:
         """Values that had come before."""
         return len(self._hashes) - len(np.unique(self._as_numpy()))
 
-    def most_common(self, count: int) -> list[tuple[str | bytes, int]]:
+    def most_common(self, count: int) -> list[tuple[Value, int]]:
         """Return the most common values with their exact numbers; those that come once are none."""
         hashes, numbers = np.unique(self._as_numpy(), return_counts=True)
         found = {}

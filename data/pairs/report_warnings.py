@@ -1,8 +1,8 @@
-"""When the numbers of a data report mean trouble, and what to do then."""
+"""Warnings about problems that harm training, from the numbers of a data report, with what to do then."""
 
 from .report import PairReport
 
-# Shares of the pairs (of the tokens for UNKNOWN) above which a warning is due.
+# Fractions of the pairs (of the tokens for UNKNOWN) above which a warning is due.
 DUPLICATE_CAPTIONS = 0.05
 DUPLICATE_IMAGES = 0.01
 LABEL_LIKE = 0.9  # of the captions come again

@@ -84,19 +84,19 @@ def _read_tar(shard: str, columns: tuple[str, str], with_images: bool) -> Iterat
             nonlocal end
             for member in iter(archive.next, None):
                 end = member.offset_data + -(-member.size // BLOCK) * BLOCK
-                archive.members.clear()  # or it grows by a kilobyte a member
+                archive.members.clear()  # type: ignore[attr-defined]  # not in typeshed; it grows by a kilobyte a member
                 if member.isreg() and not os.path.basename(member.name).startswith("."):
                     yield member
 
         for key, group in itertools.groupby(members(), key=lambda member: _split_name(member.name)[0]):
-            parts = {}
+            parts: dict[str, bytes | None] = {}
             for member in group:
                 suffix = _split_name(member.name)[1]
                 if suffix in ("txt", "json") or (suffix in IMAGES and with_images):
                     if member.size > MAX_IMAGE_BYTES:
                         parts[suffix] = None
-                    else:
-                        parts[suffix] = archive.extractfile(member).read()
+                    elif (content := archive.extractfile(member)) is not None:
+                        parts[suffix] = content.read()
             yield key, _fields(parts, columns, with_images)
         # A damaged header looks like the end to `tarfile`; the real end is a block of zeros.
         stream.seek(end)
@@ -116,11 +116,12 @@ def _fields(parts: dict[str, bytes | None], columns: tuple[str, str], with_image
     image = next((suffix for suffix in parts if suffix in IMAGES), None)
     if with_images and image is None:
         return BadRowError("missing field", f"no image among {sorted(parts)}")
-    if None in parts.values():
+    found = {suffix: data for suffix, data in parts.items() if data is not None}
+    if len(found) < len(parts):
         return BadRowError("too large", f"a member of more than {MAX_IMAGE_BYTES} bytes")
     try:
-        described = json.loads(parts.get("json", b"{}"))
-        plain = parts["txt"].decode("utf-8-sig") if "txt" in parts else None
+        described = json.loads(found.get("json", b"{}"))
+        plain = found["txt"].decode("utf-8-sig") if "txt" in found else None
     except UnicodeDecodeError as error:
         return BadRowError("invalid UTF-8", ascii(error.object[:80]))
     except (ValueError, RecursionError) as error:
@@ -132,7 +133,7 @@ def _fields(parts: dict[str, bytes | None], columns: tuple[str, str], with_image
     if text is None:
         return BadRowError("missing field", f"no .txt, and no {text_column!r} or 'caption' in a .json")
     boxes = next((described[name] for name in ("boxes", "bbox") if name in described), None)
-    return {image_column: parts[image] if with_images else b"", text_column: text, "boxes": boxes}
+    return {image_column: b"" if image is None else found[image], text_column: text, "boxes": boxes}
 
 
 def _read_parquet(shard: str, columns: tuple[str, str], with_images: bool) -> Iterator[Sample]:

@@ -8,7 +8,7 @@ import itertools
 import math
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,10 @@ from torch.utils.data import IterableDataset
 
 from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
 from ..rows.text import clean_caption
+from ..rows.types import PairExample, PairRow
 from ..rows.validation import RowChecker
 from .caption_groups import caption_group
-from .dataset import NO_GROUP
+from .dataset import NO_GROUP, one_of, stored_image
 from .shards import find_shards, first_fields, read_shard
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class StreamedPairs(IterableDataset):
         """Choose the pass that the next iteration begins with."""
         self._epoch.fill_(epoch)
 
-    def __iter__(self) -> Iterator[dict[str, object]]:
+    def __iter__(self) -> Iterator[PairExample]:
         """Yield this reader's fraction of a pass; if `endless`, of the pass of the next epoch after it, and so on."""
         for epoch in itertools.count(self._epoch.item()):
             rows_read = yield from self._read_pass(epoch)
@@ -119,11 +120,11 @@ class StreamedPairs(IterableDataset):
                 return
 
     def sample_texts(self, count: int) -> list[str]:
-        """At least `count` captions, if there are as many, without their images: the first ones of every shard.
+        """Return at least `count` captions, if there are as many, of the first samples of every shard.
 
         They are the same on every rank, as a vocabulary must be.
         """
-        texts = []
+        texts: list[str] = []
         quota = math.ceil(count / len(self.shards))
         for shard in self.shards:
             for _, fields in itertools.islice(read_shard(shard, self.columns, with_images=False), quota):
@@ -132,7 +133,7 @@ class StreamedPairs(IterableDataset):
                 break
         return texts
 
-    def _read_pass(self, epoch: int) -> Iterator[dict[str, object]]:
+    def _read_pass(self, epoch: int) -> Generator[PairExample, None, int]:
         """Yield the reader's good rows of one epoch; return the number of rows read."""
         rows_read = rows_kept = 0
         for row in self._shuffled_fraction(epoch):
@@ -156,7 +157,7 @@ class StreamedPairs(IterableDataset):
         return rows_read
 
     def _shuffled_fraction(self, epoch: int) -> "datasets.IterableDataset":
-        """This rank's samples in the order of the epoch; `datasets` shares them out among the workers."""
+        """Return this rank's samples in the order of the epoch; `datasets` shares them out among the workers."""
         import numpy as np
         from datasets.distributed import split_dataset_by_node
 
@@ -167,17 +168,13 @@ class StreamedPairs(IterableDataset):
         strategy = "shards" if len(self.shards) >= self.world_size else "examples"
         return split_dataset_by_node(samples, self.rank, self.world_size, strategy=strategy)
 
-    def _draw(self, row: dict, rng: random.Random) -> dict[str, object]:
-        draw_seed = rng.getrandbits(63)
-        image, text = row["image"], row["text"]
-        text = text if isinstance(text, str) else rng.choice(text)
-        pair = {
-            "image": image["bytes"] if image["bytes"] is not None else image["path"],
-            "text": text,
-            "group_id": caption_group(text) if self.group_by_caption else NO_GROUP,
-            "draw_seed": draw_seed,
-        }
-        return pair | ({"boxes": row["boxes"] or []} if self.has_boxes else {})
+    def _draw(self, row: PairRow, rng: random.Random) -> PairExample:
+        draw_seed, text = rng.getrandbits(63), one_of(row["text"], rng)
+        group_id = caption_group(text) if self.group_by_caption else NO_GROUP
+        example = PairExample(image=stored_image(row["image"]), text=text, group_id=group_id, draw_seed=draw_seed)
+        if self.has_boxes:
+            example["boxes"] = row.get("boxes") or []
+        return example
 
     def _stop_if_bad(self, rows_read: int, rows_kept: int) -> None:
         bad = rows_read - rows_kept

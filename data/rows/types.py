@@ -174,25 +174,11 @@ class SceneRow(Scene):
     caption_kinds: list[str]
 
 
-class EmojiRow(TypedDict):
-    """A concept of emoji7 in one style; beside these, `name_XX` (str) and `keywords_XX` (list) of each language XX."""
-
-    image: "Image.Image"
-    concept: str
-    concept_id: int
-    style: str
-    emoji: str
-    group: str
-    subgroup: str
-    detector_class: bool
-
-
 __all__ = [
     "AnnotatedObject",
     "CaptionRow",
     "DetectionExample",
     "DetectionRow",
-    "EmojiRow",
     "MaskingExample",
     "PairExample",
     "PairRow",
