@@ -7,6 +7,7 @@ from typing import Any
 
 import sentencepiece
 import torch
+import torch.nn.functional as F
 from transformers import (
     M2M100Config,
     M2M100ForConditionalGeneration,
@@ -43,6 +44,7 @@ LEARNT = {
     "big green frog": {"de": "großer grüner Frosch", "ja": "大きな緑のかえる"},
     "a ship": {"de": "ein Schiff", "ja": "ふねが一隻"},
 }
+MAX_STEPS = 1500
 WORDS = {"red": "rot", "cat": "Katze", "moon": "Mond", "tree": "Baum", "book": "Buch", "frog": "Frosch", "sea": "Meer"}
 TEXTS = [text for english, others in LEARNT.items() for text in (english, *others.values())]
 
@@ -68,7 +70,7 @@ def save_nllb_of_words(folder: Path) -> str:
     captions = {text: {"de": " ".join(WORDS[word] for word in text.split())} for text in english_captions(60)}
     tokenizer = NllbTokenizer().train_new_from_iterator([*WORDS, *WORDS.values()], vocab_size=500)
     tokenizer.src_lang = "eng_Latn"
-    _learn(folder, _m2m100(len(tokenizer)), tokenizer, {"de": ("", "deu_Latn")}, captions, steps=400)
+    _learn(folder, _m2m100(len(tokenizer)), tokenizer, {"de": ("", "deu_Latn")}, captions)
     return str(folder)
 
 
@@ -109,7 +111,9 @@ def save_marian_of_many(folder: Path) -> str:
 def save_t5(folder: Path) -> str:
     """Both languages, each by words before the caption."""
     prefixes = {"de": ("to de: ", None), "ja": ("to ja: ", None)}
-    tokenizer = T5Tokenizer().train_new_from_iterator([*TEXTS, "to de: ", "to ja: "], vocab_size=300)
+    # Not `train_new_from_iterator`: from run to run it finds other pieces, some of which cannot be learnt.
+    pieces = _train_sentencepiece(folder, [*TEXTS, "to de: ", "to ja: "])
+    tokenizer = T5Tokenizer([("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *pieces.items()], extra_ids=0)
     torch.manual_seed(0)
     config = T5Config(
         vocab_size=len(tokenizer),
@@ -146,10 +150,11 @@ def _marian(folder: Path, codes: list[str]) -> tuple[MarianMTModel, MarianTokeni
     return MarianMTModel(MarianConfig(vocab_size=len(vocabulary), **special, **SIZES)), tokenizer
 
 
-def _train_sentencepiece(folder):
+def _train_sentencepiece(folder, texts=TEXTS):
+    """Writes `spm.model`, the same from the same texts, and returns its pieces with their scores."""
     folder.mkdir(parents=True, exist_ok=True)
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(TEXTS),
+        sentence_iterator=iter(texts),
         model_prefix=str(folder / "spm"),
         vocab_size=200,
         hard_vocab_limit=False,
@@ -157,11 +162,11 @@ def _train_sentencepiece(folder):
         num_threads=1,
     )
     processor = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spm.model"))
-    return [processor.id_to_piece(index) for index in range(3, len(processor))]
+    return {processor.id_to_piece(index): processor.get_score(index) for index in range(3, len(processor))}
 
 
-def _learn(folder, model, tokenizer, languages, captions=LEARNT, steps=600):
-    """Trains a model until it knows the captions, and saves it.
+def _learn(folder, model, tokenizer, languages, captions=LEARNT):
+    """Trains a model until it is sure of every token, and saves it.
 
     `languages` gives the caption's prefix and the translation's token.
     """
@@ -175,13 +180,17 @@ def _learn(folder, model, tokenizer, languages, captions=LEARNT, steps=600):
     inputs = tokenizer(sources, padding=True, return_tensors="pt")
     padded = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=-100)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
-    for step in range(steps):
-        loss = model(**inputs, labels=padded).loss
-        if step >= 200 and loss < 0.01:  # 200 steps alone did not always do
+    forced = any(token for _, token in languages.values())  # the language's token, which nothing in the caption tells
+    for _ in range(MAX_STEPS):
+        output = model(**inputs, labels=padded)
+        losses = F.cross_entropy(output.logits[:, forced:].transpose(1, 2), padded[:, forced:], reduction="none")
+        if losses.max() < 0.05:
             break
-        loss.backward()
+        output.loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+    else:
+        raise AssertionError(f"The model is not sure of every token after {MAX_STEPS} steps.")
     model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
