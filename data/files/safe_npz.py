@@ -3,21 +3,20 @@ nothing but NumPy's own constructors."""
 
 import io
 import math
-import pickle
 import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
+
+from .safe_pickle import Admitted, UnsafePickleError, read_pickle
 
 MAX_MEMBER_BYTES = 2**28  # an archive of kilobytes may claim any size
 # What the pickle of an array of plain values needs, under the module names of NumPy before and since 2.0.
 _RECONSTRUCT, _SCALAR = np.empty(0).__reduce__()[0], np.float32().__reduce__()[0]
 _FROM_BUFFER = np.empty(1).__reduce_ex__(5)[0]
-ALLOWED: dict[tuple[str, str], Callable[..., object]] = {
+ADMITTED: Admitted = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
@@ -32,16 +31,6 @@ ALLOWED: dict[tuple[str, str], Callable[..., object]] = {
 
 class PickledArrayError(ValueError):
     """An array is pickled, and that was not allowed or is not harmless."""
-
-
-class _NumpyOnlyUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return ALLOWED[module, name]
-        except KeyError:
-            raise PickledArrayError(
-                f"its pickle asks for {module}.{name}, which no array of plain values needs"
-            ) from None
 
 
 def read_npz(source: Path | bytes, *, allow_pickle: bool = False) -> dict[str, np.ndarray]:
@@ -83,11 +72,11 @@ def _read_array(data: bytes, name: str, allow_pickle: bool) -> np.ndarray:
     if not allow_pickle:
         raise PickledArrayError(f"{name} is pickled; allow pickled arrays to read it without calling anything unsafe")
     try:
-        array = _NumpyOnlyUnpickler(stream).load()
-    except PickledArrayError as error:
+        array = read_pickle(stream, ADMITTED)
+    except UnsafePickleError as error:
         raise PickledArrayError(f"{name}: {error}; it may be an attack and was not run") from error
-    except Exception as error:  # a damaged pickle raises nearly anything
-        raise ValueError(f"{name}: its pickle is damaged ({type(error).__name__}: {error})") from error
+    except (ValueError, MemoryError) as error:  # a shape of any size may be claimed
+        raise ValueError(f"{name}: {error}") from error
     if not isinstance(array, np.ndarray) or array.shape != shape:
         raise ValueError(f"{name}: its pickle holds something else than its header says")
     return array

@@ -5,10 +5,9 @@ shape and bytes; no function of numpy, and none of anything else, can be reached
 """
 
 import io
-import pickle
 import re
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ....data.files.checkpoint import read_checkpoint
+from ....data.files.safe_pickle import read_pickle
 
 MAX_BYTES = 4 * 2**30  # the largest detectors have about 1 GB
 WRAPPERS = ("model", "state_dict", "model_state", "blobs")
@@ -30,7 +30,7 @@ class _DataType:
         self.code = code.decode("ascii") if isinstance(code, bytes) else code
         self.order = "="
         if not NUMBER.fullmatch(self.code):
-            raise pickle.UnpicklingError(f"it holds an array of {self.code!r}, not of numbers")
+            raise ValueError(f"it holds an array of {self.code!r}, not of numbers")
 
     def __setstate__(self, state: tuple) -> None:
         self.order = "=" if state[1] == "|" else state[1]
@@ -73,7 +73,7 @@ def _no_bytes() -> bytes:
     return b""
 
 
-ADMITTED = {
+ADMITTED: dict[tuple[str, str], Callable[..., object]] = {
     ("__builtin__", "bytes"): _no_bytes,  # how protocol 2 writes those of an empty array
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _DataType,
@@ -86,13 +86,6 @@ for _package in ("numpy.core", "numpy._core"):  # before and since numpy 2
     ADMITTED[f"{_package}.numeric", "_frombuffer"] = _from_buffer
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> object:
-        if (module, name) not in ADMITTED:
-            raise pickle.UnpicklingError(f"it refers to {module}.{name}, which could run code")
-        return ADMITTED[module, name]
-
-
 def read_array_pickle(path: Path) -> object:
     """Return what a pickle of numpy arrays and plain containers holds, the arrays as tensors.
 
@@ -100,10 +93,8 @@ def read_array_pickle(path: Path) -> object:
         ValueError: for a pickle that refers to anything else, of which nothing is run, and for a damaged file.
     """
     try:
-        content = _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # a damaged pickle raises anything
+        content = read_pickle(io.BytesIO(path.read_bytes()), ADMITTED, encoding="latin1")
+    except ValueError as error:
         raise ValueError(f"{path} is no pickle of numpy arrays; nothing of it was run: {error}") from error
     return _tensors(content)
 

@@ -117,7 +117,7 @@ def test_malicious_file_is_left_out_and_never_run(bua_folder, tmp_path, monkeypa
     np.savez(bua_folder / "evil.npz", x=np.zeros((1, 6)), bbox=np.zeros((1, 4)), image_h=1, image_w=1, info=Attack())
     report = import_regions(bua_folder, tmp_path / "out", allow_pickle=True, max_bad_fraction=0.2)
     assert (report.rows_kept, dict(report.counts)) == (4, {"unsafe pickle": 1})
-    assert "asks for posix.system" in report.examples["unsafe pickle"]
+    assert "refers to posix.system" in report.examples["unsafe pickle"]
     assert not (tmp_path / "attacked").exists()
 
 
