@@ -47,7 +47,7 @@ def hash_weights(settings: str, weights: "Mapping[str, Tensor]") -> str:
     digest = hashlib.sha256(settings.encode())
     for name, tensor in sorted(weights.items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()[:DIGITS]
 
 

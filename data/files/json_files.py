@@ -57,17 +57,17 @@ def read_lists(path: Path, *names: str, object_hook: Callable[[dict], object] | 
     Raises:
         FileNotFoundError, ValueError: as `read_json`, or one of the lists is not there.
     """
-    content = read_json(path, object_hook=object_hook)
-    check_lists(path, content, *names)
-    return content
+    return check_lists(path, read_json(path, object_hook=object_hook), *names)
 
 
-def check_lists(path: Path, content: object, *names: str) -> None:
-    """Raise ValueError unless what a file holds is an object with these lists."""
+def check_lists(path: Path, content: object, *names: str) -> dict:
+    """Return what a file holds; raise ValueError unless it is an object with these lists."""
+    fields = content if isinstance(content, dict) else {}
     for name in names:
-        if not isinstance(content, dict) or not isinstance(content.get(name), list):
-            found = list(content)[:10] if isinstance(content, dict) else type(content).__name__
+        if not isinstance(fields.get(name), list):
+            found = list(fields)[:10] if fields else type(content).__name__
             raise ValueError(f"{path} has no list {name!r}, only {found}; is it another file?")
+    return fields
 
 
 __all__ = ["check_lists", "format_json", "holds_list", "read_json", "read_lists", "write_json"]

@@ -5,7 +5,9 @@ import io
 import math
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -13,9 +15,17 @@ from numpy.lib import format as npy
 from .safe_pickle import Admitted, UnsafePickleError, read_pickle
 
 MAX_MEMBER_BYTES = 2**28  # an archive of kilobytes may claim any size
+
+
+def _constructor(reduced: str | tuple[Any, ...]) -> Callable[..., object]:
+    assert isinstance(reduced, tuple)  # as pickle has it: what is called, and with what
+    return reduced[0]
+
+
 # What the pickle of an array of plain values needs, under the module names of NumPy before and since 2.0.
-_RECONSTRUCT, _SCALAR = np.empty(0).__reduce__()[0], np.float32().__reduce__()[0]
-_FROM_BUFFER = np.empty(1).__reduce_ex__(5)[0]
+_RECONSTRUCT, _SCALAR, _FROM_BUFFER = map(
+    _constructor, (np.empty(0).__reduce__(), np.float32().__reduce__(), np.empty(1).__reduce_ex__(5))
+)
 ADMITTED: Admitted = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,

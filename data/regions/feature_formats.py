@@ -45,9 +45,9 @@ def to_region_row(name: str, arrays: Mapping[str, np.ndarray], sizes: Sizes | No
 
 
 def _from_bua(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    info = arrays["info"].item() if "info" in arrays else {}
-    info = (info if isinstance(info, dict) else {}) | dict(arrays)
-    row = {"boxes": arrays["bbox"], "features": arrays["x"]}
+    stored = arrays["info"].item() if "info" in arrays else {}
+    info: dict[str, Any] = (stored if isinstance(stored, dict) else {}) | dict(arrays)
+    row: dict[str, Any] = {"boxes": arrays["bbox"], "features": arrays["x"]}
     row |= {name: int(info[key]) for key, name in (("image_h", "image_height"), ("image_w", "image_width"))}
     row |= {name: np.asarray(info[key]) for key, name in INFO_FIELDS.items() if key in info}
     if "soft_labels" in info:
@@ -75,16 +75,16 @@ def _from_uniter(name: str, arrays: Mapping[str, np.ndarray], sizes: Sizes | Non
     return row
 
 
-def write_bua_npz(path: str | Path, row: Mapping[str, Any]) -> None:
+def write_bua_npz(path: str | Path, row: Mapping[str, object]) -> None:
     """Write a row of `read_regions` as an .npz file with the names of BUA, but flat: nothing in it is pickled.
 
     `soft_labels` (n, c) and `background_index` hold the class distribution, which BUA's own files lack.
     """
-    arrays = {
+    arrays: dict[str, object] = {
         "image_id": np.str_(row["image_id"]),
         "x": row["features"],
         "bbox": row["boxes"],
-        "num_bbox": len(row["boxes"]),
+        "num_bbox": len(np.asarray(row["boxes"])),
         "image_h": row["image_height"],
         "image_w": row["image_width"],
     }

@@ -107,7 +107,7 @@ def _open_source(source: Path, allow_pickle: bool) -> Iterator[tuple[list[str], 
 def _info_of_first(
     names: Sequence[str], read_row: Callable[[str], dict[str, Any]], common: dict[str, Any], source: Path
 ) -> RegionInfo:
-    """What the first file that can be used says of all."""
+    """Return what the first file that can be used says of all."""
     report = BadRowReport(source)
     for name in names:
         try:

@@ -70,7 +70,7 @@ def read_regions(
 
 
 def read_region_info(source: str | Path) -> RegionInfo:
-    """What the rows of a folder or a shard have in common: detector, widths, unit of the boxes, settings.
+    """Return what the rows of a folder or a shard have in common: detector, widths, unit of the boxes, settings.
 
     Raises: as `read_regions`.
     """
@@ -80,19 +80,20 @@ def read_region_info(source: str | Path) -> RegionInfo:
 def _find_shards(source: Path, skip: bool) -> list[Path]:
     if source.is_file():
         return [source]
-    found = {path.name: path for path in sorted(source.glob("regions-*.parquet")) if SHARD_NAME.fullmatch(path.name)}
+    names = sorted(path.name for path in source.glob("regions-*.parquet"))
+    found = [match for match in map(SHARD_NAME.fullmatch, names) if match]
     if not found:
         raise FileNotFoundError(
             f"{source} holds no regions-*.parquet; give a folder that wenlan extract-regions wrote."
         )
-    total = SHARD_NAME.fullmatch(next(iter(found)))[2]
-    missing = sorted({f"regions-{index:05d}-of-{total}.parquet" for index in range(int(total))} - found.keys())
+    total = found[0][2]
+    missing = sorted({f"regions-{index:05d}-of-{total}.parquet" for index in range(int(total))} - set(names))
     if missing:
         message = f"{source} lacks {len(missing)} of {int(total)} shards, first {missing[0]}"
         if not skip:
             raise RegionShardError(f"{message}; finish it with the command that began it.")
         logger.warning("%s; their rows are left out.", message)
-    return list(found.values())
+    return [source / match[0] for match in found]
 
 
 def _open_shards(paths: list[Path], skip: bool) -> tuple[list[Path], RegionInfo]:

@@ -11,6 +11,7 @@ What is true of all rows stands in the file's metadata, as JSON.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ LABELS = {  # optional columns -> what a reader gets
     "attribute_scores": np.float32,
 }
 MAX_CLASSES = 2**16  # ids of the best classes are uint16
+
+StoredRow = dict[str, object]  # the columns of a file, of one row
 
 
 @dataclass(frozen=True)
@@ -91,14 +94,14 @@ class RegionInfo:
         types = {np.int64: pa.list_(pa.int32()), np.float32: pa.list_(pa.float32())}
         return pa.schema(columns | {name: types[LABELS[name]] for name in LABELS if name in self.labels})
 
-    def encode(self, row: dict[str, Any]) -> dict[str, Any]:
+    def encode(self, row: Mapping[str, object]) -> StoredRow:
         """Return the stored form of a row of arrays, as `RowDecoder` gives it back.
 
         Raises:
             BadRowError: an array has another width or length than this says, or a number is not finite.
         """
         boxes = _checked("boxes", row.get("boxes"), np.float32, (-1, 4))
-        stored = {name: row.get(name) for name in ("image_id", "image_height", "image_width")}
+        stored: StoredRow = {name: row.get(name) for name in ("image_id", "image_height", "image_width")}
         features = _checked("features", row.get("features"), np.float16, (len(boxes), self.feature_dim))
         stored |= {"boxes": list(boxes), "features": features.tobytes()}
         if self.num_classes:
@@ -152,8 +155,9 @@ class RowDecoder:
 
     def _decode_probs(self, value: bytes | dict[str, bytes]) -> np.ndarray:
         width, top_k = self.info.num_classes, self.info.top_k
-        if top_k is None:
+        if isinstance(value, bytes):
             return _from_half(value, width)
+        assert top_k is not None  # only then are the best classes stored apart
         ids = np.frombuffer(value["ids"], "<u2").reshape(-1, top_k).astype(np.int64)
         best = _from_half(value["probs"], top_k)
         rest = np.maximum(1 - best.sum(axis=1, keepdims=True), 0) / max(width - top_k, 1)
@@ -162,11 +166,11 @@ class RowDecoder:
         return probs
 
 
-def _checked(name: str, values: Any, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+def _checked(name: str, values: object, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
     if values is None:
         raise BadRowError("array missing", f"there are no {name}")
     try:
-        array = np.asarray(values).astype(np.float32 if dtype is np.float16 else dtype)
+        array: np.ndarray = np.asarray(values).astype(np.float32 if dtype is np.float16 else dtype)
     except (TypeError, ValueError) as error:
         raise BadRowError("no numbers", f"{name}: {error}") from error
     if dtype is np.float16:
@@ -191,4 +195,4 @@ def _from_half(data: bytes, width: int) -> np.ndarray:
     return torch.from_numpy(np.frombuffer(bytearray(data), "<f2")).float().numpy().reshape(-1, width)
 
 
-__all__ = ["BOX_UNITS", "LABELS", "METADATA_KEY", "RegionInfo", "RowDecoder"]
+__all__ = ["BOX_UNITS", "LABELS", "METADATA_KEY", "RegionInfo", "RowDecoder", "StoredRow"]

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..files.atomic import atomic_file
 from ..files.shard_store import reading_shard
-from .schema import METADATA_KEY, RegionInfo
+from .schema import METADATA_KEY, RegionInfo, StoredRow
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,7 +52,7 @@ class ShardHeader:
 
 def write_shard(
     path: Path,
-    rows: Iterable[dict[str, Any]],
+    rows: Iterable[StoredRow],
     info: RegionInfo,
     *,
     digest: str = "",
@@ -83,12 +83,14 @@ def write_shard(
         writer.add_key_value_metadata({SHARD_KEY: json.dumps(shard)})
 
 
-def _groups(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    group: list[dict[str, Any]] = []
+def _groups(rows: Iterable[StoredRow]) -> Iterator[list[StoredRow]]:
+    group: list[StoredRow] = []
     num_bytes = 0
     for row in rows:
         group.append(row)
-        num_bytes += len(row["features"])
+        features = row["features"]
+        assert isinstance(features, bytes)  # of `RegionInfo.encode`
+        num_bytes += len(features)
         if num_bytes >= GROUP_BYTES:
             yield group
             group, num_bytes = [], 0

@@ -4,14 +4,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from ..files.atomic import remove_unfinished
 from ..files.hashing import hash_bytes
 from ..files.json_files import write_json
 from ..files.shard_store import ShardStore, split_into_shards
 from ..rows.report import BadRowError, BadRowReport
-from .schema import RegionInfo
+from .schema import RegionInfo, StoredRow
 from .shards import SkippedInput, read_header, write_shard
 
 REPORT = "report.json"
@@ -50,7 +49,7 @@ class RegionFolder(ShardStore[str]):
         """Return the digest of the ids of a shard's inputs."""
         return read_header(path).digest
 
-    def write(self, shard: int, rows: Sequence[dict[str, Any]], skipped: Sequence[SkippedInput]) -> None:
+    def write(self, shard: int, rows: Sequence[StoredRow], skipped: Sequence[SkippedInput]) -> None:
         """Write a shard, in which every one of its inputs is a row or skipped."""
         found, wanted = len(rows) + len(skipped), len(self.inputs[shard])
         assert found == wanted, f"{found} rows and skipped inputs for {wanted} inputs"

@@ -30,7 +30,7 @@ class Direction:
         source_code: for the tokenizer's `src_lang`; None where it has none.
         forced_bos_token_id: first token of every translation; None without one.
         prefix: what stands before every caption.
-        is_named: whether any of these names the target; otherwise the model has but one.
+        is_named: one of these names the target; otherwise the model has but one.
     """
 
     source_code: str | None = None
@@ -47,7 +47,7 @@ def find_direction(
     codes: Mapping[str, str] | None = None,
     prefix: str = "",
 ) -> Direction:
-    """What the tokenizer of a model needs to hear for a direction.
+    """Return what the tokenizer of a model needs for a direction.
 
     Args:
         tokenizer: of the model.

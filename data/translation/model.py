@@ -77,7 +77,7 @@ class TranslationModel:
         direction: Direction,
         settings: DecodingSettings,
         *,
-        advance: Callable[[list[int]], None] = lambda positions: None,
+        advance: Callable[[list[int]], object] = lambda positions: None,
     ) -> list[Translation]:
         """Return the translation of each text, the same whatever ran before.
 
@@ -88,7 +88,7 @@ class TranslationModel:
             texts: in the source language.
             direction: of `find_direction`.
             settings: of the decoding.
-            advance: hears the positions of the texts that are done, batch by batch.
+            advance: is called with the positions of the texts that are done, batch by batch.
         """
         if direction.source_code is not None:
             self.tokenizer.src_lang = direction.source_code
@@ -139,7 +139,9 @@ class TranslationModel:
         ends = {ends} if isinstance(ends, int) else set(ends or ())
         end = next((position for position, token in enumerate(ids) if token in ends), len(ids))
         ids = ids[:end]
-        text = " ".join(self.tokenizer.decode(ids, skip_special_tokens=True).split())
+        decoded = self.tokenizer.decode(ids, skip_special_tokens=True)
+        assert isinstance(decoded, str)  # of one list of ids
+        text = " ".join(decoded.split())
         if end >= room - 1:  # Marian's models write an end there whether it fits or not
             return Translation(text, "cut off")
         return Translation(text, "unknown token" if self.tokenizer.unk_token_id in ids else None)

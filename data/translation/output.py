@@ -18,6 +18,7 @@ MAX_SOURCES = 50  # captions of one translation: some models that fail say the s
 NO_LIMIT = 2**62
 _NO_WORD = re.compile(r"[\W_]+")
 
+Fault = tuple[str, str]  # a filter, and what it found
 TranslatedRows = Callable[[], Iterable[tuple[CaptionedImage, list[Translation]]]]
 
 
@@ -73,8 +74,7 @@ def write_translated_captions(
             report.captions_in += len(translations)
             texts, image = [], fingerprint(row.image.encode())
             for source, translation in zip(row.captions, translations, strict=True):
-                fault = good and good.fault(source, translation.text, translation.fault)
-                text = translation.text
+                text, fault = _filter(good, source, translation)
                 if fault is None and fingerprint(text.encode()) in crowded:
                     fault = "one for many", f"{source[:80]!r} -> {text[:80]!r}"
                 if fault is None and repeated(text, image):
@@ -91,16 +91,23 @@ def write_translated_captions(
     return report
 
 
+def _filter(good: TranslationFilter | None, source: str, translation: Translation) -> tuple[str, Fault | None]:
+    """Return the text of a translation, "" if there is none, and what is wrong with it."""
+    fault = None if good is None else good.fault(source, translation.text, translation.fault)
+    return translation.text or "", fault
+
+
 def _count(
     rows: TranslatedRows, good: TranslationFilter | None, max_sources: int
 ) -> tuple[Callable[[str, int], str | None], frozenset[int]]:
-    """What tells whether an image had a text before, and the fingerprints of translations of too many captions."""
+    """Return the test for texts that an image had before, and the fingerprints of translations of too many captions."""
     images, sources = PairCounter(), PairCounter()
     for row, translations in rows():
         image = fingerprint(row.image.encode())
         for source, translation in zip(row.captions, translations, strict=True):
-            if good is None or good.fault(source, translation.text, translation.fault) is None:
-                text = fingerprint(translation.text.encode())
+            text_of, fault = _filter(good, source, translation)
+            if fault is None:
+                text = fingerprint(text_of.encode())
                 images.add(text, image)
                 if good is not None and "one for many" not in good.skip:
                     sources.add(text, fingerprint(_NO_WORD.sub(" ", source.casefold()).strip().encode()))

@@ -228,7 +228,7 @@ def _translate_piece(
         settings,
         advance=lambda positions: bar.update(sum(counts[texts[position]] for position in positions)),
     )
-    failed = [one.fault for one in found if one.text is None and one.fault.startswith("model failed")]
+    failed = [one.fault for one in found if one.text is None and (one.fault or "").startswith("model failed")]
     if len(failed) > MAX_FAILURES and len(failed) == len(found):
         raise TooManyBadRowsError(f"The model failed on all {len(failed)} captions.\n{failed[0]}")
     by_text = dict(zip(texts, found, strict=True))
