@@ -1,4 +1,4 @@
-"""Which images a user means: a folder, a text file of paths, JSON lines, or a COCO json file."""
+"""Listings of images: a folder, a text file of paths, JSON lines, or a COCO json file."""
 
 import json
 import logging

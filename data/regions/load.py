@@ -70,7 +70,7 @@ def read_regions(
 
 
 def read_region_info(source: str | Path) -> RegionInfo:
-    """Return what the rows of a folder or a shard have in common: detector, widths, unit of the boxes, settings.
+    """Return the description that the rows of a folder or a shard share: detector, widths, unit of the boxes, settings.
 
     Raises: as `read_regions`.
     """

@@ -1,4 +1,4 @@
-"""Which row of the regions an image has, where files name it by different paths."""
+"""The row of the regions of an image, where files name it by different paths."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass
 class RegionFinder:
-    """Finds the regions of the images that a file names, by their name or the end of their path.
+    """Index of the regions of the images that a file names, by their name or the end of their path.
 
     Attributes:
         places: `image_id` -> row of the regions.

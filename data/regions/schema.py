@@ -37,7 +37,7 @@ StoredRow = dict[str, object]  # the columns of a file, of one row
 
 @dataclass(frozen=True)
 class RegionInfo:
-    """What all rows of a file of regions have in common.
+    """Description that all rows of a file of regions share.
 
     Attributes:
         model_hash: which detector gave them; of imported features the name that the user gave.
@@ -120,7 +120,7 @@ class RegionInfo:
 
 @dataclass(frozen=True)
 class RowDecoder:
-    """Turns columns as they are stored into columns of arrays, one a row.
+    """Decoder of columns as they are stored into columns of arrays, one a row.
 
     `boxes` (n, 4) float32, `features` (n, d) float16, `class_probs` (n, c) float32, ids (n) int64, scores (n) float32.
 

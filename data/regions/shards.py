@@ -42,7 +42,7 @@ class SkippedInput:
 
 @dataclass(frozen=True)
 class ShardHeader:
-    """What a shard says of itself before its rows: common information, digest of its input ids, inputs left out."""
+    """Metadata of a shard: common information of its rows, digest of its input ids, inputs left out."""
 
     info: RegionInfo
     digest: str
@@ -99,7 +99,7 @@ def _groups(rows: Iterable[StoredRow]) -> Iterator[list[StoredRow]]:
 
 
 def read_header(path: Path) -> ShardHeader:
-    """Return what a shard says of itself; its rows are not read.
+    """Return the metadata of a shard; its rows are not read.
 
     Raises:
         BadRowError: with the cause "broken shard", if it is no whole Parquet file of regions.

@@ -1,4 +1,4 @@
-"""Which translations of captions no model should learn from: empty, copied, cut off, looping, in another script ...
+"""Filters of translations that no model should learn from: empty, copied, cut off, looping, in another script ...
 
 Every filter looks at one caption and its translation; `PairCounter` finds what only shows over the whole corpus.
 """
@@ -47,7 +47,7 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True)
 class TranslationFilter:
-    """Finds what is wrong with the translation of a caption.
+    """Filter of the translations of captions.
 
     Attributes:
         source_language: of the captions, one of `SCRIPTS`.

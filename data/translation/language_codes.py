@@ -1,4 +1,4 @@
-"""What a translation model calls a language, and how it is told into which one to translate.
+"""Language codes of translation models, and how a model is told into which language to translate.
 
 *code*: what a model calls a language, such as de, deu_Latn or de_DE.
 """
@@ -24,7 +24,7 @@ CODES = {
 
 @dataclass(frozen=True)
 class Direction:
-    """What makes a model translate from one language into another.
+    """Settings that make a model translate from one language into another.
 
     Attributes:
         source_code: for the tokenizer's `src_lang`; None where it has none.

@@ -24,7 +24,7 @@ TranslatedRows = Callable[[], Iterable[tuple[CaptionedImage, list[Translation]]]
 
 @dataclass
 class FilterReport:
-    """What became of the captions of one language.
+    """Counts of the captions of one language that were kept and left out.
 
     Attributes:
         rows_in, rows_out: images; one whose last caption was left out is gone.

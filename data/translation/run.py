@@ -1,4 +1,4 @@
-"""Translates the captions of a corpus into other languages with a model of your choice: one file of pairs a language.
+"""Translate the captions of a corpus into other languages with a model of your choice: one file of pairs a language.
 
     wenlan translate-captions cc3m/metadata.jsonl --output cc3m-7 --model facebook/m2m100_418M
     wenlan translate-captions cc3m/metadata.jsonl --output cc3m-7 --languages de,fr \
@@ -40,7 +40,7 @@ MAX_FAILURES = 8  # of a shard without any success: then it is not the captions
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """Which model translates.
+    """Choice of a translation model.
 
     Attributes:
         name: folder or hub id; {source} and {target} in it stand for the languages, where each pair has its own model.
@@ -59,7 +59,7 @@ class ModelChoice:
 
 @dataclass
 class TranslationReport:
-    """What was written: `source` of the rows that were read, `languages` of the captions that were kept in each."""
+    """Counts of a run: `source` of the rows that were read, `languages` of the captions that were kept in each."""
 
     source: BadRowReport
     languages: dict[str, FilterReport]
@@ -112,7 +112,7 @@ def translate_captions(
         batch_tokens: source tokens of a batch, padding included.
         max_source_tokens: a longer caption is not translated.
         shard_size: rows a shard, which is also what a kill can cost.
-        skip_filters: of `data.caption_translation_filter.SWITCHES`.
+        skip_filters: of `filters.SWITCHES`.
         max_bad_fraction: a greater fraction of bad rows is an error before the first translation.
         max_filtered_fraction: a greater fraction of a language's captions left out is an error, after all was written.
 
