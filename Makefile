@@ -33,11 +33,11 @@ demo: $(INSTALLED)
 demo-mlmm: $(INSTALLED)
 	$(VENV)/bin/wenlan demo-mlmm
 
-test: check
+test: check types
 	$(PYTEST)
 
 # Without the tests marked slow: minutes.
-test-fast: check
+test-fast: check types
 	$(PYTEST) -m "not slow"
 
 # Lines and branches that the quick tests do not reach.
