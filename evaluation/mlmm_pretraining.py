@@ -66,12 +66,7 @@ def evaluate_mlmm_pretraining(
 
 class _Evaluation:
     def __init__(
-        self,
-        model: PreTrainedModel,
-        processor: MLMMProcessor,
-        corpus: MLMMCorpus,
-        max_examples: int | None,
-        seed: int,
+        self, model: PreTrainedModel, processor: MLMMProcessor, corpus: MLMMCorpus, max_examples: int | None, seed: int
     ) -> None:
         self.model, self.corpus = model, corpus
         self.tokenizer = processor.tokenizer

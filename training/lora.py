@@ -12,7 +12,7 @@ momentum tower share; and only into the text encoder, since PyTorch's fused laye
 made, read the weights behind an adapter's back in evaluation mode.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -21,6 +21,7 @@ from ..modeling_brivl.frozen_trunk import is_trainable
 from ..modeling_brivl.modeling_brivl import BriVLModel
 from ..modeling_brivl.pretraining import BriVLForPreTraining
 from ..modeling_brivl.towers import BriVLTextModel
+from .recipe_options import option
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
@@ -33,12 +34,10 @@ INSTALL = "LoRA needs a further package: pip install 'wenlan[lora]'"
 class LoraArguments:
     """Low-rank adapters on the text encoder."""
 
-    lora_rank: int = field(default=0, metadata={"help": "of the adapters on the text encoder; 0: no adapters"})
-    lora_alpha: float = field(default=16, metadata={"help": "an adapter's output is scaled by alpha / rank"})
-    lora_dropout: float = field(default=0.0, metadata={"help": "on the input of the adapters"})
-    lora_targets: list[str] = field(
-        default_factory=lambda: ["query", "value"], metadata={"help": "names of the linear layers that get one"}
-    )
+    lora_rank: int = option(0, "of the adapters on the text encoder; 0: no adapters")
+    lora_alpha: float = option(16, "an adapter's output is scaled by alpha / rank")
+    lora_dropout: float = option(0.0, "on the input of the adapters")
+    lora_targets: list[str] = option(["query", "value"], "names of the linear layers that get one")
 
 
 def lora_for_fine_tuning(model: BriVLModel, args: LoraArguments, *, train_head: bool = False) -> "PeftModel":

@@ -5,16 +5,19 @@ YAML. What keys a dictionary takes, its annotation says: `Annotated[dict, BriVLC
 """
 
 import argparse
+import copy
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import field, fields, is_dataclass
 from types import UnionType
-from typing import Annotated, Any, NoReturn, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from transformers import CONFIG_MAPPING, HfArgumentParser, PreTrainedConfig
 from transformers.hf_argparser import DataClassType
+
+Value = TypeVar("Value")
 
 
 class _Loader(yaml.SafeLoader):
@@ -41,6 +44,13 @@ def read_yaml(text: str) -> Any:
         return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise ValueError(f"not valid YAML: {error}") from error
+
+
+def option(default: Value, description: str) -> Value:
+    """Return a dataclass field with a default, which may be a list or dictionary, and a description for `--help`."""
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: copy.copy(default), metadata={"help": description})
+    return field(default=default, metadata={"help": description})
 
 
 def build_parser(dataclasses: Sequence[type]) -> argparse.ArgumentParser:
@@ -127,6 +137,12 @@ def unknown_keys(title: str, names: Iterable[str], known: Iterable[str]) -> list
     return [f"{title}: {', '.join(problems)}."] if problems else []
 
 
+def refuse_unknown(name: str, values: Mapping[str, object], known: Iterable[str]) -> None:
+    """Raise ValueError for keys of a recipe's dictionary that are not known, each with the nearest known one."""
+    if problems := unknown_keys(f"Unknown keys in {name}", values, known):
+        raise ValueError(problems[0])
+
+
 def collect_type_errors(parser: argparse.ArgumentParser, problems: list[str]) -> None:
     """Let a parser put values of a wrong type into a list, in place of raising an error for the first one."""
     for action in parser._actions:
@@ -200,7 +216,9 @@ __all__ = [
     "collect_type_errors",
     "merge_dotted",
     "normalize_options",
+    "option",
     "read_yaml",
+    "refuse_unknown",
     "split_dotted",
     "unknown_keys",
 ]

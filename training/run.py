@@ -5,7 +5,7 @@ A script builds data, model and trainer; a `Run` does what comes before, around 
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +28,7 @@ from .callbacks.skip_non_finite import NonFiniteGuard
 from .callbacks.stop_on_signal import train_until_signal
 from .checkpoints.atomic_trainer import AtomicCheckpointTrainer
 from .checkpoints.resume import output_folder, resolve_resume_checkpoint
+from .recipe_options import option
 
 REPORT = "data_report.json"  # what a run is trained on, and how
 METRICS = "metrics.json"  # of the saved model
@@ -37,11 +38,11 @@ METRICS = "metrics.json"  # of the saved model
 class RunArguments:
     """The run: resuming, and what to do about numbers that are not finite."""
 
-    resume: bool = field(default=False, metadata={"help": "resume from the newest complete checkpoint in output_dir"})
-    on_non_finite: Literal["skip", "stop"] = field(
-        default="skip", metadata={"help": "the step, or the run, when the loss or a gradient is not finite"}
+    resume: bool = option(False, "resume from the newest complete checkpoint in output_dir")
+    on_non_finite: Literal["skip", "stop"] = option(
+        "skip", "the step, or the run, when the loss or a gradient is not finite"
     )
-    max_skipped_in_a_row: int = field(default=25, metadata={"help": "stop when more steps in a row are skipped"})
+    max_skipped_in_a_row: int = option(25, "stop when more steps in a row are skipped")
 
 
 class Run:

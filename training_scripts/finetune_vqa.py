@@ -17,7 +17,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from ..training.checkpoints.resume import output_folder
 from ..training.mlmm.data import read_info
 from ..training.mlmm.model import MLMMArguments, detect_model_type, load_processor
 from ..training.recipe import parse_recipe
+from ..training.recipe_options import option
 from ..training.run import METRICS, REPORT, Run, RunArguments, refuse_other_run, wait_for_all
 from ..training.vqa.arguments import QuestionArguments
 from ..training.vqa.data import load_test, load_training
@@ -46,27 +47,18 @@ from ..training.vqa.trainer import VQACollator, VQATrainer
 class VQAArguments:
     """The model to fine-tune, its head and its control."""
 
-    init_from: str | None = field(
-        default=None,
-        metadata={"help": "folder or hub id of an MLMM: a pre-trained one, or one for questions with its own answers"},
+    init_from: str | None = option(
+        None, "folder or hub id of an MLMM: a pre-trained one, or one for questions with its own answers"
     )
-    detector: str | None = field(
-        default=None, metadata={"help": "folder or hub id of the regions' detector, if the MLMM names none"}
+    detector: str | None = option(None, "folder or hub id of the regions' detector, if the MLMM names none")
+    head_lr_factor: float = option(10.0, "the head learns so many times faster")
+    prior_bias: bool = option(False, "a new head starts from the frequencies of answers, for short runs")
+    answer_embeddings: bool = option(
+        False, "the answers of a new head start from the embeddings of their words, likewise"
     )
-    head_lr_factor: float = field(default=10.0, metadata={"help": "the head learns so many times faster"})
-    prior_bias: bool = field(
-        default=False, metadata={"help": "a new head starts from the frequencies of answers, for short runs"}
-    )
-    answer_embeddings: bool = field(
-        default=False, metadata={"help": "the answers of a new head start from the embeddings of their words, likewise"}
-    )
-    question_only: bool = field(
-        default=False, metadata={"help": "a control: regions of zeros in training and test, so nothing is looked at"}
-    )
-    with_control: bool = field(
-        default=False, metadata={"help": "first train that control, in question_only/, and report it beside"}
-    )
-    predict_only: bool = field(default=False, metadata={"help": "answer the test questions, without training"})
+    question_only: bool = option(False, "a control: regions of zeros in training and test, so nothing is looked at")
+    with_control: bool = option(False, "first train that control, in question_only/, and report it beside")
+    predict_only: bool = option(False, "answer the test questions, without training")
 
 
 ARGUMENTS = (VQAArguments, QuestionArguments, RunArguments, TrainingArguments)

@@ -89,11 +89,7 @@ def load_corpora(
 
 
 def evaluate(
-    model: MLMMForPreTraining,
-    processor: MLMMProcessor,
-    corpus: MLMMCorpus,
-    args: CorpusArguments,
-    output_dir: Path,
+    model: MLMMForPreTraining, processor: MLMMProcessor, corpus: MLMMCorpus, args: CorpusArguments, output_dir: Path
 ) -> None:
     """Print the metrics on unseen images, each beside its control, and write them to `metrics.json`."""
     names = None

@@ -1,6 +1,6 @@
 """The data of BriVL's pre-training: emoji7, or pairs of the user's own, read whole or as a stream; a report on it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,6 +12,7 @@ from ...data.pairs.report_pairs import report_pairs
 from ...data.pairs.streaming import StreamedPairs
 from ...processing.augmentation.image import Augmentation
 from ...processing.image_decoding import decode_image
+from ..recipe_options import option
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -24,35 +25,24 @@ REPORT_SAMPLE = 5_000  # pairs of a stream that are reported on
 class DataArguments:
     """The data to train on."""
 
-    data: str = field(
-        default="emoji7",
-        metadata={
-            "help": '"emoji7", a file or folder as `read_pairs` reads it, or shards as `StreamedPairs` reads them'
-        },
+    data: str = option(
+        "emoji7", '"emoji7", a file or folder as `read_pairs` reads it, or shards as `StreamedPairs` reads them'
     )
-    language: str = field(default="zh", metadata={"help": "of emoji7's texts; what the data report expects of others"})
-    streaming: bool = field(
-        default=False, metadata={"help": "read .tar or .parquet shards as a stream; needs max_steps, keeps no copy"}
+    language: str = option("zh", "of emoji7's texts; what the data report expects of others")
+    streaming: bool = option(False, "read .tar or .parquet shards as a stream; needs max_steps, keeps no copy")
+    shuffle_buffer: int = option(1000, "pairs that a reader of a stream shuffles at a time")
+    image_root: str | None = option(None, "folder of the images, if not beside the file")
+    image_column: str = "image"
+    text_column: str = "text"
+    max_bad_fraction: float = option(0.1, "stop if a greater fraction of the rows is bad")
+    duplicate_captions: Literal["ignore", "mask", "positive"] = option(
+        "ignore",
+        "pairs with the same caption are each other's negatives (ignore), neither negatives nor positives "
+        "(mask), or positives (positive: also sets group_positives of the model's configuration); pairs of emoji7 "
+        "are grouped by their concept, so that ignore and mask are the same there",
     )
-    shuffle_buffer: int = field(default=1000, metadata={"help": "pairs that a reader of a stream shuffles at a time"})
-    image_root: str | None = field(default=None, metadata={"help": "folder of the images, if not beside the file"})
-    image_column: str = field(default="image")
-    text_column: str = field(default="text")
-    max_bad_fraction: float = field(default=0.1, metadata={"help": "stop if a greater fraction of the rows is bad"})
-    duplicate_captions: Literal["ignore", "mask", "positive"] = field(
-        default="ignore",
-        metadata={
-            "help": "pairs with the same caption are each other's negatives (ignore), neither negatives nor positives "
-            "(mask), or positives (positive: also sets group_positives of the model's configuration); pairs of emoji7 "
-            "are grouped by their concept, so that ignore and mask are the same there"
-        },
-    )
-    augmentation: Annotated[dict, Augmentation] = field(
-        default_factory=dict, metadata={"help": "fields of wenlan.processing.Augmentation"}
-    )
-    cached_views: int = field(
-        default=0, metadata={"help": "0: augment anew each epoch; n: a frozen backbone sees n views of an image once"}
-    )
+    augmentation: Annotated[dict, Augmentation] = option({}, "fields of wenlan.processing.Augmentation")
+    cached_views: int = option(0, "0: augment anew each epoch; n: a frozen backbone sees n views of an image once")
 
     def __post_init__(self) -> None:
         if self.duplicate_captions not in ("ignore", "mask", "positive"):

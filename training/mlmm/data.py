@@ -5,7 +5,7 @@ around images on the web, serve image-text matching alone (WuDao-WenLan, section
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +15,7 @@ from ...data.regions.load import read_region_info, read_regions
 from ...data.regions.lookup import RegionFinder
 from ...data.regions.schema import RegionInfo
 from ...data.rows.report import BadRowError, BadRowReport
+from ..recipe_options import option
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -29,29 +30,21 @@ PIECE = 1000  # rows of a caption file at a time
 class CorpusArguments:
     """The corpora to train and evaluate on."""
 
-    regions: str | None = field(default=None, metadata={"help": "folder that wenlan extract-regions wrote"})
-    captions: str | None = field(
-        default=None, metadata={"help": "folder with captions_LANGUAGE.jsonl: describe the images of `regions`"}
+    regions: str | None = option(None, "folder that wenlan extract-regions wrote")
+    captions: str | None = option(None, "folder with captions_LANGUAGE.jsonl: describe the images of `regions`")
+    tasks: dict = option({}, "task -> integer weight there; itm, mlm, mrfr, mrc")
+    corpora: list[dict] = option(
+        [],
+        "further corpora: mappings with regions (folder or list of them), captions (folder, or language -> "
+        'file), and perhaps name and tasks ("strong", "weak" or weights)',
     )
-    tasks: dict = field(default_factory=dict, metadata={"help": "task -> integer weight there; itm, mlm, mrfr, mrc"})
-    corpora: list[dict] = field(
-        default_factory=list,
-        metadata={
-            "help": "further corpora: mappings with regions (folder or list of them), captions (folder, or language -> "
-            'file), and perhaps name and tasks ("strong", "weak" or weights)'
-        },
-    )
-    test_regions: str | None = field(default=None, metadata={"help": "regions of unseen images, evaluated at the end"})
-    test_captions: str | None = field(default=None, metadata={"help": "their captions, as captions"})
-    test_objects: str | None = field(
-        default=None, metadata={"help": "emoji_scenes: hide its names of things in the test captions"}
-    )
-    test_examples: int = field(default=700, metadata={"help": "captions of each test"})
-    on_bad_shard: Literal["raise", "skip"] = field(default="raise", metadata={"help": "a damaged shard of regions"})
-    max_bad_fraction: float = field(
-        default=0.1, metadata={"help": "stop if a greater fraction of a file's rows is bad or has no regions"}
-    )
-    shuffle_pairs: bool = field(default=False, metadata={"help": "a control: captions of other images"})
+    test_regions: str | None = option(None, "regions of unseen images, evaluated at the end")
+    test_captions: str | None = option(None, "their captions, as captions")
+    test_objects: str | None = option(None, "emoji_scenes: hide its names of things in the test captions")
+    test_examples: int = option(700, "captions of each test")
+    on_bad_shard: Literal["raise", "skip"] = option("raise", "a damaged shard of regions")
+    max_bad_fraction: float = option(0.1, "stop if a greater fraction of a file's rows is bad or has no regions")
+    shuffle_pairs: bool = option(False, "a control: captions of other images")
 
     def listed(self) -> list[dict[str, Any]]:
         """Return all corpora to train on as mappings.

@@ -1,7 +1,6 @@
 """An MLMM to pre-train and its processor: from a recipe, from an XLM-R, or from a folder, whose type is read first."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Annotated
 
 import torch
@@ -13,10 +12,11 @@ from ...modeling_mlmm.original_checkpoint import load_original_checkpoint
 from ...modeling_mlmm.pretraining import MLMMForPreTraining
 from ...processing.processing_mlmm import MLMMProcessor
 from ...processing.tokenizers.unigram import load_small_tokenizer
-from ..recipe_options import unknown_keys
+from ..recipe_options import option, refuse_unknown
 from ..text_tower import ENCODER_SIZES, check_sizes, load_text_tower, load_text_weights
 
 XLM_R_TYPES = ("xlm-roberta", "roberta")  # whose positions begin at 2, as MLMM's
+MODEL_FIELDS = tuple(one.name for one in fields(MLMMConfig))
 SIZES = (*ENCODER_SIZES, "position_offset", "region_feature_dim", "num_region_classes")
 
 
@@ -24,23 +24,15 @@ SIZES = (*ENCODER_SIZES, "position_offset", "region_feature_dim", "num_region_cl
 class MLMMArguments:
     """The model to train, and what it starts from."""
 
-    model_config: Annotated[dict, MLMMConfig] = field(
-        default_factory=dict, metadata={"help": "differences from XLM-R base, fields of config.json"}
+    model_config: Annotated[dict, MLMMConfig] = option({}, "differences from XLM-R base, fields of config.json")
+    text_weights: str | None = option(None, "folder or hub id of an XLM-R, which also gives sizes and tokenizer")
+    init_from: str | None = option(
+        None,
+        "folder or hub id of an MLMM, whose weights, sizes and processor go before text_weights and "
+        "max_text_length; model_config may still change how it trains",
     )
-    text_weights: str | None = field(
-        default=None, metadata={"help": "folder or hub id of an XLM-R, which also gives sizes and tokenizer"}
-    )
-    init_from: str | None = field(
-        default=None,
-        metadata={
-            "help": "folder or hub id of an MLMM, whose weights, sizes and processor go before text_weights and "
-            "max_text_length; model_config may still change how it trains"
-        },
-    )
-    max_text_length: int = field(default=60, metadata={"help": "word pieces; longer captions are left out"})
-    detector: str | None = field(
-        default=None, metadata={"help": "folder or hub id of the regions' detector, for images later on"}
-    )
+    max_text_length: int = option(60, "word pieces; longer captions are left out")
+    detector: str | None = option(None, "folder or hub id of the regions' detector, for images later on")
 
 
 def load_processor(args: MLMMArguments, info: RegionInfo) -> MLMMProcessor:
@@ -74,7 +66,7 @@ def build_config(args: MLMMArguments, tokenizer: PreTrainedTokenizerBase, info: 
         ValueError: the recipe has a field that the configuration has not, and the nearest one is named; or a size that
             contradicts the XLM-R.
     """
-    _check_fields(args.model_config)
+    refuse_unknown("model_config", args.model_config, MODEL_FIELDS)
     values = {
         "vocab_size": len(tokenizer),
         "pad_token_id": tokenizer.pad_token_id,
@@ -104,7 +96,7 @@ def build_model(args: MLMMArguments, processor: MLMMProcessor, info: RegionInfo)
         if args.text_weights:
             load_original_checkpoint(model, load_text_weights(args.text_weights, AutoModelForMaskedLM))
         return model
-    _check_fields(args.model_config)
+    refuse_unknown("model_config", args.model_config, MODEL_FIELDS)
     config = MLMMConfig.from_pretrained(args.init_from)
     check_sizes(args.model_config, config, SIZES, option="model_config", source=args.init_from)
     model = MLMMForPreTraining.from_pretrained(args.init_from, dtype=torch.float32, **args.model_config)
@@ -117,11 +109,6 @@ def build_model(args: MLMMArguments, processor: MLMMProcessor, info: RegionInfo)
                 "extract the regions with the detector it was trained on."
             )
     return model
-
-
-def _check_fields(model_config: Mapping[str, object]) -> None:
-    if problems := unknown_keys("Unknown keys in model_config", model_config, [one.name for one in fields(MLMMConfig)]):
-        raise ValueError(problems[0])
 
 
 def detect_model_type(init_from: str) -> str:

@@ -1,10 +1,11 @@
 """The options of fine-tuning to retrieval: the settings of the paper's table 3, the data, and how it is evaluated."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...evaluation.tables.paper import GROUPS, Setting
+from ..recipe_options import option
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 
@@ -13,31 +14,25 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 class RetrievalArguments:
     """How it is fine-tuned and evaluated."""
 
-    init_from: str = field(default="", metadata={"help": "folder or hub id of an MLMM, or of a BriVL (two towers)"})
-    setting: Setting = field(
-        default="all",
-        metadata={"help": "one model from English captions, one from those of each language, or one from all"},
+    init_from: str = option("", "folder or hub id of an MLMM, or of a BriVL (two towers)")
+    setting: Setting = option(
+        "all", "one model from English captions, one from those of each language, or one from all"
     )
-    languages: list[str] = field(default_factory=list, metadata={"help": "of the training; by default all there are"})
-    retrieval_loss: Literal["itm", "margin"] = field(
-        default="itm", metadata={"help": "MLMM: classify pairs, or rank the right one of a group first"}
+    languages: list[str] = option([], "of the training; by default all there are")
+    retrieval_loss: Literal["itm", "margin"] = option(
+        "itm", "MLMM: classify pairs, or rank the right one of a group first"
     )
-    rank_margin: float = field(default=0.2, metadata={"help": "of the margin loss"})
-    num_wrong: int = field(default=1, metadata={"help": "MLMM: wrong images, and wrong captions, of each caption"})
-    hard_negatives: dict = field(
-        default_factory=dict,
-        metadata={"help": "MLMM, in place of num_wrong: {pool: 399, keep: 31}: the hardest of so many wrong ones"},
+    rank_margin: float = option(0.2, "of the margin loss")
+    num_wrong: int = option(1, "MLMM: wrong images, and wrong captions, of each caption")
+    hard_negatives: dict = option(
+        {}, "MLMM, in place of num_wrong: {pool: 399, keep: 31}: the hardest of so many wrong ones"
     )
-    scoring_batch_size: int = field(
-        default=256, metadata={"help": "pairs, or images of BriVL, that are evaluated at once"}
+    scoring_batch_size: int = option(256, "pairs, or images of BriVL, that are evaluated at once")
+    scoring_dtype: Literal["float32", "bfloat16", "float16"] = option(
+        "float32", "MLMM: what scores are computed in; they are stored as float32"
     )
-    scoring_dtype: Literal["float32", "bfloat16", "float16"] = field(
-        default="float32", metadata={"help": "MLMM: what scores are computed in; they are stored as float32"}
-    )
-    without_regions: bool = field(
-        default=False, metadata={"help": "MLMM: a control, the test once more with regions of zeros"}
-    )
-    evaluate_only: bool = field(default=False, metadata={"help": "evaluate init_from as it is"})
+    without_regions: bool = option(False, "MLMM: a control, the test once more with regions of zeros")
+    evaluate_only: bool = option(False, "evaluate init_from as it is")
 
     def __post_init__(self) -> None:
         problems = [] if self.init_from else ["init_from is missing: the folder of a pre-trained MLMM or BriVL"]
@@ -75,25 +70,19 @@ class RetrievalArguments:
 class RetrievalData:
     """Images and captions. Captions are a folder with captions_LANGUAGE.jsonl, in a recipe also language -> file."""
 
-    regions: str | None = field(default=None, metadata={"help": "MLMM: folder, in a recipe also a list of them"})
-    captions: str | None = field(default=None, metadata={"help": "of the training"})
-    validation_regions: str | None = field(default=None, metadata={"help": "choose the best checkpoint"})
-    validation_captions: str | None = field(default=None, metadata={"help": "theirs"})
-    test_regions: str | None = field(default=None, metadata={"help": "are evaluated on at the end"})
-    test_captions: str | None = field(default=None, metadata={"help": "theirs"})
-    validation_language: str = field(
-        default="en", metadata={"help": "in which the best checkpoint is chosen, or a model's only one"}
-    )
-    validation_images: int = field(default=100, metadata={"help": "the first so many; 0: all"})
-    test_images: int = field(default=0, metadata={"help": "the first so many; 0: all"})
-    test_caption: int = field(
-        default=0, metadata={"help": "0: all captions of an image; n: its n-th alone, or its last if it has fewer"}
-    )
-    test_folds: int = field(default=1, metadata={"help": "parts that are evaluated on their own; 5 of COCO's test"})
-    on_bad_shard: Literal["raise", "skip"] = field(default="raise", metadata={"help": "a damaged shard of regions"})
-    max_bad_fraction: float = field(
-        default=0.1, metadata={"help": "stop if a greater fraction of a file's rows is bad"}
-    )
+    regions: str | None = option(None, "MLMM: folder, in a recipe also a list of them")
+    captions: str | None = option(None, "of the training")
+    validation_regions: str | None = option(None, "choose the best checkpoint")
+    validation_captions: str | None = option(None, "theirs")
+    test_regions: str | None = option(None, "are evaluated on at the end")
+    test_captions: str | None = option(None, "theirs")
+    validation_language: str = option("en", "in which the best checkpoint is chosen, or a model's only one")
+    validation_images: int = option(100, "the first so many; 0: all")
+    test_images: int = option(0, "the first so many; 0: all")
+    test_caption: int = option(0, "0: all captions of an image; n: its n-th alone, or its last if it has fewer")
+    test_folds: int = option(1, "parts that are evaluated on their own; 5 of COCO's test")
+    on_bad_shard: Literal["raise", "skip"] = option("raise", "a damaged shard of regions")
+    max_bad_fraction: float = option(0.1, "stop if a greater fraction of a file's rows is bad")
 
     def __post_init__(self) -> None:
         counts = ("validation_images", "test_images", "test_caption")

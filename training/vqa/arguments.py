@@ -1,52 +1,37 @@
 """Options of the questions: the files to fine-tune MLMM on and to evaluate it by, and their regions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ...data.vqa.load import QuestionSource, Split, find_annotations
+from ..recipe_options import option
 
 
 @dataclass
 class QuestionArguments:
     """Questions to train on and to evaluate by. Lists go together: the first annotations with the first questions."""
 
-    questions: list[str] = field(default_factory=list, metadata={"help": "files of questions to train on"})
-    annotations: list[str] = field(
-        default_factory=list,
-        metadata={"help": "their answers; by default the files beside them that have the official names"},
+    questions: list[str] = option([], "files of questions to train on")
+    annotations: list[str] = option([], "their answers; by default the files beside them that have the official names")
+    languages: list[str] = option(["en"], "of each file, or one for all")
+    regions: list[str] = option([], "folders with the regions of the images")
+    test_questions: list[str] = option([], "files of questions to evaluate on")
+    test_annotations: list[str] = option([], "as annotations; without any, there is only a file of answers")
+    test_languages: list[str] = option(["en"], "as languages")
+    test_regions: list[str] = option([], "folders with their regions")
+    image_pattern: str | None = option(
+        None, "how images are named, from id and subtype; by default as COCO or EmojiScenes do"
     )
-    languages: list[str] = field(default_factory=lambda: ["en"], metadata={"help": "of each file, or one for all"})
-    regions: list[str] = field(default_factory=list, metadata={"help": "folders with the regions of the images"})
-    test_questions: list[str] = field(default_factory=list, metadata={"help": "files of questions to evaluate on"})
-    test_annotations: list[str] = field(
-        default_factory=list, metadata={"help": "as annotations; without any, there is only a file of answers"}
+    image_data: str | None = option(
+        None, "of Visual Genome: VQA VG Japanese is split by the folders in it, else by ids"
     )
-    test_languages: list[str] = field(default_factory=lambda: ["en"], metadata={"help": "as languages"})
-    test_regions: list[str] = field(default_factory=list, metadata={"help": "folders with their regions"})
-    image_pattern: str | None = field(
-        default=None,
-        metadata={"help": "how images are named, from id and subtype; by default as COCO or EmojiScenes do"},
+    answers: list[str] = option([], "files with lists of answers, in place of counting those of training")
+    min_answer_questions: int = option(
+        9, "of each language, answers that so many questions have (VQA 2.0: 9, 3,129 answers)"
     )
-    image_data: str | None = field(
-        default=None,
-        metadata={"help": "of Visual Genome: VQA VG Japanese is split by the folders in it, else by ids"},
-    )
-    answers: list[str] = field(
-        default_factory=list, metadata={"help": "files with lists of answers, in place of counting those of training"}
-    )
-    min_answer_questions: int = field(
-        default=9,
-        metadata={"help": "of each language, answers that so many questions have (VQA 2.0: 9, 3,129 answers)"},
-    )
-    max_answers: int | None = field(
-        default=None, metadata={"help": "of each language, the so many most common instead (VQA VG Japanese: 3000)"}
-    )
-    nfkc_answers: bool = field(
-        default=False, metadata={"help": "write answers in other languages than English in compatibility form"}
-    )
-    max_bad_fraction: float = field(
-        default=0.1, metadata={"help": "stop if a greater fraction of a file's questions cannot be used"}
-    )
+    max_answers: int | None = option(None, "of each language, the so many most common instead (VQA VG Japanese: 3000)")
+    nfkc_answers: bool = option(False, "write answers in other languages than English in compatibility form")
+    max_bad_fraction: float = option(0.1, "stop if a greater fraction of a file's questions cannot be used")
 
     def training_sources(self) -> list[QuestionSource]:
         """Return the files to train on; ValueError if the lists do not go together."""

@@ -81,10 +81,7 @@ def load_files(
     files = []
     for source in sources:
         data = read_questions(
-            source,
-            image_pattern=args.image_pattern,
-            image_data=args.image_data,
-            max_bad_fraction=args.max_bad_fraction,
+            source, image_pattern=args.image_pattern, image_data=args.image_data, max_bad_fraction=args.max_bad_fraction
         )
         file = QuestionFile.join(source, data, region_rows)
         note_long_questions(file, processor)

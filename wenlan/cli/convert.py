@@ -15,8 +15,7 @@ def brivl(
     variant: Annotated[str | None, typer.Option(help="Which released model it is: 1.0 (boxes) or nmi (grid).")] = None,
     config: Annotated[Path | None, typer.Option(help="Instead of --variant: our config.json for other sizes.")] = None,
     text_config: Annotated[
-        Path | None,
-        typer.Option(help="Folder with the text encoder's vocab.txt or tokenizer.json; else the hub's."),
+        Path | None, typer.Option(help="Folder with the text encoder's vocab.txt or tokenizer.json; else the hub's.")
     ] = None,
     with_momentum: Annotated[
         bool, typer.Option("--with-momentum", help="Keep momentum towers and queue, to continue pre-training.")
@@ -26,12 +25,7 @@ def brivl(
     from ..conversion.brivl import convert_brivl
 
     convert_brivl(
-        checkpoint,
-        output,
-        variant=variant,
-        config_file=config,
-        text_folder=text_config,
-        with_momentum=with_momentum,
+        checkpoint, output, variant=variant, config_file=config, text_folder=text_config, with_momentum=with_momentum
     )
 
 
@@ -51,12 +45,7 @@ def regions(
     from ..conversion.region_detector import convert_regions
 
     convert_regions(
-        checkpoint,
-        output,
-        preset=preset,
-        config_file=config,
-        class_names=class_names,
-        attribute_names=attribute_names,
+        checkpoint, output, preset=preset, config_file=config, class_names=class_names, attribute_names=attribute_names
     )
 
 

@@ -143,13 +143,7 @@ def scenes(
         split_size(name, wanted)
     for name in splits:
         is_new = write_emoji_scenes(
-            output,
-            name,
-            wanted,
-            num_classes=num_classes,
-            canvas=canvas,
-            image_format=image_format,
-            show_progress=True,
+            output, name, wanted, num_classes=num_classes, canvas=canvas, image_format=image_format, show_progress=True
         )
         number = split_size(name, wanted)
         typer.echo(f"{output / name}  {number} scenes{'' if is_new else ', complete already'}")
