@@ -11,24 +11,8 @@ if TYPE_CHECKING:
 
 COLOURS = COLOUR_NAMES["en"]
 BACKGROUND_KINDS = ("flat", "gradient", "stripes", "checker", "noise")
-RGB = dict(
-    zip(
-        COLOURS,
-        [
-            (214, 58, 54),
-            (242, 146, 48),
-            (246, 216, 74),
-            (78, 166, 86),
-            (64, 124, 206),
-            (134, 84, 182),
-            (241, 152, 192),
-            (146, 146, 146),
-            (240, 240, 240),
-            (122, 82, 56),
-        ],
-        strict=True,
-    )
-)
+RGB_CODES = "d63a36 f29230 f6d84a 4ea656 407cce 8654b6 f198c0 929292 f0f0f0 7a5238"
+RGB = {name: tuple(bytes.fromhex(code)) for name, code in zip(COLOURS, RGB_CODES.split(), strict=True)}
 SHADE = 14  # how far a pattern leaves its colour, of 255; less than what separates any two colours
 
 

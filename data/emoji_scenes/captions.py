@@ -24,16 +24,16 @@ class Grammar:
         all: template of everything in the image, {i}, and the background's colour, {b}.
         sides: template of what is left, {l}, and right, {r}.
         sizes: template of what is big, {B}, and small, {S}.
-        separator: between two items of a list.
-        last: between the last two.
+        last: between the last two items of a list.
+        separator: between two others.
         times: what follows the name of a class that occurs {n} times.
     """
 
     all: str
     sides: str
     sizes: str
-    separator: str
     last: str
+    separator: str = ", "
     times: str = " ×{n}"
 
 
@@ -50,28 +50,24 @@ GRAMMARS = {
         all="Picture of {i}, {b} background.",
         sides="Left: {l}. Right: {r}. Background: {b}.",
         sizes="Big: {B}. Small: {S}. Background: {b}.",
-        separator=", ",
         last=" and ",
     ),
     "de": Grammar(
         all="Bild: {i}. Hintergrund: {b}.",
         sides="Links: {l}. Rechts: {r}. Hintergrund: {b}.",
         sizes="Groß: {B}. Klein: {S}. Hintergrund: {b}.",
-        separator=", ",
         last=" und ",
     ),
     "fr": Grammar(
         all="Image : {i}. Fond : {b}.",
         sides="À gauche : {l}. À droite : {r}. Fond : {b}.",
         sizes="En grand : {B}. En petit : {S}. Fond : {b}.",
-        separator=", ",
         last=" et ",
     ),
     "cs": Grammar(
         all="Obrázek: {i}. Barva pozadí: {b}.",
         sides="Vlevo: {l}. Vpravo: {r}. Barva pozadí: {b}.",
         sizes="Velké: {B}. Malé: {S}. Barva pozadí: {b}.",
-        separator=", ",
         last=" a ",
     ),
     "ja": Grammar(
@@ -86,7 +82,6 @@ GRAMMARS = {
         all="그림: {i}. 배경: {b}.",
         sides="왼쪽: {l}. 오른쪽: {r}. 배경: {b}.",
         sizes="큰 것: {B}. 작은 것: {S}. 배경: {b}.",
-        separator=", ",
         last=", ",
     ),
 }

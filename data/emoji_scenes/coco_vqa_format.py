@@ -1,9 +1,9 @@
 """The records that others read scenes from: COCO detection, and the questions and annotations of VQA v2."""
 
 import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from ..rows.languages import LANGUAGES
 from ..rows.types import SceneObject, SceneRow
@@ -15,83 +15,62 @@ LICENCE = {"id": 1, "name": "Apache-2.0, CC-BY-4.0 and MIT, by drawing: see the 
 NUM_ANSWERS = 10  # of a question in VQA v2; here all equal, so that a score is 0 or 1
 
 
-class JsonWithList:
-    """Writes a JSON object with one long list, item by item, so that memory does not grow with it.
+@contextmanager
+def write_json_list(
+    path: Path, header: dict, key: str, trailer: Mapping[str, object]
+) -> Iterator[Callable[[dict], None]]:
+    """Yield a function that adds an item to the one long list of a JSON object, so that memory does not grow with it.
 
-    Attributes:
-        trailer: further fields, written at the end.
+    Args:
+        path: of the file.
+        header: fields before the list.
+        key: of the list.
+        trailer: fields after the list, read at the end.
     """
+    separator = "\n"
+    with path.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(header, ensure_ascii=False)[:-1] + f', "{key}": [')
 
-    def __init__(self, path: Path, header: dict, key: str) -> None:
-        self.trailer: dict = {}
-        self._file = path.open("w", encoding="utf-8")
-        self._file.write(json.dumps(header, ensure_ascii=False)[:-1] + f', "{key}": [')
-        self._separator = "\n"
+        def add(item: dict) -> None:
+            nonlocal separator
+            file.write(separator + json.dumps(item, ensure_ascii=False))
+            separator = ",\n"
 
-    def add(self, item: dict) -> None:
-        """Add an item to the list."""
-        self._file.write(self._separator + json.dumps(item, ensure_ascii=False))
-        self._separator = ",\n"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        with self._file:
-            fields = [f'"{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in self.trailer.items()]
-            self._file.write(",\n".join(["\n]", *fields]) + "}\n")
+        yield add
+        fields = [f'"{name}": {json.dumps(value, ensure_ascii=False)}' for name, value in trailer.items()]
+        file.write(",\n".join(["\n]", *fields]) + "}\n")
 
 
 def coco_header(num_classes: int) -> dict:
     """Return everything in a COCO file but images and annotations; `attributes` is not COCO's own."""
-    return {
-        "info": INFO,
-        "licenses": [LICENCE],
-        "categories": [
-            {
-                "id": category_id,
-                "name": one.names["en"],
-                "supercategory": one.group,
-                "names": {language: one.names[language] for language in LANGUAGES},
-            }
-            for category_id, one in enumerate(SCENE_CLASSES[:num_classes])
-        ],
-        "attributes": [{"id": i, "name": name} for i, name in enumerate(ATTRIBUTE_NAMES)],
-    }
+    categories = [
+        {
+            "id": i,
+            "name": one.names["en"],
+            "supercategory": one.group,
+            "names": {key: one.names[key] for key in LANGUAGES},
+        }
+        for i, one in enumerate(SCENE_CLASSES[:num_classes])
+    ]
+    attributes = [{"id": i, "name": name} for i, name in enumerate(ATTRIBUTE_NAMES)]
+    return {"info": INFO, "licenses": [LICENCE], "categories": categories, "attributes": attributes}
 
 
 def coco_image(scene: SceneRow, file_name: str) -> dict:
     """Return one entry of `images`."""
-    return {
-        "id": scene["image_id"],
-        "file_name": file_name,
-        "width": scene["image"].width,
-        "height": scene["image"].height,
-        "license": 1,
-        "seed": scene["seed"],
-        "background": scene["background"],
-        "background_kind": scene["background_kind"],
-    }
+    width, height = scene["image"].size
+    entry = {"id": scene["image_id"], "file_name": file_name, "width": width, "height": height, "license": 1}
+    made_of = {"background": scene["background"], "background_kind": scene["background_kind"]}
+    return entry | {"seed": scene["seed"]} | made_of
 
 
 def coco_annotation(one: SceneObject, annotation_id: int, image_id: int) -> dict:
     """Return one entry of `annotations`; `bbox` is x, y, width, height and `area` that of the box."""
     x1, y1, x2, y2 = one["bbox"]
-    return {
-        "id": annotation_id,
-        "image_id": image_id,
-        "category_id": one["category_id"],
-        "bbox": [x1, y1, x2 - x1, y2 - y1],
-        "area": (x2 - x1) * (y2 - y1),
-        "iscrowd": 0,
-        "attribute_ids": one["attributes"],
-        "style": one["style"],
-        "size": one["size"],
-        "flipped": one["flipped"],
-        "angle": one["angle"],
-    }
+    ids = {"id": annotation_id, "image_id": image_id, "category_id": one["category_id"]}
+    box = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1), "iscrowd": 0}
+    look = {"style": one["style"], "size": one["size"], "flipped": one["flipped"], "angle": one["angle"]}
+    return {**ids, **box, "attribute_ids": one["attributes"], **look}
 
 
 def vqa_file_names(split: str, language: str) -> tuple[str, str]:
@@ -121,11 +100,11 @@ def vqa_records(question: SceneQuestion, number: int, image_id: int, language: s
 
 
 __all__ = [
-    "JsonWithList",
     "coco_annotation",
     "coco_header",
     "coco_image",
     "vqa_file_names",
     "vqa_headers",
     "vqa_records",
+    "write_json_list",
 ]

@@ -29,14 +29,7 @@ Preset = Literal["tests", "cpu", "gpu"]
 SPLIT_SIZES: dict[Preset, dict[str, int]] = {
     "tests": {"detect": 200, "pretrain": 100, "finetune": 100, "validation": 50, "test": 50, "test_style": 50},
     "cpu": {"detect": 1500, "pretrain": 4000, "finetune": 2000, "validation": 300, "test": 500, "test_style": 500},
-    "gpu": {
-        "detect": 20_000,
-        "pretrain": 100_000,
-        "finetune": 20_000,
-        "validation": 1000,
-        "test": 1000,
-        "test_style": 1000,
-    },
+    "gpu": {"detect": 20_000, "pretrain": 100_000, "finetune": 20_000} | dict.fromkeys(EVALUATION_SPLITS, 1000),
 }
 MAX_REPETITIONS = 1000
 
@@ -87,11 +80,7 @@ def load_emoji_scenes(
 
 
 def generate_scenes(
-    split: str,
-    size: int | Preset = "cpu",
-    *,
-    num_classes: int = len(SCENE_CLASSES),
-    canvas: int = CANVAS,
+    split: str, size: int | Preset = "cpu", *, num_classes: int = len(SCENE_CLASSES), canvas: int = CANVAS
 ) -> Iterator[SceneRow]:
     """Yield the rows of `load_emoji_scenes` one after the other, without `datasets` and with nothing stored.
 
@@ -101,16 +90,15 @@ def generate_scenes(
     seen = set()
     for index in range(split_size(split, size)):
         seed = scene_seed(split, index)
-        scene = draw_scene(seed, styles=split_styles(split), num_classes=num_classes, canvas=canvas)
-        if split in EVALUATION_SPLITS:
-            repetitions = 0
-            while (key := scene_key(scene)) in seen:
-                repetitions += 1
-                if repetitions > MAX_REPETITIONS:
-                    raise ValueError(f"{split} has no {index + 1} different scenes; take fewer, or more classes.")
-                seed = scene["seed"] + REDRAW_STEP
-                scene = draw_scene(seed, styles=split_styles(split), num_classes=num_classes, canvas=canvas)
-            seen.add(key)
+        for _ in range(MAX_REPETITIONS + 1):
+            scene = draw_scene(seed, styles=split_styles(split), num_classes=num_classes, canvas=canvas)
+            key = scene_key(scene)
+            if split not in EVALUATION_SPLITS or key not in seen:
+                break
+            seed = scene["seed"] + REDRAW_STEP
+        else:
+            raise ValueError(f"{split} has no {index + 1} different scenes; take fewer, or more classes.")
+        seen.add(key)
         yield _add_captions(scene, scene_seed(split, index), text_seed(split, index))
 
 
@@ -198,27 +186,16 @@ def scene_features() -> "Features":
     """Return the `datasets` features of a row; `category_id` and `attributes` know their names."""
     from datasets import ClassLabel, Features, Image, List, Value
 
+    text, whole = Value("string"), Value("int64")
     one = {
         "category_id": ClassLabel(names=list(CLASS_NAMES["en"])),
         "bbox": List(Value("float32"), length=4),
         "attributes": List(ClassLabel(names=list(ATTRIBUTE_NAMES))),
-        "style": Value("string"),
-        "size": Value("string"),
-        "flipped": Value("bool"),
-        "angle": Value("float64"),
     }
-    return Features(
-        {
-            "image": Image(),
-            "image_id": Value("int64"),
-            "seed": Value("int64"),
-            "background": Value("string"),
-            "background_kind": Value("string"),
-            "objects": List(one),
-            "captions": {language: List(Value("string")) for language in LANGUAGES},
-            "caption_kinds": List(Value("string")),
-        }
-    )
+    one |= {"style": text, "size": text, "flipped": Value("bool"), "angle": Value("float64")}
+    drawn = {"image": Image(), "image_id": whole, "seed": whole, "background": text, "background_kind": text}
+    captions = {language: List(text) for language in LANGUAGES}
+    return Features({**drawn, "objects": List(one), "captions": captions, "caption_kinds": List(text)})
 
 
 def _encoded_rows(split: str, size: int, num_classes: int, canvas: int) -> Iterator[dict[str, object]]:

@@ -16,13 +16,13 @@ from ..files.atomic import UNFINISHED, sync
 from ..files.json_files import write_json
 from ..rows.languages import LANGUAGES
 from .coco_vqa_format import (
-    JsonWithList,
     coco_annotation,
     coco_header,
     coco_image,
     vqa_file_names,
     vqa_headers,
     vqa_records,
+    write_json_list,
 )
 from .dataset import Preset, generate_scenes, hash_of_sources, split_size, split_styles, text_seed
 from .questions import QUESTION_LANGUAGES, answer_vocabulary, ask_questions
@@ -135,20 +135,21 @@ def _write(folder: Path, settings: dict, show_progress: bool) -> None:
         write_json(folder / f"answers_{language}.json", answer_vocabulary(language), indent=0)
     scenes = generate_scenes(split, size, num_classes=num_classes, canvas=settings["canvas"])
     with ExitStack() as stack:
-        boxes = stack.enter_context(JsonWithList(folder / "instances.json", coco_header(num_classes), "annotations"))
-        boxes.trailer["images"], number_of_boxes = [], 0
+        images: list[dict] = []
+        add_box = stack.enter_context(
+            write_json_list(folder / "instances.json", coco_header(num_classes), "annotations", {"images": images})
+        )
+        number_of_boxes = 0
         captions = {
             language: stack.enter_context((folder / f"captions_{language}.jsonl").open("w", encoding="utf-8"))
             for language in LANGUAGES
         }
+        keys = ("questions", "annotations")
         vqa = {
             language: [
-                stack.enter_context(JsonWithList(folder / name, header, key))
+                stack.enter_context(write_json_list(folder / name, header, key, {}))
                 for name, header, key in zip(
-                    vqa_file_names(split, language),
-                    vqa_headers(split, suffix),
-                    ("questions", "annotations"),
-                    strict=True,
+                    vqa_file_names(split, language), vqa_headers(split, suffix), keys, strict=True
                 )
             ]
             for language in QUESTION_LANGUAGES
@@ -156,18 +157,18 @@ def _write(folder: Path, settings: dict, show_progress: bool) -> None:
         for index, scene in enumerate(tqdm(scenes, desc=split, total=size, disable=not show_progress)):
             name, image_id = f"{scene['image_id']:012d}.{suffix}", scene["image_id"]
             scene["image"].save(folder / "images" / name, **IMAGE_FORMATS[suffix])
-            boxes.trailer["images"].append(coco_image(scene, f"images/{name}"))
+            images.append(coco_image(scene, f"images/{name}"))
             for one in scene["objects"]:
                 number_of_boxes += 1  # from 1: COCO's own evaluation takes 0 for "no match"
-                boxes.add(coco_annotation(one, number_of_boxes, image_id))
+                add_box(coco_annotation(one, number_of_boxes, image_id))
             for language, file in captions.items():
                 row = {"image": f"images/{name}", "text": scene["captions"][language]}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
             questions = ask_questions(scene, random.Random(text_seed(split, index)), num_classes=num_classes)
             for number, question in enumerate(questions):
                 for language, lists in vqa.items():
-                    for one_list, record in zip(lists, vqa_records(question, number, image_id, language), strict=True):
-                        one_list.add(record)
+                    for add, record in zip(lists, vqa_records(question, number, image_id, language), strict=True):
+                        add(record)
 
 
 __all__ = ["IMAGE_FORMATS", "MANIFEST", "write_emoji_scenes"]

@@ -24,11 +24,7 @@ MAX_REDRAWS = 1000
 
 
 def draw_scene(
-    seed: int,
-    *,
-    styles: Sequence[str] = TRAIN_STYLES,
-    num_classes: int = len(SCENE_CLASSES),
-    canvas: int = CANVAS,
+    seed: int, *, styles: Sequence[str] = TRAIN_STYLES, num_classes: int = len(SCENE_CLASSES), canvas: int = CANVAS
 ) -> Scene:
     """Return the scene of a seed, the same in every process and on every day.
 

@@ -49,11 +49,7 @@ def read_questions(
     path, language = source.questions, source.language
     if not holds_list(Path(path)):
         return read_vqa(
-            path,
-            source.annotations,
-            language=language,
-            image_pattern=image_pattern,
-            max_bad_fraction=max_bad_fraction,
+            path, source.annotations, language=language, image_pattern=image_pattern, max_bad_fraction=max_bad_fraction
         )
     if language != "ja":
         raise ValueError(f"{path} has the form of VQA VG Japanese; its language is ja, not {language}.")

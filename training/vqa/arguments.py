@@ -1,10 +1,28 @@
-"""Options of the questions: the files to fine-tune MLMM on and to evaluate it by, and their regions."""
+"""Options of fine-tuning to questions: the model, its head and its control; the files and their regions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...data.vqa.load import QuestionSource, Split, find_annotations
 from ..recipe_options import option
+
+
+@dataclass
+class VQAArguments:
+    """The model to fine-tune, its head and its control."""
+
+    init_from: str | None = option(
+        None, "folder or hub id of an MLMM: a pre-trained one, or one for questions with its own answers"
+    )
+    detector: str | None = option(None, "folder or hub id of the regions' detector, if the MLMM names none")
+    head_lr_factor: float = option(10.0, "the head learns so many times faster")
+    prior_bias: bool = option(False, "a new head starts from the frequencies of answers, for short runs")
+    answer_embeddings: bool = option(
+        False, "the answers of a new head start from the embeddings of their words, likewise"
+    )
+    question_only: bool = option(False, "a control: regions of zeros in training and test, so nothing is looked at")
+    with_control: bool = option(False, "first train that control, in question_only/, and report it beside")
+    predict_only: bool = option(False, "answer the test questions, without training")
 
 
 @dataclass
@@ -81,4 +99,4 @@ def _sources(
     ]
 
 
-__all__ = ["QuestionArguments"]
+__all__ = ["QuestionArguments", "VQAArguments"]
