@@ -207,11 +207,4 @@ def _summary(converted: ConvertedCheckpoint, config: BriVLConfig) -> list[str]:
     return lines
 
 
-__all__ = [
-    "build_config",
-    "build_model",
-    "build_processor",
-    "check_folder",
-    "convert_brivl",
-    "load_tokenizer",
-]
+__all__ = ["build_config", "build_model", "build_processor", "check_folder", "convert_brivl", "load_tokenizer"]

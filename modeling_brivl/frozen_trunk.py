@@ -98,11 +98,4 @@ def run_text_stages(backbone: nn.Module, states: Tensor, attention_mask: Tensor 
     return states
 
 
-__all__ = [
-    "backbone_stages",
-    "drop_trunk",
-    "is_trainable",
-    "run_image_stages",
-    "run_text_stages",
-    "trunk_depth",
-]
+__all__ = ["backbone_stages", "drop_trunk", "is_trainable", "run_image_stages", "run_text_stages", "trunk_depth"]

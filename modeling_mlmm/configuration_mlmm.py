@@ -136,10 +136,7 @@ class MLMMConfig(PreTrainedConfig):
 
     def validate_objectives(self) -> None:
         """Raise ValueError for objectives that do not exist."""
-        for name, known in {
-            "mrc_reduction": ("elementwise", "batchmean"),
-            "retrieval_loss": ("margin", "itm"),
-        }.items():
+        for name, known in {"mrc_reduction": ("elementwise", "batchmean"), "retrieval_loss": ("margin", "itm")}.items():
             value = getattr(self, name)
             _require(value in known, f"{name} must be {' or '.join(map(repr, known))}, got {value!r}.")
 

@@ -166,9 +166,7 @@ def load_original_checkpoint(model: MLMMPreTrainedModel, checkpoint: Mapping[str
     return LoadedOriginal(family, new, unused, unknown)
 
 
-def _rename(
-    checkpoint: Mapping[str, object],
-) -> tuple[dict[str, Tensor], dict[str, str], list[str], list[str]]:
+def _rename(checkpoint: Mapping[str, object]) -> tuple[dict[str, Tensor], dict[str, str], list[str], list[str]]:
     """Return the weights under our names without tied copies, their keys, the unknown keys, and what is wrong."""
     state: dict[str, Tensor] = {}
     keys: dict[str, str] = {}

@@ -46,10 +46,7 @@ def clip_boxes(boxes: Tensor, height: float, width: float, *, plus_one: bool) ->
     """Return the boxes (..., 4) cut to an image of this height and width in pixels."""
     height, width = height - int(plus_one), width - int(plus_one)
     x1, y1, x2, y2 = boxes.unbind(-1)
-    return torch.stack(
-        [x1.clamp(0, width), y1.clamp(0, height), x2.clamp(0, width), y2.clamp(0, height)],
-        dim=-1,
-    )
+    return torch.stack([x1.clamp(0, width), y1.clamp(0, height), x2.clamp(0, width), y2.clamp(0, height)], dim=-1)
 
 
 def nms(boxes: Tensor, scores: Tensor, threshold: float, *, groups: Tensor | None = None, plus_one: bool) -> Tensor:

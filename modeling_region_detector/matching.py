@@ -9,13 +9,7 @@ from torchvision.ops import box_iou
 
 
 def label_boxes(
-    boxes: Tensor,
-    gt_boxes: Tensor,
-    *,
-    low: float,
-    high: float,
-    allow_low_quality: bool,
-    plus_one: bool = False,
+    boxes: Tensor, gt_boxes: Tensor, *, low: float, high: float, allow_low_quality: bool, plus_one: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Return (matches, labels): for each box the index of its best ground truth, and 1, 0 or -1.
 

@@ -76,11 +76,7 @@ def _prepare_images(processor: BriVLProcessor, detector: "RegionFeatureExtractor
 
 @torch.inference_mode()
 def _embed(
-    model: PreTrainedModel,
-    prepare: Callable[[list], BatchFeature],
-    items: Iterable,
-    batch_size: int,
-    progress: bool,
+    model: PreTrainedModel, prepare: Callable[[list], BatchFeature], items: Iterable, batch_size: int, progress: bool
 ) -> Tensor:
     was_training = model.training
     model.eval()

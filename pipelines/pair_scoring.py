@@ -48,9 +48,7 @@ class PairScorer:
             rows = [images[index] for index in range(start, min(start + batch_size, len(images)))]
             regions = [
                 read_regions_of(
-                    row,
-                    f"Image {row.get('image_id', start + index)}",
-                    feature_dim=model.config.region_feature_dim,
+                    row, f"Image {row.get('image_id', start + index)}", feature_dim=model.config.region_feature_dim
                 )
                 for index, row in enumerate(rows)
             ]

@@ -106,8 +106,7 @@ def _open(data: bytes, name: str, allow_truncated: bool) -> Image.Image:
         return image
     except UnidentifiedImageError as error:
         raise ImageDecodingError(
-            f"{name} is not an image; it begins with {data[:12]!r}. Leave it out or convert it.",
-            "not an image",
+            f"{name} is not an image; it begins with {data[:12]!r}. Leave it out or convert it.", "not an image"
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageDecodingError(f"{name} is too large ({error}); shrink it.", "too large") from error

@@ -20,13 +20,7 @@ MARGIN, LETTERS = 12, 15
 
 
 def draw_region_attention(
-    image: Image.Image,
-    boxes: Tensor,
-    weights: Tensor,
-    *,
-    scale: float = 1.0,
-    top: int = 3,
-    peak: float | None = None,
+    image: Image.Image, boxes: Tensor, weights: Tensor, *, scale: float = 1.0, top: int = 3, peak: float | None = None
 ) -> Image.Image:
     """Return the image with what is attended to in colour and shaded orange, the rest pale and grey.
 
@@ -124,11 +118,7 @@ def draw_attention_panels(
 
 
 def _panel(
-    image: Image.Image,
-    language: str,
-    text: str,
-    places: Sequence[tuple[int, int]],
-    letters: ImageFont.FreeTypeFont,
+    image: Image.Image, language: str, text: str, places: Sequence[tuple[int, int]], letters: ImageFont.FreeTypeFont
 ) -> Image.Image:
     """Return the image below its language and text, which is broken into lines and marked in some places."""
     lines, height = break_lines(text, letters, image.width), line_height(letters)

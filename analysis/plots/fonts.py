@@ -15,12 +15,7 @@ FACES = {"ja": 0, "ko": 1, "zh": 2}  # of the collection Noto Sans CJK: letter f
 
 
 def load_font(
-    size: int = 15,
-    language: str = "zh",
-    *,
-    text: str = "",
-    weight: str = "Medium",
-    path: str | PathLike | None = None,
+    size: int = 15, language: str = "zh", *, text: str = "", weight: str = "Medium", path: str | PathLike | None = None
 ) -> ImageFont.FreeTypeFont:
     """Return a font that has every letter of a line of text.
 
