@@ -112,9 +112,6 @@ def text_to_region_attention(
     has weights.
 
     Args:
-        model: any MLMM.
-        processor: its processor.
-        text: one text or several.
         image: the image (PIL, path or bytes), whose regions the processor finds.
         regions: in its place: its row of `read_regions`, or what `RegionFeatureExtractor.extract` gave for it.
         layer: of the encoder; -1 is the last.

@@ -282,26 +282,12 @@ def convert_mlmm(
 
 def _summary(report: LoadedOriginal) -> list[str]:
     lines = [f" of the layout {report.family}, checked: opened again, it has the same weights and computes the same."]
-    for what, names in (
-        ("Starts new, not in the checkpoint", report.new),
-        ("Left out, heads that this model has not", report.unused),
-        ("Left out, of no part of MLMM", report.unknown),
-    ):
-        if names:
-            lines.append(f"{what}: {', '.join(names)}.")
-    return lines
+    kinds = {
+        "Starts new, not in the checkpoint": report.new,
+        "Left out, heads that this model has not": report.unused,
+        "Left out, of no part of MLMM": report.unknown,
+    }
+    return lines + [f"{what}: {', '.join(names)}." for what, names in kinds.items() if names]
 
 
-__all__ = [
-    "HEADS",
-    "LAYOUTS",
-    "build_config",
-    "build_processor",
-    "check_folder",
-    "choose_head",
-    "convert_mlmm",
-    "load_tokenizer",
-    "read_answers",
-    "read_overrides",
-    "state_dict_of",
-]
+__all__ = ["HEADS", "LAYOUTS", "build_processor", "check_folder", "convert_mlmm", "read_answers", "read_overrides"]

@@ -42,9 +42,9 @@ BRIVL_VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def _require(condition: bool, message: str) -> None:
+def _require(config: PreTrainedConfig, condition: bool, message: str) -> None:
     if not condition:
-        raise ValueError(message)
+        raise ValueError(f"{type(config).__name__}: {message}")
 
 
 class _TowerConfig(PreTrainedConfig):
@@ -66,16 +66,12 @@ class _TowerConfig(PreTrainedConfig):
 
     def validate_tower(self) -> None:
         """Raise ValueError for sizes that cannot work."""
-        name = type(self).__name__
+        heads, dropout = self.num_attention_heads, self.hidden_dropout_prob
         _require(
-            self.width % self.num_attention_heads == 0,
-            f"{name}: the width {self.width} is not a multiple of num_attention_heads={self.num_attention_heads}.",
+            self, self.width % heads == 0, f"the width {self.width} is not a multiple of num_attention_heads={heads}."
         )
-        _require(self.projection_dim > 0, f"{name}: projection_dim must be positive, got {self.projection_dim}.")
-        _require(
-            0 <= self.hidden_dropout_prob < 1,
-            f"{name}: hidden_dropout_prob must be in [0, 1), got {self.hidden_dropout_prob}.",
-        )
+        _require(self, self.projection_dim > 0, f"projection_dim must be positive, got {self.projection_dim}.")
+        _require(self, 0 <= dropout < 1, f"hidden_dropout_prob must be in [0, 1), got {dropout}.")
 
 
 @strict
@@ -119,14 +115,11 @@ class BriVLVisionConfig(_TowerConfig):
 
     def validate_regions(self) -> None:
         """Raise ValueError for an empty grid or sizes below one."""
-        _require(
-            len(self.grid_scales) > 0 and min(self.grid_scales) >= 1,
-            f"BriVLVisionConfig: grid_scales must be positive integers such as [6, 1], got {list(self.grid_scales)}.",
-        )
+        scales, smallest = list(self.grid_scales), min(self.grid_scales, default=0)
+        _require(self, smallest >= 1, f"grid_scales must be positive integers such as [6, 1], got {scales}.")
         for name in ("image_size", "max_regions", "region_samples"):
-            _require(
-                getattr(self, name) >= 1, f"BriVLVisionConfig: {name} must be at least 1, got {getattr(self, name)}."
-            )
+            value = getattr(self, name)
+            _require(self, value >= 1, f"{name} must be at least 1, got {value}.")
 
 
 @strict
@@ -172,12 +165,10 @@ class BriVLTextConfig(_TowerConfig):
 
     def validate_text_length(self) -> None:
         """Raise ValueError for a length that the encoder has no positions for."""
-        positions = getattr(self.encoder_config, "max_position_embeddings", self.max_text_length)
-        _require(
-            2 <= self.max_text_length <= positions,
-            f"BriVLTextConfig: max_text_length must be in 2..{positions} (the positions of the text encoder), "
-            f"got {self.max_text_length}.",
-        )
+        length = self.max_text_length
+        positions = getattr(self.encoder_config, "max_position_embeddings", length)
+        allowed = f"2..{positions} (the positions of the text encoder)"
+        _require(self, 2 <= length <= positions, f"max_text_length must be in {allowed}, got {length}.")
 
 
 @strict
@@ -247,23 +238,20 @@ class BriVLConfig(PreTrainedConfig):
 
     def validate_objective(self) -> None:
         """Raise ValueError for towers that do not meet in one space or an objective that cannot work."""
-        text_dim, vision_dim = self.text_config.projection_dim, self.vision_config.projection_dim
+        text, vision = self.text_config.projection_dim, self.vision_config.projection_dim
+        top_k, size = self.multi_positive_top_k, self.contrastive_chunk_size
         _require(
-            text_dim == vision_dim,
-            f"BriVLConfig: both towers need the same projection_dim, got text {text_dim} and vision {vision_dim}.",
+            self, text == vision, f"both towers need the same projection_dim, got text {text} and vision {vision}."
         )
-        _require(self.temperature > 0, f"BriVLConfig: temperature must be positive, got {self.temperature}.")
-        _require(self.queue_size >= 1, f"BriVLConfig: queue_size must be at least 1, got {self.queue_size}.")
-        _require(0 <= self.momentum <= 1, f"BriVLConfig: momentum must be in [0, 1], got {self.momentum}.")
+        _require(self, self.temperature > 0, f"temperature must be positive, got {self.temperature}.")
+        _require(self, self.queue_size >= 1, f"queue_size must be at least 1, got {self.queue_size}.")
+        _require(self, 0 <= self.momentum <= 1, f"momentum must be in [0, 1], got {self.momentum}.")
+        _require(self, 0 <= top_k <= self.queue_size, f"multi_positive_top_k must be in 0..queue_size, got {top_k}.")
+        _require(self, size >= 0, f"contrastive_chunk_size must be at least 0, got {size}.")
         _require(
-            0 <= self.multi_positive_top_k <= self.queue_size,
-            f"BriVLConfig: multi_positive_top_k must be in 0..queue_size, got {self.multi_positive_top_k}.",
-        )
-        size, vision = self.contrastive_chunk_size, self.vision_config
-        _require(size >= 0, f"BriVLConfig: contrastive_chunk_size must be at least 0, got {size}.")
-        _require(
-            not size or not (vision.train_batch_norm or vision.train_frozen_batch_norm),
-            "BriVLConfig: contrastive_chunk_size needs vision_config.train_batch_norm=false: the statistics of a chunk "
+            self,
+            not size or not (self.vision_config.train_batch_norm or self.vision_config.train_frozen_batch_norm),
+            "contrastive_chunk_size needs vision_config.train_batch_norm=false: the statistics of a chunk "
             "are not those of the batch, and computing a chunk again would count them twice.",
         )
 
@@ -282,7 +270,8 @@ class BriVLConfig(PreTrainedConfig):
         problems = _unknown_keys(cls, overrides)
         for name, tower in (("text_config", BriVLTextConfig), ("vision_config", BriVLVisionConfig)):
             problems += _unknown_keys(tower, overrides.get(name) or {}, prefix=f"{name}.")
-        _require(not problems, "Unknown configuration keys: " + "; ".join(problems))
+        if problems:
+            raise ValueError(f"Unknown configuration keys: {'; '.join(problems)}")
         return cls(**_merge(BRIVL_VARIANTS[variant], overrides))
 
 

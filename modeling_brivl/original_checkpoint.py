@@ -159,8 +159,7 @@ def _misfits(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> lis
 
 
 def _queue_misfits(queue: Mapping[str, Tensor], dim: int) -> list[str]:
-    missing = [f"missing: {key}" for key in QUEUE if key not in queue]
-    if missing:
+    if missing := [f"missing: {key}" for key in QUEUE if key not in queue]:
         return missing
     columns = (dim, queue["img_queue"].shape[-1])
     problems = [

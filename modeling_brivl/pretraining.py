@@ -87,10 +87,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
     @property
     def _towers(self) -> tuple[tuple[Tower, Tower], tuple[Tower, Tower]]:
         """Return the pairs of momentum tower and query tower."""
-        return (
-            (self.momentum_text_model, self.brivl.text_model),
-            (self.momentum_vision_model, self.brivl.vision_model),
-        )
+        return (self.momentum_text_model, self.brivl.text_model), (self.momentum_vision_model, self.brivl.vision_model)
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the token embeddings of the query text tower."""
@@ -186,9 +183,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
     ) -> tuple[Tensor, Tensor]:
         """Return the positives and the negatives among the compared keys, own key first: two (b, 1 + n) bool.
 
-        Args:
-            batch_groups: (m,) groups of the pairs of all processes, if their keys are compared; else (0,).
-            first: position of the first own pair among them.
+        `batch_groups` (m,): groups of all processes' pairs if their keys are compared, the first own one at `first`.
         """
         positives = F.pad(self._near_pairs(image_keys, text_keys), (len(batch_groups), 0), value=False)
         other_groups = torch.cat([batch_groups, self.queue.group_ids])

@@ -94,9 +94,7 @@ class BriVLVisionModel(BriVLPreTrainedModel):
 
     def __init__(self, config: BriVLVisionConfig) -> None:
         super().__init__(config)
-        self.backbone = timm.create_model(
-            config.backbone, pretrained=False, num_classes=0, **(config.backbone_kwargs or {})
-        )
+        self.backbone = timm.create_model(config.backbone, num_classes=0, **(config.backbone_kwargs or {}))
         for module in self.backbone.modules():
             module._is_hf_initialized = True  # keep timm's own initialisation
         self.trunk_depth = trunk_depth(self.backbone, config.trainable_backbone)
@@ -167,8 +165,7 @@ class BriVLVisionModel(BriVLPreTrainedModel):
             raise ValueError("Give either pixel_values or feature_map to the vision tower.")
         batch_size = feature_map.shape[0]
         if boxes is None:
-            boxes = grid_boxes(image_size, self.config.grid_scales, device=feature_map.device)
-            boxes = boxes.expand(batch_size, -1, -1)
+            boxes = grid_boxes(image_size, self.config.grid_scales, feature_map.device).expand(batch_size, -1, -1)
         if boxes.ndim != 3 or boxes.shape[0] != batch_size or boxes.shape[2] != 4:
             raise ValueError(f"boxes must be ({batch_size}, regions, 4), got {tuple(boxes.shape)}.")
         if box_mask is None:

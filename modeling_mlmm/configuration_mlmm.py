@@ -120,19 +120,12 @@ class MLMMConfig(PreTrainedConfig):
 
     def validate_sizes(self) -> None:
         """Raise ValueError for sizes that cannot work."""
-        _require(
-            self.hidden_size % self.num_attention_heads == 0,
-            f"hidden_size={self.hidden_size} is not a multiple of num_attention_heads={self.num_attention_heads}.",
-        )
-        _require(
-            0 <= self.position_offset < self.max_position_embeddings,
-            f"position_offset={self.position_offset} is not in 0..{self.max_position_embeddings - 1}, the positions.",
-        )
-        _require(
-            0 <= self.region_background_index < self.num_region_classes,
-            f"region_background_index={self.region_background_index} is not among the {self.num_region_classes} "
-            "classes of num_region_classes.",
-        )
+        size, heads = self.hidden_size, self.num_attention_heads
+        _require(size % heads == 0, f"hidden_size={size} is not a multiple of num_attention_heads={heads}.")
+        offset, end = self.position_offset, self.max_position_embeddings
+        _require(0 <= offset < end, f"position_offset={offset} is not in 0..{end - 1}, the positions.")
+        index, classes = self.region_background_index, f"{self.num_region_classes} classes of num_region_classes"
+        _require(0 <= index < self.num_region_classes, f"region_background_index={index} is not among the {classes}.")
 
     def validate_objectives(self) -> None:
         """Raise ValueError for objectives that do not exist."""

@@ -42,9 +42,7 @@ class MLMMForMaskedLM(MLMMPreTrainedModel):
         regions = (region_features, region_boxes, region_attention_mask)
         states = self.mlmm(input_ids, attention_mask, *regions, position_ids=position_ids, **kwargs)
         logits = self.mlm_head(states.text_states)
-        loss = None
-        if labels is not None:
-            loss = F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
+        loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
         return MaskedLMOutput(
             loss=loss, logits=logits, hidden_states=states.hidden_states, attentions=states.attentions
         )

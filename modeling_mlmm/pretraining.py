@@ -58,9 +58,8 @@ class MLMMForPreTraining(MLMMPreTrainedModel):
         self.itm_head = nn.Linear(config.hidden_size, 2)
         self.mlm_head = MLMMMaskedLanguageHead(config)
         self.mrfr_head = MLMMRegionFeatureHead(config)
-        self.mrc_head = MLMMClassifierHead(
-            config.hidden_size, config.hidden_size, config.num_region_classes, config.encoder_layer_norm_eps
-        )
+        size, eps = config.hidden_size, config.encoder_layer_norm_eps
+        self.mrc_head = MLMMClassifierHead(size, size, config.num_region_classes, eps)
         self.post_init()
         self.freeze()
 
@@ -99,16 +98,8 @@ class MLMMForPreTraining(MLMMPreTrainedModel):
         given = {"itm": itm_labels, "mlm": mlm_labels, "mrfr": mrfr_labels, "mrc": mrc_labels}
         labels = {name: value for name, value in given.items() if value is not None and task in (None, name)}
         self._check_labels(task, labels, masked_regions)
-        states = self.mlmm(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            region_features=region_features,
-            region_boxes=region_boxes,
-            region_attention_mask=region_attention_mask,
-            masked_regions=masked_regions,
-            position_ids=position_ids,
-            **kwargs,
-        )
+        regions = (region_features, region_boxes, region_attention_mask, masked_regions)
+        states = self.mlmm(input_ids, attention_mask, *regions, position_ids=position_ids, **kwargs)
         output = MLMMForPreTrainingOutput(
             text_states=states.text_states,
             region_states=states.region_states,

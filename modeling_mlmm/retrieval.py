@@ -121,13 +121,7 @@ class MLMMForImageTextRetrieval(MLMMPreTrainedModel):
                 loss, accuracy = cross_entropy(logits, labels)
             else:
                 loss, accuracy = margin_ranking_loss(scores, labels, margin=self.config.rank_margin)
-        return MLMMForImageTextRetrievalOutput(
-            loss=loss,
-            scores=scores,
-            accuracy=accuracy,
-            hidden_states=states.hidden_states,
-            attentions=states.attentions,
-        )
+        return MLMMForImageTextRetrievalOutput(loss, scores, accuracy, states.hidden_states, states.attentions)
 
 
 def margin_ranking_loss(scores: Tensor, labels: Tensor, *, margin: float) -> tuple[Tensor, Tensor]:

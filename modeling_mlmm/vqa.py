@@ -36,9 +36,8 @@ class MLMMForVisualQuestionAnswering(MLMMPreTrainedModel):
     def __init__(self, config: MLMMConfig) -> None:
         super().__init__(config)
         self.mlmm = MLMMModel(config)
-        self.vqa_head = MLMMClassifierHead(
-            config.hidden_size, 2 * config.hidden_size, config.num_answers, config.layer_norm_eps
-        )
+        size = config.hidden_size
+        self.vqa_head = MLMMClassifierHead(size, 2 * size, config.num_answers, config.layer_norm_eps)
         self.post_init()
         self.freeze()
 
@@ -72,13 +71,7 @@ class MLMMForVisualQuestionAnswering(MLMMPreTrainedModel):
             targets = answer_targets(labels, logits.shape[0], logits.shape[1])
             loss = F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="sum") / len(targets)
             accuracy = targets.gather(1, logits.argmax(dim=1, keepdim=True)).mean()
-        return MLMMForVisualQuestionAnsweringOutput(
-            loss=loss,
-            logits=logits,
-            accuracy=accuracy,
-            hidden_states=states.hidden_states,
-            attentions=states.attentions,
-        )
+        return MLMMForVisualQuestionAnsweringOutput(loss, logits, accuracy, states.hidden_states, states.attentions)
 
 
 def answer_targets(labels: Tensor, num_questions: int, num_answers: int) -> Tensor:

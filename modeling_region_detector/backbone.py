@@ -151,9 +151,8 @@ class TimmBackbone(nn.Module):
 
     def __init__(self, config: RegionDetectorConfig):
         super().__init__()
-        self.body = timm.create_model(
-            config.backbone, pretrained=False, features_only=True, out_indices=tuple(config.timm_out_indices or ())
-        )
+        indices = tuple(config.timm_out_indices or ())
+        self.body = timm.create_model(config.backbone, features_only=True, out_indices=indices)
         self.strides: list[int] = self.body.feature_info.reduction()
         self.channels: list[int] = self.body.feature_info.channels()
         for module in self.body.modules():
@@ -201,9 +200,9 @@ class FeaturePyramid(nn.Module):
         above = None
         for name, x in zip(reversed(self.names), reversed(self.bottom_up(pixel_values)), strict=True):
             lateral = getattr(self, f"fpn_lateral{name}")(x)
-            above = (
-                lateral if above is None else lateral + F.interpolate(above, size=lateral.shape[-2:], mode="nearest")
-            )
+            if above is not None:
+                lateral = lateral + F.interpolate(above, size=lateral.shape[-2:], mode="nearest")
+            above = lateral
             levels.insert(0, getattr(self, f"fpn_output{name}")(above))
         if len(self.strides) > len(levels):
             levels.append(F.max_pool2d(levels[-1], 1, stride=2))
@@ -217,13 +216,4 @@ def build_backbone(config: RegionDetectorConfig) -> FeaturePyramid | ResNetBackb
     return ResNetBackbone(config) if config.backbone == "resnet" else TimmBackbone(config)
 
 
-__all__ = [
-    "Bottleneck",
-    "ConvNorm",
-    "FeaturePyramid",
-    "ResNetBackbone",
-    "Stem",
-    "TimmBackbone",
-    "build_backbone",
-    "build_stage",
-]
+__all__ = ["ConvNorm", "FeaturePyramid", "ResNetBackbone", "TimmBackbone", "build_backbone", "build_stage"]

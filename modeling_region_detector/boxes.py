@@ -57,7 +57,6 @@ def nms(boxes: Tensor, scores: Tensor, threshold: float, *, groups: Tensor | Non
         scores: (N,).
         threshold: a box goes if its overlap (IoU) with a better one is larger.
         groups: (N,) integers; boxes of different groups do not suppress one another.
-        plus_one: widths count the last pixel.
     """
     boxes = boxes.float()
     if plus_one:

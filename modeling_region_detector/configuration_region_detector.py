@@ -195,11 +195,7 @@ class RegionDetectorConfig(PreTrainedConfig):
 
     @classmethod
     def from_variant(cls, variant: str, changes: dict[str, Any] | None = None) -> "RegionDetectorConfig":
-        """Return the configuration of a known detector: "bua", "d2-c4", "d2-fpn" or "lxmert".
-
-        Args:
-            variant: which one.
-            changes: fields that differ from it.
+        """Return the configuration of "bua", "d2-c4", "d2-fpn" or "lxmert", with `changes` of its fields.
 
         Raises:
             ValueError: for an unknown variant.

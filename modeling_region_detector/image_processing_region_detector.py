@@ -1,6 +1,7 @@
 """Images to the tensors that the region detector reads, and its output to detections."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -109,12 +110,10 @@ class RegionImageProcessor(TorchvisionBackend):
 
     @classmethod
     def from_variant(cls, variant: str, changes: dict[str, Any] | None = None) -> "RegionImageProcessor":
-        """Return the processor of a known detector: "bua", "d2-c4", "d2-fpn" or "lxmert".
+        """Return the processor of "bua", "d2-c4", "d2-fpn" or "lxmert", with `changes` of its settings.
 
-        Args:
-            variant: which one. The detectron2 ones are for weights of MSRA (`image_std` 1); where the configuration of
-                a checkpoint says otherwise, it goes first.
-            changes: settings that differ from it.
+        The detectron2 ones are for weights of MSRA (`image_std` 1); where the configuration of a checkpoint says
+        otherwise, it goes first.
 
         Raises:
             ValueError: for an unknown variant.
@@ -206,17 +205,13 @@ class RegionImageProcessor(TorchvisionBackend):
             probabilities = probabilities[..., :-1]
         if target_sizes is not None and len(target_sizes) != len(boxes):
             raise ValueError(f"{len(target_sizes)} target sizes for {len(boxes)} images; give one an image.")
+        find = partial(
+            detect, threshold=threshold, max_boxes=top_k, nms_threshold=self.nms_threshold, plus_one=self.plus_one
+        )
         detections = []
         for index, mask in enumerate(outputs["proposal_mask"].bool()):
             candidates, scores = boxes[index, mask], probabilities[index, mask]
-            box_ids, labels, scores = detect(
-                candidates,
-                scores,
-                threshold=threshold,
-                max_boxes=top_k,
-                nms_threshold=self.nms_threshold,
-                plus_one=self.plus_one,
-            )
+            box_ids, labels, scores = find(candidates, scores)
             found = candidates[box_ids, labels]
             if target_sizes is not None:
                 height, width = (float(side) for side in target_sizes[index])
@@ -269,46 +264,32 @@ class RegionImageProcessor(TorchvisionBackend):
                 )
                 for annotation, image, scale in zip(annotations, pixels, scales, strict=True)
             ]
-            with_attributes = ["attributes" in labels for labels in batch["labels"]]
-            if any(with_attributes) and not all(with_attributes):
+            if any("attributes" in labels for labels in batch["labels"]):
                 for labels in batch["labels"]:
                     empty = torch.full((len(labels["boxes"]), kwargs["max_attributes"]), -1)
                     labels.setdefault("attributes", empty)
         return batch
 
     def _resize_and_normalize(
-        self, image: Tensor, *, do_flip_channel_order: bool, do_resize: bool, resize_style: str, **kwargs: Any
+        self, image: Tensor, *, do_rescale: bool, do_normalize: bool, do_resize: bool, **kwargs: Any
     ) -> tuple[Tensor, tuple[float, float]]:
         # One at a time: an image's numbers never depend on its batch.
         edges: tuple[int, int] = (kwargs["size"].shortest_edge, kwargs["size"].longest_edge)
 
         def normalize(pixels: Tensor) -> Tensor:
-            return self._normalize(pixels, **kwargs)
+            pixels = pixels.to(torch.float32)
+            if do_rescale:
+                pixels = self.rescale(pixels, kwargs["rescale_factor"])
+            return self.normalize(pixels, kwargs["image_mean"], kwargs["image_std"]) if do_normalize else pixels
 
-        if do_flip_channel_order:
+        if kwargs["do_flip_channel_order"]:
             image = image.flip(0)
         if not do_resize:
             return normalize(image), (1.0, 1.0)
-        if resize_style == "opencv":
+        if kwargs["resize_style"] == "opencv":
             return resize_like_opencv(image, *edges, to_floats=normalize)
         image, scales = resize_like_pillow(image, *edges, resample=kwargs["resample"])
         return normalize(image), scales
-
-    def _normalize(
-        self,
-        image: Tensor,
-        *,
-        do_rescale: bool,
-        rescale_factor: float,
-        do_normalize: bool,
-        image_mean: Sequence[float],
-        image_std: Sequence[float],
-        **kwargs: Any,
-    ) -> Tensor:
-        image = image.to(torch.float32)
-        if do_rescale:
-            image = self.rescale(image, rescale_factor)
-        return self.normalize(image, image_mean, image_std) if do_normalize else image
 
 
 def _padded_size(

@@ -15,8 +15,7 @@ from torch import Tensor
 from .boxes import encode_boxes
 from .configuration_region_detector import RegionDetectorConfig
 from .matching import label_boxes, sample_boxes
-
-RPN_BOX_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
+from .rpn import RPN_BOX_WEIGHTS
 
 
 def rpn_losses(
@@ -32,8 +31,6 @@ def rpn_losses(
         anchors: (N, 4) of all levels.
         objectness: (B, N) logits of object minus background.
         deltas: (B, N, 4).
-        labels: see the module.
-        config: overlaps, sample size and fraction of positives.
     """
     low, high = config.rpn_iou_thresholds
     picked, picked_positive, targets = [], [], []
@@ -70,8 +67,6 @@ def sample_proposals(
 
     Args:
         proposals: (n, 4) an image, in the pixels of the labels.
-        labels: see the module.
-        config: overlap, sample size, fraction of positives and place of the background.
 
     Raises:
         ValueError: a class or an attribute that the model does not have.
@@ -116,7 +111,6 @@ def head_losses(
         class_logits: (S, K + 1) of the boxes of all samples, one after the other.
         box_deltas: (S, C, 4), C = K + 1 if the background is first, else K.
         samples: of `sample_proposals`.
-        config: place of the background, box weights, weight of the attribute loss.
         attribute_logits: (S, A + 1), of the true class's embedding; without them there is no attribute loss.
     """
     classes = torch.cat([sample["class_labels"] for sample in samples])

@@ -163,7 +163,9 @@ class RegionDetector(PreTrainedModel):
         Raises:
             ValueError: `boxes` or `labels` are not as many as the images.
         """
-        self._check(pixel_values, boxes, labels)
+        for name, given in (("boxes", boxes), ("labels", labels)):
+            if given is not None and len(given) != len(pixel_values):
+                raise ValueError(f"{len(given)} {name} were given for {len(pixel_values)} images; give one an image.")
         image_sizes = _image_sizes(pixel_values, pixel_mask)
         image_scales = torch.ones_like(image_sizes) if image_scales is None else image_scales.to(image_sizes)
         maps = self.backbone(pixel_values)[self.used_maps]
@@ -188,11 +190,6 @@ class RegionDetector(PreTrainedModel):
         if loss_dict is not None:
             output.loss, output.loss_dict = reduce(torch.add, loss_dict.values()), loss_dict
         return output
-
-    def _check(self, pixel_values: Tensor, boxes: Sequence[Tensor] | None, labels: Sequence[object] | None) -> None:
-        for name, given in (("boxes", boxes), ("labels", labels)):
-            if given is not None and len(given) != len(pixel_values):
-                raise ValueError(f"{len(given)} {name} were given for {len(pixel_values)} images; give one an image.")
 
     def _head_losses(
         self, maps: list[Tensor], proposals: list[Tensor], labels: Sequence[dict[str, Tensor]]

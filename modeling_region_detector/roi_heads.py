@@ -67,7 +67,6 @@ class RoiHeads(nn.Module):
     """Pools boxes from the feature maps and predicts what is in them.
 
     Args:
-        config: of the detector.
         strides: of the maps that boxes are pooled from, fine to coarse.
         in_channels: of each of these maps.
     """

@@ -163,11 +163,4 @@ def grid_anchors(cell_anchors: Tensor, height: int, width: int, stride: int) -> 
     return (shifts + cell_anchors).reshape(-1, 4)
 
 
-__all__ = [
-    "RPNHead",
-    "RegionProposalNetwork",
-    "build_cell_anchors",
-    "caffe_cell_anchors",
-    "detectron2_cell_anchors",
-    "grid_anchors",
-]
+__all__ = ["RPN_BOX_WEIGHTS", "RegionProposalNetwork", "build_cell_anchors", "grid_anchors"]

@@ -1,6 +1,6 @@
 """Images and sentences to embeddings, a batch at a time."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
 from os import PathLike
@@ -33,7 +33,7 @@ def embed_texts(
     Raises:
         ValueError: for a blank text or nothing to embed.
     """
-    return _embed(model, partial(_prepare_texts, processor), texts, batch_size, progress)
+    return _embed(model, lambda batch: processor(text=batch, return_tensors="pt"), texts, batch_size, progress)
 
 
 def embed_images(
@@ -48,22 +48,14 @@ def embed_images(
     """Return the embeddings of n images: (n, d) float32 unit rows on the CPU.
 
     Args:
-        model: BriVL.
-        processor: its processor.
         images: decoded, or anything that `decode_image` reads.
         detector: finds the boxes that the model looks at (BriVL 1.0); without it the model looks at its grid.
-        batch_size: images at a time.
-        progress: show a bar.
 
     Raises:
         ImageDecodingError: for an image that cannot be decoded.
         ValueError: for nothing to embed.
     """
     return _embed(model, partial(_prepare_images, processor, detector), images, batch_size, progress)
-
-
-def _prepare_texts(processor: BriVLProcessor, texts: list[str]) -> BatchFeature:
-    return processor(text=texts, return_tensors="pt")
 
 
 def _prepare_images(processor: BriVLProcessor, detector: "RegionFeatureExtractor | None", images: list) -> BatchFeature:
@@ -80,9 +72,9 @@ def _embed(
 ) -> Tensor:
     was_training = model.training
     model.eval()
-    embeddings = []
+    embeddings, rest = [], iter(items)
     with tqdm(desc="embed", disable=not progress) as bar:
-        for batch in _batches(items, batch_size):
+        while batch := list(islice(rest, batch_size)):
             output = model(**prepare(batch).to(model.device))
             embeddings.append((output.image_embeds if output.text_embeds is None else output.text_embeds).float().cpu())
             bar.update(len(batch))
@@ -90,12 +82,6 @@ def _embed(
     if not embeddings:
         raise ValueError("There is nothing to embed: no text and no image.")
     return torch.cat(embeddings)
-
-
-def _batches(items: Iterable, size: int) -> Iterator[list]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
 
 
 __all__ = ["embed_images", "embed_texts"]

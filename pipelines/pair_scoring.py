@@ -43,27 +43,22 @@ class PairScorer:
         blind: bool = False,
     ) -> None:
         self.model, self.processor, self.batch_size, self.dtype = model.eval(), processor, batch_size, dtype
+        region_type = model.mlmm.text_embeddings.token_type_embeddings.weight[1]
         digest, states, counts = hashlib.sha256(), [], []
         for start in range(0, len(images), batch_size):
             rows = [images[index] for index in range(start, min(start + batch_size, len(images)))]
             regions = [
-                read_regions_of(
-                    row, f"Image {row.get('image_id', start + index)}", feature_dim=model.config.region_feature_dim
-                )
-                for index, row in enumerate(rows)
+                read_regions_of(row, f"Image {row.get('image_id', index)}", feature_dim=model.config.region_feature_dim)
+                for index, row in enumerate(rows, start)
             ]
             if blind:
                 regions = [one._replace(features=one.features * 0, boxes=one.boxes * 0) for one in regions]
             for one in regions:
                 digest.update(one.features.numpy().tobytes() + one.boxes.numpy().tobytes())
             padded = {name: value.to(model.device) for name, value in pad_regions(regions).items()}
+            features, boxes = padded["region_features"], padded["region_boxes"]
             with self._autocast():
-                embedded = self.model.mlmm.region_embeddings(
-                    padded["region_features"],
-                    padded["region_boxes"],
-                    None,
-                    self.model.mlmm.text_embeddings.token_type_embeddings.weight[1],
-                )
+                embedded = model.mlmm.region_embeddings(features, boxes, None, region_type)
             states.append(embedded[padded["region_attention_mask"].bool()].to(dtype))
             counts += [len(one.boxes) for one in regions]
         self.images_hash = digest.hexdigest()[:16]
@@ -117,16 +112,4 @@ class PairScorer:
         return torch.autocast(self.model.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
 
-def score_pairs(
-    model: MLMMForImageTextRetrieval,
-    processor: MLMMProcessor,
-    texts: Sequence[str],
-    images: Sequence[Mapping[str, object]],
-    *,
-    batch_size: int = 256,
-) -> Tensor:
-    """Return (texts, images) float32 scores, higher = they match better. All arguments as for `PairScorer`."""
-    return PairScorer(model, processor, images, batch_size=batch_size)(texts)
-
-
-__all__ = ["PairScorer", "score_pairs"]
+__all__ = ["PairScorer"]

@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -137,20 +137,16 @@ def _describe(
     )
 
 
+@dataclass
 class _Extraction:
     """Extract the regions of the images of a shard as stored rows, in their order; tell what was left out."""
 
-    def __init__(
-        self,
-        extractor: RegionFeatureExtractor,
-        choice: RegionChoice,
-        info: RegionInfo,
-        batch_size: int,
-        num_workers: int,
-    ) -> None:
-        self.extractor, self.choice, self.info = extractor, choice, info
-        self.batch_size, self.num_workers = batch_size, num_workers
-        self.causes_seen: set[str] = set()
+    extractor: RegionFeatureExtractor
+    choice: RegionChoice
+    info: RegionInfo
+    batch_size: int
+    num_workers: int
+    causes_seen: set[str] = field(default_factory=set)
 
     def __call__(self, listed: list[tuple[str, Path]], bar: tqdm) -> tuple[list[dict[str, Any]], list[SkippedInput]]:
         """Return the rows of the images and the images without one."""

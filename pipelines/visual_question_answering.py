@@ -44,7 +44,7 @@ class MLMMVisualQuestionAnsweringPipeline(Pipeline):
                 "trained to answer questions: fine-tune it, or open a folder of one that was."
             )
 
-    def __call__(  # type: ignore[override]  # a task has parameters of its own
+    def __call__(  # type: ignore[override]  # a task's own parameters
         self,
         image: ImageInput | Mapping[str, Any] | Sequence[Any] | None = None,
         question: str | Sequence[str] | None = None,
@@ -108,16 +108,12 @@ class MLMMVisualQuestionAnsweringPipeline(Pipeline):
         ]
         return rows, len(rows) == 1
 
-    def _sanitize_parameters(  # type: ignore[override]  # a task has parameters of its own
-        self, top_k: int | None = None
-    ) -> tuple[dict, dict, dict]:
+    def _sanitize_parameters(self, top_k: int | None = None) -> tuple[dict, dict, dict]:  # type: ignore[override]  # a task's own parameters
         if top_k is not None and top_k < 1:
             raise ValueError(f"top_k is {top_k}; there is at least one answer to give.")
         return {}, {}, {} if top_k is None else {"top_k": top_k}
 
-    def preprocess(  # type: ignore[override]  # a task has parameters of its own
-        self, input_: Mapping[str, Any]
-    ) -> dict[str, Tensor]:
+    def preprocess(self, input_: Mapping[str, Any]) -> dict[str, Tensor]:  # type: ignore[override]  # a task's own parameters
         """Return the tensors of one question and its image."""
         if not isinstance(input_, Mapping) or input_.get("question") is None:
             raise ValueError(f"There is no question in {_shorten(input_)}: give {{'image': ..., 'question': ...}}.")
@@ -131,29 +127,18 @@ class MLMMVisualQuestionAnsweringPipeline(Pipeline):
             raise ValueError(f"There is no image in {_shorten(row)}: give `image`, or `regions`.")
         return self.processor(images=image, regions=regions)
 
-    def _forward(  # type: ignore[override]  # a task has parameters of its own
-        self, input_tensors: Mapping[str, Tensor]
-    ) -> ModelOutput:
+    def _forward(self, input_tensors: Mapping[str, Tensor]) -> ModelOutput:  # type: ignore[override]  # a task's own parameters
         dtype = self.model.dtype
-        return self.model(
-            **{
-                name: tensor.to(dtype) if tensor.is_floating_point() else tensor
-                for name, tensor in input_tensors.items()
-            }
-        )
+        return self.model(**{name: x.to(dtype) if x.is_floating_point() else x for name, x in input_tensors.items()})
 
-    def postprocess(  # type: ignore[override]  # a task has parameters of its own
-        self, model_outputs: ModelOutput, top_k: int = 5
-    ) -> Answers:
+    def postprocess(self, model_outputs: ModelOutput, top_k: int = 5) -> Answers:  # type: ignore[override]  # a task's own parameters
         """Return the best answers of one question."""
         scores = model_outputs["logits"][0].float().sigmoid()
         best = scores.topk(min(top_k, len(scores)))
         names = self.model.config.id2label
         assert names is not None  # see `__init__`
-        return [
-            {"answer": names[index], "score": score}
-            for score, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-        ]
+        pairs = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        return [{"answer": names[index], "score": score} for score, index in pairs]
 
     def save_pretrained(self, save_directory: str | PathLike, *, with_code: bool = False, **kwargs: Any) -> None:
         """Write model and processor.

@@ -19,12 +19,7 @@ CAUSES = ("file missing", "empty file", "not an image", "truncated", "too large"
 
 
 class ImageDecodingError(ValueError):
-    """An image that cannot be decoded.
-
-    Args:
-        message: what is wrong, with which file, and what to do.
-        cause: one of `CAUSES`, for counting.
-    """
+    """An image that cannot be decoded; `cause` is one of `CAUSES`, for counting."""
 
     # One required argument: a DataLoader rebuilds a worker's exception from its message alone.
     def __init__(self, message: str, cause: str = "unreadable"):

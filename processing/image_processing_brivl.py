@@ -14,13 +14,7 @@ import torch
 from PIL import Image
 from transformers.image_processing_backends import TorchvisionBackend
 from transformers.image_processing_utils import BatchFeature
-from transformers.image_utils import (
-    IMAGENET_DEFAULT_MEAN,
-    IMAGENET_DEFAULT_STD,
-    ImageInput,
-    PILImageResampling,
-    SizeDict,
-)
+from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, ImageInput, PILImageResampling
 from transformers.processing_utils import ImagesKwargs, Unpack
 from transformers.utils import TensorType
 
@@ -105,9 +99,7 @@ class BriVLImageProcessor(TorchvisionBackend):
             image = decode_image(image)
         return super().process_image(image, do_convert_rgb, *args, **kwargs)
 
-    def rescale(  # type: ignore[override]  # tensors, as TorchvisionBackend, where its base has arrays
-        self, image: torch.Tensor, scale: float, **kwargs: Any
-    ) -> torch.Tensor:
+    def rescale(self, image: torch.Tensor, scale: float, **kwargs: Any) -> torch.Tensor:  # type: ignore[override]  # tensors, as TorchvisionBackend, where its base has arrays
         """Return the image times `scale`, rounded as `ToTensor` does."""
         # 1 / 255 has no exact float: a product would differ from the original's division by 1e-6 after normalisation.
         return image / (1 / scale)
@@ -151,28 +143,17 @@ class BriVLImageProcessor(TorchvisionBackend):
             data["boxes"], data["box_mask"] = (list(column) for column in zip(*regions, strict=True))
         return BatchFeature(data=data, tensor_type=return_tensors)
 
-    def _to_pixel_values(
-        self,
-        image: torch.Tensor,
-        *,
-        do_resize: bool,
-        size: SizeDict,
-        resample: PILImageResampling | int,
-        antialias: bool,
-        do_rescale: bool,
-        rescale_factor: float,
-        do_normalize: bool,
-        image_mean: Sequence[float],
-        image_std: Sequence[float],
-        **kwargs: Any,
-    ) -> torch.Tensor:
+    def _to_pixel_values(self, image: torch.Tensor, **settings: Any) -> torch.Tensor:
         # One at a time: web images hardly ever share a size, and so an image's numbers never depend on its batch.
         image = image.to(torch.float32)
-        if do_rescale:
-            image = self.rescale(image, rescale_factor)
-        if do_resize:
-            image = self.resize(image, size, resample=resample, antialias=antialias)  # (3, S, S)
-        return self.normalize(image, image_mean, image_std) if do_normalize else image
+        if settings["do_rescale"]:
+            image = self.rescale(image, settings["rescale_factor"])
+        if settings["do_resize"]:
+            resample, antialias = settings["resample"], settings["antialias"]
+            image = self.resize(image, settings["size"], resample=resample, antialias=antialias)  # (3, S, S)
+        if settings["do_normalize"]:
+            image = self.normalize(image, settings["image_mean"], settings["image_std"])
+        return image
 
 
 def _check_boxes(array: np.ndarray | torch.Tensor | Sequence[Sequence[float]], index: int) -> torch.Tensor:

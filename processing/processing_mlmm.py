@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
@@ -196,29 +197,17 @@ class MLMMProcessor(ProcessorMixin):
                 )
             data |= encoding
         if images is not None:
-            regions = self._find_regions([images] if isinstance(images, ImageInput) else images)
+            decoded = [decode_image(one) for one in ([images] if isinstance(images, ImageInput) else images)]
+            regions = self.region_extractor.extract(
+                decoded, min_boxes=self.min_boxes, max_boxes=self.max_boxes, conf_threshold=self.conf_threshold
+            )
         if regions is not None:
-            rows = [
-                read_regions_of(
-                    row,
-                    f"Image {row.get('image_id', index)}",
-                    feature_dim=self.region_feature_dim,
-                    with_class_probs=return_class_probs,
-                )
-                for index, row in enumerate(list_regions(regions))
-            ]
+            read = partial(read_regions_of, feature_dim=self.region_feature_dim, with_class_probs=return_class_probs)
+            rows = [read(row, f"Image {row.get('image_id', at)}") for at, row in enumerate(list_regions(regions))]
             if not rows:
                 raise ValueError("There are no images: `images` or `regions` is empty.")
             data |= pad_regions(rows)
         return BatchFeature(data)
-
-    def _find_regions(self, images: Sequence[ImageInput]) -> Regions:
-        return self.region_extractor.extract(
-            [decode_image(image) for image in images],
-            min_boxes=self.min_boxes,
-            max_boxes=self.max_boxes,
-            conf_threshold=self.conf_threshold,
-        )
 
     def _detector_folder(self, named: str | None) -> Path:
         """Return the local folder of the detector, from the Hub if it must be."""

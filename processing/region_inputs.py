@@ -14,12 +14,7 @@ CAUSES = ("no regions", "wrong width", "not finite", "bad boxes", "no class dist
 
 
 class RegionError(ValueError):
-    """Regions of an image that MLMM cannot read.
-
-    Args:
-        message: what is wrong, with which image, and what to do.
-        cause: one of `CAUSES`, for counting.
-    """
+    """Regions of an image that MLMM cannot read; `cause` is one of `CAUSES`, for counting."""
 
     # One required argument: a DataLoader rebuilds a worker's exception from its message alone.
     def __init__(self, message: str, cause: str = "bad boxes"):
@@ -153,7 +148,6 @@ def _tensor(values: object) -> Tensor:
 
 
 MARGIN = 1e-3  # by which a rounded box may leave its image
-BOX_DIM = 7
 
 
 def normalize_boxes(boxes: Tensor, *, height: int | None = None, width: int | None = None) -> Tensor:
@@ -191,8 +185,6 @@ def _box_fault(boxes: Tensor, sides: Tensor, height: int | None, width: int | No
 
 
 __all__ = [
-    "BOX_DIM",
-    "CAUSES",
     "ImageRegions",
     "RegionError",
     "Regions",

@@ -107,11 +107,8 @@ def draw_attention_panels(
     for language, attention in attentions.items():
         drawn = draw_region_attention(image, attention.boxes, weights[language], scale=scale, top=top, peak=peak)
         chosen = words[language]
-        places = [
-            place
-            for word in ([chosen] if isinstance(chosen, str) else chosen)
-            for place in find_word(attention.text, word)
-        ]
+        chosen = [chosen] if isinstance(chosen, str) else chosen
+        places = [place for word in chosen for place in find_word(attention.text, word)]
         letters = load_font(LETTERS, language, text=language + attention.text, path=font)
         panels.append(_panel(drawn, language, attention.text, places, letters))
     return _in_rows(panels, columns)

@@ -46,8 +46,7 @@ def draw_regions(
     Args:
         image: of any mode.
         boxes: (n, 4) x1 y1 x2 y2 in its pixels; n may be 0. What lies outside is not drawn.
-        labels: a name each.
-        scores: a probability each.
+        labels, scores: a name and a probability each.
         attributes: a word each that goes before the name; "" for none.
         scale: enlarges the image first. Labels need some 11 pixels of height: images of 200 pixels want 3.
         font: a font file. Without it each name is set in a font that has its letters: one of `wenlan[demo]`, or the

@@ -51,7 +51,6 @@ class DetectionAugmentation:
         """Return a changed copy of an RGB image, of the same size, and its boxes; the same for the same seed.
 
         Args:
-            image: the image.
             boxes: [x, y, width, height] in its pixels.
             seed: made from (seed, epoch, index).
         """

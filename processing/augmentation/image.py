@@ -20,9 +20,7 @@ class Augmentation:
     The original neither crops, flips nor moves the image: that would invalidate boxes.
 
     Args:
-        brightness: the factor is drawn from 1 - brightness to 1 + brightness; likewise `contrast` and `saturation`.
-        contrast: see `brightness`.
-        saturation: see `brightness`.
+        brightness, contrast, saturation: x; the factor is drawn from 1 - x to 1 + x.
         hue: largest turn of the colour circle in either direction, in turns.
         jitter_probability: chance of the four changes above, which then come in random order.
         grayscale_probability: chance of a grey image.

@@ -25,7 +25,6 @@ class ContrastiveCollator(ImageCollator):
     batch is then shorter.
 
     Args:
-        processor: makes the tensors.
         augmentation: changes each image before the processor sees it; without moving it if rows have boxes.
     """
 
@@ -53,8 +52,7 @@ class ContrastiveCollator(ImageCollator):
             rows, images = zip(*decoded, strict=True)
             boxes = [row["boxes"] for row in rows] if "boxes" in rows[0] else None
             batch = self.processor.image_processor(list(images), boxes=boxes, return_tensors="pt")
-        texts = self.processor(text=[row["text"] for row in rows], return_tensors="pt")
-        batch = {**batch, **texts}
+        batch = {**batch, **self.processor(text=[row["text"] for row in rows], return_tensors="pt")}
         if "group_id" in rows[0]:
             batch["group_ids"] = torch.tensor([row["group_id"] for row in rows], dtype=torch.int64)
         return batch

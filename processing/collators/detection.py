@@ -24,7 +24,6 @@ class DetectionCollator(ImageCollator):
     batch is then shorter.
 
     Args:
-        processor: makes the tensors.
         augmentation: changes each image and its boxes before the processor sees them.
     """
 

@@ -28,8 +28,6 @@ def mask_words(
     Args:
         input_ids: (l,) ids.
         is_word: (l,) bool, False for special tokens.
-        rng: draws.
-        mask_token_id: stands for a hidden word.
         ordinary_ids: ids that a random piece may have.
         fraction: of the words that are chosen.
 

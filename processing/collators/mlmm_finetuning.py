@@ -21,9 +21,6 @@ class MLMMRetrievalCollator(RegionCollator):
 
     An image that cannot be used is counted in `bad_rows` and logged once a cause; its pair is left out, and the
     whole group if it is the caption's own image, or if no wrong image is left.
-
-    Args:
-        processor: makes the tensors.
     """
 
     def __call__(self, rows: Sequence[RetrievalExample]) -> dict[str, Tensor]:
@@ -59,7 +56,6 @@ class MLMMQuestionCollator(RegionCollator):
     A row is {"text", "regions", "answers": {answer id: score}}; without `answers` there are no labels.
 
     Args:
-        processor: makes the tensors.
         num_answers: of the answer vocabulary.
     """
 

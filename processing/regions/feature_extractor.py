@@ -171,7 +171,9 @@ class RegionFeatureExtractor:
                     regions[index] = self._gather(found, slice(None), found.boxes)
                 else:
                     chosen = self._choose(found, region_boxes, min_boxes, max_boxes, conf_threshold)
-                    regions[index] = chosen._replace(boxes=_inside(chosen.boxes, images[index]))
+                    # The detector clips to the resized image, whose rounded sides can be part of a pixel longer.
+                    limits = chosen.boxes.new_tensor(images[index].size * 2)
+                    regions[index] = chosen._replace(boxes=chosen.boxes.minimum(limits))
         return self._pad([regions[index] for index in range(len(images))], images)
 
     def _choose(
@@ -241,11 +243,6 @@ def _equally_large(prepared: Sequence[BatchFeature], batch_size: int) -> Iterato
         groups[(*mask.shape, int(mask[:, 0].sum()), int(mask[0].sum()))].append(index)
     for group in groups.values():
         yield from (group[start : start + batch_size] for start in range(0, len(group), batch_size))
-
-
-def _inside(boxes: Tensor, image: Image.Image) -> Tensor:
-    # The detector clips to the resized image; its rounded sides can be part of a pixel more than the original's.
-    return boxes.minimum(boxes.new_tensor([image.width, image.height] * 2))
 
 
 def _without_background(probs: Tensor, config: RegionDetectorConfig) -> Tensor:

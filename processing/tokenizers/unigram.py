@@ -106,9 +106,7 @@ def load_small_tokenizer(max_length: int = 512) -> PreTrainedTokenizerFast:
 def _trained_pieces(tokenizer: Tokenizer, words: set[str], kept: set[str]) -> list[tuple[str, float]]:
     """Return the pieces of a trained model and the whole words: first what must be kept, then the best.
 
-    The order is the same from run to run; the trainer's sums and ties are not.
-
-    Characters too rare for a score of their own get one by the trainer's hash order: here the lowest there is.
+    The order is the same from run to run; the trainer's sums, ties and scores of rare characters are not.
     """
     scores = dict(json.loads(tokenizer.to_str())["model"]["vocab"])
     unwanted = {*SPECIAL_TOKENS, *(WORD_START + word for word in words)}

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from helpers.finetuning.scored_pairs import build_scorer_parts, make_texts
-from wenlan.pipelines.pair_scoring import PairScorer, score_pairs
+from wenlan.pipelines.pair_scoring import PairScorer
 from wenlan.processing.region_inputs import RegionError
 
 TEXTS = make_texts(5)
@@ -16,7 +16,7 @@ def parts():
 @pytest.mark.parametrize("batch_size", [3, 256])
 def test_each_text_is_scored_with_each_image_as_one_by_one(loss, batch_size):
     model, processor, images = build_scorer_parts(retrieval_loss=loss)
-    scores = score_pairs(model, processor, TEXTS, images, batch_size=batch_size)
+    scores = PairScorer(model, processor, images, batch_size=batch_size)(TEXTS)
     assert scores.shape == (5, 7)
     for row, text in enumerate(TEXTS):
         for column, image in enumerate(images):
@@ -63,11 +63,11 @@ def test_scores_that_are_not_finite_are_refused(parts):
     model, processor, images = build_scorer_parts()
     torch.nn.init.constant_(model.rank_head.bias, float("nan"))
     with pytest.raises(ValueError, match=r"score of text 0 .*is not finite"):
-        score_pairs(model, processor, TEXTS, images)
+        PairScorer(model, processor, images)(TEXTS)
 
 
 def test_image_without_regions_is_named(parts):
     model, processor, images = parts
     empty = {name: value[:0] if name in ("boxes", "features") else value for name, value in images[2].items()}
     with pytest.raises(RegionError, match="Image 2 has no regions"):
-        score_pairs(model, processor, TEXTS, [*images[:2], empty])
+        PairScorer(model, processor, [*images[:2], empty])

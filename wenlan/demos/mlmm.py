@@ -23,7 +23,7 @@ from ..data.rows.languages import LANGUAGES
 from ..evaluation.retrieval.recall import retrieval_recalls
 from ..modeling_mlmm.pretraining import MLMMForPreTraining
 from ..modeling_mlmm.retrieval import MLMMForImageTextRetrieval
-from ..pipelines.pair_scoring import score_pairs
+from ..pipelines.pair_scoring import PairScorer
 from ..pipelines.region_extraction import RegionChoice, extract_regions
 from ..processing.processing_mlmm import MLMMProcessor
 from ..training_scripts.finetune_vqa import main as finetune_vqa
@@ -104,7 +104,7 @@ def retrieve(folder: Path, processor: MLMMProcessor, output_dir: Path, candidate
     for language in LANGUAGES:
         captions = _captions(output_dir / "scenes" / "test", language)
         names = [name for name in rows if name in captions]
-        scores = score_pairs(model, processor, [captions[name] for name in names], [rows[name] for name in names])
+        scores = PairScorer(model, processor, [rows[name] for name in names])([captions[name] for name in names])
         recalls = retrieval_recalls(scores.numpy(), range(len(names)))
         chance = float(np.mean([value for name, value in recalls.items() if "chance" in name]))
         metrics[language] = recalls | {"chance": chance, "candidates": len(names)}

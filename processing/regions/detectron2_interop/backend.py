@@ -60,7 +60,8 @@ class Detectron2Model(nn.Module):
         self.detector = _build_model(self.cfg)
         _load(self.detector, state)
         self.config = _describe(self.detector, self.cfg)
-        self.model_hash = _hash(sections, state)
+        settings = json.dumps(sections, sort_keys=True, default=str)
+        self.model_hash = hash_weights(settings, {name: tensor.float() for name, tensor in state.items()})
 
     @property
     def device(self) -> torch.device:
@@ -159,10 +160,8 @@ def load_detectron2(path: str | PathLike) -> tuple[Detectron2Model, RegionImageP
 
 def build_image_processor(model: Detectron2Model) -> RegionImageProcessor:
     """Return what prepares images as detectron2 would for a model."""
-    divisibility = model.detector.backbone.size_divisibility
-    return RegionImageProcessor.from_variant(
-        "d2-c4", image_changes("d2-c4", model.cfg) | {"size_divisibility": divisibility}
-    )
+    changes = {"size_divisibility": model.detector.backbone.size_divisibility}
+    return RegionImageProcessor.from_variant("d2-c4", image_changes("d2-c4", model.cfg) | changes)
 
 
 def _image_sizes(pixel_values: Tensor, pixel_mask: Tensor | None) -> list[tuple[int, int]]:
@@ -228,11 +227,6 @@ def _describe(model: "GeneralizedRCNN", cfg: "CfgNode") -> RegionDetectorConfig:
         "selection_nms_threshold": heads.box_predictor.test_nms_thresh,
     }
     return RegionDetectorConfig.from_variant("d2-c4" if pools_before_res5 else "d2-fpn", fields)
-
-
-def _hash(sections: Mapping[str, Any], state: Mapping[str, Tensor]) -> str:
-    settings = json.dumps(sections, sort_keys=True, default=str)
-    return hash_weights(settings, {name: tensor.float() for name, tensor in state.items()})
 
 
 __all__ = ["Detectron2Model", "build_image_processor", "load_detectron2"]

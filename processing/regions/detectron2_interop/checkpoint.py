@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ....modeling_region_detector.configuration_region_detector import RESNET_BLOCKS, RegionDetectorConfig
+from ....modeling_region_detector.modeling_region_detector import RegionDetector
 from ....modeling_region_detector.rpn import build_cell_anchors
 from .config import PRESETS, R152, detector_fields
 from .weights import list_misfits
@@ -82,7 +83,8 @@ def convert_detectron2_checkpoint(
     config = RegionDetectorConfig.from_variant(preset, fields)
     _use_cell_anchors(config, weights, trusted=preset == "bua")
     state, dropped, problems = _rename(weights)
-    problems += _misfits(state, config)
+    with torch.device("meta"):
+        problems += list_misfits(state, RegionDetector(config).state_dict())
     if problems:
         raise ValueError("\n  ".join([f"the checkpoint does not fit the preset {preset!r}:", *problems]))
     return ConvertedDetector(config, {name: tensor.float() for name, tensor in state.items()}, dropped)
@@ -175,13 +177,6 @@ def _rename(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Counter[s
             problems.append(f"twice: {name}")
         state[ours] = tensor
     return state, dropped, problems
-
-
-def _misfits(state: Mapping[str, Tensor], config: RegionDetectorConfig) -> list[str]:
-    from ....modeling_region_detector.modeling_region_detector import RegionDetector
-
-    with torch.device("meta"):
-        return list_misfits(state, RegionDetector(config).state_dict())
 
 
 __all__ = ["ConvertedDetector", "convert_detectron2_checkpoint", "sizes_of"]

@@ -28,19 +28,15 @@ def _plain_value(loader: _PlainLoader, tag: str, node: yaml.Node) -> object:
 _PlainLoader.add_multi_constructor("tag:yaml.org,2002:python/", _plain_value)
 
 
-def read_detectron2_yaml(path: Path) -> dict[str, object]:
+def read_detectron2_yaml(path: Path, above: tuple[Path, ...] = ()) -> dict[str, object]:
     """Return the sections of a configuration, names in capitals, over those of its `_BASE_` files.
 
-    Values such as "(1.0, 2.0)" become lists, as they do in detectron2.
+    Values such as "(1.0, 2.0)" become lists, as they do in detectron2. `above`: the files of which this one is a base.
 
     Raises:
         FileNotFoundError: for no such file, or no such base.
         ValueError: for a file that is no configuration, asks to run code, or is too large.
     """
-    return _read(Path(path), ())
-
-
-def _read(path: Path, above: tuple[Path, ...]) -> dict[str, object]:
     if not path.is_file():
         wanted = f", the _BASE_ of {above[-1]}" if above else ""
         raise FileNotFoundError(
@@ -59,7 +55,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> dict[str, object]:
     bases = sections.pop("_BASE_", [])
     merged: dict[str, object] = {}
     for base in [bases] if isinstance(bases, str) else bases:
-        merge(merged, _read(path.parent / str(base), (*above, path)))
+        merge(merged, read_detectron2_yaml(path.parent / str(base), (*above, path)))
     return merge(merged, sections)
 
 
