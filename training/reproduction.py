@@ -21,8 +21,7 @@ from ..evaluation.tables.paper import Setting, paper_reference
 from ..evaluation.tables.table import ResultTable
 from .recipe import find_recipe, parse_recipe
 from .recipe_options import normalize_options
-
-METRICS = "metrics.json"  # what a finished run has written
+from .run import METRICS
 
 
 @dataclass(frozen=True)
@@ -170,14 +169,7 @@ def name_test_sets(options: TableOptions, folders: Sequence[Path | None]) -> lis
 
 
 def write_table(table: ResultTable, number: int, options: TableOptions, facts: Mapping[str, object]) -> None:
-    """Write `tableN.md`, `.csv`, `.png` (with matplotlib) and `metrics.json`, which comes last, and print the table.
-
-    Args:
-        table: what is written.
-        number: 3 or 4.
-        options: of the table.
-        facts: go into `metrics.json`.
-    """
+    """Write `tableN.md`, `.csv`, `.png` (with matplotlib) and `metrics.json` with the facts, and print the table."""
     name = options.output_dir / f"table{number}"
     for suffix, text in ((".md", table.to_markdown()), (".csv", table.to_csv())):
         with atomic_file(name.with_suffix(suffix)) as unfinished:
@@ -187,9 +179,13 @@ def write_table(table: ResultTable, number: int, options: TableOptions, facts: M
             table.draw(font_files()).savefig(unfinished, format="png", dpi=120, bbox_inches="tight", pad_inches=0.2)
     else:
         print("The table is not drawn: pip install 'wenlan[demo]' and run again with --resume.")
-    own = {"table": number, "comparable": options.comparable, "mark": table.mark}
-    package = {"package": f"wenlan {version('wenlan')}"}
-    write_json(options.output_dir / METRICS, {**own, **package, **facts, "paper_reference": paper_reference(number)})
+    own = {
+        "table": number,
+        "comparable": options.comparable,
+        "mark": table.mark,
+        "package": f"wenlan {version('wenlan')}",
+    }
+    write_json(options.output_dir / METRICS, {**own, **facts, "paper_reference": paper_reference(number)})
     print(f"\n{table.to_markdown()}\nThe table: {name}.md, .csv and .png. All metrics: {options.output_dir / METRICS}")
 
 

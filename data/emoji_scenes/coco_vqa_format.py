@@ -79,11 +79,12 @@ def vqa_file_names(split: str, language: str) -> tuple[str, str]:
     return f"v2_OpenEnded_{name}_{split}_questions.json", f"v2_{name}_{split}_annotations.json"
 
 
-def vqa_headers(split: str, image_format: str) -> tuple[dict, dict]:
-    """Return everything in these two files but questions and annotations; `info` has the pattern of image paths."""
+def vqa_files(split: str, language: str, image_format: str) -> list[tuple[str, dict, str]]:
+    """Return name, header and key of the list of these two files; `info` has the pattern of image paths."""
+    questions, annotations = vqa_file_names(split, language)
     info = INFO | {"image_pattern": f"images/{{id:012d}}.{image_format}"}
     header = {"info": info, "data_type": "emojiscenes", "data_subtype": split, "license": LICENCE}
-    return header | {"task_type": "Open-Ended"}, header
+    return [(questions, header | {"task_type": "Open-Ended"}, "questions"), (annotations, header, "annotations")]
 
 
 def vqa_records(question: SceneQuestion, number: int, image_id: int, language: str) -> tuple[dict, dict]:
@@ -104,7 +105,7 @@ __all__ = [
     "coco_header",
     "coco_image",
     "vqa_file_names",
-    "vqa_headers",
+    "vqa_files",
     "vqa_records",
     "write_json_list",
 ]

@@ -5,7 +5,7 @@ Scenes are drawn from integers and need not be stored: a split is a number, a sc
 
 import io
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -75,7 +75,7 @@ def load_emoji_scenes(
         cache_dir=None if cache_dir is None else str(cache_dir),
         gen_kwargs=options,
         split=NamedSplit(split),
-        fingerprint=_fingerprint(options),
+        fingerprint=hash_bytes(f"{sorted(options.items())} {hash_of_sources()}".encode()),
     )
 
 
@@ -214,10 +214,6 @@ def hash_of_sources() -> str:
     folder = Path(__file__).parent
     files = sorted([*folder.glob("*.py"), *folder.parent.glob("emoji7/*.parquet")])
     return hash_bytes(f"{PIL.__version__} {np.__version__}".encode() + b"".join(map(Path.read_bytes, files)))
-
-
-def _fingerprint(options: Mapping[str, object]) -> str:
-    return hash_bytes(f"{sorted(options.items())} {hash_of_sources()}".encode())
 
 
 def _check_split(split: str) -> None:

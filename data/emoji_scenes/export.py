@@ -15,15 +15,7 @@ from typing import Literal
 from ..files.atomic import UNFINISHED, sync
 from ..files.json_files import write_json
 from ..rows.languages import LANGUAGES
-from .coco_vqa_format import (
-    coco_annotation,
-    coco_header,
-    coco_image,
-    vqa_file_names,
-    vqa_headers,
-    vqa_records,
-    write_json_list,
-)
+from .coco_vqa_format import coco_annotation, coco_header, coco_image, vqa_files, vqa_records, write_json_list
 from .dataset import Preset, generate_scenes, hash_of_sources, split_size, split_styles, text_seed
 from .questions import QUESTION_LANGUAGES, answer_vocabulary, ask_questions
 from .scene import CANVAS, check_scene_options
@@ -69,14 +61,8 @@ def write_emoji_scenes(
     """
     if image_format not in IMAGE_FORMATS:
         raise ValueError(f"image_format is {image_format!r}; it must be one of {', '.join(IMAGE_FORMATS)}.")
-    settings = {
-        "split": split,
-        "size": split_size(split, size),
-        "num_classes": num_classes,
-        "canvas": canvas,
-        "image_format": image_format,
-        "sources": hash_of_sources()[:12],
-    }
+    settings = {"split": split, "size": split_size(split, size), "num_classes": num_classes, "canvas": canvas}
+    settings |= {"image_format": image_format, "sources": hash_of_sources()[:12]}
     check_scene_options(styles=split_styles(split), num_classes=num_classes, canvas=canvas)
     folder = Path(output) / split
     if folder.exists():
@@ -84,8 +70,7 @@ def write_emoji_scenes(
         return False
     with _folder_at_once(folder) as unfinished:
         _write(unfinished, settings, show_progress)
-        manifest = settings | {"bytes": _bytes(unfinished)}
-        write_json(unfinished / MANIFEST, manifest)
+        write_json(unfinished / MANIFEST, settings | {"bytes": _bytes(unfinished)})
     return True
 
 
@@ -144,13 +129,10 @@ def _write(folder: Path, settings: dict, show_progress: bool) -> None:
             language: stack.enter_context((folder / f"captions_{language}.jsonl").open("w", encoding="utf-8"))
             for language in LANGUAGES
         }
-        keys = ("questions", "annotations")
         vqa = {
             language: [
                 stack.enter_context(write_json_list(folder / name, header, key, {}))
-                for name, header, key in zip(
-                    vqa_file_names(split, language), vqa_headers(split, suffix), keys, strict=True
-                )
+                for name, header, key in vqa_files(split, language, suffix)
             ]
             for language in QUESTION_LANGUAGES
         }

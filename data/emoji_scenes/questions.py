@@ -122,12 +122,13 @@ def ask_questions(scene: Scene, rng: random.Random, *, num_classes: int = len(SC
     objects = scene["objects"]
     counts = Counter(one["category_id"] for one in objects)
     absent = [i for i in range(num_classes) if i not in counts]
+    single = [one for one in objects if counts[one["category_id"]] == 1]
     questions = [
         _exist(counts, absent, rng),
         _count(counts, absent, rng),
-        _size(objects, counts, rng),
-        _relation(objects, counts, rng),
-        _what_relation(objects, counts, rng),
+        _size(single, rng),
+        _relation(single, rng),
+        _what_relation(objects, single, rng),
         _what_size(objects, rng),
         _question("colour", scene["background"]),
         _question("count-all", str(len(objects))) if rng.random() < COUNT_ALL else None,
@@ -159,21 +160,15 @@ def _count(counts: Counter[int], absent: list[int], rng: random.Random) -> Scene
     return _question("count", str(number), rng.choice(sorted(i for i in counts if counts[i] == number)))
 
 
-def _size(objects: list[SceneObject], counts: Counter[int], rng: random.Random) -> SceneQuestion | None:
-    single = [one for one in objects if counts[one["category_id"]] == 1]
+def _size(single: list[SceneObject], rng: random.Random) -> SceneQuestion | None:
     if not single:
         return None
     drawn = rng.choice(single)
     return _question("size", drawn["size"], drawn["category_id"])
 
 
-def _relation(objects: list[SceneObject], counts: Counter[int], rng: random.Random) -> SceneQuestion | None:
-    pairs = [
-        (one, other)
-        for one, other in permutations(objects, 2)
-        if counts[one["category_id"]] == counts[other["category_id"]] == 1
-        and abs(_centre(one, 0) - _centre(other, 0)) > CLEARANCE
-    ]
+def _relation(single: list[SceneObject], rng: random.Random) -> SceneQuestion | None:
+    pairs = [pair for pair in permutations(single, 2) if abs(_centre(pair[0], 0) - _centre(pair[1], 0)) > CLEARANCE]
     if not pairs:
         return None
     one, other = rng.choice(pairs)
@@ -182,17 +177,12 @@ def _relation(objects: list[SceneObject], counts: Counter[int], rng: random.Rand
     return _question(f"relation {direction}", "yes" if is_so else "no", one["category_id"], other["category_id"])
 
 
-def _what_relation(objects: list[SceneObject], counts: Counter[int], rng: random.Random) -> SceneQuestion | None:
+def _what_relation(objects: list[SceneObject], single: list[SceneObject], rng: random.Random) -> SceneQuestion | None:
     possible = []
-    for one in objects:
-        if counts[one["category_id"]] != 1:
-            continue
+    for one in single:
+        others = [other for other in objects if other is not one]
         for direction, (axis, sign) in DIRECTIONS.items():
-            ahead = [
-                (sign * (_centre(other, axis) - _centre(one, axis)), other["category_id"])
-                for other in objects
-                if other is not one
-            ]
+            ahead = [(sign * (_centre(other, axis) - _centre(one, axis)), other["category_id"]) for other in others]
             there = {category_id for distance, category_id in ahead if distance > CLEARANCE}
             if len(there) == 1 and all(abs(distance) > CLEARANCE for distance, _ in ahead):
                 possible.append((f"what-rel {direction}", CLASS_NAMES["en"][there.pop()], one["category_id"]))

@@ -102,12 +102,8 @@ def _find_room(rng: random.Random, size: tuple[int, int], taken: list[list[float
 
 
 def _attributes(size: str, width: int, height: int) -> list[int]:
-    names = [size]
-    if width >= LONG * height:
-        names.append("wide")
-    elif height >= LONG * width:
-        names.append("tall")
-    return [ATTRIBUTE_NAMES.index(name) for name in names]
+    shape = ["wide"] if width >= LONG * height else ["tall"] if height >= LONG * width else []
+    return [ATTRIBUTE_NAMES.index(name) for name in [size, *shape]]
 
 
 def scene_key(scene: Scene) -> tuple[str, tuple[tuple[int, int], ...]]:

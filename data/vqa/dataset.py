@@ -1,6 +1,5 @@
 """Questions joined with the regions of their images."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NotRequired
@@ -41,33 +40,13 @@ class QuestionFile:
 
     @classmethod
     def join(cls, source: QuestionSource, data: VQAData, region_rows: dict[str, int]) -> "QuestionFile":
-        """Return questions with the regions of their images.
-
-        Args:
-            source: of the questions.
-            data: the questions.
-            region_rows: `image_id` of the regions -> their row.
+        """Return questions with the regions of their images; `region_rows`: `image_id` -> row of the regions.
 
         Raises:
             ValueError: two images fit the same regions.
         """
         finder = RegionFinder(region_rows, source.questions)
         return cls(source, [{**row, "region_row": finder.find(row["image"])} for row in data.rows], data.report)
-
-    @property
-    def is_annotated(self) -> bool:
-        """True if there are answers to evaluate by."""
-        return self.rows[0]["answers"] is not None
-
-    @property
-    def left_out(self) -> Counter[str]:
-        """Number of questions left out, by cause."""
-        return self.report.counts
-
-    @property
-    def notes(self) -> Counter[str]:
-        """Number of things that are odd in questions that were kept, by cause."""
-        return self.report.repairs
 
     def leave_out(self, cause: str, is_bad: Callable[[RegionQuestion], bool]) -> None:
         """Remove and count questions."""
@@ -82,20 +61,20 @@ class QuestionFile:
 
     def note(self, cause: str, odd: Iterable[RegionQuestion]) -> int:
         """Count questions that are kept though they are odd; return how many."""
-        before = self.notes[cause]
+        before = self.report.repairs[cause]
         for row in odd:
             self.report.add_repair(cause, f"question {row['question_id']}", row["question"])
-        return self.notes[cause] - before
+        return self.report.repairs[cause] - before
 
     def to_dict(self) -> dict[str, object]:
         """Return what JSON can hold."""
-        counts = {"left_out": dict(self.left_out), "notes": dict(self.notes)}
+        counts = {"left_out": dict(self.report.counts), "notes": dict(self.report.repairs)}
         return {"file": self.source.questions, "language": self.source.language, "questions": len(self.rows), **counts}
 
     def __str__(self) -> str:
         lines = [f"{self.source.questions}: {len(self.rows)} questions, {self.source.language}"]
-        lines += [f"  left out {count} x {cause}" for cause, count in self.left_out.items()]
-        return "\n".join([*lines, *(f"  kept {count} x {cause}" for cause, count in self.notes.items())])
+        lines += [f"  left out {count} x {cause}" for cause, count in self.report.counts.items()]
+        return "\n".join([*lines, *(f"  kept {count} x {cause}" for cause, count in self.report.repairs.items())])
 
 
 class Questions(Dataset[QuestionExample]):
@@ -114,7 +93,7 @@ class Questions(Dataset[QuestionExample]):
 
     def annotated(self) -> "Questions":
         """Return the questions of the files that have answers to evaluate by."""
-        return Questions([file for file in self.files if file.is_annotated], self.regions)
+        return Questions([file for file in self.files if file.rows[0]["answers"] is not None], self.regions)
 
     def __len__(self) -> int:
         return len(self.rows)

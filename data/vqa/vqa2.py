@@ -6,9 +6,9 @@ wrote them.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict, TypeGuard
+from typing import Any, TypeGuard
 
 from ..captions.rows import find_image
 from ..files.image_ids import canonical_image_id
@@ -73,20 +73,35 @@ def read_vqa(
     subtype = str(content.get("data_subtype") or "")
     by_question = None if annotations is None else _read_annotations(Path(annotations), subtype, report)
     pattern, collection = _naming(content, path, image_pattern)
-    reader = _QuestionReader(
-        pattern=pattern,
-        subtype=subtype.replace("test-dev", "test"),  # whose images are some of the test's
-        collection=collection,
-        language=language,
-        split=subtype,
-        root=None if image_root is None else Path(os.path.abspath(image_root)),
-        annotations=by_question,
-        report=report,
-    )
+    root = None if image_root is None else Path(os.path.abspath(image_root))
+    folder = subtype.replace("test-dev", "test")  # whose images are some of the test's
+    seen: set[int] = set()
+
+    def read(place: int | str, entry: object) -> QuestionRow:
+        fields = entry if isinstance(entry, dict) else {"": entry}
+        number, question_id = read_ids(fields, "image_id", "question_id", seen)
+        image = pattern.format(id=number, subtype=folder)
+        image_id = canonical_image_id(number, collection) if collection else canonical_image_id(image)
+        found = image if root is None else find_image(image, root)
+        text = _read_text(fields.get("question"), question_id, report, is_test=by_question is None)
+        annotation = {} if by_question is None else _find_annotation(by_question, number, question_id, report)
+        return {
+            "image_id": image_id,
+            "image": found,
+            "question_id": question_id,
+            "question": text,
+            "answers": annotation.get("answers"),
+            "multiple_choice_answer": annotation.get("multiple_choice_answer"),
+            "question_type": annotation.get("question_type"),
+            "answer_type": annotation.get("answer_type"),
+            "language": language,
+            "split": subtype,
+        }
+
     listed = ((f"question {number}", entry) for number, entry in enumerate(content["questions"][:max_rows]))
-    rows = list(report.check_rows(listed, reader.read))
+    rows = list(report.check_rows(listed, read))
     if by_question is not None and max_rows is None:
-        for question_id in by_question.keys() - reader.seen:
+        for question_id in by_question.keys() - seen:
             report.add_repair("annotation without question", f"question_id {question_id}", f"none in {path.name}")
     report.log()
     report.raise_above(max_bad_fraction)
@@ -156,73 +171,26 @@ def read_ids(fields: Mapping[str, object], image_key: str, question_key: str, se
     return number, question_id
 
 
-class _Answers(TypedDict):
-    answers: list[str] | None
-    multiple_choice_answer: str | None
-    question_type: str | None
-    answer_type: str | None
+def _read_text(question: object, question_id: int, report: BadRowReport, *, is_test: bool) -> str:
+    """Return the question; "?" in its place where a test has none: every question of a test is answered."""
+    try:
+        return clean_caption(question)
+    except BadRowError as error:
+        if not is_test:
+            raise
+        report.add_repair("question without words", f"question_id {question_id}", str(error))
+        return "?"
 
 
-@dataclass
-class _QuestionReader:
-    pattern: str
-    subtype: str
-    collection: str
-    language: str
-    split: str
-    root: Path | None
-    annotations: dict[int, dict[str, Any]] | None
-    report: BadRowReport
-    seen: set[int] = field(default_factory=set)
-
-    def read(self, place: int | str, entry: object) -> QuestionRow:
-        """Return the row of a question; raise BadRowError."""
-        fields = entry if isinstance(entry, dict) else {"": entry}
-        number, question_id = read_ids(fields, "image_id", "question_id", self.seen)
-        image = self.pattern.format(id=number, subtype=self.subtype)
-        return {
-            "image_id": canonical_image_id(number, self.collection) if self.collection else canonical_image_id(image),
-            "image": image if self.root is None else find_image(image, self.root),
-            "question_id": question_id,
-            "question": self._text(fields.get("question"), question_id),
-            **self._answers(number, question_id),
-            "language": self.language,
-            "split": self.split,
-        }
-
-    def _text(self, question: object, question_id: int) -> str:
-        """Return the question; "?" in its place where a test has none: every question of a test is answered."""
-        try:
-            return clean_caption(question)
-        except BadRowError as error:
-            if self.annotations is not None:
-                raise
-            self.report.add_repair("question without words", f"question_id {question_id}", str(error))
-            return "?"
-
-    def _answers(self, number: int, question_id: int) -> _Answers:
-        if self.annotations is None:
-            return {"answers": None, "multiple_choice_answer": None, "question_type": None, "answer_type": None}
-        annotation = self.annotations.get(question_id)
-        if annotation is None:
-            raise BadRowError("question without annotation", f"question_id {question_id}")
-        if annotation.get("image_id", number) != number:
-            raise BadRowError("another image", f"question_id {question_id}: {number} and {annotation['image_id']}")
-        answers = _answers_of(annotation)
-        if len(answers) not in (1, ANNOTATORS):
-            self.report.add_repair(
-                "unusual number of answers", f"question_id {question_id}", f"{len(answers)}, neither 1 nor {ANNOTATORS}"
-            )
-        return {
-            "answers": answers,
-            "multiple_choice_answer": annotation.get("multiple_choice_answer"),
-            "question_type": annotation.get("question_type"),
-            "answer_type": annotation.get("answer_type"),
-        }
-
-
-def _answers_of(annotation: dict[str, Any]) -> list[str]:
-    """Return the answers of all annotators; some may be empty, but not all."""
+def _find_annotation(
+    annotations: dict[int, dict[str, Any]], number: int, question_id: int, report: BadRowReport
+) -> dict[str, Any]:
+    """Return the annotation of a question; of its answers some may be empty, but not all."""
+    annotation, place = annotations.get(question_id), f"question_id {question_id}"
+    if annotation is None:
+        raise BadRowError("question without annotation", place)
+    if annotation.get("image_id", number) != number:
+        raise BadRowError("another image", f"{place}: {number} and {annotation['image_id']}")
     answers = annotation.get("answers")
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
         raise BadRowError("broken annotation", repr(annotation)[:200])
@@ -230,7 +198,9 @@ def _answers_of(annotation: dict[str, Any]) -> list[str]:
         check_unicode(answer)
     if not any(answer.strip() for answer in answers):
         raise BadRowError("empty answers", repr(answers)[:80])
-    return answers
+    if len(answers) not in (1, ANNOTATORS):
+        report.add_repair("unusual number of answers", place, f"{len(answers)}, neither 1 nor {ANNOTATORS}")
+    return annotation
 
 
 __all__ = ["VQAData", "is_number", "read_ids", "read_vqa"]

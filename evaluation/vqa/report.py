@@ -18,19 +18,13 @@ from .accuracy import prepare_answer, single_answer_accuracy, vqa_accuracy
 
 DRAWS = 1000  # of the bootstrap
 # table -> what it groups by
-KINDS: dict[str, Literal["answer_type", "question_type"]] = {
-    "answer_types": "answer_type",
-    "question_types": "question_type",
-}
+KINDS: dict[str, Literal["answer_type", "question_type"]]
+KINDS = {"answer_types": "answer_type", "question_types": "question_type"}
 COLUMNS = ("count", "accuracy", "accuracy_without_nfkc", "question_only", "majority", "chance", "oracle_accuracy")
 
 
 class MajorityBaseline:
-    """The answer that a question had most often in training; of an unseen question, that of its language.
-
-    Args:
-        rows: with question, answers and language.
-    """
+    """The answer that a question had most often in training; of an unseen question, that of its language."""
 
     def __init__(self, rows: Iterable[QuestionRow]) -> None:
         by_question: dict[tuple[str, str], Counter[str]] = {}
@@ -67,10 +61,7 @@ def prepare_for(language: str, answer: str, *, nfkc: bool = False) -> str:
 def score_answer(prediction: str, answers: Sequence[str], *, nfkc: bool = True) -> float:
     """Return 0..1: the official leave-one-out accuracy, or of a single answer 1 if both are equal once normalised.
 
-    Args:
-        prediction: the answer given.
-        answers: of the annotators.
-        nfkc: compare a single answer in the compatibility form.
+    `nfkc` compares a single answer in the compatibility form.
     """
     if len(answers) > 1:
         return vqa_accuracy(prediction, answers)
@@ -78,12 +69,7 @@ def score_answer(prediction: str, answers: Sequence[str], *, nfkc: bool = True) 
 
 
 def vqa_accuracies(rows: Sequence[QuestionRow], predictions: Sequence[str]) -> dict[str, float]:
-    """Return `accuracy`, and it by language and by answer type, such as `accuracy_en` and `accuracy_en_number`.
-
-    Args:
-        rows: annotated questions.
-        predictions: their answers.
-    """
+    """Return `accuracy`, and it by language and by answer type, such as `accuracy_en` and `accuracy_en_number`."""
     groups: dict[str, list[float]] = {}
     for row, prediction in zip(rows, predictions, strict=True):
         score = 100 * score_answer(prediction, annotated_answers(row))
@@ -120,7 +106,9 @@ def vqa_metrics(
     columns["oracle_accuracy"] = [max(scores, default=0.0) for scores in candidates]
     columns["chance"] = [sum(scores) / len(listed) for scores in candidates]
     if majority is not None:
-        columns["majority"] = [score_answer(majority(row), annotated_answers(row)) for row in rows]
+        columns["majority"] = [
+            score_answer(majority(row), answers) for row, answers in zip(rows, answered, strict=True)
+        ]
     single = np.array([len(answers) == 1 for answers in answered])
     if single.any():
         pairs = zip(predictions, answered, strict=True)

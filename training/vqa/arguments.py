@@ -1,6 +1,5 @@
 """Options of fine-tuning to questions: the model, its head and its control; the files and their regions."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...data.vqa.load import QuestionSource, Split, find_annotations
@@ -51,13 +50,23 @@ class QuestionArguments:
     nfkc_answers: bool = option(False, "write answers in other languages than English in compatibility form")
     max_bad_fraction: float = option(0.1, "stop if a greater fraction of a file's questions cannot be used")
 
-    def training_sources(self) -> list[QuestionSource]:
-        """Return the files to train on; ValueError if the lists do not go together."""
-        return _sources(self.questions, self.annotations, self.languages, "train")
-
-    def test_sources(self) -> list[QuestionSource]:
-        """Return the files to evaluate on; ValueError if the lists do not go together."""
-        return _sources(self.test_questions, self.test_annotations, self.test_languages, "validation")
+    def sources(self, *, test: bool) -> list[QuestionSource]:
+        """Return the files to evaluate on or those to train on; ValueError if the lists do not go together."""
+        questions, annotations, languages = self.questions, self.annotations, self.languages
+        if test:
+            questions, annotations, languages = self.test_questions, self.test_annotations, self.test_languages
+        given = {"annotations": len(annotations or questions), "languages": len(languages)}
+        problems = [
+            f"{count} {name} for {len(questions)} files of questions"
+            for name, count in given.items()
+            if count != len(questions) and (name, count) != ("languages", 1)
+        ]
+        if problems:
+            raise ValueError(f"The questions cannot be used: {'; '.join(problems)}.")
+        answers = annotations or map(find_annotations, questions)
+        spoken = languages if len(languages) == len(questions) else languages * len(questions)
+        split: Split = "validation" if test else "train"
+        return [QuestionSource(*one, split) for one in zip(questions, answers, spoken, strict=True)]
 
     def folders(self, *, predict_only: bool) -> list[list[str]]:
         """Return the folders of regions that are needed, of training and of the test.
@@ -76,27 +85,6 @@ class QuestionArguments:
         if problems:
             raise ValueError(f"The questions cannot be used: {'; '.join(problems)}.")
         return [paths for some, paths in needed.values() if some]
-
-
-def _sources(
-    questions: Sequence[str], annotations: Sequence[str], languages: Sequence[str], split: Split
-) -> list[QuestionSource]:
-    problems = []
-    if annotations and len(annotations) != len(questions):
-        problems.append(f"{len(annotations)} annotations for {len(questions)} files of questions")
-    if len(languages) not in (1, len(questions)):
-        problems.append(f"{len(languages)} languages for {len(questions)} files of questions")
-    if problems:
-        raise ValueError(f"The questions cannot be used: {'; '.join(problems)}.")
-    return [
-        QuestionSource(
-            path,
-            annotations[number] if annotations else find_annotations(path),
-            languages[number if len(languages) > 1 else 0],
-            split,
-        )
-        for number, path in enumerate(questions)
-    ]
 
 
 __all__ = ["QuestionArguments", "VQAArguments"]

@@ -25,14 +25,14 @@ def load_training(args: QuestionArguments, processor: MLMMProcessor, test: Quest
         TooManyBadRowsError: more of a file than allowed cannot be used, or nothing can.
         The rest: as `load_files`.
     """
-    train = load_files(args, args.training_sources(), args.regions, processor)
+    train = load_files(args, args.sources(test=False), args.regions, processor)
     guard = Decontaminator()
     guard.add_images("test", (row["image_id"] for row in test.rows))
     for file in train.files:
         file.leave_out(IN_TEST, lambda row: guard.is_leak("train", row["image_id"]))
         file.leave_out("without annotation", lambda row: not row["answers"])
         file.leave_out("image without regions", lambda row: row["region_row"] < 0)
-        bad = file.left_out.total() - file.left_out[IN_TEST]
+        bad = file.report.counts.total() - file.report.counts[IN_TEST]
         if not file.rows or bad > args.max_bad_fraction * (bad + len(file.rows)):
             raise TooManyBadRowsError(
                 f"More than {args.max_bad_fraction:.0%} of the questions (or all) cannot be trained on. Give their "
@@ -52,11 +52,10 @@ def load_test(args: QuestionArguments, processor: MLMMProcessor) -> Questions:
     names = Counter(Path(path).name for path in args.test_questions)
     if twice := [name for name, count in names.items() if count > 1]:
         raise ValueError(f"Two files of test questions are named {twice[0]}, as their answers would be; rename one.")
-    test = load_files(args, args.test_sources(), args.test_regions, processor)
+    test = load_files(args, args.sources(test=True), args.test_regions, processor)
     for file in test.files:
-        missing = file.note(
-            "image without regions, answered without looking", (row for row in file.rows if row["region_row"] < 0)
-        )
+        blind = (row for row in file.rows if row["region_row"] < 0)
+        missing = file.note("image without regions, answered without looking", blind)
         if not file.rows or missing > args.max_bad_fraction * len(file.rows):
             raise TooManyBadRowsError(
                 f"More than {args.max_bad_fraction:.0%} of the questions (or all) are about images without regions; "

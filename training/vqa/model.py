@@ -78,10 +78,8 @@ def build_vqa_model(
             answers, so that a short run need not learn them.
         tokenizer: with it the answers of a new head start from what the MLMM knows of their words.
     """
-    names = {
-        "id2label": dict(enumerate(answers)),
-        "label2id": {answer: number for number, answer in enumerate(answers)},
-    }
+    numbers = {answer: number for number, answer in enumerate(answers)}
+    names = {"id2label": dict(enumerate(answers)), "label2id": numbers}
     is_new = not has_answers(AutoConfig.from_pretrained(folder))
     model = MLMMForVisualQuestionAnswering.from_pretrained(folder, dtype=torch.float32, **names)
     classifier = model.vqa_head.classifier

@@ -48,10 +48,8 @@ def add_targets(files: Sequence[QuestionFile], answers: Sequence[str], *, nfkc: 
         for row in file.rows:
             prepared = [prepare_for(row["language"], answer, nfkc=nfkc) for answer in annotated_answers(row)]
             row["targets"] = soft_targets(prepared, ids)
-        outside = file.note(
-            "no answer in the vocabulary", (row for row in file.rows if not any(row["targets"].values()))
-        )
-        if outside == len(file.rows):
+        outside = (row for row in file.rows if not any(row["targets"].values()))
+        if file.note("no answer in the vocabulary", outside) == len(file.rows):
             raise ValueError(
                 f"None of the {len(answers)} answers is an answer to a question of {file.source.questions}: give a "
                 "list of answers in its language, made from it or from data like it."

@@ -34,7 +34,7 @@ def test_image_of_the_test_is_found_under_another_of_its_names(tmp_path):
     names = {"image_pattern": "{id:012d}.jpg", "test_regions": [str(tmp_path / "regions2017")]}
     test = load_test(write_arguments(tmp_path / "later", range(3), **names), PROCESSOR)
     files = load_training(args, PROCESSOR, test).files
-    assert files[0].left_out == {"image of the test": 3}
+    assert files[0].report.counts == {"image of the test": 3}
     assert len(files[0].rows) == 7
 
 
@@ -50,10 +50,10 @@ def test_annotations_are_found_by_their_official_name_or_given(tmp_path):
 def test_questions_without_regions_are_left_out_of_training_and_answered_in_the_test(tmp_path):
     args = write_arguments(tmp_path, range(20), without_regions=[4])
     files = train_on(args).files
-    assert files[0].left_out == {"image without regions": 1}
+    assert files[0].report.counts == {"image without regions": 1}
     assert len(files[0].rows) == 19
     test = load_test(args, PROCESSOR)
-    assert test.files[0].notes == {"image without regions, answered without looking": 1}
+    assert test.files[0].report.repairs == {"image without regions, answered without looking": 1}
     assert len(test[4]["regions"]["boxes"]) == 0
 
 
@@ -86,7 +86,7 @@ def test_empty_answers_and_questions_without_annotation_are_left_out_and_counted
 
     change(tmp_path / f"v2_mscoco_{TRAIN}_annotations.json", "annotations", spoil)
     files = train_on(args).files
-    assert files[0].left_out == {"question without annotation": 1, "empty answers": 1}
+    assert files[0].report.counts == {"question without annotation": 1, "empty answers": 1}
     assert "left out 1 x empty answers" in str(files[0])
 
 
@@ -98,7 +98,7 @@ def test_long_questions_are_cut_and_counted(tmp_path):
         lambda questions: questions[0].update(question="What is it? " * 30),
     )
     files = train_on(args).files
-    assert files[0].notes == {"more than 60 word pieces, cut": 1}
+    assert files[0].report.repairs == {"more than 60 word pieces, cut": 1}
 
 
 def write_japanese(path, numbers):

@@ -10,7 +10,7 @@ def test_answers_outside_the_vocabulary_leave_a_row_of_zeros_and_are_counted(tmp
     files = train_on(write_arguments(tmp_path)).files
     add_targets(files, ["cat", "dog"], nfkc=False)
     assert [row["targets"] for row in files[0].rows[:3]] == [{0: 1.0}, {1: 1.0}, {}]
-    assert files[0].notes == {"no answer in the vocabulary": 4}
+    assert files[0].report.repairs == {"no answer in the vocabulary": 4}
 
 
 def test_vocabulary_is_counted_by_language_or_read(tmp_path):
