@@ -32,11 +32,9 @@ def label_boxes(
         last_pixel = boxes.new_tensor([0.0, 0.0, 1.0, 1.0])
         boxes, gt_boxes = boxes + last_pixel, gt_boxes + last_pixel
     overlaps = box_iou(gt_boxes, boxes)  # (G, N)
-    if not len(boxes):
-        return overlaps.new_zeros(0, dtype=torch.long), overlaps.new_zeros(0, dtype=torch.long)
     best, matches = overlaps.max(dim=0)
     labels = torch.where(best >= high, 1, torch.where(best < low, 0, -1))
-    if allow_low_quality:
+    if allow_low_quality and len(boxes):
         nearest = overlaps.amax(dim=1, keepdim=True)
         labels[((overlaps == nearest) & (nearest > 0)).any(dim=0)] = 1
     return matches, labels

@@ -216,7 +216,7 @@ class RegionDetector(PreTrainedModel):
         counts = [len(b) for b in proposals]
         features = self._features(maps, proposals)
         logits, deltas = predictor(features)
-        attribute_logits = predictor.attributes(features, logits.argmax(dim=1))
+        attributes = predictor.attributes(features, logits.argmax(dim=1))
         original_sizes = image_sizes / image_scales
         pred_boxes, originals = [], []
         for moves, reference, scale, size in zip(
@@ -235,9 +235,7 @@ class RegionDetector(PreTrainedModel):
             proposal_mask=pad(ones, batch_first=True),
             proposal_scores=pad([score.sigmoid() for score in scores], batch_first=True),
             features=pad(features.float().split(counts), batch_first=True),
-            attribute_logits=None
-            if attribute_logits is None
-            else pad(attribute_logits.split(counts), batch_first=True),
+            attribute_logits=None if attributes is None else pad(attributes.split(counts), batch_first=True),
             image_sizes=original_sizes,
         )
 

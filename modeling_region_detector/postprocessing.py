@@ -36,7 +36,6 @@ def kept_confidence(
         threshold: pairs below it are left out at first.
         enough: the threshold is lowered until so many boxes have a confidence, or nothing is left to try.
         nms_threshold: overlap from which the worse of two boxes goes, class by class.
-        plus_one: widths count the last pixel.
     """
     confidence = probs.new_zeros(len(probs))
     for lowest in lowered_thresholds(threshold):
@@ -53,11 +52,8 @@ def choose_by_confidence(confidence: Tensor, *, threshold: float, min_boxes: int
     """Return the indices of the regions: those from `threshold` on in their order; if these are fewer than
     `min_boxes` or more than `max_boxes`, that many of the best, best first."""
     (kept,) = torch.where(confidence >= threshold)
-    if len(kept) < min_boxes:
-        return confidence.argsort(descending=True, stable=True)[:min_boxes]
-    if len(kept) > max_boxes:
-        return confidence.argsort(descending=True, stable=True)[:max_boxes]
-    return kept
+    count = min(max(len(kept), min_boxes), max_boxes)
+    return kept if count == len(kept) else confidence.argsort(descending=True, stable=True)[:count]
 
 
 def detect(
@@ -81,7 +77,6 @@ def detect(
         min_boxes: the threshold is lowered until there are so many, or nothing is left to try.
         max_boxes: at most so many.
         nms_threshold: overlap from which the worse of two detections of a class goes.
-        plus_one: widths count the last pixel.
     """
     kept = box_ids = classes = scores = torch.empty(0, dtype=torch.long, device=probs.device)
     for lowest in lowered_thresholds(threshold):

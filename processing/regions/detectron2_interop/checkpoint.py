@@ -126,14 +126,12 @@ def sizes_of(weights: Mapping[str, Tensor]) -> dict[str, Any]:
         "fc_dim": "roi_heads.box_head.fc1.weight",
     }
     sizes: dict[str, Any] = {name: len(weights[key]) for name, key in rows.items() if key in weights}
-    sizes["depth"] = depths[len(blocks)]
+    sizes |= {"depth": depths[len(blocks)], "num_attributes": 0}
     predictor = _rename(weights)[0]
     if (scores := predictor.get(f"{PREDICTOR}cls_score.weight")) is not None:
         sizes["num_objects"] = len(scores) - 1
-    attributes = predictor.get(f"{PREDICTOR}attr_linear2.weight")
-    sizes["num_attributes"] = 0 if attributes is None else len(attributes) - 1
-    if attributes is not None:
-        sizes["attribute_hidden_dim"] = attributes.shape[1]
+    if (attributes := predictor.get(f"{PREDICTOR}attr_linear2.weight")) is not None:
+        sizes |= {"num_attributes": len(attributes) - 1, "attribute_hidden_dim": attributes.shape[1]}
     if (embedding := predictor.get(f"{PREDICTOR}cls_embed.weight")) is not None:
         sizes["attribute_embedding_dim"] = embedding.shape[1]
     return sizes
