@@ -36,8 +36,7 @@ def evaluate_mlmm_pretraining(
     """Evaluate an `MLMMForPreTraining` on images that it was not trained on; fractions between 0 and 1.
 
     Args:
-        model: the model; it is left as it was, in training or not.
-        processor: its processor.
+        model, processor: the model, which is left as it was, in training or not, and its processor.
         corpus: unseen images with their captions.
         object_names: language -> names of things. One of those in a caption is hidden, wherever it stands, and all of
             its pieces must be found again.
@@ -82,16 +81,8 @@ class _Evaluation:
                 hits = self.model(**inputs, task="itm").itm_logits.argmax(dim=1) == labels
                 for language, label, hit in zip(languages, labels.tolist(), hits.tolist(), strict=True):
                     right.add(language, f"{name} {label}", hit)
-        metrics = {}
-        for language, fractions in right.fractions().items():
-            balanced = {
-                name: float(
-                    np.mean([fractions[f"{name} {label}"] for label in (0, 1) if f"{name} {label}" in fractions])
-                )
-                for name in ("accuracy", "without_regions")
-            }
-            metrics[language] = balanced | {"count": right.count(language, "accuracy 0", "accuracy 1")}
-        return metrics
+        kinds = {name: (f"{name} 0", f"{name} 1") for name in ("accuracy", "without_regions")}
+        return right.metrics(kinds)
 
     def object_words(self, names: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
         """Return the fraction of hidden names that are found, as wholes and by pieces, with and without regions."""
@@ -100,23 +91,15 @@ class _Evaluation:
         for batch, languages in self._batches("mlm", patterns):
             labels = batch["mlm_labels"]
             row_of, _ = (labels != -100).nonzero(as_tuple=True)
-            for suffix, inputs in (("", batch), (" without_regions", _without_regions(batch))):
+            for suffix, inputs in (("", batch), ("_without_regions", _without_regions(batch))):
                 hits = self.model(**inputs, task="mlm").mlm_logits.argmax(dim=1) == labels[labels != -100]
                 for row, language in enumerate(languages):
                     pieces = hits[row_of == row].tolist()
                     right.add(language, f"accuracy{suffix}", all(pieces))
                     for piece in pieces:
                         right.add(language, f"piece_accuracy{suffix}", piece)
-        metrics = {}
-        for language, fractions in right.fractions().items():
-            metrics[language] = {
-                "accuracy": fractions["accuracy"],
-                "without_regions": fractions["accuracy without_regions"],
-                "piece_accuracy": fractions["piece_accuracy"],
-                "piece_accuracy_without_regions": fractions["piece_accuracy without_regions"],
-                "count": right.count(language, "accuracy"),
-            }
-        return metrics
+        kinds = {"accuracy": ("accuracy",), "without_regions": ("accuracy_without_regions",)}
+        return right.metrics(kinds | {name: (name,) for name in ("piece_accuracy", "piece_accuracy_without_regions")})
 
     def region_classes(self) -> dict[str, dict[str, float]]:
         """Return the fraction of hidden regions whose best class is found, with their own and with other words."""
@@ -133,12 +116,11 @@ class _Evaluation:
             for row, label in zip(row_of.tolist(), wanted.tolist(), strict=True):
                 classes[languages[row]].append(label)
                 classes["all"].append(label)
-        return {
-            language: fractions
-            | {"most_common": float(np.bincount(classes[language]).max() / len(classes[language]))}
-            | {"count": right.count(language, "accuracy")}
-            for language, fractions in right.fractions().items()
-        }
+        metrics = right.metrics({name: (name,) for name in ("accuracy", "with_other_words")})
+        for language, labels in classes.items():
+            count = metrics[language].pop("count")
+            metrics[language] |= {"most_common": float(np.bincount(labels).max() / len(labels)), "count": count}
+        return metrics
 
     def _batches(
         self, task: str, patterns: Mapping[str, re.Pattern[str]] | None = None
@@ -179,7 +161,7 @@ class _Evaluation:
 
 
 class _Counts:
-    """Hits by language and name; "all" counts too."""
+    """Hits by language and name; "all" is a language too."""
 
     def __init__(self) -> None:
         self.hits: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
@@ -189,16 +171,15 @@ class _Counts:
         for key in ("all", language):
             self.hits[key][name].append(hit)
 
-    def count(self, language: str, *names: str) -> int:
-        """Return how many were counted."""
-        return sum(len(self.hits[language][name]) for name in names)
-
-    def fractions(self) -> dict[str, dict[str, float]]:
-        """Return the fraction of hits."""
-        return {
-            language: {name: float(np.mean(hits)) for name, hits in by_name.items()}
-            for language, by_name in self.hits.items()
-        }
+    def metrics(self, kinds: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
+        """Return the fraction of hits of each metric, as the mean over its names, and the `count` of "accuracy"."""
+        metrics: dict[str, dict[str, float]] = {}
+        for language, hits in self.hits.items():
+            for kind, names in kinds.items():
+                fraction = np.mean([np.mean(hits[name]) for name in names if name in hits])
+                metrics.setdefault(language, {})[kind] = float(fraction)
+            metrics[language]["count"] = sum(len(hits[name]) for name in kinds["accuracy"] if name in hits)
+        return metrics
 
 
 def _without_regions(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -96,12 +96,9 @@ def split_dotted(words: Iterable[str]) -> tuple[list[str], dict[str, str | None]
 
 
 def merge_dotted(values: dict[str, Any], dotted: Mapping[str, str | None], dataclasses: Sequence[type]) -> list[str]:
-    """Put the values of dotted options into a recipe's; return the problems, also of the keys in the recipe.
+    """Put dotted options, such as {"model_config.queue_size": "512"}, into a recipe's dictionaries, which change.
 
-    Args:
-        values: of the recipe; its dictionaries change.
-        dotted: value by name, such as {"model_config.queue_size": "512"}.
-        dataclasses: have the fields.
+    Returns the problems, also of the keys in the recipe.
     """
     keys = _dictionary_fields(dataclasses)
     problems = unknown_keys("Unknown dictionaries in options", {name.partition(".")[0] for name in dotted}, keys)

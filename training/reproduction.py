@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -52,7 +53,7 @@ class TableOptions:
 
 
 def parse_table_options(
-    argv: Sequence[str],
+    argv: Sequence[str] | None,
     dataclasses: Sequence[type],
     *,
     command: str,
@@ -65,7 +66,7 @@ def parse_table_options(
     With `--help` it prints both kinds and exits.
 
     Args:
-        argv: the words of the command line.
+        argv: None: the words of the command line.
         dataclasses: of the recipes.
         command: its name, such as "table3".
         recipe: the one to take where none is given.
@@ -77,7 +78,7 @@ def parse_table_options(
         ValueError: reserved options, two recipes with one name, names that are not as many as the recipes, or more
             than one process.
     """
-    argv = normalize_options(argv)
+    argv = normalize_options(sys.argv[1:] if argv is None else argv)
     recipes = list(takewhile(lambda word: not word.startswith("-"), argv))
     usage = "%(prog)s [RECIPE ...] [options]"
     parser = argparse.ArgumentParser(f"wenlan {command}", usage=usage, allow_abbrev=False, add_help=False)
@@ -124,14 +125,9 @@ def is_finished(folder: Path, options: TableOptions) -> bool:
 
 
 def run_once(folder: Path, recipe: str, options: TableOptions, main: Callable, *own: str) -> dict:
-    """Return the metrics of a run, which is made if need be.
+    """Return the metrics of the run in a folder; `main` makes it if need be, from recipe and options.
 
-    Args:
-        folder: of the run. A finished one that another command made is taken as it is.
-        recipe: of it.
-        options: of the table.
-        main: makes it, from a recipe and options.
-        own: options of this run, beside those that are handed on.
+    A finished run that another command made is taken as it is. `own` are its options beside those that are handed on.
 
     Raises:
         ValueError: a run of another recipe or with other options is there.
@@ -156,9 +152,7 @@ def run_once(folder: Path, recipe: str, options: TableOptions, main: Callable, *
 def name_test_sets(options: TableOptions, folders: Sequence[Path | None]) -> list[str]:
     """Return the names of the test sets: as given, "EmojiScenes" where its files are, or the recipe's name.
 
-    Args:
-        options: of the table.
-        folders: with the captions or questions of each recipe's test, where known.
+    The folders, where known, hold the captions or questions of each recipe's test.
     """
     if options.test_sets:
         return options.test_sets

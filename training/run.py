@@ -72,11 +72,7 @@ class Run:
         self.checkpoint = resolve_resume_checkpoint(args, resume=run_args.resume) if trains else None
 
     def train(self, trainer: AtomicCheckpointTrainer, bad_rows: BadRowReport) -> None:
-        """Train to the end or to a signal; then, also after an error, print what was lost.
-
-        Args:
-            trainer: trains from `checkpoint`.
-            bad_rows: counts the images that could not be used.
+        """Train from `checkpoint` to the end or to a signal; then, also after an error, print what was lost.
 
         Raises:
             SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
@@ -94,11 +90,8 @@ class Run:
     ) -> None:
         """Write the trained model, its processor and the log of training into the output folder.
 
-        Args:
-            trainer: holds the model, which may be sharded: all ranks must call this.
-            processor: of the model.
-            part: name of the submodule to write, such as "brivl"; by default the whole model.
-            options: of the processor's `save_pretrained`.
+        The model may be sharded: all ranks must call this. `part` names the submodule to write, such as "brivl"; the
+        options are those of the processor's `save_pretrained`.
         """
         state = trainer.accelerator.get_state_dict(trainer.model)
         if not self.is_main:
@@ -127,11 +120,9 @@ def wait_for_all(trainer: Trainer) -> None:
 
 
 def refuse_other_run(folder: Path, wanted: Mapping[str, object]) -> None:
-    """Raise ValueError, with each difference, if the model in a folder was trained otherwise than this run wants.
+    """Raise ValueError, with each difference, if `data_report.json` in a folder has other entries than are wanted.
 
-    Args:
-        folder: of a model or its checkpoints; without `data_report.json` nothing was trained there.
-        wanted: entries of the report that must be the same.
+    Without that file nothing was trained there.
     """
     if not (folder / REPORT).is_file():
         return

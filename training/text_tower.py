@@ -45,12 +45,8 @@ class TextTower:
     def settings(self, changes: Mapping[str, Any], *, option: str) -> dict[str, Any]:
         """Return the encoder's configuration as a dictionary, with changes that the weights allow, such as dropout.
 
-        Args:
-            changes: keys of the configuration with other values.
-            option: where the user wrote them, such as "model_config".
-
         Raises:
-            ValueError: a change contradicts the sizes of the weights.
+            ValueError: a change, from an option such as "model_config", contradicts the sizes of the weights.
         """
         check_sizes(changes, self.config, ENCODER_SIZES, option=option, source=self.source)
         own = {name: value for name, value in self.config.to_diff_dict().items() if name not in NOT_SETTINGS}
@@ -58,11 +54,9 @@ class TextTower:
 
 
 def load_text_tower(source: str, *, model_types: tuple[str, ...] = ()) -> TextTower:
-    """Return configuration and tokenizer of a text encoder.
+    """Return configuration and tokenizer of a text encoder in a folder or hub repository, the recipe's `text_weights`.
 
-    Args:
-        source: folder or hub id, the recipe's `text_weights`.
-        model_types: kinds of encoder that fit, such as "xlm-roberta"; by default any.
+    Without `model_types`, such as "xlm-roberta", any encoder fits.
 
     Raises:
         ValueError: there is no encoder with its tokenizer, it is of another kind, or the two do not belong together.
@@ -90,9 +84,7 @@ def load_text_tower(source: str, *, model_types: tuple[str, ...] = ()) -> TextTo
 def load_text_weights(source: str, auto_class: type[AutoModel | AutoModelForMaskedLM]) -> dict[str, torch.Tensor]:
     """Return the weights of a text encoder as float32, by name, without a pooler.
 
-    Args:
-        source: folder or hub id.
-        auto_class: opens it, with or without the head of masked language modelling.
+    The class opens it with or without the head of masked language modelling.
 
     Raises:
         ValueError: weights of the encoder are missing, which would otherwise be random.
@@ -106,14 +98,9 @@ def load_text_weights(source: str, auto_class: type[AutoModel | AutoModelForMask
 def check_sizes(
     given: Mapping[str, Any], config: PreTrainedConfig, names: Iterable[str], *, option: str, source: str
 ) -> None:
-    """Raise ValueError, with each pair of values, if a recipe gives other sizes than weights have.
+    """Raise ValueError, with each pair of values, if a recipe's `option` gives other sizes than the source's weights.
 
-    Args:
-        given: values of the recipe.
-        config: belongs to the weights.
-        names: of what the weights fix.
-        option: where the user wrote the values.
-        source: folder or hub id of the weights.
+    `names` are those of what the weights fix, and `config` is theirs.
     """
     others = [name for name in names if name in given and given[name] != getattr(config, name, None)]
     if others:

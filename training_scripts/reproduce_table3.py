@@ -9,7 +9,6 @@ Each setting is a run of `wenlan finetune-retrieval` in a folder of its name; op
 handed on to all of them. Chance and the test with regions of zeros stand below each of ours.
 """
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -45,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     """
     started = time.monotonic()
     options = parse_table_options(
-        sys.argv[1:] if argv is None else argv,
+        argv,
         ARGUMENTS,
         command="table3",
         recipe="retrieval_tiny",

@@ -9,7 +9,6 @@ all of them. A model of the same size that only reads the questions is trained b
 metric here, since the test server keeps its answers: send it the file of results.
 """
 
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     """
     started = time.monotonic()
     options = parse_table_options(
-        sys.argv[1:] if argv is None else argv,
+        argv,
         ARGUMENTS,
         command="table4",
         recipe="vqa_tiny",

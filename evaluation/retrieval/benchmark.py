@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from .confidence_interval import mean_recall_interval
+from .recall import retrieval_recalls
+
 
 @dataclass(frozen=True)
 class RetrievalTest:
@@ -64,4 +67,12 @@ def mean_recalls(metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return means | {"chance_mean_recall": float(np.mean([value for name, value in means.items() if "chance" in name]))}
 
 
-__all__ = ["RetrievalTest", "choose_captions", "mean_recalls"]
+def evaluate_folds(folds: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, float | list[float]]:
+    """Return the mean over folds of `retrieval_recalls`, and `interval`, that of the mean recall at 95 %.
+
+    Each fold has scores (texts, images) and owners (texts,).
+    """
+    return mean_recalls([retrieval_recalls(*fold) for fold in folds]) | {"interval": mean_recall_interval(folds)}
+
+
+__all__ = ["RetrievalTest", "choose_captions", "evaluate_folds", "mean_recalls"]

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .recall import best_ranks
+
 DRAWS = 1000
 
 
@@ -36,13 +38,9 @@ def mean_recall_interval(
 def mean_hits(scores: np.ndarray, relevant: np.ndarray, ks: Sequence[int]) -> np.ndarray:
     """Return (queries,) the fraction of `ks` within which a query finds a relevant candidate; ties count against it.
 
-    Args:
-        scores: (queries, candidates).
-        relevant: (queries, candidates) bool.
-        ks: the ranks.
+    Scores and relevance (bool) are (queries, candidates).
     """
-    best = np.where(relevant, scores, -np.inf).max(axis=1, keepdims=True)
-    rank = ((scores >= best) & ~relevant).sum(axis=1)
+    rank = best_ranks(scores, relevant)
     return np.mean([rank < k for k in ks], axis=0)
 
 

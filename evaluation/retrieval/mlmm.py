@@ -10,9 +10,7 @@ from ...modeling_mlmm.retrieval import MLMMForImageTextRetrieval
 from ...pipelines.pair_scoring import PairScorer
 from ...processing.processing_mlmm import MLMMProcessor
 from ...processing.region_inputs import RegionError, read_regions_of
-from .benchmark import RetrievalTest, choose_captions, mean_recalls
-from .confidence_interval import mean_recall_interval
-from .recall import retrieval_recalls
+from .benchmark import RetrievalTest, choose_captions, evaluate_folds
 from .score_matrix import describe_scores, score_matrix
 
 
@@ -60,21 +58,17 @@ def evaluate_mlmm_retrieval(
     blind: bool = False,
     progress: bool = False,
 ) -> dict[str, float | list[float]]:
-    """Return the metrics of `retrieval_recalls` from the scores of all pairs, as the mean over folds.
-
-    `interval` is that of the mean recall, at 95 %.
+    """Return the metrics of `evaluate_folds` from the scores of all pairs.
 
     Args:
-        model, processor: what is evaluated.
-        corpus: has the regions.
+        model, processor, corpus: what is evaluated; the corpus has the regions.
         test: from `make_retrieval_test`.
         folds: parts that are evaluated on their own.
-        folder: where scores are kept, so that a killed run goes on; None: nowhere.
-        name: what the scores are called there.
+        folder, name: where scores are kept, so that a killed run goes on, and their name there; None: nowhere.
         batch_size, dtype, blind: as for `PairScorer`.
         progress: show a bar.
     """
-    metrics, scored = [], []
+    scored = []
     for fold in test.folds(folds):
         images = corpus.read_images(fold.images)
         scorer = PairScorer(model, processor, images, batch_size=batch_size, dtype=dtype, blind=blind)
@@ -83,9 +77,8 @@ def evaluate_mlmm_retrieval(
         else:
             shards = folder / f"{name}-{describe_scores(scorer, fold.texts)['scores']}"
             scores = score_matrix(scorer, fold.texts, shards, progress=progress)
-        metrics.append(retrieval_recalls(scores, fold.owners))
         scored.append((scores, fold.owners))
-    return mean_recalls(metrics) | {"interval": mean_recall_interval(scored)}
+    return evaluate_folds(scored)
 
 
 __all__ = ["evaluate_mlmm_retrieval", "make_retrieval_test"]

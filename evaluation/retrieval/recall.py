@@ -28,8 +28,7 @@ def recall_at_k(similarity: np.ndarray, relevant: np.ndarray, ks: Sequence[int] 
         raise ValueError("The similarities hold NaN or infinity: the embeddings are broken.")
     if not relevant.any(axis=1).all():
         raise ValueError(f"Query {int(np.argmin(relevant.any(axis=1)))} has no relevant candidate.")
-    best = np.where(relevant, similarity, -np.inf).max(axis=1, keepdims=True)
-    rank = ((similarity >= best) & ~relevant).sum(axis=1)
+    rank = best_ranks(similarity, relevant)
     candidates = similarity.shape[1]
     right, queries = np.unique(relevant.sum(axis=1), return_counts=True)
     recalls = {f"R@{k}": 100 * float((rank < k).mean()) for k in ks}
@@ -38,6 +37,12 @@ def recall_at_k(similarity: np.ndarray, relevant: np.ndarray, ks: Sequence[int] 
         misses = [np.prod([(candidates - r - i) / (candidates - i) for i in range(min(k, candidates))]) for r in right]
         recalls[f"chance_R@{k}"] = 100 * (1 - float(np.average(misses, weights=queries)))
     return recalls
+
+
+def best_ranks(similarity: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """Return (queries,) the rank, from 0, of the best relevant candidate of each query."""
+    best = np.where(relevant, similarity, -np.inf).max(axis=1, keepdims=True)
+    return ((similarity >= best) & ~relevant).sum(axis=1)
 
 
 def retrieval_recalls(
@@ -122,4 +127,4 @@ def _checked(scores: np.ndarray, owners: np.ndarray | Sequence[int]) -> tuple[np
     return scores, owners
 
 
-__all__ = ["fold_recalls", "recall_at_k", "retrieval_recalls"]
+__all__ = ["best_ranks", "fold_recalls", "recall_at_k", "retrieval_recalls"]

@@ -35,12 +35,7 @@ def score_matrix(
 ) -> np.ndarray:
     """Return (texts, images) float32 scores, from the shards that are there and the model for the rest.
 
-    Args:
-        scorer: model and images.
-        texts: the texts.
-        folder: of the shards; is made if need be.
-        rows_per_shard: texts a shard, what a killed run loses at most.
-        progress: show a bar.
+    The folder of the shards is made if need be. A killed run loses the scores of `rows_per_shard` texts at most.
 
     Raises:
         ValueError: the folder holds scores of another model, of other texts or images, or of another precision; or

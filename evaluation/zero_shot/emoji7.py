@@ -34,11 +34,9 @@ def evaluate_emoji7(
     chance level; metrics are percentages.
 
     Args:
-        model: a `BriVLModel`.
-        processor: its processor.
+        model, processor: a `BriVLModel` and its processor.
         language: of the names; group prompts exist in zh and en.
-        permute_names_seed: shuffles which name and group belong to which image: a control that must fall to
-            chance.
+        permute_names_seed: shuffles which name and group belong to which image: a control that must fall to chance.
         progress: show progress bars.
 
     Returns:

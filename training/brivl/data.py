@@ -58,10 +58,7 @@ def load_pairs(
 ) -> tuple[TrainingPairs | StreamedPairs, list[str]]:
     """Return the pairs to train on and the texts to build a vocabulary from, the same on every rank.
 
-    Args:
-        args: what to read.
-        seed: of the draws, and of the order of a stream.
-        rank, world_size: this process's fraction of a stream; other pairs are shared out by the Trainer.
+    Only a stream is shared out by rank here; the Trainer does it with other pairs.
     """
     if args.data == "emoji7":
         draw = partial(draw_text, language=args.language)

@@ -49,9 +49,8 @@ class CachedFeatureMaps(Dataset):
         if view == 0:
             collator = ContrastiveCollator(collator.processor)
         batches = DataLoader(self.pairs, batch_size=batch_size, collate_fn=collator)
-        maps = []
-        for batch in tqdm(batches, desc=f"feature maps, view {view + 1} of {views}"):
-            maps.append(backbone.forward_features(batch["pixel_values"]).half())
+        bar = tqdm(batches, desc=f"feature maps, view {view + 1} of {views}")
+        maps = [backbone.forward_features(batch["pixel_values"]).half() for batch in bar]
         if sum(map(len, maps)) != len(self.pairs):
             raise ValueError(
                 f"Images could not be decoded: {dict(collator.bad_rows.counts)}. Leave their rows out before training: "

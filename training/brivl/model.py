@@ -37,9 +37,7 @@ class ModelArguments:
 def build_model(args: ModelArguments, texts: list[str]) -> tuple[BriVLForPreTraining, BriVLProcessor]:
     """Return the model to pre-train, in channels_last, and its processor.
 
-    Args:
-        args: what it starts from.
-        texts: the training texts; a character vocabulary is made of them where no weights bring a tokenizer.
+    A character vocabulary is made of the training texts where no weights bring a tokenizer.
     """
     if args.init_from:
         model = BriVLForPreTraining.from_pretrained(args.init_from, dtype=torch.float32)
@@ -56,11 +54,7 @@ def build_model(args: ModelArguments, texts: list[str]) -> tuple[BriVLForPreTrai
 
 
 def build_config(args: ModelArguments, text: TextTower | PreTrainedTokenizerBase | None = None) -> BriVLConfig:
-    """Return the recipe's configuration.
-
-    Args:
-        args: what is trained.
-        text: the text tower, which gives the sizes of the text encoder, or a tokenizer, which gives its vocabulary.
+    """Return the recipe's configuration, with the sizes of a text tower's encoder or of a tokenizer's vocabulary.
 
     Raises:
         ValueError: unknown keys, or sizes that contradict those of the text tower.

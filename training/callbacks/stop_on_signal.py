@@ -75,11 +75,7 @@ class StopOnSignal(TrainerCallback):
 
 
 def train_until_signal(trainer: Trainer, checkpoint: str | None) -> None:
-    """Train to the end, or to a signal; then say how to resume and raise SystemExit.
-
-    Args:
-        trainer: gets the callback.
-        checkpoint: to start from, None for the beginning.
+    """Train from a checkpoint, if given, to the end, or to a signal; then say how to resume and raise SystemExit.
 
     Raises:
         SystemExit: with 128 + the number of the signal, as shells have it: 143 for SIGTERM, 130 for Ctrl-C.

@@ -40,7 +40,8 @@ def load_training_data(args: DetectionDataArguments, seed: int) -> DetectionData
     if not args.attributes:
         data.attribute_names = []
     if args.shuffle_labels:
-        data.dataset = data.dataset.map(_Shuffle(len(data.class_names), seed), with_indices=True)
+        options = {"num_classes": len(data.class_names), "seed": seed}
+        data.dataset = data.dataset.map(_shuffle_labels, with_indices=True, fn_kwargs=options)
     return data
 
 
@@ -82,14 +83,9 @@ def _read(args: DetectionDataArguments, file: str, image_root: str | None, **nam
     )
 
 
-@dataclass
-class _Shuffle:
-    num_classes: int
-    seed: int
-
-    def __call__(self, row: dict, index: int) -> dict:
-        draw = random.Random(f"{self.seed}-{index}")
-        return {"objects": [item | {"category_id": draw.randrange(self.num_classes)} for item in row["objects"]]}
+def _shuffle_labels(row: dict, index: int, *, num_classes: int, seed: int) -> dict:
+    draw = random.Random(f"{seed}-{index}")
+    return {"objects": [item | {"category_id": draw.randrange(num_classes)} for item in row["objects"]]}
 
 
 __all__ = ["SCENES", "SCENE_TESTS", "DetectionDataArguments", "load_test_data", "load_training_data"]

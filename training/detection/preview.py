@@ -17,14 +17,9 @@ CELL, MARGIN = 480, 8
 def draw_detections(
     folder: Path, tests: Mapping[str, DetectionRows], path: Path, *, images: int = 4, threshold: float = 0.5
 ) -> None:
-    """Write a PNG: a row of images for each of the tests, with the detections of the detector in the folder.
+    """Write a PNG: a row of the first images of each test, with the detections of the detector in the folder.
 
-    Args:
-        folder: of the detector.
-        tests: what the images are taken from, the first ones.
-        path: the PNG.
-        images: in each row.
-        threshold: confidence from which a box is drawn.
+    A box is drawn from a confidence of `threshold` on.
     """
     extractor = RegionFeatureExtractor.from_pretrained(folder)
     sheet = Image.new("RGB", (images * (CELL + MARGIN) + MARGIN, len(tests) * (CELL + MARGIN) + MARGIN), "white")

@@ -32,14 +32,10 @@ class DetectorTrainer(AtomicCheckpointTrainer):
         self._losses: dict[str, list[Tensor]] = defaultdict(list)  # since the last log
 
     def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, *args: Any, **kwargs: Any
     ) -> Tensor | tuple[Tensor, Any]:
         """As the parent; also notes the parts of the loss."""
-        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        loss, outputs = super().compute_loss(model, inputs, True, *args, **kwargs)
         if model.training:
             for name, part in outputs["loss_dict"].items():
                 self._losses[name].append(part.detach())

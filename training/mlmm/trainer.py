@@ -44,14 +44,10 @@ class MLMMTrainer(AtomicCheckpointTrainer):
         return self.accelerator.prepare(loader)
 
     def compute_loss(
-        self,
-        model: nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Tensor | int | None = None,
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, *args: Any, **kwargs: Any
     ) -> Tensor | tuple[Tensor, Any]:
         """As the parent; also notes loss and accuracy of the task."""
-        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        loss, outputs = super().compute_loss(model, inputs, True, *args, **kwargs)
         if model.training:
             for kind in ("losses", "accuracies"):
                 for task, value in outputs[kind].items():

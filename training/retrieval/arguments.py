@@ -36,11 +36,8 @@ class RetrievalArguments:
 
     def __post_init__(self) -> None:
         problems = [] if self.init_from else ["init_from is missing: the folder of a pre-trained MLMM or BriVL"]
-        for name, known in {
-            "setting": tuple(GROUPS),
-            "retrieval_loss": ("itm", "margin"),
-            "scoring_dtype": PRECISIONS,
-        }.items():
+        choices = {"setting": tuple(GROUPS), "retrieval_loss": ("itm", "margin"), "scoring_dtype": PRECISIONS}
+        for name, known in choices.items():
             if getattr(self, name) not in known:
                 problems.append(f"{name} is {getattr(self, name)!r}; give {', '.join(known)}")
         if self.scoring_batch_size < 1:
@@ -51,11 +48,8 @@ class RetrievalArguments:
     def groups(self, languages: Sequence[str]) -> dict[str, list[str]]:
         """Return the languages of each model, by the name of its folder; "" is the output folder itself.
 
-        Args:
-            languages: for which there are training captions.
-
         Raises:
-            ValueError: the setting needs one for which there are none.
+            ValueError: the setting needs a language without training captions.
         """
         wanted = ["en"] if self.setting == "en" else self.languages or list(languages)
         if missing := [language for language in wanted if language not in languages]:

@@ -12,9 +12,7 @@ from transformers import AutoModel, AutoProcessor, TrainerCallback, TrainingArgu
 from ...data.captions.decontamination import PathDecontaminator
 from ...data.pairs.dataset import TrainingPairs
 from ...data.pairs.load import read_pairs
-from ...evaluation.retrieval.benchmark import RetrievalTest, choose_captions, mean_recalls
-from ...evaluation.retrieval.confidence_interval import mean_recall_interval
-from ...evaluation.retrieval.recall import retrieval_recalls
+from ...evaluation.retrieval.benchmark import RetrievalTest, choose_captions, evaluate_folds
 from ...modeling_brivl.modeling_brivl import BriVLModel
 from ...modeling_brivl.momentum_queue_callback import MomentumQueueCallback
 from ...pipelines.embedding import embed_images, embed_texts
@@ -80,13 +78,12 @@ class BriVLRetrieval(RetrievalJob):
         """Return the recalls of a model, see `RetrievalJob`; no scores are kept."""
         assert isinstance(model, BriVLModel)
         test, size = self.tests[part][language], self.args.scoring_batch_size
-        metrics, scored = [], []
+        scored = []
         for fold in test.folds(self.data.test_folds if part == "test" else 1):
             images = embed_images(model, self.processor, fold.images, batch_size=size)
             texts = embed_texts(model, self.processor, fold.texts, batch_size=size)
             scored.append(((texts @ images.T).numpy(), fold.owners))
-            metrics.append(retrieval_recalls(*scored[-1]))
-        return mean_recalls(metrics) | {"interval": mean_recall_interval(scored)}
+        return evaluate_folds(scored)
 
     def _read(self, name: str, part: Mapping[str, Any]) -> "dict[str, Dataset]":
         """Return language -> rows with `image` (a path), `text` (a list) and `image_number`, the same in all."""
@@ -98,9 +95,8 @@ class BriVLRetrieval(RetrievalJob):
             found, report = read_pairs(file, check_image=decode_image, max_bad_fraction=self.data.max_bad_fraction)
             found = found.cast_column("image", datasets.Image(decode=False))
             paths = [image["path"] for image in found["image"]]
-            rows[language] = found.add_column(
-                "image_number", [numbers.setdefault(path, len(numbers)) for path in paths]
-            )
+            own_numbers = [numbers.setdefault(path, len(numbers)) for path in paths]
+            rows[language] = found.add_column("image_number", own_numbers)
             reports[language] = {"rows": report.rows_kept, "left_out": dict(report.counts)}
         self.report[name] = reports
         self.summary.append(f"{name}: images with captions in " + ", ".join(f"{k} {len(v)}" for k, v in rows.items()))

@@ -19,10 +19,6 @@ PARTS: tuple[Part, ...] = ("validation", "test")
 class RetrievalJob(ABC):
     """Data and settings of a model, checked before anything is trained.
 
-    Args:
-        args: how it is trained.
-        data: on what.
-
     Attributes:
         kind: type of the model.
         saved_part: name of the submodule that is saved and evaluated; "" for all of it.
@@ -59,14 +55,9 @@ class RetrievalJob(ABC):
     def evaluate(
         self, model: nn.Module, part: Part, language: str, *, folder: Path | None = None, blind: bool = False
     ) -> Recalls:
-        """Return the recalls of a model that `open` gave.
+        """Return the recalls of a model that `open` gave; `blind`: with regions of zeros.
 
-        Args:
-            model: is evaluated.
-            part: images to evaluate on.
-            language: of the captions.
-            folder: keeps scores that take long, so that a killed run goes on.
-            blind: with regions of zeros.
+        The folder keeps scores that take long, so that a killed run goes on.
         """
 
     @property

@@ -53,14 +53,11 @@ class MLMMRetrieval(RetrievalJob):
         self, languages: Sequence[str], args: TrainingArguments, *, callbacks: Sequence[TrainerCallback] = ()
     ) -> RetrievalTrainer:
         """Return the trainer of a model for some languages, each of which comes as often as the others."""
-        corpus = restrict(self.corpora["training"], languages)
-        num_wrong = self.args.num_wrong if self.hard_negatives is None else self.hard_negatives.pool
+        corpus, own = restrict(self.corpora["training"], languages), self.args
+        num_wrong = own.num_wrong if self.hard_negatives is None else self.hard_negatives.pool
         examples = MLMMRetrievalExamples(corpus, num_wrong=num_wrong, even_languages=True, seed=args.seed)
         model = MLMMForImageTextRetrieval.from_pretrained(
-            self.args.init_from,
-            dtype=torch.float32,
-            retrieval_loss=self.args.retrieval_loss,
-            rank_margin=self.args.rank_margin,
+            own.init_from, dtype=torch.float32, retrieval_loss=own.retrieval_loss, rank_margin=own.rank_margin
         )
         return RetrievalTrainer(
             model,
@@ -107,14 +104,10 @@ class MLMMRetrieval(RetrievalJob):
 
     def _tests(self, part: Part, info: RegionInfo) -> dict[str, RetrievalTest]:
         limit = self.data.test_images if part == "test" else self.data.validation_images
-        tests = {}
-        for language in self.corpora[part].captions:
+        corpus, tests = self.corpora[part], {}
+        for language in corpus.captions:
             tests[language], bad = make_retrieval_test(
-                self.corpora[part],
-                language,
-                caption=self.data.test_caption,
-                max_images=limit,
-                feature_dim=info.feature_dim,
+                corpus, language, caption=self.data.test_caption, max_images=limit, feature_dim=info.feature_dim
             )
             tests[language].folds(self.data.test_folds if part == "test" else 1)
         if bad:

@@ -17,11 +17,7 @@ def evaluate_models(
 ) -> dict[str, Any]:
     """Return the recalls of saved models on the test images, with chance and what they were measured on.
 
-    Args:
-        job: has the tests.
-        models: the languages in which each is evaluated, by its folder.
-        device: to evaluate on.
-        folder: keeps the scores.
+    `models` holds the languages in which each is evaluated, by its folder; `folder` keeps the scores.
     """
     recalls: dict[str, Recalls] = {}
     blind: dict[str, Recalls] = {}

@@ -87,10 +87,8 @@ class RetrievalTrainer(AtomicCheckpointTrainer):
 def keep_hardest(model: nn.Module, inputs: Mapping[str, Tensor], keep: int) -> dict[str, Tensor]:
     """Return the batch with the matching pair of each group and the `keep` best scored of both kinds of wrong pairs.
 
-    Args:
-        model: scores the pairs, without gradient and without dropout.
-        inputs: what `MLMMRetrievalCollator` gives.
-        keep: wrong images of each caption, and wrong captions of its image.
+    The model scores the pairs of an `MLMMRetrievalCollator` without gradient and without dropout. The two kinds are
+    wrong images of each caption, and wrong captions of its image.
     """
     pairs = {name: value for name, value in inputs.items() if name != "labels"}
     was_training = model.training

@@ -28,14 +28,8 @@ def resolve_answers(
 ) -> list[str]:
     """Return the answer vocabulary: that of an MLMM for questions which is trained further, or that of the data.
 
-    Args:
-        folder: of the MLMM to start from, or its hub id.
-        args: may name lists of answers.
-        train: has the answers of training.
-        predict_only: the MLMM must have answers.
-
     Raises:
-        ValueError: they do not fit those of the MLMM, or there are none.
+        ValueError: they do not fit those of the MLMM, or there are none; it has none and `predict_only` is set.
     """
     config = AutoConfig.from_pretrained(folder)
     if not has_answers(config):

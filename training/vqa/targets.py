@@ -35,11 +35,6 @@ def choose_answers(args: QuestionArguments, files: Sequence[QuestionFile]) -> li
 def add_targets(files: Sequence[QuestionFile], answers: Sequence[str], *, nfkc: bool) -> None:
     """Give every question its `targets`, answer number -> score; count those without an answer in the vocabulary.
 
-    Args:
-        files: the training questions.
-        answers: the vocabulary.
-        nfkc: as for `prepare_for`.
-
     Raises:
         ValueError: no question of a file has an answer in the vocabulary.
     """

@@ -24,12 +24,9 @@ SHOWN = ["猫", "狗", "玫瑰", "出租车", "飞机", "生日蛋糕", "房子"
 
 
 def run_quickstart(output_dir: Path, recipe: str, overrides: Mapping[str, object]) -> Path:
-    """Run the whole demo and return the path of the report.
+    """Run the whole demo and return the path of the report; `overrides` are recipe fields that differ.
 
-    Args:
-        output_dir: gets the model, `metrics.json`, `report.html` and its images.
-        recipe: file or name.
-        overrides: recipe fields that differ.
+    The output folder gets the model, `metrics.json`, `report.html` and its images.
     """
     started = time.monotonic()
     options = [part for name, value in overrides.items() for part in (f"--{name}", str(value))]
@@ -70,8 +67,8 @@ def run_quickstart(output_dir: Path, recipe: str, overrides: Mapping[str, object
 def _draw_pipeline(folder: Path, test: Dataset) -> Image.Image:
     """Draw what the zero-shot pipeline says of some test images, given their own names as labels."""
     classify = pipeline("zero-shot-image-classification", model=str(folder))
-    rows = _rows_by_name(test, SHOWN)
-    cells = []
+    place = {name: index for index, name in enumerate(test["name_zh"])}
+    rows, cells = [test[place[name]] for name in SHOWN if name in place], []
     for row in rows:
         scores = classify(decode_image(row["image"]), candidate_labels=SHOWN, hypothesis_template="{}")[:3]
         lines = [
@@ -81,11 +78,6 @@ def _draw_pipeline(folder: Path, test: Dataset) -> Image.Image:
         lines[0] = (lines[0][0], RIGHT if scores[0]["label"] == row["name_zh"] else WRONG)
         cells.append(Cell(row["image"], lines))
     return draw_grid("零样本分类，八个中文标签 · zero-shot pipeline, eight labels", [cells[:4], cells[4:]])
-
-
-def _rows_by_name(test: Dataset, names: list[str]) -> list[dict]:
-    index_of_name = {name: index for index, name in enumerate(test["name_zh"])}
-    return [test[index_of_name[name]] for name in names if name in index_of_name]
 
 
 def _draw_image_to_text(test: Dataset, similarity: Tensor) -> Image.Image:

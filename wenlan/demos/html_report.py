@@ -16,8 +16,6 @@ td, th { font-size: 14px; vertical-align: top } td:first-child { white-space: no
 td + td, th + th { text-align: right } img { max-width: 100% }
 pre { background: #f5f5f5; padding: 1rem }
 """
-
-
 KINDS = {"zero_shot_prompt": "8 groups by one prompt", "zero_shot_prototype": "8 groups by mean training name"}
 
 
@@ -65,11 +63,10 @@ def write_report(
     """Write `report.html`, and the grids beside it as PNG; return the page.
 
     Args:
-        folder: an existing folder, which may hold `loss.png`.
-        summary: one paragraph of plain text.
+        folder: exists, and may hold `loss.png`.
+        summary, commands: a paragraph of plain text, and what to do next, as shell lines.
         results: of `evaluate_emoji7`.
         grids: image by file name without suffix.
-        commands: what to do next, as shell lines.
     """
     for name, image in grids.items():
         with atomic_file(folder / f"{name}.png") as unfinished:

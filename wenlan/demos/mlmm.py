@@ -67,14 +67,8 @@ def run_demo_mlmm(
                 train_detector(["detector_tiny", "--output_dir", detector, *detector_options])
     with _timed("regions", minutes):
         for split in SPLITS:
-            print(
-                extract_regions(
-                    output_dir / "scenes" / split / "images",
-                    output_dir / "regions" / split,
-                    model=detector,
-                    choice=CHOICE,
-                )
-            )
+            images = output_dir / "scenes" / split / "images"
+            print(extract_regions(images, output_dir / "regions" / split, model=detector, choice=CHOICE))
     with _timed("pre-training", minutes):
         options = ["--output_dir", str(output_dir / "mlmm"), "--detector", detector]
         options += [*_paths(output_dir, "pretrain", ""), *_paths(output_dir, "test", "test_")]
