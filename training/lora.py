@@ -46,10 +46,8 @@ def lora_for_fine_tuning(model: BriVLModel, args: LoraArguments, *, train_head: 
     The batch norms of the image tower keep their statistics too (the configuration then says so): an adapter does not
     hold them, so that it would not fit the base any more.
 
-    Args:
-        model: changes in place.
-        args: a rank of at least 1.
-        train_head: the text tower's two last linear layers train as well, and are saved with the adapters.
+    The given model changes in place. With `train_head` the text tower's two last linear layers train as well, and are
+    saved with the adapters.
 
     Raises:
         ImportError: without the extra `lora`.

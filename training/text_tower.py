@@ -30,15 +30,9 @@ NOT_SETTINGS = ("architectures", "dtype", "transformers_version", "_name_or_path
 
 @dataclass(frozen=True)
 class TextTower:
-    """Configuration and tokenizer of a pre-trained text encoder.
+    """Configuration of a pre-trained text encoder, and its tokenizer, whose ids are all in the encoder's vocabulary."""
 
-    Attributes:
-        source: folder or hub id, from which `from_pretrained` also loads the weights.
-        config: of the encoder.
-        tokenizer: whose ids are all in the encoder's vocabulary.
-    """
-
-    source: str
+    source: str  # folder or hub id, which has the weights too
     config: PreTrainedConfig
     tokenizer: PreTrainedTokenizerBase
 

@@ -20,8 +20,7 @@ def make_retrieval_test(
     """Return the test of a language, and how many images were left out by cause: their regions cannot be read.
 
     Args:
-        corpus: has the captions.
-        language: of them.
+        corpus, language: whose captions are taken.
         caption: as for `choose_captions`.
         max_images: only the first so many images of the corpus; 0: all.
         feature_dim: width that features must have.

@@ -22,8 +22,6 @@ class VQACollator(MLMMQuestionCollator):
     without looking, since the official accuracy counts every question. It is counted in `bad_rows` all the same.
 
     Args:
-        processor: makes the tensors.
-        num_answers: of the vocabulary.
         question_only: that region in place of every image, so that not even the number of regions tells anything.
     """
 
@@ -52,7 +50,6 @@ class VQATrainer(AtomicCheckpointTrainer):
     Logits and targets of 200,000 questions with 3,129 answers would fill 5 GB, so they are not collected.
 
     Args:
-        model: is trained.
         head_lr_factor: how many times faster the head learns than the rest. Source: UNITER, 10.
         The rest: as for `Trainer`.
     """
