@@ -4,7 +4,7 @@ Source of the token budget: UNITER and UC2.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -53,6 +53,7 @@ class CurriculumStage:
         return self.languages is None or language in self.languages
 
 
+@dataclass(eq=False)
 class MLMMBatches(Sampler[list[ExampleSpec]]):
     """A `batch_sampler` for `MLMMExamples`: all batches of a training, as lists of examples.
 
@@ -63,7 +64,7 @@ class MLMMBatches(Sampler[list[ExampleSpec]]):
     Everything follows from `seed` and the number of the step, so a resumed run, which skips the batches it has seen,
     goes on exactly; the whole training is one epoch. accelerate hands consecutive batches to consecutive ranks.
 
-    Args:
+    Attributes:
         corpora: with their tasks and weights.
         num_steps: optimizer steps.
         batches_per_step: micro-batches of a step: gradient accumulation steps x ranks.
@@ -80,44 +81,33 @@ class MLMMBatches(Sampler[list[ExampleSpec]]):
             small for the longest examples.
     """
 
-    def __init__(
-        self,
-        corpora: Sequence[MLMMCorpus],
-        *,
-        num_steps: int,
-        batches_per_step: int = 1,
-        token_budget: int = 10240,
-        bucket_size: int = 8192,
-        multiple: int = 8,
-        language_temperature: float = 1.0,
-        curriculum: Sequence[CurriculumStage] = (),
-        seed: int = 0,
-    ) -> None:
-        numbers = {"num_steps": num_steps, "batches_per_step": batches_per_step, "multiple": multiple}
-        numbers |= {"token_budget": token_budget, "bucket_size": bucket_size}
-        if bad := {name: value for name, value in numbers.items() if value < 1}:
+    corpora: Sequence[MLMMCorpus]
+    _: KW_ONLY
+    num_steps: int
+    batches_per_step: int = 1
+    token_budget: int = 10240
+    bucket_size: int = 8192
+    multiple: int = 8
+    language_temperature: float = 1.0
+    curriculum: Sequence[CurriculumStage] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        positive = ("num_steps", "batches_per_step", "multiple", "token_budget", "bucket_size")
+        if bad := {name: value for name in positive if (value := getattr(self, name)) < 1}:
             raise ValueError(f"These must be 1 or more: {bad}.")
-        if not corpora:
+        if not self.corpora:
             raise ValueError("There is no corpus to draw batches from.")
-        if not language_temperature > 0:
-            raise ValueError(f"language_temperature is {language_temperature}; it must be above 0.")
-        for corpus in corpora:
-            if corpus.longest * multiple > token_budget:
+        if not self.language_temperature > 0:
+            raise ValueError(f"language_temperature is {self.language_temperature}; it must be above 0.")
+        for corpus in self.corpora:
+            if (needed := corpus.longest * self.multiple) > self.token_budget:
                 raise ValueError(
-                    f"token_budget={token_budget} does not hold {multiple} examples of {corpus.longest} tokens and "
-                    f"regions, the longest of {corpus.name}; give {corpus.longest * multiple} or more."
+                    f"token_budget={self.token_budget} does not hold {self.multiple} examples of {corpus.longest} "
+                    f"tokens and regions, the longest of {corpus.name}; give {needed} or more."
                 )
-        self.corpora = list(corpora)
-        self.num_steps = num_steps
-        self.batches_per_step = batches_per_step
-        self.token_budget = token_budget
-        self.bucket_size = bucket_size
-        self.multiple = multiple
-        self.language_temperature = language_temperature
-        self.seed = seed
-        self.curriculum = list(curriculum)
         self._ends = np.cumsum([stage.steps for stage in self.curriculum])
-        self._weights = [self._weigh(stage) for stage in (*self.curriculum, CurriculumStage(num_steps))]
+        self._weights = [self._weigh(stage) for stage in (*self.curriculum, CurriculumStage(self.num_steps))]
 
     def __len__(self) -> int:
         """Return the number of batches, of all steps and ranks."""

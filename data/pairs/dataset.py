@@ -2,11 +2,13 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING
 
 from PIL import Image
 from torch.utils.data import Dataset as TorchDataset
 
+from ..rows.epoch import EpochDraws
 from ..rows.report import BadRowReport
 from ..rows.types import PairExample, StoredImage
 from .caption_groups import caption_group
@@ -17,10 +19,9 @@ if TYPE_CHECKING:
 NO_GROUP = -1  # as in `modeling_brivl/momentum_queue.py`
 
 
-class TrainingPairs(TorchDataset):
+@dataclass(eq=False)
+class TrainingPairs(EpochDraws, TorchDataset):
     """A map-style dataset of `{"image", "text", "group_id", "draw_seed"}` (and `boxes`, where the rows have them).
-
-    Whatever is random derives from (seed, epoch, index) alone, never from a global generator.
 
     - `image`: what the dataset stores, undecoded: bytes or a path (a PIL image if it stores no `datasets.Image`). The
       collator decodes it, so that a damaged image costs one row and not the run.
@@ -28,7 +29,7 @@ class TrainingPairs(TorchDataset):
     - `group_id`: int, equal for rows that must not be each other's negatives; -1 = unknown, never masked.
     - `draw_seed`: 63-bit int for whatever else is drawn for the row, such as its augmentation.
 
-    Args:
+    Attributes:
         dataset: rows with `image` and the columns named below.
         draw_text: makes the text from the row (which holds all columns but `image`) and a generator; by default
             `text_column` is taken.
@@ -36,43 +37,30 @@ class TrainingPairs(TorchDataset):
         group_column: an integer column, or None where groups are unknown.
         group_by_caption: rows for which the same caption is drawn are a group, whatever their images.
         seed: of all draws.
-        bad_rows: what was left out when the dataset was read, kept as an attribute.
+        bad_rows: what was left out when the dataset was read.
 
     Raises:
         ValueError: a column is missing, or groups are to be made in two ways.
     """
 
-    def __init__(
-        self,
-        dataset: "Dataset",
-        *,
-        draw_text: Callable[[dict, random.Random], str] | None = None,
-        text_column: str = "text",
-        group_column: str | None = None,
-        group_by_caption: bool = False,
-        seed: int = 0,
-        bad_rows: BadRowReport | None = None,
-    ) -> None:
-        import datasets
-        import torch
+    dataset: "Dataset"
+    _: KW_ONLY
+    draw_text: Callable[[dict, random.Random], str] | None = None
+    text_column: str = "text"
+    group_column: str | None = None
+    group_by_caption: bool = False
+    bad_rows: BadRowReport | None = None
 
-        needed = ["image", *([] if draw_text else [text_column]), *([group_column] if group_column else [])]
-        missing = [column for column in needed if column not in dataset.column_names]
-        if missing:
-            raise ValueError(f"The dataset lacks the columns {missing}; it has {dataset.column_names}.")
-        if group_column and group_by_caption:
-            raise ValueError(f"Rows are grouped by {group_column!r}; leave group_by_caption out, or group_column.")
-        if isinstance(dataset.features["image"], datasets.Image):
-            dataset = dataset.cast_column("image", datasets.Image(decode=False))
-        self.dataset = dataset
-        self.draw_text = draw_text
-        self.text_column = text_column
-        self.group_column = group_column
-        self.group_by_caption = group_by_caption
-        self.seed = seed
-        self.bad_rows = bad_rows
-        # In shared memory: workers that outlive an epoch hold a copy of this object and must see the new number.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+    def __post_init__(self) -> None:
+        import datasets
+
+        needed = ["image", None if self.draw_text else self.text_column, self.group_column]
+        if missing := [column for column in needed if column and column not in self.dataset.column_names]:
+            raise ValueError(f"The dataset lacks the columns {missing}; it has {self.dataset.column_names}.")
+        if self.group_column and self.group_by_caption:
+            raise ValueError(f"Rows are grouped by {self.group_column!r}; leave group_by_caption out, or group_column.")
+        if isinstance(self.dataset.features["image"], datasets.Image):
+            self.dataset = self.dataset.cast_column("image", datasets.Image(decode=False))
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -81,7 +69,7 @@ class TrainingPairs(TorchDataset):
         """Return the pair at a position from 0 to len - 1, as drawn in the current epoch."""
         if not 0 <= index < len(self):
             raise IndexError(f"pair {index} of {len(self)}")
-        rng = random.Random(f"{self.seed}-{self._epoch.item()}-{index}")
+        rng = self.generator(index)
         draw_seed = rng.getrandbits(63)
         row = self.dataset[int(index)]
         image = stored_image(row.pop("image"))
@@ -95,10 +83,6 @@ class TrainingPairs(TorchDataset):
         if self.group_by_caption:
             return caption_group(text)
         return row[self.group_column] if self.group_column else NO_GROUP
-
-    def set_epoch(self, epoch: int) -> None:
-        """Change what is drawn; the Trainer calls it before each epoch."""
-        self._epoch.fill_(epoch)
 
 
 def stored_image(image: StoredImage | str | Image.Image) -> bytes | str | Image.Image:

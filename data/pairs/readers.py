@@ -203,11 +203,6 @@ def _check_columns(file: Path, header: Iterable[str], columns: tuple[str, str]) 
             raise ValueError(f"{file} has no column {column!r}, only {names}{hint} Give image_column or text_column.")
 
 
-READERS = {
-    ".jsonl": _read_json_lines,
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
-    ".parquet": _read_parquet,
-}
+READERS = {".jsonl": _read_json_lines, ".csv": _read_csv, ".tsv": _read_tsv, ".parquet": _read_parquet}
 
 __all__ = ["FOLDER_FILES", "find_pair_files", "read_files", "read_rows"]

@@ -9,12 +9,13 @@ import math
 import os
 import random
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from torch.utils.data import IterableDataset
 
+from ..rows.epoch import EpochDraws
 from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
 from ..rows.text import clean_caption
 from ..rows.types import PairExample, PairRow
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 MIN_ROWS = 1000  # of a pass, before the fraction of bad rows stops it early
 
 
-class StreamedPairs(IterableDataset):
+@dataclass(eq=False)
+class StreamedPairs(EpochDraws, IterableDataset):
     """An iterable dataset of the rows that `TrainingPairs` gives: `image`, `text`, `group_id`, `draw_seed` (, `boxes`).
 
     Nothing is held in memory but a shuffle buffer. The order of shards and samples follows from (seed, epoch), and what
@@ -43,7 +45,7 @@ class StreamedPairs(IterableDataset):
     A bad row, and the rest of a damaged shard, is left out and counted in `bad_rows`, for this rank and added up over
     the passes. Boxes are handed on if the first sample has some.
 
-    Args:
+    Attributes:
         source: a folder of .tar or of .parquet files, one such file, or a pattern such as "cc3m/*.tar". A sample of a
             tar file is an image with a .txt or a .json beside it (see `read_shard`).
         image_root: the folder of the images that a parquet file names by path; by default that of the shards.
@@ -65,52 +67,36 @@ class StreamedPairs(IterableDataset):
         TooManyBadRowsError: while iterating; with the counts.
     """
 
-    def __init__(
-        self,
-        source: str | Path,
-        *,
-        image_root: str | Path | None = None,
-        image_column: str = "image",
-        text_column: str = "text",
-        check_image: Callable[[str | bytes], object] | None = None,
-        max_bad_fraction: float = 0.1,
-        group_by_caption: bool = False,
-        seed: int = 0,
-        shuffle_buffer: int = 1000,
-        rank: int = 0,
-        world_size: int = 1,
-        endless: bool = False,
-    ) -> None:
+    source: str | Path
+    _: KW_ONLY
+    image_root: str | Path | None = None
+    image_column: str = "image"
+    text_column: str = "text"
+    check_image: Callable[[str | bytes], object] | None = None
+    max_bad_fraction: float = 0.1
+    group_by_caption: bool = False
+    shuffle_buffer: int = 1000
+    rank: int = 0
+    world_size: int = 1
+    endless: bool = False
+
+    def __post_init__(self) -> None:
         import datasets
 
-        if not 0 <= rank < world_size or shuffle_buffer < 1 or seed < 0:
-            found = f"rank {rank} of {world_size}, shuffle_buffer {shuffle_buffer}, seed {seed}"
+        rank = f"rank {self.rank} of {self.world_size}"
+        if not 0 <= self.rank < self.world_size or self.shuffle_buffer < 1 or self.seed < 0:
+            found = f"{rank}, shuffle_buffer {self.shuffle_buffer}, seed {self.seed}"
             raise ValueError(f"{found}: ranks count from 0, a buffer holds 1 sample or more, no seed is negative.")
-        self.shards = find_shards(source)
-        self.columns = (image_column, text_column)
+        self.shards = find_shards(self.source)
+        self.columns = (self.image_column, self.text_column)
         self.has_boxes = first_fields(self.shards[0], self.columns).get("boxes") is not None
-        self.max_bad_fraction = max_bad_fraction
-        self.group_by_caption = group_by_caption
-        self.seed = seed
-        self.shuffle_buffer = shuffle_buffer
-        self.rank = rank
-        self.world_size = world_size
-        self.endless = endless
-        name = f"{source} (rank {rank} of {world_size})" if world_size > 1 else str(source)
-        self.bad_rows = BadRowReport(name, shared=True)
-        folders = [os.path.dirname(os.path.abspath(shard)) for shard in self.shards]
-        self._folder = os.path.commonpath(folders)
-        root = Path(os.path.abspath(image_root if image_root is not None else self._folder))
-        self._checker = RowChecker(root, self.columns, None, check_image, self.bad_rows)
+        self.bad_rows = BadRowReport(f"{self.source} ({rank})" if self.world_size > 1 else self.source, shared=True)
+        self._folder = os.path.commonpath([os.path.dirname(os.path.abspath(shard)) for shard in self.shards])
+        root = Path(os.path.abspath(self._folder if self.image_root is None else self.image_root))
+        self._checker = RowChecker(root, self.columns, None, self.check_image, self.bad_rows)
         self._samples = datasets.IterableDataset.from_generator(
             _read_shards, gen_kwargs={"shards": self.shards, "columns": self.columns}
         )
-        # In shared memory, as in `TrainingPairs`.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the pass that the next iteration begins with."""
-        self._epoch.fill_(epoch)
 
     def __iter__(self) -> Iterator[PairExample]:
         """Yield this reader's fraction of a pass; if `endless`, of the pass of the next epoch after it, and so on."""
@@ -128,7 +114,7 @@ class StreamedPairs(IterableDataset):
         quota = math.ceil(count / len(self.shards))
         for shard in self.shards:
             for _, fields in itertools.islice(read_shard(shard, self.columns, with_images=False), quota):
-                texts += _good_texts(fields, self.columns[1])
+                texts += _good_texts(fields, self.text_column)
             if len(texts) >= count:
                 break
         return texts

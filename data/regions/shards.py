@@ -51,12 +51,7 @@ class ShardHeader:
 
 
 def write_shard(
-    path: Path,
-    rows: Iterable[StoredRow],
-    info: RegionInfo,
-    *,
-    digest: str = "",
-    skipped: Sequence[SkippedInput] = (),
+    path: Path, rows: Iterable[StoredRow], info: RegionInfo, *, digest: str = "", skipped: Sequence[SkippedInput] = ()
 ) -> None:
     """Write rows, as `RegionInfo.encode` gives them, to a Parquet file that appears when it is complete.
 

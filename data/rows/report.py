@@ -154,9 +154,7 @@ class BadRowReport:
         self._count(REPAIRED, cause, BadRowError(cause, found).describe(self.source, row), number)
 
     def check_rows(
-        self,
-        rows: Iterable[tuple[int | str, Row | BadRowError]],
-        check: Callable[[int | str, Row], Found],
+        self, rows: Iterable[tuple[int | str, Row | BadRowError]], check: Callable[[int | str, Row], Found]
     ) -> Iterator[Found]:
         """Yield what `check` makes of the rows, and count them all.
 

@@ -154,9 +154,4 @@ def _show(source: str, text: str) -> str:
     return f"{source[:80]!r} -> {text[:80]!r}"
 
 
-__all__ = [
-    "FILTERS",
-    "SWITCHES",
-    "TranslationFilter",
-    "check_filters",
-]
+__all__ = ["FILTERS", "SWITCHES", "TranslationFilter", "check_filters"]
