@@ -74,11 +74,7 @@ class Decontaminator:
         return (row for row in rows if is_test(row) or not self.is_leak(f"{name} {row['split']}", row["image_id"]))
 
     def is_leak(self, listed: str, image: str) -> bool:
-        """Return whether the image of a row is in a test set, and count it.
-
-        Args:
-            listed: the list that the row is in.
-            image: of the row.
+        """Return whether the image of a row of the list `listed` is in a test set, and count it.
 
         Raises:
             LeakError: it is, and `strict` is set.
@@ -141,7 +137,10 @@ class PathDecontaminator(Decontaminator):
         super().__init__(strict)
         self.namesakes: set[str] = set()
         self._by_name: dict[str, dict[str, list[str]]] = {}  # name -> test set -> paths
-        self._thumbnail = cache(lambda path: thumbnail(decode(path)))
+        # Thumbnails of 8 x 8 colours: (192,) float32, 0..255.
+        self._thumbnail = cache(
+            lambda path: np.asarray(decode(path).resize((8, 8), Image.Resampling.BOX), np.float32).ravel()
+        )
 
     def add_images(self, name: str, images: Iterable[str]) -> None:
         """Add the paths of images to a test set."""
@@ -158,7 +157,7 @@ class PathDecontaminator(Decontaminator):
         return found
 
     def _is_same(self, image: str, other: str) -> bool:
-        if is_of_coco(image) and is_of_coco(other):
+        if all(canonical_image_id(Path(path).name).startswith("coco:") for path in (image, other)):
             return True
         return np.abs(self._thumbnail(image) - self._thumbnail(other)).mean() < LOOKS_ALIKE
 
@@ -171,16 +170,6 @@ def is_test(row: CaptionRow | QuestionRow) -> bool:
 def bare_name(path: str) -> str:
     """Return the name of an image without its folder and suffix; numbers and COCO's names become one form."""
     return canonical_image_id(Path(path).name, "coco")
-
-
-def is_of_coco(path: str) -> bool:
-    """Return whether an image has the name that COCO gave it."""
-    return canonical_image_id(Path(path).name).startswith("coco:")
-
-
-def thumbnail(image: Image.Image) -> np.ndarray:
-    """Return (192,) float32, 0..255: the image in 8 x 8 colours."""
-    return np.asarray(image.resize((8, 8), Image.Resampling.BOX), np.float32).ravel()
 
 
 __all__ = ["Decontaminator", "LeakError", "PathDecontaminator", "is_test"]

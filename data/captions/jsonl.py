@@ -44,12 +44,9 @@ def _from_line(fields: dict) -> dict | BadRowError:
     if not isinstance(name, str | int) or not str(name):
         return BadRowError("image has no name", f"image_id and image are {name!r}")
     lists = {language: texts if isinstance(texts, list) else [texts] for language, texts in captions.items()}
-    return {
-        "image_id": name if isinstance(name, str) and ":" in name else canonical_image_id(name),
-        "image": fields.get("image", str(name)),
-        "split": fields.get("split", "train"),
-        "captions": lists,
-    }
+    image_id = name if isinstance(name, str) and ":" in name else canonical_image_id(name)
+    image, split = fields.get("image", str(name)), fields.get("split", "train")
+    return {"image_id": image_id, "image": image, "split": split, "captions": lists}
 
 
 @dataclass
@@ -82,14 +79,9 @@ class CaptionFolder:
                     if isinstance(fields, BadRowError):
                         yield f"{folder.name}/{file.name}/{number}", fields
                         continue
-                    image, image_id = fields["image"], fields.get("image_id")
-                    row = {
-                        "image_id": image_id if isinstance(image_id, str) else canonical_image_id(image),
-                        "image": image,
-                        "split": folder.name,
-                        "captions": {},
-                    }
-                    text = fields.get("text")
+                    image, image_id, text = fields["image"], fields.get("image_id"), fields.get("text")
+                    image_id = image_id if isinstance(image_id, str) else canonical_image_id(image)
+                    row = {"image_id": image_id, "image": image, "split": folder.name, "captions": {}}
                     listed = rows.setdefault(image, row)["captions"].setdefault(language, [])
                     listed += text if isinstance(text, list) else [text]
             for image, row in rows.items():

@@ -70,15 +70,9 @@ def read_captions(
         raise ValueError(f"There is no reader {kind!r}, only {', '.join(KINDS)}.")
     source, make = Path(source), KINDS[kind]
     root = None if image_root is None else Path(image_root)
-    options = {
-        "languages": languages,
-        "language": language,
-        "split_file": None if split_file is None else Path(split_file),
-        "task": task,
-        "splits": splits,
-        "translated": translated,
-        "image_column": image_column,
-    }
+    file = None if split_file is None else Path(split_file)
+    options: dict[str, object] = {"languages": languages, "language": language, "split_file": file}
+    options |= {"task": task, "splits": splits, "translated": translated, "image_column": image_column}
     given = {name: value for name, value in options.items() if value is not None}
     known = kind_options(kind)
     if unknown := [name for name in given if name not in known]:
@@ -88,16 +82,9 @@ def read_captions(
     if kind == "conceptual":
         root = root or source.parent
         given["image_root"] = root
-    default = MANY_DEAD_LINKS if kind == "conceptual" else MAX_BAD_FRACTION
-    return CaptionRows(
-        kind,
-        source,
-        make(source, **given),
-        image_root=root,
-        max_rows=max_rows,
-        on_bad_row=on_bad_row,
-        max_bad_fraction=default if max_bad_fraction is None else max_bad_fraction,
-    )
+    if max_bad_fraction is None:
+        max_bad_fraction = MANY_DEAD_LINKS if kind == "conceptual" else MAX_BAD_FRACTION
+    return CaptionRows(kind, source, make(source, **given), root, max_rows, on_bad_row, max_bad_fraction)
 
 
 def kind_options(kind: str) -> list[str]:

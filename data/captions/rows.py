@@ -71,7 +71,7 @@ class CaptionRows:
         report.raise_above(self.max_bad_fraction)
 
     def _check(self, place: int | str, record: dict) -> CaptionRow:
-        image, split = record["image"], record["split"]
+        image_id, image, split = (record[name] for name in ("image_id", "image", "split"))
         if not isinstance(image, str) or not image:
             raise BadRowError("image has no name", f"the image is {image!r}")
         check_unicode(image)
@@ -80,13 +80,7 @@ class CaptionRows:
         captions = self._captions(record["captions"], place)
         if self.image_root is not None:
             image = find_image(image, self.image_root)
-        return {
-            "image_id": record["image_id"],
-            "image": image,
-            "split": split,
-            "captions": captions,
-            "source": self.name,
-        }
+        return {"image_id": image_id, "image": image, "split": split, "captions": captions, "source": self.name}
 
     def _captions(self, found: dict[str, list], place: int | str) -> dict[str, list[str]]:
         def clean(language: str, text: object) -> tuple[str, str]:

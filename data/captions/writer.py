@@ -15,11 +15,7 @@ from .rows import SPLIT
 
 @dataclass
 class WrittenCaptions:
-    """What is in the files.
-
-    Attributes:
-        counts: (split, language) -> [images, captions].
-    """
+    """Counts of what is in the files: (split, language) -> [images, captions]."""
 
     counts: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 

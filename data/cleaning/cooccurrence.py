@@ -6,29 +6,28 @@ decided by fingerprint, not by place, so that it does not depend on the order of
 
 from array import array
 from collections.abc import Iterable
+from dataclasses import InitVar, dataclass
 
 import numpy as np
 
 from ..files.hashing import fingerprint
 
 
+@dataclass
 class PairRules:
     """Finds the pairs that occur too often, one after the other, in the order of the rows.
 
-    Args:
+    Attributes:
         images_of_text: text with too many different images -> the images it keeps.
         texts_of_image: image with too many different texts -> the texts it keeps.
         repeated: the pairs that occur more than once, each as text ^ image.
     """
 
-    def __init__(
-        self,
-        images_of_text: dict[int, frozenset[int]],
-        texts_of_image: dict[int, frozenset[int]],
-        repeated: Iterable[int],
-    ) -> None:
-        self.images_of_text = images_of_text
-        self.texts_of_image = texts_of_image
+    images_of_text: dict[int, frozenset[int]]
+    texts_of_image: dict[int, frozenset[int]]
+    repeated: InitVar[Iterable[int]]
+
+    def __post_init__(self, repeated: Iterable[int]) -> None:
         self._was_seen = dict.fromkeys(repeated, False)
 
     def text_fault(self, caption: str, image: int) -> str | None:

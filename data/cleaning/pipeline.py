@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -30,15 +31,8 @@ from .text_rules import WordList, count_han, decode_text, han_fraction, traditio
 
 REPORT_NAME = "clean_report.json"
 PAIR_RULES = ("cooccurring_text", "cooccurring_image", "equal_pairs")  # count before they evaluate
-IMAGE_RULES = (
-    "image_readable",
-    "image_side",
-    "image_aspect",
-    "image_bytes",
-    "image_colour",
-    "exact_duplicates",
-    "near_duplicates",
-)
+DUPLICATE_RULES = ("exact_duplicates", "near_duplicates")
+IMAGE_RULES = ("image_readable", "image_side", "image_aspect", "image_bytes", "image_colour", *DUPLICATE_RULES)
 
 
 def clean_pairs(
@@ -102,22 +96,20 @@ def clean_pairs(
     return report
 
 
+@dataclass
 class _Cleaner:
-    def __init__(
-        self,
-        files: list[Path],
-        columns: tuple[str, str],
-        root: Path,
-        settings: CleanSettings,
-        decode: Callable[[bytes], Image.Image],
-        workers: int,
-    ) -> None:
-        self.files, self.columns, self.root = files, columns, root
-        self.settings, self.decode, self.workers = settings, decode, workers
-        self.steps: list[Callable[[str], str]] = [decode_text] if settings.applies("decode_text") else []
-        self.steps += [traditional_to_simplified()] if settings.simplified else []
+    files: list[Path]
+    columns: tuple[str, str]
+    root: Path
+    settings: CleanSettings
+    decode: Callable[[bytes], Image.Image]
+    workers: int
+
+    def __post_init__(self) -> None:
+        self.steps: list[Callable[[str], str]] = [decode_text] if self.settings.applies("decode_text") else []
+        self.steps += [traditional_to_simplified()] if self.settings.simplified else []
         self.num_good_texts: int | None = None
-        self.words = WordList(settings.drop_words)
+        self.words = WordList(self.settings.drop_words)
         self.image_of_bytes: dict[int, int] = {}  # fingerprint of the bytes -> key of the first image with them
         self.look_alikes = NearDuplicateIndex()
 
@@ -151,13 +143,12 @@ class _Cleaner:
                 yield row
 
     def _rows_of_good_pairs(self, report: CleanReport) -> Iterator[CrawlRow]:
+        rules: list[tuple[str, CaptionRule]] = []
         if any(map(self.settings.applies, PAIR_RULES)):
             pairs = self._count_pairs()
             rules = self._active(
                 cooccurring_text=pairs.text_fault, cooccurring_image=pairs.image_fault, equal_pairs=pairs.repetition
             )
-        else:
-            rules = []
         rows = self._rows_of_good_texts(report)
         for row in tqdm(rows, desc="clean", unit=" rows", total=self.num_good_texts, disable=None):
             if all(row.keep(*rule, report) for rule in rules):
@@ -198,9 +189,8 @@ class _Cleaner:
 
     def _han_fraction_fault(self, caption: str, key: int) -> str | None:
         fraction = han_fraction(caption)
-        return (
-            None if fraction >= self.settings.min_han_fraction else f"{fraction:.0%} Han characters in {caption[:40]!r}"
-        )
+        good = fraction >= self.settings.min_han_fraction
+        return None if good else f"{fraction:.0%} Han characters in {caption[:40]!r}"
 
     def _unwanted_word(self, caption: str, key: int) -> str | None:
         word = self.words.find(caption)

@@ -99,11 +99,8 @@ class CrawlRow:
             image = {"bytes": image, "path": None}
         else:
             image = self.image
-        return {
-            **self.fields,
-            image_column: image,
-            text_column: self.captions if isinstance(text, list) else self.captions[0],
-        }
+        captions = self.captions if isinstance(text, list) else self.captions[0]
+        return {**self.fields, image_column: image, text_column: captions}
 
 
 __all__ = ["CaptionRule", "CrawlRow"]

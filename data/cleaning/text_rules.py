@@ -187,12 +187,4 @@ def _read_words(file: Path) -> set[str]:
     return words
 
 
-__all__ = [
-    "MAX_LENGTH",
-    "WordList",
-    "count_han",
-    "decode_text",
-    "han_fraction",
-    "rewrite_text",
-    "traditional_to_simplified",
-]
+__all__ = ["WordList", "count_han", "decode_text", "han_fraction", "rewrite_text", "traditional_to_simplified"]

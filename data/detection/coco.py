@@ -87,7 +87,7 @@ def read_coco_detection(
         return row
 
     rows = list(report.check_rows(((f"image {index}", image) for index, image in enumerate(content["images"])), check))
-    known = {image["id"] for image in content["images"] if _has_id(image)}
+    known = {image["id"] for image in content["images"] if isinstance(image, dict) and isinstance(image.get("id"), int)}
     for image_id in boxes.keys() - known:
         for index, annotation in boxes[image_id]:
             report.add_repair("unknown image", f"annotation {index}", str(annotation)[:80])
@@ -119,10 +119,6 @@ def _number_names(entries: list[Any], wanted: Sequence[str] | None, what: str) -
     order = list(wanted) if wanted is not None else [names[key] for key in ids]
     positions = {name: position for position, name in enumerate(order)}
     return {key: positions[name] for key, name in names.items() if name in positions}, order
-
-
-def _has_id(image: object) -> bool:
-    return isinstance(image, dict) and isinstance(image.get("id"), int)
 
 
 def _check_image(
@@ -160,9 +156,8 @@ class _BoxReader:
         objects, seen = list[AnnotatedObject](), set[tuple[float, ...]]()
         for index, annotation in annotations:
             place = f"annotation {index}"
-            category, category_id = annotation.get("category_id"), None
-            if isinstance(category, int):
-                category_id = self.classes.get(category)
+            category = annotation.get("category_id")
+            category_id = self.classes.get(category) if isinstance(category, int) else None
             bbox = _clip(annotation.get("bbox"), width, height)
             if annotation.get("iscrowd"):
                 self.report.add_repair("crowd skipped", place, f"iscrowd {annotation['iscrowd']}")
@@ -205,16 +200,12 @@ def _clip(bbox: object, width: int, height: int) -> list[float] | None:
 
 
 def _to_dataset(rows: list[DetectionRow]) -> "Dataset":
-    import datasets
+    from datasets import Dataset, Features, Image, List, Value
 
-    numbers = datasets.Value("int64")
-    objects = {
-        "bbox": datasets.List(datasets.Value("float32")),
-        "category_id": numbers,
-        "attribute_ids": datasets.List(numbers),
-    }
-    features = {"image": datasets.Image(), "image_id": numbers, "width": numbers, "height": numbers}
-    return datasets.Dataset.from_list(rows, datasets.Features(features | {"objects": datasets.List(objects)}))
+    number = Value("int64")
+    objects = {"bbox": List(Value("float32")), "category_id": number, "attribute_ids": List(number)}
+    features = {"image": Image(), "image_id": number, "width": number, "height": number}
+    return Dataset.from_list(rows, Features(features | {"objects": List(objects)}))
 
 
 __all__ = ["DetectionData", "read_coco_detection"]

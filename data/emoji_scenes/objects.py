@@ -45,7 +45,6 @@ def draw_object(category_id: int, style: str, *, side: int, flipped: bool, angle
     """Return the RGBA image of an object, cut to the smallest box that holds every pixel with alpha above 24.
 
     Args:
-        category_id: the class.
         style: one of `styles_of_class(category_id)`.
         side: its longest side in pixels. (The last cut may take a faint row off, so that it has one less: rarely.)
         flipped: mirrored, left to right.

@@ -115,8 +115,6 @@ def ask_questions(scene: Scene, rng: random.Random, *, num_classes: int = len(SC
     Directions and sides are those of the image, and nothing is asked about what an object faces.
 
     Args:
-        scene: `objects` and `background` are read.
-        rng: draws what is asked.
         num_classes: absent things that are asked for come from the first so many classes.
     """
     objects = scene["objects"]

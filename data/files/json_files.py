@@ -25,7 +25,6 @@ def read_json(path: Path, *, object_hook: Callable[[dict], object] | None = None
     """Return what a JSON file holds.
 
     Args:
-        path: of the file.
         object_hook: what to hold in place of each object, as for `json.loads`.
 
     Raises:

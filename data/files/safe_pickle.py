@@ -26,7 +26,6 @@ def read_pickle(stream: BinaryIO, admitted: Admitted, *, encoding: str = "ASCII"
     """Return what a pickle of plain containers and values holds.
 
     Args:
-        stream: stands at the beginning of the pickle.
         admitted: what it may refer to besides, and what is called in its place.
         encoding: of the strings that Python 2 wrote.
 

@@ -55,8 +55,6 @@ class MLMMCorpus:
     Args:
         regions: random access to rows of `wenlan.data.read_regions`: a `datasets.Dataset`, or a list of rows.
         captions: language -> (images, texts): the text at i belongs to the row `images[i]` of the regions.
-        tokenizer: counts word pieces.
-        name: for messages and logs.
         tasks: task -> integer weight; by default all four, `STRONG_TASKS`. `WEAK_TASKS`: matching alone.
         max_text_length: word pieces without special tokens.
         image_groups: (images,) numbers, equal for rows that show the same: never each other's wrong images.

@@ -52,7 +52,6 @@ def read_rows(file: Path, columns: tuple[str, str], root: Path) -> Iterator[Row]
 
     Args:
         file: of a kind in `READERS`.
-        columns: the names of the image and the text column.
         root: where images are looked for that a file names only by their row.
 
     Raises:

@@ -15,8 +15,6 @@ class PairReport:
     """Numbers about pairs; `str()` makes lines of them, `save` a file. Fractions are of the pairs counted.
 
     Attributes:
-        source: what was read.
-        pairs: pairs counted.
         is_sample: there are more, which were not counted.
         bad_rows: rows left out while reading, by cause; `repairs`: changes to rows that were kept, by cause.
         examples: the first of each cause.

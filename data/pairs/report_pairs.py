@@ -1,7 +1,7 @@
 """Count image-text pairs, one batch after the other, into a `PairReport`."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -38,9 +38,7 @@ def report_pairs(
     Args:
         pairs: rows with `image` (bytes, path or PIL image) and `text` (one string), such as `TrainingPairs` and
             `StreamedPairs` give; with a `group_id` they count as grouped.
-        source: named in the report.
         bad_rows: what was left out; by default the attribute of that name of `pairs`, read at the end.
-        max_pairs: count only so many.
         language: of the captions, one of emoji7's.
         tokenizer: shows captions that are cut or that it does not know.
         max_tokens: where captions are cut; by default where the tokenizer says.
@@ -54,7 +52,8 @@ def report_pairs(
         raise ValueError(f"The language is {language!r}; it must be one of {', '.join(SCRIPTS)}.")
     counts = _Counts(tokenizer)
     rows = iter(pairs)
-    for batch in _batches(islice(rows, max_pairs)):
+    counted = islice(rows, max_pairs)
+    while batch := list(islice(counted, BATCH)):
         counts.add(batch)
     if not counts.pairs:
         raise ValueError(f"{source} holds no pairs.")
@@ -117,10 +116,6 @@ class _Counts:
         specials = self.tokenizer.num_special_tokens_to_add() * self.pairs
         real_tokens = sum(length * n for length, n in self.tokens.items()) - specials
         report.unknown_fraction = self.unknown_tokens / max(1, real_tokens)
-
-
-def _batches(rows: Iterator[PairExample]) -> Iterator[list[PairExample]]:
-    return iter(lambda: list(islice(rows, BATCH)), [])
 
 
 __all__ = ["report_pairs"]

@@ -46,9 +46,8 @@ class DuplicateCounter(Generic[Value]):
     def most_common(self, count: int) -> list[tuple[Value, int]]:
         """Return the most common values with their exact numbers; those that come once are none."""
         hashes, numbers = np.unique(self._as_numpy(), return_counts=True)
-        found = {}
-        for value in self._candidates or ():
-            found[value] = int(numbers[np.searchsorted(hashes, np.uint64(_hash(value)))])
+        candidates = self._candidates or ()
+        found = {value: int(numbers[np.searchsorted(hashes, np.uint64(_hash(value)))]) for value in candidates}
         return [(value, n) for value, n in Counter(found).most_common(count) if n > 1]
 
     def _as_numpy(self) -> np.ndarray:
@@ -57,12 +56,12 @@ class DuplicateCounter(Generic[Value]):
 
 def quantiles(numbers: Counter[int]) -> dict[str, int]:
     """Return minimum, median, 95 % and maximum of whole numbers that are given by how often each comes."""
+    if not numbers:
+        return {}
     values = sorted(numbers)
     reached = np.cumsum([numbers[value] for value in values])
-    positions = (
-        {name: max(1, math.ceil(fraction * reached[-1])) for name, fraction in QUANTILES.items()} if values else {}
-    )
-    return {name: values[int(np.searchsorted(reached, position))] for name, position in positions.items()}
+    positions = np.searchsorted(reached, [max(1, math.ceil(part * reached[-1])) for part in QUANTILES.values()])
+    return {name: values[position] for name, position in zip(QUANTILES, positions, strict=True)}
 
 
 def read_image(image: bytes | str | Image.Image) -> tuple[bytes, int | None]:

@@ -16,7 +16,6 @@ def find_warnings(report: PairReport, *, is_grouped: bool, batch_size: int | Non
     """Return one sentence of what is wrong and one of what to do for each thing, the gravest first.
 
     Args:
-        report: the numbers.
         is_grouped: rows that must not be each other's negatives are known.
         batch_size, queue_size: None = not known.
     """

@@ -65,8 +65,6 @@ def read_shard(shard: str, columns: tuple[str, str], *, with_images: bool = True
     Never raises: what the damage of a shard costs is one error at its end.
 
     Args:
-        shard: path of a .tar or .parquet file.
-        columns: the names of the image and the text column.
         with_images: otherwise the image is empty bytes, and the images' bytes are not read.
     """
     read = _read_tar if shard.lower().endswith(".tar") else _read_parquet
@@ -140,10 +138,9 @@ def _read_parquet(shard: str, columns: tuple[str, str], with_images: bool) -> It
     image_column, text_column = columns
     wanted = columns if with_images else (text_column, text_column)
     for number, fields in read_rows(Path(shard), wanted, Path()):
-        if isinstance(fields, BadRowError):
-            yield str(number), fields
-        else:
-            yield str(number), fields if with_images else {image_column: b"", **fields}
+        if isinstance(fields, dict) and not with_images:
+            fields = {image_column: b"", **fields}
+        yield str(number), fields
 
 
 __all__ = ["IMAGES", "KINDS", "find_shards", "first_fields", "read_shard"]

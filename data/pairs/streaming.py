@@ -100,7 +100,7 @@ class StreamedPairs(EpochDraws, IterableDataset):
 
     def __iter__(self) -> Iterator[PairExample]:
         """Yield this reader's fraction of a pass; if `endless`, of the pass of the next epoch after it, and so on."""
-        for epoch in itertools.count(self._epoch.item()):
+        for epoch in itertools.count(int(self._epoch.item())):
             rows_read = yield from self._read_pass(epoch)
             if not self.endless or not rows_read:  # a reader without a shard would spin
                 return

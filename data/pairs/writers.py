@@ -1,23 +1,15 @@
 """Files of pairs, written row by row: JSON lines where images are paths, parquet where they are bytes."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pyarrow import Schema
 
 BATCH_BYTES = 64 << 20  # of images in a row group
 BATCH_ROWS = 1_000
-
-
-class PairWriter(Protocol):
-    """Takes the rows of one file, as `read_rows` gives them."""
-
-    def write(self, fields: dict) -> None:
-        """Add one row."""
 
 
 class _JsonLinesWriter:
@@ -63,14 +55,9 @@ class _ParquetWriter:
             self._writer.close()
 
 
-@contextmanager
-def open_pair_writer(path: Path, schema: "Schema | None") -> Iterator[PairWriter]:
-    """Return a writer of a new file: parquet with a schema, JSON lines without."""
-    writer = _JsonLinesWriter(path) if schema is None else _ParquetWriter(path, schema)
-    try:
-        yield writer
-    finally:
-        writer.close()
+def open_pair_writer(path: Path, schema: "Schema | None") -> "closing[_JsonLinesWriter | _ParquetWriter]":
+    """Return a writer of a new file, parquet with a schema, JSON lines without; it takes rows as `read_rows` gives."""
+    return closing(_JsonLinesWriter(path) if schema is None else _ParquetWriter(path, schema))
 
 
 def schema_with_images(file: Path, columns: tuple[str, str]) -> "Schema | None":
@@ -96,4 +83,4 @@ def schema_with_images(file: Path, columns: tuple[str, str]) -> "Schema | None":
     return Features(features).arrow_schema
 
 
-__all__ = ["PairWriter", "open_pair_writer", "schema_with_images"]
+__all__ = ["open_pair_writer", "schema_with_images"]

@@ -80,14 +80,9 @@ def write_bua_npz(path: str | Path, row: Mapping[str, object]) -> None:
 
     `soft_labels` (n, c) and `background_index` hold the class distribution, which BUA's own files lack.
     """
-    arrays: dict[str, object] = {
-        "image_id": np.str_(row["image_id"]),
-        "x": row["features"],
-        "bbox": row["boxes"],
-        "num_bbox": len(np.asarray(row["boxes"])),
-        "image_h": row["image_height"],
-        "image_w": row["image_width"],
-    }
+    arrays: dict[str, object] = {"image_id": np.str_(row["image_id"]), "x": row["features"], "bbox": row["boxes"]}
+    arrays["num_bbox"] = len(np.asarray(row["boxes"]))
+    arrays |= {"image_h": row["image_height"], "image_w": row["image_width"]}
     arrays |= {key: row[name] for key, name in INFO_FIELDS.items() if name in row}
     if "class_probs" in row:
         arrays |= {"soft_labels": row["class_probs"], "background_index": row["background_index"]}

@@ -81,13 +81,8 @@ class RegionInfo:
         """Return the columns of a file, without metadata."""
         import pyarrow as pa
 
-        columns = {
-            "image_id": pa.string(),
-            "image_height": pa.int32(),
-            "image_width": pa.int32(),
-            "boxes": pa.list_(pa.list_(pa.float32(), 4)),
-            "features": pa.large_binary(),
-        }
+        columns = {"image_id": pa.string(), "image_height": pa.int32(), "image_width": pa.int32()}
+        columns |= {"boxes": pa.list_(pa.list_(pa.float32(), 4)), "features": pa.large_binary()}
         if self.num_classes:
             best = pa.struct({"ids": pa.large_binary(), "probs": pa.large_binary()})
             columns |= {"class_probs": best if self.top_k else pa.large_binary(), "background_index": pa.int32()}
@@ -125,7 +120,6 @@ class RowDecoder:
     `boxes` (n, 4) float32, `features` (n, d) float16, `class_probs` (n, c) float32, ids (n) int64, scores (n) float32.
 
     Args:
-        info: of the file.
         torch: give tensors in place of arrays.
     """
 

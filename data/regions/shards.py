@@ -25,14 +25,7 @@ GROUP_BYTES = 16 << 20  # of a row group: what a reader holds at least
 
 @dataclass(frozen=True)
 class SkippedInput:
-    """An input without a row.
-
-    Attributes:
-        image_id: of the input.
-        path: where it was looked for.
-        cause: a short phrase to count by.
-        message: what was found.
-    """
+    """An input without a row: where it was looked for, a short phrase to count by, and what was found."""
 
     image_id: str
     path: str

@@ -38,11 +38,8 @@ class RegionFolder(ShardStore[str]):
             raise ValueError(f"{count} inputs have the id {name!r}, so that their rows could not be told apart.")
         self.image_ids, self.info = image_ids, info
         self.inputs = split_into_shards(len(image_ids), shard_size)  # of each shard, their positions
-        settings = {
-            "inputs": {"count": len(image_ids), "sha256": _hash_names(image_ids)},
-            "shard_size": shard_size,
-            "info": asdict(info),
-        }
+        inputs = {"count": len(image_ids), "sha256": _hash_names(image_ids)}
+        settings = {"inputs": inputs, "shard_size": shard_size, "info": asdict(info)}
         super().__init__(folder, [_hash_names(image_ids[part.start : part.stop]) for part in self.inputs], settings)
 
     def read_identity(self, path: Path) -> str:

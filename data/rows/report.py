@@ -104,8 +104,6 @@ class BadRowReport:
     each writes only its own line of a table in shared memory; the first case of each cause is logged at once.
 
     Args:
-        source: the file or folder that is read.
-        rows_kept: rows that are known to be good.
         on_bad_row: leave a bad row out and count it, or raise at the first one.
         shared: count what workers count, too.
 

@@ -53,8 +53,6 @@ def is_in_wrong_script(text: str, language: str, *, strict: bool = True) -> bool
     """Return whether a text with letters is mostly in scripts that its language is not written in.
 
     Args:
-        text: with or without letters.
-        language: one of `SCRIPTS`.
         strict: also where Chinese has kana, Korean Han characters alone, or Japanese `HAN_ONLY` and no kana, which a
             translation hardly ever has and a list of nouns may have.
 

@@ -71,7 +71,6 @@ class TranslationFilter:
         """Return the first filter that leaves a translation out, and what it found; None for a good one.
 
         Args:
-            source: the caption.
             text: its translation, None if there is none.
             model_fault: what the model that made it says: the name of a filter, ": " and what was found.
         """

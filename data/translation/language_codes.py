@@ -50,9 +50,7 @@ def find_direction(
     """Return what the tokenizer of a model needs for a direction.
 
     Args:
-        tokenizer: of the model.
         source_language: one of `CODES`, also `language`.
-        language: of the translations.
         codes: a user's own code of a language.
         prefix: before every caption; {source} and {target} become the codes.
 

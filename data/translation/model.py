@@ -48,8 +48,6 @@ class TranslationModel:
 
     Args:
         name: folder or hub id. Its code is never run.
-        dtype: of the weights.
-        device: where it runs.
 
     Raises:
         ImportError: the tokenizer needs a package that is not installed.
@@ -85,9 +83,6 @@ class TranslationModel:
         is known which text it is.
 
         Args:
-            texts: in the source language.
-            direction: of `find_direction`.
-            settings: of the decoding.
             advance: is called with the positions of the texts that are done, batch by batch.
         """
         if direction.source_code is not None:

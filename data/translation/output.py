@@ -61,7 +61,6 @@ def write_translated_captions(
     caption.
 
     Args:
-        path: of the file.
         rows: gives all rows anew at each call.
         good: None for the captions in their own language, where only repetitions are left out.
         max_sources: one translation of more different captions is left out.

@@ -9,7 +9,6 @@ same bits as those of an unbroken run on the same machine. Filters read the fini
 language, translate nothing anew.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -30,8 +29,6 @@ from .language_codes import Direction, fill_template, find_direction
 from .model import DecodingSettings, TranslationModel
 from .output import FilterReport, write_translated_captions
 from .shards import Translation, TranslationShards
-
-logger = logging.getLogger(__name__)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 REPORT = "report.json"
@@ -74,10 +71,8 @@ class TranslationReport:
 
     def to_dict(self) -> dict[str, object]:
         """Return the report as JSON has it, without times, so that two equal runs write equal files."""
-        return {
-            "source": self.source.to_dict(),
-            "languages": {name: vars(found) for name, found in self.languages.items()},
-        }
+        languages = {name: vars(found) for name, found in self.languages.items()}
+        return {"source": self.source.to_dict(), "languages": languages}
 
 
 def translate_captions(
@@ -104,13 +99,10 @@ def translate_captions(
             written as they are.
         output: a run that was stopped there goes on; `shards/XX` holds the raw translations.
         model: which one, or its name.
-        source_language: of the captions.
-        languages: to translate into.
         columns: of image and text in the source.
         image_root: where a list without names, as CC3M's, finds its images.
         num_beams: by default 4 on a GPU and 1 on a CPU.
-        batch_tokens: source tokens of a batch, padding included.
-        max_source_tokens: a longer caption is not translated.
+        batch_tokens, max_source_tokens: as for `DecodingSettings`.
         shard_size: rows a shard, which is also what a kill can cost.
         skip_filters: of `filters.SWITCHES`.
         max_bad_fraction: a greater fraction of bad rows is an error before the first translation.
@@ -128,19 +120,13 @@ def translate_captions(
     settings = DecodingSettings(beams, batch_tokens, max_source_tokens)
     output = Path(output)
     _check(choice, source_language, languages, skip_filters)
-    captions = CaptionSource(
-        Path(source),
-        source_language,
-        shard_size,
-        columns,
-        None if image_root is None else Path(image_root),
-        max_bad_fraction,
-    )
+    root = None if image_root is None else Path(image_root)
+    captions = CaptionSource(Path(source), source_language, shard_size, columns, root, max_bad_fraction)
     captions.report.log()
     manifest = {"source_language": source_language, "shard_size": shard_size, "sha256": captions.sha256}
     agree_with_manifest(output, manifest, shards="captions_*.jsonl")
     shards: dict[str, TranslationShards] = {}
-    for name, group in groupby(languages, lambda language: _name(choice, source_language, language)):
+    for name, group in groupby(languages, lambda one: fill_template(choice.name, source_language, one, choice.codes)):
         shards |= _translate_with(name, list(group), captions, output, choice, settings, device)
     report = _write(output, captions, shards, skip_filters)
     for language, written in report.languages.items():
@@ -165,10 +151,6 @@ def _check(choice: ModelChoice, source_language: str, languages: Sequence[str], 
     check_filters(skip_filters)
 
 
-def _name(choice: ModelChoice, source_language: str, language: str) -> str:
-    return fill_template(choice.name, source_language, language, choice.codes)
-
-
 def _translate_with(
     name: str,
     languages: list[str],
@@ -189,31 +171,17 @@ def _translate_with(
                 f"{name} has one target language and cannot translate into {', '.join(languages)}; give one language, "
                 "or a name with {source} and {target}, or --prefix."
             )
-        wanted = {
-            "model": model.identity,
-            "direction": asdict(direction),
-            "decoding": asdict(settings) | {"dtype": choice.dtype},
-        }
-        shards[language] = TranslationShards(output / "shards" / language, captions.digests, wanted)
-        _translate(captions, shards[language], model, direction, settings, f"{captions.language}-{language}")
+        decoding = asdict(settings) | {"dtype": choice.dtype}
+        wanted = {"model": model.identity, "direction": asdict(direction), "decoding": decoding}
+        raw = shards[language] = TranslationShards(output / "shards" / language, captions.digests, wanted)
+        pending, title = set(raw.pending()), f"{captions.language}-{language}"
+        with tqdm(total=captions.num_captions, desc=title, unit=" captions", disable=None) as bar:
+            for shard, piece in enumerate(captions if pending else ()):
+                if shard in pending:
+                    raw.write(shard, piece, _translate_piece(piece, model, direction, settings, bar))
+                else:
+                    bar.update(sum(len(row.captions) for row in piece))
     return shards
-
-
-def _translate(
-    captions: CaptionSource,
-    shards: TranslationShards,
-    model: TranslationModel,
-    direction: Direction,
-    settings: DecodingSettings,
-    title: str,
-) -> None:
-    pending = set(shards.pending())
-    with tqdm(total=captions.num_captions, desc=title, unit=" captions", disable=None) as bar:
-        for shard, piece in enumerate(captions if pending else ()):
-            if shard in pending:
-                shards.write(shard, piece, _translate_piece(piece, model, direction, settings, bar))
-            else:
-                bar.update(sum(len(row.captions) for row in piece))
 
 
 def _translate_piece(

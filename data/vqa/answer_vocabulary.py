@@ -105,7 +105,6 @@ def candidate_scores(
 
     Args:
         rows: of `read_vqa`, with answers.
-        answers: the list.
         accuracy: of a prediction, given all answers to its question: `wenlan.evaluation.vqa.accuracy.vqa_accuracy`.
         prepare: makes two answers equal that `accuracy` takes for the same.
 

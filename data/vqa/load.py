@@ -38,7 +38,6 @@ def read_questions(
     """Return the questions of a file; a JSON list is VQA VG Japanese.
 
     Args:
-        source: the file.
         image_pattern: as for `read_vqa`.
         image_data: as for `read_vqa_vg_japanese`; without it, VQA VG Japanese is split by ids.
         max_bad_fraction: as for both.
@@ -53,12 +52,9 @@ def read_questions(
         )
     if language != "ja":
         raise ValueError(f"{path} has the form of VQA VG Japanese; its language is ja, not {language}.")
+    split_by: Literal["folder", "id"] = "folder" if image_data else "id"
     return read_vqa_vg_japanese(
-        path,
-        source.split,
-        image_data=image_data,
-        split_by="folder" if image_data else "id",
-        max_bad_fraction=max_bad_fraction,
+        path, source.split, image_data=image_data, split_by=split_by, max_bad_fraction=max_bad_fraction
     )
 
 

@@ -98,10 +98,10 @@ def _folders(root: Path | None, image_data: str | Path | None, split_by: str) ->
     """Return a function from an image's number to its folder; "" where that is unknown and need not be known."""
     if split_by not in ("folder", "id"):
         raise ValueError(f"split_by is {split_by!r}; it must be folder or id.")
+    names: dict[int, str] = {}
     if image_data is not None:
         names = _folders_of_urls(Path(image_data))
     elif root is not None:
-        names = {}
         for folder in FOLDERS:
             if (root / folder).is_dir():
                 stems = (entry.name.rpartition(".")[0] for entry in os.scandir(root / folder))
@@ -113,8 +113,6 @@ def _folders(root: Path | None, image_data: str | Path | None, split_by: str) ->
             "The split is by the folder of an image: give image_root, the folder of VG_100K and VG_100K_2, or "
             'image_data, the image_data.json of Visual Genome; or split_by="id".'
         )
-    else:
-        names = {}
 
     def find(number: int) -> str:
         if number not in names and split_by == "folder":
