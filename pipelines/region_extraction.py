@@ -3,7 +3,7 @@
     wenlan extract-regions photos --output runs/regions --model MODEL
     wenlan extract-regions coco.json --image-root train2014 --output runs/regions --model MODEL --top-k 100
 
-Killed at any moment and started again, it goes on with the first shard that is not complete; no row is lost or doubled,
+Killed at any moment and started again, it resumes with the first shard that is not complete; no row is lost or doubled,
 and every row has the same bits as in an unbroken run on the same machine.
 """
 
@@ -69,7 +69,7 @@ def extract_regions(
 
     Args:
         images: a folder, or a file that lists images (see `list_images`).
-        output: the folder for shards, `manifest.json` and `report.json`. A run that was stopped there goes on.
+        output: the folder for shards, `manifest.json` and `report.json`. A run that was stopped there resumes.
         model: folder or hub id of the detector.
         backend: "native" or "detectron2".
         image_root: the folder that paths in a list are relative to, if not the list's own.

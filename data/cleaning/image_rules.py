@@ -1,4 +1,4 @@
-"""What the cleaning rules need to know of an image, read once: bytes, size, colours, fingerprint, difference hash."""
+"""Facts about an image for the cleaning rules, read once: bytes, size, colours, fingerprint, difference hash."""
 
 import os
 from collections.abc import Callable
@@ -17,7 +17,7 @@ MAX_BYTES = 1 << 28  # a file of more is no photograph, and would be read into m
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What is known of an image that could be decoded.
+    """Facts about an image that could be decoded.
 
     Attributes:
         num_bytes: of the encoded file.
@@ -36,7 +36,7 @@ class ImageFacts:
 
 
 def examine_image(image: str | bytes, root: Path, decode: Callable[[bytes], Image.Image]) -> ImageFacts | BadRowError:
-    """Return the image's facts, or the error that says why there are none (returned, so that other threads go on).
+    """Return the image's facts, or the error that says why there are none (returned, not raised: other threads run).
 
     Args:
         image: the encoded image, or its path below `root`.

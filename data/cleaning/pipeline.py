@@ -48,7 +48,7 @@ def clean_pairs(
 ) -> CleanReport:
     """Write the pairs that pass the rules to `output_dir`, in the order of the source, and `clean_report.json`.
 
-    The source is read twice, since boilerplate and equal pairs have to be counted first; images are read once a row.
+    The source is read twice, since co-occurring and equal pairs have to be counted first; images are read once a row.
     Memory grows by the tables of fingerprints alone. Cleaning the output once more leaves nothing out and changes
     nothing.
 

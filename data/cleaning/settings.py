@@ -34,7 +34,7 @@ SWITCHES = tuple(rule for rule in RULES if rule not in ALWAYS_ON + ASKED_FOR)
 
 @dataclass(frozen=True, kw_only=True)
 class CleanSettings:
-    """Which rules are applied, and their limits.
+    """The rules that are applied, and their limits.
 
     Attributes:
         skip: the rules of `SWITCHES` that are turned off.
@@ -86,7 +86,7 @@ class CleanSettings:
 
 @dataclass
 class RuleCount:
-    """What one rule left out: rows (their last caption went), captions in all, and the first case."""
+    """Counts of what one rule left out: rows (their last caption went), captions in all, and the first case."""
 
     rows: int = 0
     captions: int = 0

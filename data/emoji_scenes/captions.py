@@ -18,7 +18,7 @@ CAPTION_KINDS = ("all", "sides", "sizes")
 
 @dataclass(frozen=True)
 class Grammar:
-    """How a language writes captions.
+    """Templates of the captions of a language.
 
     Attributes:
         all: template of everything in the image, {i}, and the background's colour, {b}.

@@ -33,7 +33,7 @@ def agree_with_manifest(folder: Path, wanted: Mapping[str, object], *, shards: s
     if found != wanted:
         raise ValueError(
             f"{folder} was begun otherwise: {', '.join(differences(found, wanted))}. Give the same inputs and settings "
-            "to go on, or another output folder to begin anew."
+            "to resume, or another output folder to begin anew."
         )
 
 

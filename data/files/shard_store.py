@@ -1,4 +1,4 @@
-"""A folder of shards that is filled piece by piece: a run goes on where it was killed.
+"""A folder of shards that is filled piece by piece: a killed run resumes.
 
 Shard i holds piece i of the inputs, in their order, and is there whole or not at all. The manifest says what the folder
 is made of; a run that wants something else is refused. The kinds of shards differ in their format alone.

@@ -62,7 +62,7 @@ class MLMMBatches(Sampler[list[ExampleSpec]]):
     order, pass after pass, by each task on its own.
 
     Everything follows from `seed` and the number of the step, so a resumed run, which skips the batches it has seen,
-    goes on exactly; the whole training is one epoch. accelerate hands consecutive batches to consecutive ranks.
+    resumes exactly; the whole training is one epoch. accelerate hands consecutive batches to consecutive ranks.
 
     Attributes:
         corpora: with their tasks and weights.

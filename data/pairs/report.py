@@ -1,4 +1,4 @@
-"""What pairs look like before a model is trained on them, and what about them keeps contrastive training from working.
+"""Report on pairs before a model is trained on them: numbers, and problems that harm contrastive training.
 
 A loss that does not fall is more often the fault of the pairs than of the model: captions that many images share,
 captions that are cut off, a tokenizer of another language.

@@ -72,7 +72,7 @@ def report_pairs(
 
 
 class _Counts:
-    """What is counted pair by pair."""
+    """Counts over pairs, one batch after the other."""
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase | None") -> None:
         self.tokenizer = tokenizer

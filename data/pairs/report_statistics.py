@@ -1,4 +1,4 @@
-"""What is counted over pairs for their report, in memory that grows by 16 bytes a pair at most."""
+"""Counters over pairs for their report, in memory that grows by 16 bytes a pair at most."""
 
 import io
 import math

@@ -31,7 +31,7 @@ def import_regions(
     shard_size: int = 1000,
     max_bad_fraction: float = 0.1,
 ) -> BadRowReport:
-    """Write the features of a BUA or UNITER folder as shards of regions; a run that was killed goes on.
+    """Write the features of a BUA or UNITER folder as shards of regions; a run that was killed resumes.
 
     Args:
         source: a folder of .npz files (searched recursively), or one that holds data.mdb, as UNITER and UC2 have it.

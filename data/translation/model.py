@@ -22,7 +22,7 @@ NEW_TOKENS_PER_TOKEN, MORE_NEW_TOKENS = 1.5, 10  # of a translation at most
 
 @dataclass(frozen=True)
 class DecodingSettings:
-    """How captions are translated.
+    """Settings of the translation of captions.
 
     Attributes:
         num_beams: 1 = greedy.

@@ -4,7 +4,7 @@
     wenlan translate-captions cc3m/metadata.jsonl --output cc3m-7 --languages de,fr \
         --model "Helsinki-NLP/opus-mt-{source}-{target}"
 
-Killed at any moment and started again, it goes on with the first shard that is not complete, and the files have the
+Killed at any moment and started again, it resumes with the first shard that is not complete, and the files have the
 same bits as those of an unbroken run on the same machine. Filters read the finished shards: other filters, or one more
 language, translate nothing anew.
 """
@@ -97,7 +97,7 @@ def translate_captions(
     Args:
         source: pairs as `read_pairs` takes them; the images are not opened and need not exist. Their paths are
             written as they are.
-        output: a run that was stopped there goes on; `shards/XX` holds the raw translations.
+        output: a run that was stopped there resumes; `shards/XX` holds the raw translations.
         model: which one, or its name.
         columns: of image and text in the source.
         image_root: where a list without names, as CC3M's, finds its images.

@@ -1,4 +1,4 @@
-"""The raw translations of a corpus into one language, as Parquet shards: a run goes on where it was killed.
+"""The raw translations of a corpus into one language, as Parquet shards: a killed run resumes.
 
 Shard i holds piece i of the source, unfiltered, so that other filters need no new translation. A row is an image:
 `image`, `has_list`, and, caption by caption, `source`, `text` (null where there is none) and `fault` (what the model

@@ -63,7 +63,7 @@ def evaluate_mlmm_retrieval(
         model, processor, corpus: what is evaluated; the corpus has the regions.
         test: from `make_retrieval_test`.
         folds: parts that are evaluated on their own.
-        folder, name: where scores are kept, so that a killed run goes on, and their name there; None: nowhere.
+        folder, name: where scores are kept, so that a killed run resumes, and their name there; None: nowhere.
         batch_size, dtype, blind: as for `PairScorer`.
         progress: show a bar.
     """

@@ -1,4 +1,4 @@
-"""All scores of many texts with many images, kept in shards on the way: a killed run goes on where it was."""
+"""All scores of many texts with many images, kept in shards on the way: a killed run resumes."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -34,7 +34,7 @@ class DetectorTrainer(AtomicCheckpointTrainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, *args: Any, **kwargs: Any
     ) -> Tensor | tuple[Tensor, Any]:
-        """As the parent; also notes the parts of the loss."""
+        """Return the loss as the parent does, and keep its parts for the log."""
         loss, outputs = super().compute_loss(model, inputs, True, *args, **kwargs)
         if model.training:
             for name, part in outputs["loss_dict"].items():
@@ -42,7 +42,7 @@ class DetectorTrainer(AtomicCheckpointTrainer):
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As the parent, with the mean of each part of this process's loss since the last log, but no AP of a class."""
+        """Log as the parent does, with the mean of each part of this process's loss, without the AP of classes."""
         logs = {name: value for name, value in logs.items() if "AP/" not in name}
         if "loss" in logs:
             logs |= {name: round(torch.stack(parts).mean().item(), 4) for name, parts in self._losses.items()}
@@ -50,7 +50,7 @@ class DetectorTrainer(AtomicCheckpointTrainer):
         super().log(logs, start_time)
 
     def get_eval_dataloader(self, eval_dataset: Dataset | str | None = None) -> DataLoader:
-        """As the parent, but with the last batch: `dataloader_drop_last` is for training alone."""
+        """Return the parent's loader with its last batch: `dataloader_drop_last` is for training alone."""
         drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
         try:
             return super().get_eval_dataloader(eval_dataset)

@@ -12,7 +12,7 @@ from ..recipe_options import option
 
 @dataclass
 class BatchArguments:
-    """How batches are filled, by tokens with examples of like length, and what is hidden in them."""
+    """Sizes of batches, in tokens with examples of like length, and the fraction hidden in them."""
 
     token_budget: int = option(10240, "word pieces and regions of a batch, with padding")
     bucket_size: int = option(8192, "examples sorted by length together")

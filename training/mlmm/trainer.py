@@ -46,7 +46,7 @@ class MLMMTrainer(AtomicCheckpointTrainer):
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, *args: Any, **kwargs: Any
     ) -> Tensor | tuple[Tensor, Any]:
-        """As the parent; also notes loss and accuracy of the task."""
+        """Return the loss as the parent does, and keep loss and accuracy of the task for the log."""
         loss, outputs = super().compute_loss(model, inputs, True, *args, **kwargs)
         if model.training:
             for kind in ("losses", "accuracies"):
@@ -55,7 +55,7 @@ class MLMMTrainer(AtomicCheckpointTrainer):
         return (loss, outputs) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As the parent, with the means of each task of this process since the last log."""
+        """Log as the parent does, with the means of each task of this process since the last log."""
         if "loss" in logs:
             logs |= {name: round(torch.stack(values).mean().item(), 4) for name, values in self._metrics.items()}
             self._metrics.clear()

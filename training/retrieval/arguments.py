@@ -12,7 +12,7 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 
 @dataclass
 class RetrievalArguments:
-    """How it is fine-tuned and evaluated."""
+    """Settings of fine-tuning for retrieval and of its evaluation."""
 
     init_from: str = option("", "folder or hub id of an MLMM, or of a BriVL (two towers)")
     setting: Setting = option(

@@ -57,7 +57,7 @@ class RetrievalJob(ABC):
     ) -> Recalls:
         """Return the recalls of a model that `open` gave; `blind`: with regions of zeros.
 
-        The folder keeps scores that take long, so that a killed run goes on.
+        The folder keeps scores that take long, so that a killed run resumes.
         """
 
     @property

@@ -17,7 +17,7 @@ CHUNK = 256  # pairs scored at a time while hard ones are looked for
 
 @dataclass(frozen=True)
 class HardNegatives:
-    """How many wrong images, and wrong captions, of a caption are scored, and how many of the hardest are kept.
+    """Numbers of wrong images, and wrong captions, of a caption that are scored, and of the hardest that are kept.
 
     Source: UNITER, 399 and 31.
 
@@ -68,7 +68,7 @@ class RetrievalTrainer(AtomicCheckpointTrainer):
         self.compute_recalls, self.hard_negatives = compute_recalls, hard_negatives
 
     def compute_loss(self, model: nn.Module, inputs: dict[str, Tensor], *args: Any, **kwargs: Any) -> Any:
-        """As the parent, after all but the hardest wrong pairs are left out."""
+        """Return the loss of the batch without all but the hardest wrong pairs."""
         if self.hard_negatives is not None and model.training:
             inputs = keep_hardest(self.accelerator.unwrap_model(model), inputs, self.hard_negatives.keep)
         return super().compute_loss(model, inputs, *args, **kwargs)

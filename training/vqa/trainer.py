@@ -16,7 +16,7 @@ from ..checkpoints.atomic_trainer import AtomicCheckpointTrainer
 
 @dataclass
 class VQACollator(MLMMQuestionCollator):
-    """As the parent; rows without `answers`, which are to be answered, stay whatever their regions are.
+    """Return the usable rows as the parent does; rows without `answers`, which are to be answered, always stay.
 
     An image without usable regions is then one region of zeros that covers all of it: the question is answered
     without looking, since the official accuracy counts every question. It is counted in `bad_rows` all the same.
@@ -76,8 +76,7 @@ class VQATrainer(AtomicCheckpointTrainer):
     def prediction_step(
         self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """As the parent, with (b,) numbers of the best answers; they also stand for the labels, without which
-        `compute_metrics` would not be called."""
+        """Return the loss and (b,) numbers of the best answers, twice: without labels the metrics are not computed."""
         loss, logits, _ = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         best = None if logits is None else logits.argmax(dim=1)
         return loss, best, best

@@ -1,4 +1,4 @@
-"""How the `wenlan` command shows a user's mistake, and how to resume after Ctrl-C."""
+"""Errors of the `wenlan` command: one line for a user's mistake, and how to resume after Ctrl-C."""
 
 import shlex
 import sys

@@ -1,4 +1,4 @@
-"""What a trained model says: `wenlan zero-shot`, `embed`, `answer` and `draw-regions`."""
+"""Use of a trained model: `wenlan zero-shot`, `embed`, `answer` and `draw-regions`."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""How many threads a command uses, and how they wait: decided once, before PyTorch loads."""
+"""Number of threads of a command, and the way they wait: decided once, before PyTorch loads."""
 
 import os
 from pathlib import Path
