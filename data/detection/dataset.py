@@ -44,7 +44,7 @@ class DetectionRows(EpochDraws, TorchDataset):
             "image": stored_image(row["image"]),
             "image_id": row["image_id"],
             "objects": row["objects"],
-            "draw_seed": self.generator(index).getrandbits(63),
+            "draw_seed": self.make_generator(index).getrandbits(63),
         }
 
 

@@ -47,7 +47,7 @@ class MLMMRetrievalExamples(EpochDraws):
         """Return the group of a caption."""
         language, caption = self._index[index]
         table, groups = self.corpus.captions[language], self.corpus.image_groups
-        rng = self.generator(index)
+        rng = self.make_generator(index)
         image = int(table.images[caption])
 
         def draw(candidates: np.ndarray) -> int:

@@ -69,7 +69,7 @@ class TrainingPairs(EpochDraws, TorchDataset):
         """Return the pair at a position from 0 to len - 1, as drawn in the current epoch."""
         if not 0 <= index < len(self):
             raise IndexError(f"pair {index} of {len(self)}")
-        rng = self.generator(index)
+        rng = self.make_generator(index)
         draw_seed = rng.getrandbits(63)
         row = self.dataset[int(index)]
         image = stored_image(row.pop("image"))

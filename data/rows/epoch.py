@@ -23,8 +23,8 @@ class EpochDraws:
         """Change what is drawn; the Trainer, or `SetEpochCallback`, calls it before each epoch."""
         self._epoch.fill_(epoch)
 
-    def generator(self, index: int) -> random.Random:
-        """Return the generator of a row in the current epoch."""
+    def make_generator(self, index: int) -> random.Random:
+        """Return the generator of a row in the current epoch (not called `generator`, which accelerate looks for)."""
         return random.Random(f"{self.seed}-{self._epoch.item()}-{index}")
 
 
