@@ -41,6 +41,7 @@ save_file({"text": output.text_embeds, "image": output.image_embeds}, sys.argv[3
 """
 
 
+@pytest.mark.slow
 def test_another_process_gives_bitwise_equal_embeddings_from_the_saved_folder(model, folder):
     batch = {"input_ids": texts(3), "pixel_values": images(3)}
     with torch.no_grad():
@@ -350,6 +351,7 @@ def test_channels_last_gives_the_same_output_and_gradient(model):
     torch.testing.assert_close(actual, expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tower", ["text_model", "vision_model"])
 def test_compiled_tower_gives_the_same_output_without_graph_breaks(model, tower):
     tower, batch = getattr(model, tower), texts(2) if tower == "text_model" else images(2)
@@ -359,6 +361,7 @@ def test_compiled_tower_gives_the_same_output_without_graph_breaks(model, tower)
         torch.testing.assert_close(compiled, tower(batch).pooler_output, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tower", ["text_model", "vision_model"])
 def test_trunk_and_branch_compile_without_graph_breaks(tower):
     model = build_model({"trainable_backbone": ["blocks.3", "blocks.4"]}, {"trainable_backbone": ["layer.1"]})

@@ -197,6 +197,7 @@ def test_autocast_is_near(tower):
     torch.testing.assert_close(actual.pooler_output.float(), run(tower, **batch).pooler_output, atol=0.05, rtol=0)
 
 
+@pytest.mark.slow
 def test_forward_compiles_without_a_graph_break(tower):
     batch = tiny_batch()
     compiled = torch.compile(tower, backend="eager", fullgraph=True)

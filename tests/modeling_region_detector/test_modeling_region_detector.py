@@ -111,6 +111,7 @@ def test_statistics_of_batch_norms_stay_while_training(kind):
     assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
 
 
+@pytest.mark.slow
 def test_a_few_steps_learn_one_image():
     model = tiny_detector("timm", rpn_batch_size=32, roi_batch_size=16).train()
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)

@@ -80,6 +80,7 @@ def test_best_checkpoint_is_chosen_by_the_recall_in_english(trained):
     assert all(torch.equal(best[name], saved[name]) for name in best)
 
 
+@pytest.mark.slow
 def test_setting_each_trains_a_model_a_language_and_judges_it_in_its_own(recipe, tmp_path):
     folder = main([recipe, *SMOKE, *STEPS, "--setting", "each", "--output_dir", str(tmp_path)])
     assert set(read_metrics(folder)["recalls"]) == {"en", "zh"}
@@ -94,6 +95,7 @@ def test_setting_en_trains_on_english_alone_and_is_judged_in_all_languages(recip
     assert set(read_metrics(folder)["recalls"]) == {"en", "zh"}
 
 
+@pytest.mark.slow
 def test_resumed_run_with_hard_negatives_gives_the_same_bits(paths, tmp_path):
     changes = {"hard_negatives": {"pool": 3, "keep": 1}, "per_device_train_batch_size": 4, "retrieval_loss": "margin"}
     changes["init_from"] = save_pretrained_mlmm(tmp_path / "model", hidden_dropout_prob=0.1)

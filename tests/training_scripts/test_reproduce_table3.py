@@ -104,6 +104,7 @@ def test_finished_table_is_not_overwritten_without_being_told(made, recipe):
         main([recipe, *SMOKE, *STEPS, "--output_dir", str(made)])
 
 
+@pytest.mark.slow
 def test_two_recipes_share_the_columns_of_the_paper(recipe, fields, tmp_path):
     other = write_recipe(tmp_path / "m30k.yaml", "retrieval_tiny", **fields, per_device_train_batch_size=4)
     options = ["--test_sets", "MSCOCO", "Multi30K", "--settings", "en", "--comparable", "--output_dir", str(tmp_path)]

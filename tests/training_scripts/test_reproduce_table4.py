@@ -79,6 +79,7 @@ def test_named_test_set_stands_in_the_column_of_the_paper(made, recipe):
     assert "not comparable" not in text
 
 
+@pytest.mark.slow
 def test_two_recipes_have_folders_and_parts_of_their_own(recipe, fields, tmp_path):
     other = write_recipe(tmp_path / "again.yaml", "vqa_tiny", **fields)
     folder = main([recipe, other, *SMOKE, "--output_dir", str(tmp_path)])

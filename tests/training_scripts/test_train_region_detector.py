@@ -102,6 +102,7 @@ def test_parts_of_the_loss_are_logged_and_add_up(trained):
     assert sum(parts) == pytest.approx(log["loss"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_resume_goes_on_from_the_checkpoint_and_gives_the_same_model(small_recipe, tmp_path, capsys):
     options = ["--save_strategy", "steps", "--save_steps", "1", "--output_dir", str(tmp_path / "out")]
     command = [small_recipe, *SMOKE, *options]

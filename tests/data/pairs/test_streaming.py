@@ -310,6 +310,7 @@ def test_caption_of_a_tar_sample_is_the_named_field_then_txt_then_caption(tmp_pa
     assert texts(StreamedPairs(tmp_path, text_column=text_column)) == [text]
 
 
+@pytest.mark.slow
 def test_one_of_several_captions_is_drawn_from_seed_and_epoch(tmp_path):
     captions = [f"caption {index}" for index in range(20)]
     write_tar(tmp_path / "a.tar", {str(index): {"png": PNG, "json": dump({"text": captions})} for index in range(5)})

@@ -44,6 +44,7 @@ def test_signal_ends_the_run_after_its_step_with_a_whole_checkpoint(tmp_path, nu
     assert "after step 3" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_stopped_run_goes_on_to_the_end_of_an_unbroken_one(tmp_path):
     build_trainer(tmp_path / "whole", SetEpochCallback(), max_steps=9).train()
     assert stopped(build_trainer(tmp_path / "run", SetEpochCallback(), Signal(signal.SIGTERM, 6), max_steps=9)) == 143

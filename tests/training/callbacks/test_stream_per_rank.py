@@ -122,6 +122,7 @@ def test_resumed_run_is_bit_equal_in_the_first_pass_and_in_later_ones(train, tmp
     assert_equal(whole, resumed)
 
 
+@pytest.mark.slow
 def test_finished_run_goes_on_as_if_it_had_been_longer_from_the_start(train, tmp_path):
     whole = train("whole", max_steps=9)
     train("short", max_steps=5, save_strategy="steps", save_steps=5)
