@@ -127,7 +127,8 @@ def refuse_other_run(folder: Path, wanted: Mapping[str, object]) -> None:
     if not (folder / REPORT).is_file():
         return
     found = read_json(folder / REPORT)
-    assert isinstance(found, dict)
+    if not isinstance(found, dict):
+        raise ValueError(f"{folder / REPORT} holds no report of a run; give another output_dir or remove the folder.")
     expected = json.loads(json.dumps(wanted))
     if others := list(differences({name: found.get(name) for name in expected}, expected)):
         raise ValueError(
