@@ -2,11 +2,12 @@
 
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 
 def read_checkpoint(path: Path) -> Mapping[str, object]:
@@ -38,4 +39,12 @@ def read_checkpoint(path: Path) -> Mapping[str, object]:
     return checkpoint
 
 
-__all__ = ["read_checkpoint"]
+def non_finite_names(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
+    """Return the names of the tensors that hold NaN or infinity; (name, tensor) as of `state_dict().items()`."""
+    floats = [(name, tensor) for name, tensor in tensors if tensor.is_floating_point() and tensor.numel()]
+    # A sum is one pass without a copy; one that overflows is looked at again.
+    doubtful = [(name, tensor) for name, tensor in floats if not tensor.detach().sum(dtype=torch.float32).isfinite()]
+    return [name for name, tensor in doubtful if not tensor.isfinite().all()]
+
+
+__all__ = ["non_finite_names", "read_checkpoint"]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from safetensors.torch import save_file
-from wenlan.data.files.checkpoint import read_checkpoint
+from wenlan.data.files.checkpoint import non_finite_names, read_checkpoint
 
 STATE = {"weight": torch.arange(6.0).reshape(2, 3)}
 
@@ -29,3 +29,17 @@ def test_list_of_tensors_is_no_state_dict(tmp_path):
     torch.save([torch.zeros(2)], tmp_path / "a.pth")
     with pytest.raises(ValueError, match="holds a list, not a state dict"):
         read_checkpoint(tmp_path / "a.pth")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_tensor_with_one_bad_value_is_named(value, dtype):
+    bad = torch.zeros(3, 4, dtype=dtype)
+    bad[2, 1] = value
+    assert non_finite_names([("good", torch.ones(2)), ("bad", bad), ("count", torch.tensor(2**40))]) == ["bad"]
+
+
+def test_large_finite_values_and_opposite_infinities():
+    large = torch.full((4,), 3e38)  # its sum overflows
+    both = torch.tensor([float("inf"), -float("inf")])
+    assert non_finite_names({"large": large, "both": both, "empty": torch.empty(0)}.items()) == ["both"]

@@ -1,0 +1,41 @@
+"""Files of strangers, read up to a limit: no pipe, device or file of many gigabytes stops or fills a process."""
+
+import os
+import stat
+from pathlib import Path
+
+
+def read_bounded(path: str | os.PathLike[str], *, max_bytes: int) -> bytes:
+    """Return what a regular file holds.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is a folder, a pipe, a device or a socket, or holds more than `max_bytes`; nothing was read.
+        OSError: it cannot be read.
+    """
+    check_regular(path, max_bytes=max_bytes)
+    with Path(path).open("rb") as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ValueError(f"{path} grew above the limit of {max_bytes:,} bytes while it was read.")
+    return data
+
+
+def check_regular(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> None:
+    """Raise as `read_bounded` does, without reading; for files that a library opens by their name."""
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{path} is no regular file but a {_KINDS.get(stat.S_IFMT(status.st_mode), 'special file')}.")
+    if max_bytes is not None and status.st_size > max_bytes:
+        raise ValueError(f"{path} has {status.st_size:,} bytes, above the limit of {max_bytes:,}.")
+
+
+_KINDS = {
+    stat.S_IFDIR: "folder",
+    stat.S_IFIFO: "pipe",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+    stat.S_IFSOCK: "socket",
+}
+
+__all__ = ["check_regular", "read_bounded"]

@@ -1,0 +1,40 @@
+"""One process at a time writes into an output folder."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import SoftFileLock, Timeout
+
+LOCK = ".lock"  # holds the process and the machine that write here
+
+
+@contextmanager
+def output_lock(folder: Path) -> Iterator[None]:
+    """Hold an output folder for this process while the block runs; the folder is made if need be.
+
+    The lock of a process of this machine that is gone is taken over.
+
+    Raises:
+        ValueError: another process holds it; the message says which one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = SoftFileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        process, host = [*(folder / LOCK).read_text().split(), "?", "?"][:2]
+        raise ValueError(
+            f"Process {process} on {host} is writing into {folder}. Wait until it ends, or give another output folder; "
+            f"if it is no longer there, remove {folder / LOCK}."
+        ) from None
+    owner = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() == owner:  # not in a forked worker
+            lock.release()
+
+
+__all__ = ["LOCK", "output_lock"]
