@@ -36,8 +36,7 @@ def import_regions(
     Args:
         source: a folder of .npz files (searched recursively), or one that holds data.mdb, as UNITER and UC2 have it.
         output: the folder for the shards.
-        allow_pickle: read the pickled `info` that BUA's own files hold, with a reader that admits nothing but NumPy
-            arrays and plain values.
+        allow_pickle: read the pickled `info` that BUA's own files hold, as far as it is plain values and arrays.
         sizes: a .json file with the images' sizes, {name: [height, width]} or COCO's {"images": [{"file_name",
             "height", "width"}]}; names are compared without suffix and case. With it the boxes of UNITER files become
             pixels, otherwise they stay fractions of the image (`box_unit` "normalized").

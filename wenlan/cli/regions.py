@@ -61,7 +61,8 @@ def import_regions(
     source: Annotated[Path, typer.Argument(help="A folder of .npz files (BUA, UNITER) or one with data.mdb (UNITER).")],
     output: OutputFolder,
     allow_pickle: Annotated[
-        bool, typer.Option("--allow-pickle", help="Read BUA's pickled `info`; nothing but NumPy arrays is admitted.")
+        bool,
+        typer.Option("--allow-pickle", help="Read BUA's pickled `info`: plain values and arrays; the rest is refused."),
     ] = False,
     sizes: Annotated[
         Path | None, typer.Option(help="JSON with the images' sizes, to bring UNITER's boxes to pixels.")

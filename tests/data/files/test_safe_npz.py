@@ -31,7 +31,7 @@ def boxed(value):
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_flat_arrays_are_read_without_any_pickle(save, monkeypatch):
-    monkeypatch.setattr(safe_npz, "read_pickle", None)
+    monkeypatch.setattr(safe_npz, "read_array_pickle", None)
     arrays = read_npz(saved(save, **ARRAYS), allow_pickle=True)
     assert arrays.keys() == ARRAYS.keys()
     assert all(
@@ -122,10 +122,55 @@ def test_pickle_of_something_that_is_no_array_is_an_error():
         read_npz(pickled({"a": 1}), allow_pickle=True)
 
 
-def test_size_of_a_member_is_limited_before_it_is_read(monkeypatch):
-    monkeypatch.setattr(safe_npz, "MAX_MEMBER_BYTES", 1000)
-    with pytest.raises(ValueError, match=r"x.npy would have 8128 bytes"):
-        read_npz(saved(x=np.zeros(1000)))
+@pytest.mark.parametrize("arrays", [{"x": np.zeros(1000)}, {f"x{number}": np.zeros(30) for number in range(5)}])
+def test_size_of_all_members_together_is_limited_before_any_is_read(arrays, monkeypatch):
+    monkeypatch.setattr(safe_npz, "MAX_BYTES", 1000)
+    monkeypatch.setattr(safe_npz, "array_from_bytes", None)
+    with pytest.raises(ValueError, match=r"its \d arrays would have [\d,]+ bytes; 1000 of 1,000 are read"):
+        read_npz(saved(**arrays))
+
+
+def test_number_of_members_is_limited(monkeypatch):
+    monkeypatch.setattr(safe_npz, "MAX_ARRAYS", 4)
+    with pytest.raises(ValueError, match="its 5 arrays would have"):
+        read_npz(saved(**{f"x{number}": np.zeros(0) for number in range(5)}))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_compression_that_numpy_does_not_write_is_refused(method):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", method) as archive, archive.open("x.npy", "w") as member:
+        np.lib.format.write_array(member, np.zeros(10))
+    with pytest.raises(ValueError, match=r"x\.npy is compressed in a way that NumPy does not write"):
+        read_npz(stream.getvalue())
+
+
+def test_pipe_device_and_file_of_gigabytes_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.npz")
+    (tmp_path / "zero.npz").symlink_to("/dev/zero")
+    with (tmp_path / "sparse.npz").open("wb") as file:
+        file.truncate(6 << 30)
+    for name, message in {"pipe": "but a pipe", "zero": "but a device", "sparse": "above the limit"}.items():
+        with pytest.raises(ValueError, match=message):
+            read_npz(tmp_path / f"{name}.npz")
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros(2, [("a", "f4")]), "not of numbers or texts"),
+        (np.zeros(2, "M8[s]"), "not of numbers or texts"),
+        (np.frombuffer(b"\xff\xff\xff\xff", "<U1"), "a text of characters that do not exist"),
+    ],
+)
+def test_flat_array_of_anything_but_numbers_and_texts_is_refused(array, message):
+    with pytest.raises(ValueError, match=f"x: .*{message}"):
+        read_npz(saved(np.savez, x=array))
+
+
+def test_truth_values_become_zero_and_one():
+    found = read_npz(saved(x=np.frombuffer(b"\x00\x02\xff", bool)))["x"]
+    assert found.view(np.uint8).tolist() == [0, 1, 1]
 
 
 def test_shape_that_the_data_do_not_fill_is_an_error():
@@ -134,5 +179,5 @@ def test_shape_that_the_data_do_not_fill_is_an_error():
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr("x.npy", header.getvalue() + b"1234")
-    with pytest.raises(ValueError, match="x claims the shape"):
+    with pytest.raises(ValueError, match="x: an array that claims the shape"):
         read_npz(stream.getvalue())

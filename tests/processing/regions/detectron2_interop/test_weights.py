@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from wenlan.processing.regions.detectron2_interop import weights as detector_weights
-from wenlan.processing.regions.detectron2_interop.weights import read_array_pickle, read_detector_weights
+from wenlan.processing.regions.detectron2_interop.weights import read_detector_weights, read_pickled_tensors
 
 ARRAYS = {
     "weight": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -48,7 +48,7 @@ def test_pickle_of_python_2_is_read(tmp_path):
 
 
 def test_number_of_numpy_beside_the_weights_is_read(tmp_path):
-    content = read_array_pickle(write_pickle(tmp_path / "a.pkl", {"lr": np.float32(0.5), "steps": np.int64(3)}))
+    content = read_pickled_tensors(write_pickle(tmp_path / "a.pkl", {"lr": np.float32(0.5), "steps": np.int64(3)}))
     assert content == {"lr": 0.5, "steps": 3}
 
 
@@ -93,19 +93,19 @@ def numpy_call(module, name, *arguments):
 def test_other_functions_cannot_be_reached(call, tmp_path):
     (tmp_path / "a.pkl").write_bytes(call)
     with pytest.raises(ValueError, match="which could run code"):
-        read_array_pickle(tmp_path / "a.pkl")
+        read_pickled_tensors(tmp_path / "a.pkl")
 
 
 def test_huge_array_of_few_bytes_takes_no_memory(tmp_path):
     (tmp_path / "a.pkl").write_bytes(numpy_call("numpy", "ndarray", (10**15,)))
     with pytest.raises(ValueError, match="no pickle of numpy arrays"):
-        read_array_pickle(tmp_path / "a.pkl")
+        read_pickled_tensors(tmp_path / "a.pkl")
 
 
 @pytest.mark.parametrize("array", [np.array([{}], dtype=object), np.array(["a"]), np.zeros(1, [("a", "f4")])])
 def test_array_of_anything_but_numbers_is_refused(array, tmp_path):
     with pytest.raises(ValueError, match="not of numbers"):
-        read_array_pickle(write_pickle(tmp_path / "a.pkl", {"w": array}))
+        read_pickled_tensors(write_pickle(tmp_path / "a.pkl", {"w": array}))
 
 
 LAYOUTS = {
@@ -161,5 +161,5 @@ def test_missing_file_is_named(tmp_path):
 def test_file_larger_than_any_detector_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(detector_weights, "MAX_BYTES", 100)
     torch.save({"a": torch.zeros(100)}, tmp_path / "a.pth")
-    with pytest.raises(ValueError, match="a detector has at most 100"):
+    with pytest.raises(ValueError, match="above the limit of 100"):
         read_detector_weights(tmp_path / "a.pth")
