@@ -5,7 +5,7 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +13,7 @@ from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
 from ..rows.types import PairRow
 from ..rows.validation import RowChecker
 from .readers import find_pair_files, read_files
+from .splits import SplitFilter
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -24,6 +25,7 @@ def read_pairs(
     image_root: str | Path | None = None,
     image_column: str = "image",
     text_column: str = "text",
+    split: str | None = None,
     max_rows: int | None = None,
     on_bad_row: Literal["skip", "raise"] = "skip",
     max_bad_fraction: float = 0.1,
@@ -44,6 +46,8 @@ def read_pairs(
         image_column: holds a path, bytes, or {"bytes", "path"}. `file_name` is read where there is no `image`. In a
             .tsv without a header, the number of the column that holds the path, such as "3".
         text_column: holds a string, or a list of captions of the same image.
+        split: read only the rows of this split, in a file with a column `split`; see `split_name`. Those of the others
+            are counted in `other_splits` of the report.
         max_rows: read no more rows than this.
         on_bad_row: leave a bad row out and count it, or raise at the first one.
         max_bad_fraction: raise if a greater fraction of the rows is bad.
@@ -58,23 +62,29 @@ def read_pairs(
 
     Raises:
         FileNotFoundError: no such file, or no known file in the folder.
-        ValueError: the file lacks a column, or a row is bad and `on_bad_row` is "raise".
+        ValueError: the file lacks a column, or has other splits alone, or a row is bad and `on_bad_row` is "raise".
         TooManyBadRowsError: too many rows are bad, or there are no rows at all.
     """
     files = find_pair_files(Path(source))
     root = Path(os.path.abspath(image_root if image_root is not None else files[0].parent))
     report = BadRowReport(files[0] if len(files) == 1 else Path(source), on_bad_row=on_bad_row)
     checker = RowChecker(root, (image_column, text_column), max_text_length, check_image, report)
-    dataset = _write_dataset(_good_rows(files, checker, report, max_rows))
-    report.log()
+    splits = SplitFilter(split)
+    rows = itertools.islice(splits.select(read_files(files, checker.columns, checker.root)), max_rows)
+    dataset = _write_dataset(_good_rows(rows, checker, report))
+    splits.check(report.source)
+    report.other_splits = splits.others
     if not report.rows_read:
         raise TooManyBadRowsError(f"{report.source} holds no rows; write one pair a line.")
     report.raise_above(max_bad_fraction)
+    report.log()
     assert dataset is not None, "there are good rows"
     return dataset, report
 
 
-def _good_rows(files: list[Path], checker: RowChecker, report: BadRowReport, max_rows: int | None) -> Iterator[PairRow]:
+def _good_rows(
+    rows: Iterable[tuple[int | str, dict | BadRowError]], checker: RowChecker, report: BadRowReport
+) -> Iterator[PairRow]:
     has_lists: bool | None = None  # decided by the first good row
 
     def check(place: int | str, fields: dict) -> PairRow:
@@ -88,7 +98,6 @@ def _good_rows(files: list[Path], checker: RowChecker, report: BadRowReport, max
         row["text"] = [text] if has_lists and isinstance(text, str) else text
         return row
 
-    rows = itertools.islice(read_files(files, checker.columns, checker.root), max_rows)
     return report.check_rows(rows, check)
 
 

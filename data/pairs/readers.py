@@ -6,6 +6,7 @@ from 1 and are line numbers in text files. Bytes that are not UTF-8 come out as 
 
 import csv
 import difflib
+import itertools
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,11 +14,13 @@ from typing import TYPE_CHECKING
 
 from ..rows.report import BadRowError
 from .conceptual_captions import numbered_images
+from .splits import SPLIT
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 FOLDER_FILES = ("metadata.jsonl", "metadata.csv", "captions.tsv")
+HEAD = 100  # JSON lines whose keys are looked at for the columns
 SENTENCE_KEYS = ("sur_text", "easy", "first", "alt_text")
 
 Row = tuple[int, dict | BadRowError]
@@ -63,9 +66,14 @@ def read_rows(file: Path, columns: tuple[str, str], root: Path) -> Iterator[Row]
 def read_files(
     files: list[Path], columns: tuple[str, str], root: Path
 ) -> Iterator[tuple[int | str, dict | BadRowError]]:
-    """Yield the rows of one file by their numbers, or of several by "file name/number"; see `read_rows`."""
+    """Yield the rows of one file by their numbers, or of several by "file name/number"; see `read_rows`.
+
+    Raises:
+        ValueError: also where none of the first lines of JSON has a column.
+    """
     for file in files:
-        for number, fields in read_rows(file, columns, root):
+        rows = read_rows(file, columns, root)
+        for number, fields in _check_first_lines(file, rows, columns) if file.suffix.lower() == ".jsonl" else rows:
             yield number if len(files) == 1 else f"{file.name}/{number}", fields
 
 
@@ -85,6 +93,14 @@ def _read_json_lines(file: Path, columns: tuple[str, str], root: Path) -> Iterat
             yield number, _with_image_column(_from_brivl_lines(fields, columns), columns)
 
 
+def _check_first_lines(file: Path, rows: Iterator[Row], columns: tuple[str, str]) -> Iterator[Row]:
+    head = list(itertools.islice(rows, HEAD))
+    names = dict.fromkeys(name for _, fields in head if isinstance(fields, dict) for name in fields)
+    if names:
+        _check_columns(file, names, columns)
+    return itertools.chain(head, rows)
+
+
 def _from_brivl_lines(fields: dict, columns: tuple[str, str]) -> dict:
     """Return a row of the released BriVL code (image_id: path, sentences: lists of [key, text], or texts) as ours."""
     if not {"image_id", "sentences"} <= fields.keys():
@@ -95,7 +111,8 @@ def _from_brivl_lines(fields: dict, columns: tuple[str, str]) -> dict:
         order = [*SENTENCE_KEYS, *(str(key) for key, _ in sentences)]
         sentences = next((by_key[key] for key in order if by_key.get(key)), "")
     image_column, text_column = columns
-    return {image_column: fields["image_id"], text_column: sentences, "boxes": fields.get("bbox")}
+    row = {image_column: fields["image_id"], text_column: sentences, "boxes": fields.get("bbox")}
+    return row | ({SPLIT: fields[SPLIT]} if SPLIT in fields else {})
 
 
 def _read_csv(file: Path, columns: tuple[str, str], root: Path) -> Iterator[Row]:
@@ -161,7 +178,7 @@ def _read_parquet(file: Path, columns: tuple[str, str], root: Path) -> Iterator[
     with parquet:
         names = parquet.schema_arrow.names
         _check_columns(file, names, columns)
-        wanted = [name for name in names if name in {*columns, "file_name", "boxes"}]
+        wanted = [name for name in names if name in {*columns, "file_name", "boxes", SPLIT}]
         start = 0
         for group in range(parquet.num_row_groups):  # a damaged one costs none of the others
             number = start
@@ -197,9 +214,11 @@ def _check_columns(file: Path, header: Iterable[str], columns: tuple[str, str]) 
     present = {*names, "image"} if "file_name" in names else set(names)
     for column in columns:
         if column not in present:
-            nearest = difflib.get_close_matches(column, names, n=1, cutoff=0.4)
-            hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
-            raise ValueError(f"{file} has no column {column!r}, only {names}{hint} Give image_column or text_column.")
+            nearest = difflib.get_close_matches(column, names, n=4, cutoff=0.4)
+            hint = f"Did you mean {' or '.join(nearest)}? " if nearest else ""
+            has = ", ".join(name[:30] for name in names[:10]) + (", ..." if len(names) > 10 else "")
+            option = "text_column" if column == columns[1] else "image_column"
+            raise ValueError(f"{file} has no column {column!r}, only {has}. {hint}Give --{option}.")
 
 
 READERS = {".jsonl": _read_json_lines, ".csv": _read_csv, ".tsv": _read_tsv, ".parquet": _read_parquet}

@@ -18,6 +18,7 @@ class PairReport:
         is_sample: there are more, which were not counted.
         bad_rows: rows left out while reading, by cause; `repairs`: changes to rows that were kept, by cause.
         examples: the first of each cause.
+        other_splits: rows that were not read, by their split.
         bad_fraction: fraction of the rows read that were left out.
         duplicate_images: pairs whose image, byte for byte, an earlier pair has.
         duplicate_captions: pairs whose caption, apart from case and white space, an earlier pair has.
@@ -39,6 +40,7 @@ class PairReport:
     bad_rows: dict[str, int] = field(default_factory=dict)
     repairs: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
+    other_splits: dict[str, int] = field(default_factory=dict)
     bad_fraction: float = 0.0
     duplicate_images: int = 0
     duplicate_captions: int = 0
@@ -59,6 +61,9 @@ class PairReport:
         lines = [f"{self.source}: {self.pairs:,} pairs{sample}"]
         for title, counts in (("left out", self.bad_rows), ("repaired", self.repairs)):
             lines += [f"  {title}: {n:,} x {cause}. First: {self.examples[cause]}" for cause, n in counts.items()]
+        if self.other_splits:
+            others = ", ".join(f"{name} {count:,}" for name, count in self.other_splits.items())
+            lines.append(f"  rows of other splits, which are not read: {others}")
         lines.append(f"  duplicates: {self.duplicate_captions:,} captions, {self.duplicate_images:,} images")
         most_common = ", ".join(f"{caption[:40]!r} {count:,} x" for caption, count in self.most_common_captions)
         lines += [f"  most common captions: {most_common}"] if most_common else []

@@ -65,6 +65,7 @@ def report_pairs(
         report.repairs = dict(bad_rows.repairs.most_common())
         report.examples = dict(bad_rows.examples)
         report.bad_fraction = bad_rows.bad_fraction
+        report.other_splits = dict(bad_rows.other_splits.most_common())
     counts.summarize(report, max_tokens)
     is_grouped = not counts.ungrouped
     report.warnings = find_warnings(report, is_grouped=is_grouped, batch_size=batch_size, queue_size=queue_size)

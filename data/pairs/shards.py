@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..rows.report import BadRowError
 from .readers import read_rows
+from .splits import SPLIT
 
 KINDS = (".tar", ".parquet")
 IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
@@ -131,7 +132,8 @@ def _fields(parts: dict[str, bytes | None], columns: tuple[str, str], with_image
     if text is None:
         return BadRowError("missing field", f"no .txt, and no {text_column!r} or 'caption' in a .json")
     boxes = next((described[name] for name in ("boxes", "bbox") if name in described), None)
-    return {image_column: b"" if image is None else found[image], text_column: text, "boxes": boxes}
+    row = {image_column: b"" if image is None else found[image], text_column: text, "boxes": boxes}
+    return row | ({SPLIT: described[SPLIT]} if SPLIT in described else {})
 
 
 def _read_parquet(shard: str, columns: tuple[str, str], with_images: bool) -> Iterator[Sample]:

@@ -17,12 +17,13 @@ from torch.utils.data import IterableDataset
 
 from ..rows.epoch import EpochDraws
 from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
-from ..rows.text import clean_caption
+from ..rows.text import clean_caption, clean_each
 from ..rows.types import PairExample, PairRow
 from ..rows.validation import RowChecker
 from .caption_groups import caption_group
 from .dataset import NO_GROUP, one_of, stored_image
 from .shards import find_shards, first_fields, read_shard
+from .splits import SPLIT, SplitFilter
 
 if TYPE_CHECKING:
     import datasets
@@ -51,6 +52,7 @@ class StreamedPairs(EpochDraws, IterableDataset):
         image_root: the folder of the images that a parquet file names by path; by default that of the shards.
         image_column: of parquet files: bytes, {"bytes", "path"}, or a path.
         text_column: of parquet files and of the .json in tar files: a string, or a list of captions of the image.
+        split: only the samples of this split, where the first one names its split; None: all.
         check_image: called with the bytes or path of each image; raises ValueError for one that cannot be used. It
             costs a second decoding, and keeps batches at their size.
         max_bad_fraction: a reader stops if a greater fraction of its pass is bad.
@@ -72,6 +74,7 @@ class StreamedPairs(EpochDraws, IterableDataset):
     image_root: str | Path | None = None
     image_column: str = "image"
     text_column: str = "text"
+    split: str | None = None
     check_image: Callable[[str | bytes], object] | None = None
     max_bad_fraction: float = 0.1
     group_by_caption: bool = False
@@ -89,7 +92,9 @@ class StreamedPairs(EpochDraws, IterableDataset):
             raise ValueError(f"{found}: ranks count from 0, a buffer holds 1 sample or more, no seed is negative.")
         self.shards = find_shards(self.source)
         self.columns = (self.image_column, self.text_column)
-        self.has_boxes = first_fields(self.shards[0], self.columns).get("boxes") is not None
+        first = first_fields(self.shards[0], self.columns)
+        self.has_boxes = first.get("boxes") is not None
+        self._splits = SplitFilter(self.split, is_named=SPLIT in first)
         self.bad_rows = BadRowReport(f"{self.source} ({rank})" if self.world_size > 1 else self.source, shared=True)
         self._folder = os.path.commonpath([os.path.dirname(os.path.abspath(shard)) for shard in self.shards])
         root = Path(os.path.abspath(self._folder if self.image_root is None else self.image_root))
@@ -114,27 +119,39 @@ class StreamedPairs(EpochDraws, IterableDataset):
         quota = math.ceil(count / len(self.shards))
         for shard in self.shards:
             for _, fields in itertools.islice(read_shard(shard, self.columns, with_images=False), quota):
-                texts += _good_texts(fields, self.text_column)
+                texts += self._good_texts(fields)
             if len(texts) >= count:
                 break
         return texts
+
+    def _good_texts(self, fields: dict | BadRowError) -> Iterator[str]:
+        try:
+            if isinstance(fields, BadRowError) or not self._splits.takes(fields):
+                return
+            texts = fields.get(self.text_column)
+            yield from clean_each(texts if isinstance(texts, list) else [texts], clean_caption)[0]
+        except BadRowError:
+            return
 
     def _read_pass(self, epoch: int) -> Generator[PairExample, None, int]:
         """Yield the reader's good rows of one epoch; return the number of rows read."""
         rows_read = rows_kept = 0
         for row in self._shuffled_fraction(epoch):
-            rows_read += 1
             name = os.path.relpath(row["shard"], self._folder)
             place = f"{name}/{row['key']}" if row["key"] else name
             try:
                 if isinstance(row["fields"], BadRowError):
                     raise row["fields"]
+                if not self._splits.takes(row["fields"]):
+                    continue
                 checked = self._checker.check(place, row["fields"])
             except BadRowError as error:
+                rows_read += 1
                 self.bad_rows.add_bad_row(error, place)
                 if rows_read >= MIN_ROWS:
                     self._stop_if_bad(rows_read, rows_kept)
                 continue
+            rows_read += 1
             rows_kept += 1
             self.bad_rows.keep_rows()
             yield self._draw(checked, random.Random(f"{self.seed}-{epoch}-{place}"))
@@ -173,15 +190,6 @@ def _read_shards(shards: list[str], columns: tuple[str, str]) -> Iterator[dict[s
     for shard in shards:
         for key, fields in read_shard(shard, columns):
             yield {"shard": shard, "key": key, "fields": fields}
-
-
-def _good_texts(fields: dict | BadRowError, text_column: str) -> Iterator[str]:
-    texts = [] if isinstance(fields, BadRowError) else fields.get(text_column)
-    for text in texts if isinstance(texts, list) else [texts]:
-        try:
-            yield clean_caption(text)
-        except BadRowError:
-            continue
 
 
 __all__ = ["StreamedPairs"]

@@ -5,6 +5,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .splits import SPLIT
+
 if TYPE_CHECKING:
     from pyarrow import Schema
 
@@ -78,6 +80,8 @@ def schema_with_images(file: Path, columns: tuple[str, str]) -> "Schema | None":
 
     captions = List(Value("string")) if pa.types.is_nested(text.type) else Value("string")
     features = {columns[0]: Image(), columns[1]: captions}
+    if SPLIT in fields:
+        features[SPLIT] = Value("string")
     if "boxes" in fields:
         features |= Features.from_arrow_schema(pa.schema([fields["boxes"]]))
     return Features(features).arrow_schema

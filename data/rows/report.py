@@ -122,6 +122,7 @@ class BadRowReport:
         if on_bad_row not in ("skip", "raise"):
             raise ValueError(f"on_bad_row is {on_bad_row!r}; it must be 'skip' or 'raise'.")
         self.source, self.on_bad_row = source, on_bad_row
+        self.other_splits: Counter[str] = Counter()  # rows that were not asked for
         self._cells: dict[tuple[str, str], tuple[int, str]] = {}  # (title, cause) -> number, first example
         self._shared = None
         if shared:
@@ -217,7 +218,8 @@ class BadRowReport:
     def to_dict(self) -> dict[str, object]:
         """Return plain values for JSON."""
         names = ("rows_read", "rows_kept", "counts", "repairs", "examples")
-        return {"source": str(self.source)} | {name: getattr(self, name) for name in names}
+        splits = {"other_splits": dict(self.other_splits)} if self.other_splits else {}
+        return {"source": str(self.source)} | {name: getattr(self, name) for name in names} | splits
 
     def __str__(self) -> str:
         lines = [f"{self.source}: kept {self.rows_kept} of {self.rows_read} rows ({self.bad_fraction:.1%} bad)"]

@@ -33,7 +33,8 @@ class DataArguments:
     shuffle_buffer: int = option(1000, "pairs that a reader of a stream shuffles at a time")
     image_root: str | None = option(None, "folder of the images, if not beside the file")
     image_column: str = "image"
-    text_column: str = "text"
+    text_column: str = option("text", "column with the caption or the captions; such as text_zh")
+    split: str = option("train", "of a file with a column `split`; all: every row")
     max_bad_fraction: float = option(0.1, "stop if a greater fraction of the rows is bad")
     duplicate_captions: Literal["ignore", "mask", "positive"] = option(
         "ignore",
@@ -51,6 +52,11 @@ class DataArguments:
             raise ValueError("emoji7 is no stream; give shards of your own as data, or streaming false.")
         if self.streaming and self.cached_views:
             raise ValueError("A stream is never seen as a whole, so that nothing can be cached; set cached_views to 0.")
+
+    @property
+    def wanted_split(self) -> str | None:
+        """The split to read; None: every row."""
+        return None if self.split == "all" else self.split
 
 
 def load_pairs(
@@ -72,6 +78,7 @@ def load_pairs(
         image_root=args.image_root,
         image_column=args.image_column,
         text_column=args.text_column,
+        split=args.wanted_split,
         max_bad_fraction=args.max_bad_fraction,
         check_image=decode_image,
     )
@@ -115,6 +122,7 @@ def _open_stream(
         image_root=args.image_root,
         image_column=args.image_column,
         text_column=args.text_column,
+        split=args.wanted_split,
         check_image=decode_image,
         max_bad_fraction=args.max_bad_fraction,
         group_by_caption=args.duplicate_captions != "ignore",

@@ -21,6 +21,7 @@ def report(
     image_root: Annotated[str | None, typer.Option(help="Folder of the images, if not beside the file.")] = None,
     image_column: Annotated[str, typer.Option(help="Column with the image or its path.")] = "image",
     text_column: Annotated[str, typer.Option(help="Column with the caption or the captions.")] = "text",
+    split: Annotated[str, typer.Option(help="Of a file with a column split, such as train.")] = "all",
     output: Annotated[Path | None, typer.Option(help="Also write the report here, as JSON.")] = None,
 ) -> None:
     """Print duplicates, lengths, scripts and bad rows of pairs, and the problems that harm training."""
@@ -35,6 +36,7 @@ def report(
         image_root=image_root,
         image_column=image_column,
         text_column=text_column,
+        split=split,
         max_bad_fraction=1.0,
     )
     loaded = AutoTokenizer.from_pretrained(tokenizer) if tokenizer is not None else None

@@ -350,14 +350,16 @@ def test_conceptual_captions_without_numbered_images_are_refused(folder):
         read_pairs(write_conceptual_captions(folder, "red\thttp://x.org/1"))
 
 
-@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet"])
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "jsonl"])
 def test_missing_column_names_the_nearest_one(folder, suffix):
     file = folder / f"pairs.{suffix}"
     if suffix == "parquet":
         pq.write_table(pa.table({"image": ["a.png"], "texts": ["red"]}), file)
+    elif suffix == "jsonl":
+        file.write_text('{broken\n\n{"image": "a.png", "texts": "red"}\n', "utf-8")
     else:
         file.write_text("image,texts\na.png,red\n".replace(",", "\t" if suffix == "tsv" else ","), "utf-8")
-    with pytest.raises(ValueError, match=r"no column 'text'.*did you mean 'texts'"):
+    with pytest.raises(ValueError, match=r"no column 'text'.*Did you mean texts\?"):
         read_pairs(file)
 
 

@@ -59,7 +59,7 @@ def test_prefix_reaches_the_model(source, tmp_path):
         (["--code", "jap"], "--code is 'jap'; write LANGUAGE=CODE"),
         (["--dtype", "int8"], "dtype is 'int8'"),
         (["--model", "/no/such/model"], "/no/such/model"),
-        (["--text-column", "txt"], "More than 10%"),
+        (["--text-column", "txt"], "has no column 'txt', only id, caption"),
     ],
 )
 def test_mistakes_are_short_errors(model, source, tmp_path, options, message):
