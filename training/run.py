@@ -27,6 +27,7 @@ from .callbacks.set_epoch import SetEpochCallback
 from .callbacks.skip_non_finite import NonFiniteGuard
 from .callbacks.stop_on_signal import train_until_signal
 from .checkpoints.atomic_trainer import AtomicCheckpointTrainer
+from .checkpoints.finite import refuse_non_finite
 from .checkpoints.resume import output_folder, resolve_resume_checkpoint
 from .recipe_options import option
 
@@ -92,8 +93,12 @@ class Run:
 
         The model may be sharded: all ranks must call this. `part` names the submodule to write, such as "brivl"; the
         options are those of the processor's `save_pretrained`.
+
+        Raises:
+            ValueError: the weights are not finite.
         """
         state = trainer.accelerator.get_state_dict(trainer.model)
+        refuse_non_finite(state.items(), trainer.state.global_step)
         if not self.is_main:
             return
         prefix = f"{part}." if part else ""

@@ -9,19 +9,20 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.hooks import RemovableHandle
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from ..checkpoints.finite import ADVICE, refuse_non_finite, state_tensors
 from ..distributed import any_across_ranks
 
 logger = logging.getLogger(__name__)
-
-ADVICE = "Look for NaN in the input, lower the learning rate or lengthen the warm-up."
 
 
 class NonFiniteGuard(TrainerCallback):
     """Drop the optimizer step, or stop the run, when the loss or a gradient is NaN or infinite.
 
     A dropped step leaves weights, optimizer state and batch norm statistics (of query and momentum towers) as they were
-    before it; the learning rate schedule and the step count go on. The queue leaves non-finite keys out by itself. With
-    fp16 the gradient scaler drops such steps, as part of its work: they are not counted here and never stop the run.
+    before it; the learning rate schedule and the step count go on. The queue leaves non-finite keys out by itself. A
+    dropped step saves no checkpoint, which would push out one of a better time. A run that dropped most of its steps
+    fails when it ends. With fp16 the gradient scaler drops such steps, as part of its work: they are not counted here
+    and never stop the run.
 
     Args:
         on_non_finite: "skip" the step, or "stop" with ValueError.
@@ -37,7 +38,7 @@ class NonFiniteGuard(TrainerCallback):
         self.on_non_finite = on_non_finite
         self.max_skipped_in_a_row = max_skipped_in_a_row
         self.skipped_steps = 0
-        self._in_a_row = 0
+        self._first_skipped = self._first_step = self._in_a_row = 0
         self._bad_loss: Tensor | None = None  # True: a loss of this step is not finite; no wait for the device
         self._hook: RemovableHandle | None = None
         self._statistics: list[list[Tensor]] = []  # the batch norm buffers, one list a dtype
@@ -47,6 +48,7 @@ class NonFiniteGuard(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Find the batch norm statistics and begin to watch the loss."""
+        self._first_step = state.global_step + 1
         model = kwargs["model"]
         norms = [module for module in model.modules() if isinstance(module, _NormBase)]
         buffers = {id(buffer): buffer for module in norms for buffer in module.buffers(recurse=False)}.values()
@@ -58,11 +60,15 @@ class NonFiniteGuard(TrainerCallback):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """End the watch and say how many steps were dropped."""
+        """End the watch; say how many steps were dropped, and fail if they are most of a run that is complete."""
         if self._hook is not None:
             self._hook.remove()
-        if self.skipped_steps:
-            logger.warning("%d of %d steps were dropped as not finite.", self.skipped_steps, state.global_step)
+        if not self.skipped_steps:
+            return
+        found = f"{self.skipped_steps} of {state.global_step + 1 - self._first_step} steps were dropped as not finite"
+        if state.global_step >= state.max_steps and 2 * self.skipped_steps > state.global_step + 1 - self._first_step:
+            raise ValueError(f"{found}, the first was step {self._first_skipped}; no model is saved. {ADVICE}")
+        logger.warning("%s.", found)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -85,8 +91,11 @@ class NonFiniteGuard(TrainerCallback):
         if not any_across_ranks(bad):
             self._in_a_row = 0
             return
+        self._first_skipped = self._first_skipped or state.global_step + 1
         for group, saved in zip(self._statistics, self._saved, strict=True):
             torch._foreach_copy_(group, saved)
+        # Weights that are broken already never recover.
+        refuse_non_finite(state_tensors(kwargs["model"], kwargs["optimizer"]), state.global_step)
         if args.fp16:
             return
         self.skipped_steps += 1
@@ -100,6 +109,10 @@ class NonFiniteGuard(TrainerCallback):
         if self.skipped_steps == 1:
             logger.warning("%s The step is dropped; further ones are only counted.", found)
         kwargs["optimizer"].zero_grad(set_to_none=True)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Save no checkpoint of a dropped step."""
+        control.should_save = control.should_save and self._in_a_row == 0
 
     def _watch_loss(self, module: nn.Module, args: tuple, output: object) -> None:
         loss = getattr(output, "loss", None)

@@ -17,6 +17,7 @@ from transformers.trainer_utils import rotate_checkpoints
 
 from ...data.files.atomic import UNFINISHED, sync
 from ..distributed import any_across_ranks
+from .finite import StateCheck
 from .manifest import verify_checkpoint, write_manifest
 
 logger = logging.getLogger(__name__)
@@ -27,8 +28,9 @@ SAVE_ERRORS = (OSError, RuntimeError, SafetensorError)  # of files, of torch.sav
 class AtomicCheckpointTrainer(Trainer):
     """A `Trainer` whose checkpoints are complete or absent; nothing else differs.
 
-    A checkpoint that cannot be saved (disk full) is logged and counted, the older ones stay, and training goes on.
-    With several ranks all give it up if one fails.
+    A run whose weights or state are broken ends, see `finite.py`; that step is not saved. A checkpoint that cannot be
+    saved (disk full) is logged and counted, the older ones stay, and training goes on. With several ranks all give it
+    up if one fails.
 
     Attributes:
         failed_saves: number of checkpoints that could not be saved so far.
@@ -37,10 +39,17 @@ class AtomicCheckpointTrainer(Trainer):
     failed_saves = 0
     _saving: Path | None = None  # the hidden folder, while a checkpoint is being written
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.state_check = StateCheck()
+        self.add_callback(self.state_check)
+
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._saving or super()._get_output_dir(trial))
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        assert self.optimizer is not None  # it trains
+        self.state_check.check(model, self.optimizer, self.state.global_step)
         output_dir = Path(self._get_output_dir(trial))
         name = f"checkpoint-{self.state.global_step}"
         saving = output_dir / f"{UNFINISHED}{self.state.global_step}"

@@ -6,6 +6,7 @@ from pathlib import Path
 from ...data.files.atomic import sync
 from ...data.files.hashing import hash_file
 from ...data.files.json_files import format_json, write_json
+from .finite import non_finite_in_checkpoint
 
 MANIFEST = "manifest.json"
 # Without one of these the Trainer resumes, silently and with fresh state.
@@ -54,7 +55,7 @@ def verify_checkpoint(folder: Path, *, world_size: int | None = None) -> str | N
     saved_by = sum(name.startswith("rng_state") for name in entries)
     if world_size not in (None, saved_by):
         return f"it was saved by {saved_by} processes and this run has {world_size}: start as many"
-    return None
+    return non_finite_in_checkpoint(folder)
 
 
 def _files(folder: Path) -> dict[str, Path]:

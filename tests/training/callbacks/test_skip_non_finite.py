@@ -92,7 +92,8 @@ def test_bad_row_costs_one_step_and_nothing_becomes_non_finite(train, value):
 
 def test_without_the_guard_the_same_row_ruins_weights_and_statistics(tmp_path):
     trainer = build_trainer(tmp_path, dataset=Pairs(24, [4]), train_sampling_strategy="sequential", save_strategy="no")
-    trainer.train()
+    with pytest.raises(ValueError, match=r"After step 4, .* tensors are not finite"):
+        trainer.train()
     ruined = not_finite(trainer.model)
     assert any(name.endswith("running_mean") for name in ruined)
     assert "brivl.text_model.encoder.fc1.weight" in ruined
@@ -122,9 +123,9 @@ def test_infinite_gradient_of_a_finite_loss_is_dropped_too(train):
 
 
 def test_bad_batch_spoils_only_its_own_accumulated_step(train):
-    """Steps of four batches of two: rows 10 and 17 are in the second and third."""
-    trainer, guard, _ = train(bad=[10, 17], gradient_accumulation_steps=4, max_steps=3)
-    assert guard.skipped_steps == 2
+    """Steps of four batches of two: rows 10 and 15 are in the second."""
+    trainer, guard, _ = train(bad=[10, 15], gradient_accumulation_steps=4, max_steps=3)
+    assert guard.skipped_steps == 1
     assert not_finite(trainer.model) == []
 
 
@@ -162,6 +163,27 @@ def test_too_many_bad_steps_in_a_row_end_the_run(train):
 def test_bad_steps_with_good_ones_between_are_not_in_a_row(train):
     _, guard, _ = train(bad=[0, 4, 8], guard=NonFiniteGuard(max_skipped_in_a_row=1))
     assert guard.skipped_steps == 3
+
+
+def test_run_that_dropped_most_of_its_steps_fails_with_the_first_of_them(train):
+    with pytest.raises(ValueError, match=r"4 of 6 steps were dropped as not finite, the first was step 3; no model"):
+        train(bad=[4, 6, 8, 11])
+
+
+def test_dropped_steps_save_no_checkpoint(train, tmp_path):
+    """Else those of a run that does not recover would push out all of the time before."""
+    train(bad=[6, 8], save_strategy="steps", save_steps=2, save_total_limit=1, max_steps=5)
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-2"]
+
+
+def test_weights_that_are_broken_already_end_the_run_at_the_first_dropped_step(train):
+    class BreakAWeight(TrainerCallback):
+        def on_step_end(self, args, state, control, model, **kwargs):
+            if state.global_step == 3:
+                model.momentum_text_model.encoder.fc1.weight.data[0, 0] = float("nan")
+
+    with pytest.raises(ValueError, match=r"After step 3, 1 of \d+ tensors are not finite, such as momentum_text_model"):
+        train(BreakAWeight(), logging_steps=100)
 
 
 def test_unknown_setting_is_refused():

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from wenlan.training.checkpoints.manifest import verify_checkpoint, write_manifest
 from wenlan.training.checkpoints.resume import newest_valid_checkpoint
 
@@ -47,6 +49,8 @@ def small(tmp_path):
     """A folder with the files of a checkpoint, a few bytes each."""
     for name in FILES:
         (tmp_path / name).write_text(f"what {name} holds", "utf-8")
+    save_file({"weight": torch.ones(2)}, tmp_path / "model.safetensors")
+    torch.save({"state": {0: {"exp_avg": torch.ones(2)}}}, tmp_path / "optimizer.pt")
     (tmp_path / "manifest.json").unlink()
     write_manifest(tmp_path)
     return tmp_path
