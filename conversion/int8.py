@@ -15,13 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.nn import functional as F
-from transformers import AutoProcessor
 
 from ..data.emoji7.dataset import training_texts
 from ..data.files.atomic import atomic_files
 from ..data.files.json_files import write_json
-from ..modeling_brivl.modeling_brivl import BriVLModel
 from ..pipelines.embedding import embed_texts
+from ..pipelines.open_brivl import open_brivl
 from ..processing.processing_brivl import BriVLProcessor
 from .onnx import export_text_tower, require_onnx
 
@@ -62,8 +61,7 @@ def quantize_text_tower(model: str, output: Path, *, sentences: Sequence[str] | 
     """
     require_onnx()
     sentences = list(dict.fromkeys(training_texts("zh") if sentences is None else sentences))
-    brivl = BriVLModel.from_pretrained(model, dtype=torch.float32).eval()
-    processor = AutoProcessor.from_pretrained(model)
+    brivl, processor = open_brivl(model)
     expected = embed_texts(brivl, processor, sentences)
     with atomic_files(output, last=NAME) as unfinished:
         float32, path = unfinished / "float32.onnx", unfinished / NAME

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoProcessor, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoProcessor, AutoTokenizer, PreTrainedTokenizerBase
 
 from ..data.files.checkpoint import read_checkpoint
+from ..data.files.model_folder import open_pretrained
 from ..modeling_mlmm.configuration_mlmm import XLM_R_FIELDS, MLMMConfig
 from ..modeling_mlmm.modeling_mlmm import MLMMModel, MLMMPreTrainedModel
 from ..modeling_mlmm.original_checkpoint import (
@@ -29,6 +30,7 @@ from ..modeling_mlmm.original_checkpoint import (
 from ..modeling_mlmm.pretraining import MLMMForPreTraining
 from ..modeling_mlmm.retrieval import MLMMForImageTextRetrieval
 from ..modeling_mlmm.vqa import MLMMForVisualQuestionAnswering
+from ..modeling_region_detector.configuration_region_detector import RegionDetectorConfig
 from ..processing.processing_mlmm import MLMMProcessor
 from .folder import check_vocabulary, name_file, refuse_existing, write_folder
 
@@ -185,7 +187,7 @@ def build_processor(config: MLMMConfig, tokenizer: PreTrainedTokenizerBase, dete
         ValueError: the regions of the detector have another width than the model reads.
     """
     if detector is not None:
-        width = AutoConfig.from_pretrained(detector).feature_dim
+        width = open_pretrained(RegionDetectorConfig, detector).feature_dim
         if width != config.region_feature_dim:
             raise ValueError(
                 f"The detector in {detector} gives features of {width} numbers, the checkpoint reads "

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 from torch.nn import functional as F
-from transformers import AutoProcessor
 
 from ..data.files.atomic import atomic_files
 from ..modeling_brivl.modeling_brivl import BriVLModel
+from ..pipelines.open_brivl import open_brivl
 
 OPSET = 18  # read by every onnxruntime since 1.14
 TOLERANCE = 1e-4
@@ -85,8 +85,7 @@ def export_onnx(model: str, output: Path, *, boxes: bool = False) -> OnnxReport:
         ValueError: for an ONNX file that differs from PyTorch by more.
     """
     require_onnx()
-    brivl = BriVLModel.from_pretrained(model, dtype=torch.float32).eval()
-    processor = AutoProcessor.from_pretrained(model)
+    brivl, processor = open_brivl(model)
     with atomic_files(output, last="text_tower.onnx") as unfinished:
         processor.save_pretrained(unfinished)
         differences = {

@@ -1,6 +1,8 @@
 """Images and sentences to the tensors that BriVL reads."""
 
 from collections.abc import Sequence
+from os import PathLike
+from typing import Any, Self
 
 from transformers import BatchFeature, PreTrainedTokenizerBase
 from transformers.image_utils import ImageInput
@@ -8,7 +10,7 @@ from transformers.processing_utils import ProcessorMixin, TextKwargs, Unpack
 from transformers.utils import logging
 
 from .image_processing_brivl import BoxesInput, BriVLImageProcessor, BriVLImageProcessorKwargs
-from .text_inputs import check_texts
+from .text_inputs import check_texts, check_tokenizer, check_vocabulary_file, saved_vocab_size
 
 logger = logging.get_logger(__name__)
 
@@ -43,6 +45,15 @@ class BriVLProcessor(ProcessorMixin):
         self.max_text_length = max_text_length
         self.pad_to_max_length = pad_to_max_length
         super().__init__(image_processor, tokenizer)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, *args: Any, **kwargs: Any) -> Self:
+        """Load a saved processor; refuse one without its tokenizer's files, or with another model's."""
+        check_vocabulary_file(pretrained_model_name_or_path)
+        processor = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        vocab_size = saved_vocab_size(pretrained_model_name_or_path)
+        check_tokenizer(processor.tokenizer, pretrained_model_name_or_path, vocab_size)
+        return processor
 
     @property
     def unused_input_names(self) -> list[str]:

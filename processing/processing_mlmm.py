@@ -16,7 +16,7 @@ from transformers.utils import logging
 
 from .image_decoding import decode_image
 from .region_inputs import Regions, list_regions, pad_regions, read_regions_of
-from .text_inputs import check_texts
+from .text_inputs import check_texts, check_tokenizer, check_vocabulary_file, saved_vocab_size
 
 logger = logging.get_logger(__name__)
 
@@ -75,8 +75,11 @@ class MLMMProcessor(ProcessorMixin):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, *args: Any, **kwargs: Any) -> Self:
-        """Load a saved processor; its detector is opened later."""
+        """Load a saved processor, as `BriVLProcessor` does; its detector is opened later."""
+        check_vocabulary_file(pretrained_model_name_or_path)
         processor = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        vocab_size = saved_vocab_size(pretrained_model_name_or_path)
+        check_tokenizer(processor.tokenizer, pretrained_model_name_or_path, vocab_size)
         processor._source = os.fspath(pretrained_model_name_or_path)
         return processor
 

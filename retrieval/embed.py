@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 from tqdm.auto import tqdm
-from transformers import AutoModel, AutoProcessor
 
 from ..data.files.atomic import atomic_file
 from ..data.files.image_listing import list_images
 from ..pipelines.embedding import embed_images, embed_texts
+from ..pipelines.open_brivl import open_brivl
 from ..processing.image_decoding import ImageDecodingError, decode_image
 from ..processing.regions.feature_extractor import RegionFeatureExtractor
 
@@ -58,7 +58,7 @@ def embed_to_parquet(
         raise FileNotFoundError(f"There is no {source}: give a folder of images or a text file.")
     if detector is not None and not source.is_dir():
         raise ValueError(f"A detector finds boxes in images, but {source} is a file of sentences; leave it out.")
-    encoder, processor = AutoModel.from_pretrained(model).eval(), AutoProcessor.from_pretrained(model)
+    encoder, processor = open_brivl(model)
     report = EmbedReport(output)
     rows = _images(source, report) if source.is_dir() else _sentences(source, report)
     embed = embed_images if source.is_dir() else embed_texts

@@ -14,6 +14,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from ..data.files.model_folder import open_pretrained
+from ..processing.text_inputs import check_tokenizer
+
 # What weights fix: a recipe may repeat it, not change it.
 ENCODER_SIZES = (
     "model_type",
@@ -56,22 +59,13 @@ def load_text_tower(source: str, *, model_types: tuple[str, ...] = ()) -> TextTo
         ValueError: there is no encoder with its tokenizer, it is of another kind, or the two do not belong together.
     """
     try:
-        config, tokenizer = AutoConfig.from_pretrained(source), AutoTokenizer.from_pretrained(source)
+        config = open_pretrained(AutoConfig, source)
+        tokenizer = open_pretrained(AutoTokenizer, source)
+        check_tokenizer(tokenizer, source, config.vocab_size)
     except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(
-            f"text_weights is {source!r}, where there is no text encoder with its tokenizer ({reason}); give a folder "
-            "or hub id with both."
-        ) from error
+        raise ValueError(f"text_weights: {error} Give a folder or hub id of an encoder with its tokenizer.") from error
     if model_types and config.model_type not in model_types:
         raise ValueError(f"text_weights is {source!r}, a {config.model_type}; give one of {', '.join(model_types)}.")
-    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):  # transformers makes one up where there are no files
-        raise ValueError(f"text_weights is {source!r}, where there is no tokenizer; put its files beside the weights.")
-    if len(tokenizer) > config.vocab_size:
-        raise ValueError(
-            f"The tokenizer in {source} has {len(tokenizer)} entries and the weights {config.vocab_size}: they do not "
-            "belong together."
-        )
     return TextTower(source, config, tokenizer)
 
 
@@ -83,7 +77,7 @@ def load_text_weights(source: str, auto_class: type[AutoModel | AutoModelForMask
     Raises:
         ValueError: weights of the encoder are missing, which would otherwise be random.
     """
-    model, info = auto_class.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
+    model, info = open_pretrained(auto_class, source, dtype=torch.float32, output_loading_info=True)
     if missing := sorted(name for name in info["missing_keys"] if "embeddings." in name or "encoder." in name):
         raise ValueError(f"text_weights is {source!r}, which lacks {len(missing)} weights, such as {missing[0]}.")
     return {name: value for name, value in model.state_dict().items() if not name.startswith("pooler.")}

@@ -23,9 +23,9 @@ from pathlib import Path
 from transformers import TrainingArguments
 
 from ..data.files.json_files import write_json
+from ..data.files.model_folder import detect_model_type
 from ..evaluation.tables.paper import paper_reference
 from ..training.checkpoints.resume import output_folder
-from ..training.mlmm.model import detect_model_type
 from ..training.recipe import parse_recipe
 from ..training.retrieval.arguments import RetrievalArguments, RetrievalData
 from ..training.retrieval.brivl import BriVLRetrieval

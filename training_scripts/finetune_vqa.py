@@ -22,13 +22,14 @@ from pathlib import Path
 from transformers import TrainingArguments
 
 from ..data.files.json_files import write_json
+from ..data.files.model_folder import detect_model_type
 from ..data.vqa.dataset import Questions
 from ..evaluation.tables.paper import paper_reference
 from ..evaluation.vqa.report import format_metrics, vqa_accuracies
 from ..processing.processing_mlmm import OWN_FOLDER, MLMMProcessor
 from ..training.checkpoints.resume import output_folder
 from ..training.mlmm.data import read_info
-from ..training.mlmm.model import MLMMArguments, detect_model_type, load_processor
+from ..training.mlmm.model import MLMMArguments, load_processor
 from ..training.recipe import parse_recipe
 from ..training.run import METRICS, REPORT, Run, RunArguments, refuse_other_run, wait_for_all
 from ..training.vqa.arguments import QuestionArguments, VQAArguments
@@ -64,8 +65,7 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
     own, data, run_args, args = parse_recipe(ARGUMENTS, argv)
     if not own.init_from:
         raise ValueError("Give init_from: the folder of an MLMM, pre-trained or for questions.")
-    if (kind := detect_model_type(own.init_from)) != "mlmm":
-        raise ValueError(f"{own.init_from} holds a model of type {kind!r}; give an MLMM.")
+    detect_model_type(own.init_from, expected="mlmm")
     args.remove_unused_columns = False  # what a row holds becomes tensors in the collator
     run = Run(args, run_args, trains=not own.predict_only)
     info = read_info([{"regions": paths} for paths in data.folders(predict_only=own.predict_only)])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..files.hashing import hash_weights
+from ..files.model_folder import open_pretrained
 from .language_codes import Direction
 from .shards import Translation
 
@@ -58,8 +59,8 @@ class TranslationModel:
     def __init__(self, name: str, *, dtype: torch.dtype, device: str) -> None:
         from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-        self.tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-        model = AutoModelForSeq2SeqLM.from_pretrained(name, dtype=dtype, trust_remote_code=False)
+        self.tokenizer = open_pretrained(AutoTokenizer, name, trust_remote_code=False)
+        model = open_pretrained(AutoModelForSeq2SeqLM, name, dtype=dtype, trust_remote_code=False)
         self.model = model.to(device).eval()
         self.identity = {"name": name, "sha256": _hash_translator(self.model, self.tokenizer)}
 

@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import BatchFeature
 
 from ...data.files.hashing import hash_weights
+from ...data.files.model_folder import open_pretrained
 from ...modeling_region_detector.boxes import nms
 from ...modeling_region_detector.configuration_region_detector import REGION_BOXES, RegionDetectorConfig
 from ...modeling_region_detector.image_processing_region_detector import RegionImageProcessor
@@ -113,8 +114,8 @@ class RegionFeatureExtractor:
 
             detectron2_model, image_processor = load_detectron2(pretrained_model_name_or_path)
             return cls(detectron2_model.to(device), image_processor, model_hash=detectron2_model.model_hash)
-        model = RegionDetector.from_pretrained(pretrained_model_name_or_path, dtype=torch.float32)
-        image_processor = RegionImageProcessor.from_pretrained(pretrained_model_name_or_path)
+        model: RegionDetector = open_pretrained(RegionDetector, pretrained_model_name_or_path, dtype=torch.float32)
+        image_processor = open_pretrained(RegionImageProcessor, pretrained_model_name_or_path)
         model_hash = hash_detector(model)
         model.fold_batch_norms()
         model.to(device=device, dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-arg]  # a decorator hides self

@@ -77,20 +77,20 @@ def test_encoder_of_a_type_that_does_not_fit_is_refused(bert):
 
 
 def test_folder_without_an_encoder_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"text_weights is '.*gone', where there is no text encoder"):
+    with pytest.raises(ValueError, match=r"text_weights: There is no model folder .*gone"):
         load_text_tower(str(tmp_path / "gone"))
 
 
 def test_folder_without_a_tokenizer_is_refused(tmp_path):
     BertConfig(**SIZES).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="there is no tokenizer; put its files beside the weights"):
+    with pytest.raises(ValueError, match="has no vocabulary"):
         load_text_tower(str(tmp_path))
 
 
 def test_tokenizer_with_more_entries_than_the_weights_is_refused(tmp_path):
     load_small_tokenizer().save_pretrained(tmp_path)
     XLMRobertaConfig(vocab_size=100, **SIZES).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"has \d+ entries and the weights 100: they do not belong together"):
+    with pytest.raises(ValueError, match=r"has \d+ entries and the model 100: it is another"):
         load_text_tower(str(tmp_path))
 
 

@@ -160,7 +160,7 @@ def test_metrics_say_what_they_are_of_and_how_sure_they_are(trained, paths):
 
 def test_model_that_is_not_there_is_named(paths, tmp_path):
     recipe = write_recipe(tmp_path / "r.yaml", "retrieval_tiny", **paths | {"init_from": str(tmp_path / "gone")})
-    with pytest.raises(ValueError, match=r"init_from is '.*gone', where there is no model"):
+    with pytest.raises(FileNotFoundError, match=r"There is no model folder .*gone"):
         main([recipe, *SMOKE, "--output_dir", str(tmp_path / "out")])
 
 

@@ -5,8 +5,9 @@ from typing import Annotated
 
 import timm
 import torch
-from transformers import AutoModel, AutoProcessor, PreTrainedTokenizerBase
+from transformers import AutoModel, PreTrainedTokenizerBase
 
+from ...data.files.model_folder import PROCESSOR, open_pretrained
 from ...modeling_brivl.configuration_brivl import BriVLConfig
 from ...modeling_brivl.efficientnet_lite import load_efficientnet_lite
 from ...modeling_brivl.pretraining import BriVLForPreTraining
@@ -40,8 +41,8 @@ def build_model(args: ModelArguments, texts: list[str]) -> tuple[BriVLForPreTrai
     A character vocabulary is made of the training texts where no weights bring a tokenizer.
     """
     if args.init_from:
-        model = BriVLForPreTraining.from_pretrained(args.init_from, dtype=torch.float32)
-        processor = AutoProcessor.from_pretrained(args.init_from)
+        model: BriVLForPreTraining = open_pretrained(BriVLForPreTraining, args.init_from, dtype=torch.float32)
+        processor = open_pretrained(BriVLProcessor, args.init_from, file=PROCESSOR)
     else:
         tower = load_text_tower(args.text_weights) if args.text_weights else None
         limit = args.model_config.get("text_config", {}).get("max_text_length", 80)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, get_type_hints
 import timm
 import torch
 
+from ...data.files.model_folder import open_pretrained
 from ...modeling_brivl.efficientnet_lite import load_efficientnet_lite
 from ...modeling_region_detector.backbone import TimmBackbone
 from ...modeling_region_detector.configuration_region_detector import RegionDetectorConfig
@@ -41,11 +42,11 @@ def build_detector(
     The numbers of classes and attributes are those of the data; without attributes it has no head for them.
     """
     if args.init_from:
-        config = RegionDetectorConfig.from_pretrained(args.init_from, **_names(class_names, attribute_names))
-        model = RegionDetector.from_pretrained(
-            args.init_from, config=config, dtype=torch.float32, ignore_mismatched_sizes=True
+        config = open_pretrained(RegionDetectorConfig, args.init_from, **_names(class_names, attribute_names))
+        model: RegionDetector = open_pretrained(
+            RegionDetector, args.init_from, config=config, dtype=torch.float32, ignore_mismatched_sizes=True
         )
-        processor = RegionImageProcessor.from_pretrained(args.init_from)
+        processor = open_pretrained(RegionImageProcessor, args.init_from)
     else:
         config = build_config(args, class_names, attribute_names)
         model = RegionDetector(config)

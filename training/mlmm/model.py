@@ -4,8 +4,9 @@ from dataclasses import dataclass, fields
 from typing import Annotated
 
 import torch
-from transformers import AutoConfig, AutoModelForMaskedLM, PreTrainedTokenizerBase
+from transformers import AutoModelForMaskedLM, PreTrainedTokenizerBase
 
+from ...data.files.model_folder import PROCESSOR, open_pretrained
 from ...data.regions.schema import RegionInfo
 from ...modeling_mlmm.configuration_mlmm import XLM_R_FIELDS, MLMMConfig
 from ...modeling_mlmm.original_checkpoint import load_original_checkpoint
@@ -42,7 +43,7 @@ def load_processor(args: MLMMArguments, info: RegionInfo) -> MLMMProcessor:
         ValueError: `init_from` reads regions of another width.
     """
     if args.init_from:
-        processor = MLMMProcessor.from_pretrained(args.init_from)
+        processor = open_pretrained(MLMMProcessor, args.init_from, file=PROCESSOR)
         if processor.region_feature_dim not in (None, info.feature_dim):
             raise ValueError(
                 f"The regions have features of {info.feature_dim} numbers, and the model in {args.init_from} reads "
@@ -97,9 +98,9 @@ def build_model(args: MLMMArguments, processor: MLMMProcessor, info: RegionInfo)
             load_original_checkpoint(model, load_text_weights(args.text_weights, AutoModelForMaskedLM))
         return model
     refuse_unknown("model_config", args.model_config, MODEL_FIELDS)
-    config = MLMMConfig.from_pretrained(args.init_from)
+    config = open_pretrained(MLMMConfig, args.init_from)
     check_sizes(args.model_config, config, SIZES, option="model_config", source=args.init_from)
-    model = MLMMForPreTraining.from_pretrained(args.init_from, dtype=torch.float32, **args.model_config)
+    model = open_pretrained(MLMMForPreTraining, args.init_from, dtype=torch.float32, **args.model_config)
     found = {"features": info.feature_dim, "classes": info.num_classes or model.config.num_region_classes}
     wanted = {"features": model.config.region_feature_dim, "classes": model.config.num_region_classes}
     for what in found:
@@ -111,17 +112,4 @@ def build_model(args: MLMMArguments, processor: MLMMProcessor, info: RegionInfo)
     return model
 
 
-def detect_model_type(init_from: str) -> str:
-    """Return the type of the model in a folder or hub repository, such as "mlmm".
-
-    Raises:
-        ValueError: no model is there, or it cannot be reached.
-    """
-    try:
-        return AutoConfig.from_pretrained(init_from).model_type
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"init_from is {init_from!r}, where there is no model ({reason}); give its folder.") from error
-
-
-__all__ = ["MLMMArguments", "build_config", "build_model", "detect_model_type", "load_processor"]
+__all__ = ["MLMMArguments", "build_config", "build_model", "load_processor"]

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import nn
-from transformers import AutoModel, AutoProcessor, TrainerCallback, TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 
 from ...data.captions.decontamination import PathDecontaminator
+from ...data.files.model_folder import PROCESSOR, open_pretrained
 from ...data.pairs.dataset import TrainingPairs
 from ...data.pairs.load import read_pairs
 from ...evaluation.retrieval.benchmark import RetrievalTest, choose_captions, evaluate_folds
@@ -37,7 +38,7 @@ class BriVLRetrieval(RetrievalJob):
 
     def __init__(self, args: RetrievalArguments, data: RetrievalData) -> None:
         super().__init__(args, data)
-        self.processor = AutoProcessor.from_pretrained(args.init_from)
+        self.processor = open_pretrained(BriVLProcessor, args.init_from, file=PROCESSOR)
         parts = {name: data.part(name, needs_regions=False) for name in ("training", "validation", "test")}
         self.rows = {name: self._read(name, part) for name, part in parts.items() if part is not None}
         self.tests = {
@@ -70,7 +71,7 @@ class BriVLRetrieval(RetrievalJob):
 
     def open(self, folder: str | Path) -> BriVLModel:
         """Return a saved model."""
-        return AutoModel.from_pretrained(folder, dtype=torch.float32)
+        return open_pretrained(BriVLModel, folder, dtype=torch.float32)
 
     def evaluate(
         self, model: nn.Module, part: Part, language: str, *, folder: Path | None = None, blind: bool = False

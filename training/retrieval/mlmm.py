@@ -12,6 +12,7 @@ from transformers import TrainerCallback, TrainingArguments
 
 from ...data.captions.decontamination import Decontaminator
 from ...data.files.image_ids import canonical_image_id
+from ...data.files.model_folder import open_pretrained
 from ...data.mlmm.corpus import MLMMCorpus
 from ...data.mlmm.retrieval_dataset import MLMMRetrievalExamples
 from ...data.regions.schema import RegionInfo
@@ -56,8 +57,12 @@ class MLMMRetrieval(RetrievalJob):
         corpus, own = restrict(self.corpora["training"], languages), self.args
         num_wrong = own.num_wrong if self.hard_negatives is None else self.hard_negatives.pool
         examples = MLMMRetrievalExamples(corpus, num_wrong=num_wrong, even_languages=True, seed=args.seed)
-        model = MLMMForImageTextRetrieval.from_pretrained(
-            own.init_from, dtype=torch.float32, retrieval_loss=own.retrieval_loss, rank_margin=own.rank_margin
+        model = open_pretrained(
+            MLMMForImageTextRetrieval,
+            own.init_from,
+            dtype=torch.float32,
+            retrieval_loss=own.retrieval_loss,
+            rank_margin=own.rank_margin,
         )
         return RetrievalTrainer(
             model,
@@ -72,7 +77,7 @@ class MLMMRetrieval(RetrievalJob):
 
     def open(self, folder: str | Path) -> MLMMForImageTextRetrieval:
         """Return a saved model."""
-        return MLMMForImageTextRetrieval.from_pretrained(folder, dtype=torch.float32)
+        return open_pretrained(MLMMForImageTextRetrieval, folder, dtype=torch.float32)
 
     def evaluate(
         self, model: nn.Module, part: Part, language: str, *, folder: Path | None = None, blind: bool = False

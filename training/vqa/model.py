@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig
 
+from ...data.files.model_folder import open_pretrained
 from ...data.vqa.dataset import QuestionFile
 from ...modeling_mlmm.configuration_mlmm import MLMMConfig
 from ...modeling_mlmm.vqa import MLMMForVisualQuestionAnswering
@@ -31,7 +31,7 @@ def resolve_answers(
     Raises:
         ValueError: they do not fit those of the MLMM, or there are none; it has none and `predict_only` is set.
     """
-    config = AutoConfig.from_pretrained(folder)
+    config = open_pretrained(MLMMConfig, folder)
     if not has_answers(config):
         if predict_only:
             raise ValueError(f"{folder} is not for questions: predict_only takes a folder that finetune-vqa wrote.")
@@ -73,9 +73,9 @@ def build_vqa_model(
         tokenizer: with it the answers of a new head start from what the MLMM knows of their words.
     """
     numbers = {answer: number for number, answer in enumerate(answers)}
-    names = {"id2label": dict(enumerate(answers)), "label2id": numbers}
-    is_new = not has_answers(AutoConfig.from_pretrained(folder))
-    model = MLMMForVisualQuestionAnswering.from_pretrained(folder, dtype=torch.float32, **names)
+    names: dict[str, Any] = {"id2label": dict(enumerate(answers)), "label2id": numbers}
+    is_new = not has_answers(open_pretrained(MLMMConfig, folder))
+    model = open_pretrained(MLMMForVisualQuestionAnswering, folder, dtype=torch.float32, **names)
     classifier = model.vqa_head.classifier
     with torch.no_grad():
         if targets and is_new:

@@ -25,8 +25,10 @@ def report(
     output: Annotated[Path | None, typer.Option(help="Also write the report here, as JSON.")] = None,
 ) -> None:
     """Print duplicates, lengths, scripts and bad rows of pairs, and the problems that harm training."""
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+    from ..data.files.model_folder import open_pretrained
+    from ..processing.text_inputs import check_tokenizer
     from ..training.brivl.data import DataArguments, load_pairs, report_data
 
     args = DataArguments(
@@ -39,7 +41,10 @@ def report(
         split=split,
         max_bad_fraction=1.0,
     )
-    loaded = AutoTokenizer.from_pretrained(tokenizer) if tokenizer is not None else None
+    loaded: PreTrainedTokenizerBase | None = None
+    if tokenizer is not None:
+        loaded = open_pretrained(AutoTokenizer, tokenizer, file=None)
+        check_tokenizer(loaded, tokenizer, None)
     pairs, _ = load_pairs(args, seed=0)
     found = report_data(pairs, args, tokenizer=loaded)
     typer.echo(found)

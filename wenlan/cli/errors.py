@@ -1,5 +1,6 @@
 """Errors of the `wenlan` command: one line for a user's mistake, and how to resume after Ctrl-C."""
 
+import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -22,8 +23,26 @@ class ShortErrors(TyperGroup):
         except (ValueError, OSError, ImportError, StrictDataclassError) as error:
             if ctx.params["debug"]:
                 raise
-            typer.secho(f"Error: {error}", fg="red", err=True)
+            typer.secho(f"Error: {error}{_what_makes_it(error)}", fg="red", err=True)
             raise typer.Exit(1) from error
+
+
+def _what_makes_it(error: BaseException | None) -> str:
+    """Return the command that writes the model folder which an error, or what it came from, is about; else ""."""
+    from ..data.files.model_folder import MissingModelError
+
+    while error is not None and not isinstance(error, MissingModelError):
+        error = error.__cause__
+    if error is None:
+        return ""
+    from ..training.recipe import describe_recipe, read_recipe, shipped_recipes
+
+    made = {"runs/quickstart": "wenlan quickstart"}
+    made |= {f"runs/demo_mlmm/{part}": "wenlan demo-mlmm" for part in ("detector", "mlmm", "vqa")}
+    for name, path in shipped_recipes().items():
+        made[str(read_recipe(name).get("output_dir"))] = describe_recipe(path)[0]
+    command = made.get(os.path.relpath(error.name))
+    return f" Make it first: {command}" if command else " Give the folder of a model, or its id on the hub."
 
 
 @contextmanager

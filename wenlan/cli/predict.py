@@ -17,12 +17,19 @@ def zero_shot(
     """Print how likely each label is for each image."""
     from transformers import pipeline
 
+    from ..pipelines.open_brivl import open_brivl
     from ..processing.image_decoding import ImageDecodingError, decode_image
 
     candidates = [label.strip() for label in labels.replace("，", ",").split(",") if label.strip()]
     if not candidates:
         raise ValueError("Give at least one label: --labels 猫,狗")
-    classify = pipeline("zero-shot-image-classification", model=model)
+    brivl, processor = open_brivl(model)
+    classify = pipeline(
+        "zero-shot-image-classification",
+        model=brivl,
+        tokenizer=processor.tokenizer,
+        image_processor=processor.image_processor,
+    )
     failures = 0
     for path in images:
         try:
@@ -63,7 +70,13 @@ def answer(
     """Print the best answers to a question about an image, each with its score."""
     from transformers import pipeline
 
-    pipe = pipeline("wenlan-vqa", model=model)  # type: ignore[call-overload]  # registered when wenlan is imported
+    from ..data.files.model_folder import PROCESSOR, open_pretrained
+    from ..modeling_mlmm.vqa import MLMMForVisualQuestionAnswering
+    from ..processing.processing_mlmm import MLMMProcessor
+
+    mlmm = open_pretrained(MLMMForVisualQuestionAnswering, model)
+    processor = open_pretrained(MLMMProcessor, model, file=PROCESSOR)
+    pipe = pipeline("wenlan-vqa", model=mlmm, processor=processor)  # type: ignore[call-overload]  # ours, by name
     if detector is not None:
         pipe.processor.detector = detector
     for text, answers in zip(question, pipe(image=image, question=question, top_k=top_k), strict=True):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from ....data.files.hashing import hash_weights
+from ....data.files.model_folder import open_pretrained
 from ....modeling_region_detector.configuration_region_detector import RegionDetectorConfig
 from ....modeling_region_detector.image_processing_region_detector import RegionImageProcessor
 from ....modeling_region_detector.modeling_region_detector import RegionDetectorOutput
@@ -149,8 +150,8 @@ def load_detectron2(path: str | PathLike) -> tuple[Detectron2Model, RegionImageP
         model = Detectron2Model(folder / "config.yaml", files[0])
         image_processor = build_image_processor(model)
     elif (folder / "config.json").is_file():
-        config = RegionDetectorConfig.from_pretrained(folder)
-        image_processor = RegionImageProcessor.from_pretrained(folder)
+        config = open_pretrained(RegionDetectorConfig, folder)
+        image_processor = open_pretrained(RegionImageProcessor, folder)
         model = Detectron2Model(to_detectron2(config, image_processor), files[0])
         model.config = config
     else:
