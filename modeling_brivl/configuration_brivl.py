@@ -5,6 +5,8 @@ the released grid checkpoint of the Nature Communications paper ("nmi").
 """
 
 import difflib
+import re
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,19 @@ from transformers import PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 CHINESE_BERT_VOCAB_SIZE = 21128
+MAX_SIZE = 2**24  # of any number of a configuration: a file from anywhere may ask for 10**12 of something
+MAX_LAYERS, MAX_IMAGE_SIZE, MAX_GRID_CELLS = 1000, 8192, 10_000
+
+# A configuration may come from anywhere, and timm takes a file, a folder or a repository as a model's name, and
+# keywords that open others. So it says no more than the name of an architecture and what an EfficientNet is made of.
+TIMM_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?")
+BACKBONE_KWARGS = {
+    **dict.fromkeys(("channel_multiplier", "depth_multiplier", "bn_eps", "bn_momentum"), float | int),
+    **dict.fromkeys(("drop_rate", "drop_path_rate"), float | int),
+    **dict.fromkeys(("channel_divisor", "group_size", "output_stride", "stem_size"), int),
+    **dict.fromkeys(("pad_type", "act_layer"), str),
+    "fix_stem": bool,
+}
 
 # What differs from the defaults. "1.0" is the released configuration of BAAI-WuDao/BriVL. Of "2.0" only the RoBERTa
 # large encoder and the grid of 6x6 cells + whole image are published; backbone, image size and queue are unconfirmed.
@@ -47,6 +62,16 @@ def _require(config: PreTrainedConfig, condition: bool, message: str) -> None:
         raise ValueError(f"{type(config).__name__}: {message}")
 
 
+def _check_limits(config: PreTrainedConfig, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if isinstance(value, int | float) and not abs(value) < (
+            MAX_LAYERS if name == "num_hidden_layers" else MAX_SIZE
+        ):
+            _require(config, False, f"{name} is {str(value)[:20]}, which is no size that a model can have.")
+        if name.endswith("_implementation") and not str(value).isidentifier():  # else a repository of compiled code
+            _require(config, False, f"{name} is {str(value)[:40]!r}; give sdpa, eager or another known one.")
+
+
 class _TowerConfig(PreTrainedConfig):
     """Fields that both towers share: the transformer over regions or tokens, and the projection."""
 
@@ -58,6 +83,10 @@ class _TowerConfig(PreTrainedConfig):
     layer_norm_eps: float = 1e-5
     initializer_range: float = 0.02
     trainable_backbone: list[str] | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        _check_limits(self, vars(self) | kwargs)
+        super().__post_init__(**kwargs)
 
     @property
     def width(self) -> int:
@@ -80,7 +109,7 @@ class BriVLVisionConfig(_TowerConfig):
 
     Args:
         backbone: timm model name; its last feature map (`forward_features`) is pooled into regions.
-        backbone_kwargs: further keyword arguments of `timm.create_model`.
+        backbone_kwargs: further keyword arguments of `timm.create_model`, those of `BACKBONE_KWARGS`.
         image_size: side of the square input in pixels.
         hidden_size: width of the region vectors after the region projection.
         grid_scales: the regions used when no boxes are given: a grid of s x s cells for each s in this order.
@@ -113,13 +142,51 @@ class BriVLVisionConfig(_TowerConfig):
     train_batch_norm: bool = True
     train_frozen_batch_norm: bool = False
 
+    def validate_backbone(self) -> None:
+        """Raise ValueError for a backbone that is no architecture of timm, or keywords that are none of one."""
+        known = ", ".join(BACKBONE_KWARGS)
+        _require(
+            self,
+            TIMM_NAME.fullmatch(self.backbone) is not None,
+            f"backbone is {self.backbone[:80]!r}; give the name of a timm model, such as tf_efficientnet_lite0.",
+        )
+        for name, value in (self.backbone_kwargs or {}).items():
+            _require(self, name in BACKBONE_KWARGS, f"backbone_kwargs may hold {known}, not {str(name)[:40]!r}.")
+            is_right = value is None or (isinstance(value, BACKBONE_KWARGS[name]) and str(value).isascii())
+            _require(self, is_right, f"backbone_kwargs: {name} is {str(value)[:40]!r}.")
+        _check_limits(self, self.backbone_kwargs or {})
+
     def validate_regions(self) -> None:
-        """Raise ValueError for an empty grid or sizes below one."""
+        """Raise ValueError for an empty grid, and sizes below one or beyond what can be computed."""
         scales, smallest = list(self.grid_scales), min(self.grid_scales, default=0)
-        _require(self, smallest >= 1, f"grid_scales must be positive integers such as [6, 1], got {scales}.")
-        for name in ("image_size", "max_regions", "region_samples"):
+        _require(self, smallest >= 1, f"grid_scales must be positive integers such as [6, 1], got {str(scales)[:80]}.")
+        cells = sum(scale**2 for scale in scales)
+        limits = {"image_size": MAX_IMAGE_SIZE, "max_regions": MAX_GRID_CELLS, "region_samples": MAX_GRID_CELLS}
+        _require(self, cells <= MAX_GRID_CELLS, f"grid_scales has {cells} cells; at most {MAX_GRID_CELLS} can be.")
+        for name, limit in limits.items():
             value = getattr(self, name)
-            _require(self, value >= 1, f"{name} must be at least 1, got {value}.")
+            _require(self, 1 <= value <= limit, f"{name} must be at least 1 and at most {limit}, got {value}.")
+
+
+CODE_OR_FOLDER = {"auto_map", "_name_or_path"}  # of an encoder's configuration: nothing is opened from there
+
+
+def _encoder_config_class(model_type: object) -> type[PreTrainedConfig] | None:
+    """Return the configuration of a text encoder, of those that hold no other model, which might be any."""
+    # Here, not above: while transformers loads its Auto classes it already needs this file.
+    from transformers import CONFIG_MAPPING
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+        MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES,
+    )
+
+    if not isinstance(model_type, str) or model_type not in {
+        *MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+        *MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES,
+    }:
+        return None
+    found = CONFIG_MAPPING[model_type]
+    return None if found.sub_configs else found
 
 
 @strict
@@ -151,11 +218,15 @@ class BriVLTextConfig(_TowerConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         if not isinstance(self.encoder_config, PreTrainedConfig):
-            # Here, not above: while transformers loads its Auto classes it already needs this file.
-            from transformers import CONFIG_MAPPING
-
             values = dict(self.encoder_config or {"vocab_size": CHINESE_BERT_VOCAB_SIZE})
-            self.encoder_config = CONFIG_MAPPING[values.pop("model_type", "bert")](**values)
+            model_type = values.pop("model_type", "bert")
+            config_class = _encoder_config_class(model_type)
+            _require(
+                self, config_class is not None, f"encoder_config: {str(model_type)[:40]!r} is no text encoder we know."
+            )
+            _check_limits(self, values)
+            self.encoder_config = config_class(**{key: values[key] for key in values.keys() - CODE_OR_FOLDER})
+        _check_limits(self, vars(self.encoder_config))
         super().__post_init__(**kwargs)
 
     @property
@@ -230,6 +301,10 @@ class BriVLConfig(PreTrainedConfig):
     share_frozen_trunk: bool = True
     contrastive_chunk_size: int = 0
     initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        _check_limits(self, vars(self) | kwargs)
+        super().__post_init__(**kwargs)
 
     @property
     def projection_dim(self) -> int:

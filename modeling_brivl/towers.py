@@ -94,7 +94,10 @@ class BriVLVisionModel(BriVLPreTrainedModel):
 
     def __init__(self, config: BriVLVisionConfig) -> None:
         super().__init__(config)
-        self.backbone = timm.create_model(config.backbone, num_classes=0, **(config.backbone_kwargs or {}))
+        try:
+            self.backbone = timm.create_model(config.backbone, num_classes=0, **(config.backbone_kwargs or {}))
+        except (RuntimeError, TypeError) as error:  # no such model, or keywords of another
+            raise ValueError(f"The backbone {config.backbone!r} cannot be built: {str(error)[:200]}") from error
         for module in self.backbone.modules():
             module._is_hf_initialized = True  # keep timm's own initialisation
         self.trunk_depth = trunk_depth(self.backbone, config.trainable_backbone)

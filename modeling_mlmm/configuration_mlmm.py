@@ -1,5 +1,7 @@
 """Configuration of MLMM: one transformer over the word pieces of a text and the regions of an image."""
 
+from typing import Any
+
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
@@ -8,6 +10,9 @@ def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ValueError(f"MLMMConfig: {message}")
 
+
+MAX_SIZE = 2**24  # of any number of a configuration: a file from anywhere may ask for 10**12 of something
+MAX_LAYERS = 1000
 
 # What MLMM takes over from the configuration of an XLM-R
 XLM_R_FIELDS = (
@@ -112,6 +117,16 @@ class MLMMConfig(PreTrainedConfig):
     mrc_reduction: str = "elementwise"
     retrieval_loss: str = "margin"
     rank_margin: float | int = 0.2
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        for name, value in (vars(self) | kwargs).items():
+            limit = MAX_LAYERS if name == "num_hidden_layers" else MAX_SIZE
+            is_size = not isinstance(value, int | float) or abs(value) < limit
+            _require(is_size, f"{name} is {str(value)[:20]}, which is no size that a model can have.")
+            # Anything else than a word would be a repository of compiled code.
+            is_known = not name.endswith("_implementation") or str(value).isidentifier()
+            _require(is_known, f"{name} is {str(value)[:40]!r}; give sdpa, eager or another known one.")
+        super().__post_init__(**kwargs)
 
     @property
     def max_text_length(self) -> int:

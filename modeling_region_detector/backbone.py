@@ -152,7 +152,10 @@ class TimmBackbone(nn.Module):
     def __init__(self, config: RegionDetectorConfig):
         super().__init__()
         indices = tuple(config.timm_out_indices or ())
-        self.body = timm.create_model(config.backbone, features_only=True, out_indices=indices)
+        try:
+            self.body = timm.create_model(config.backbone, features_only=True, out_indices=indices)
+        except (RuntimeError, TypeError, IndexError, AssertionError) as error:  # no such model, or no such maps
+            raise ValueError(f"No {config.backbone!r} with maps {indices} can be built: {str(error)[:200]}") from error
         self.strides: list[int] = self.body.feature_info.reduction()
         self.channels: list[int] = self.body.feature_info.channels()
         for module in self.body.modules():

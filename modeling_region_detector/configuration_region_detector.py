@@ -6,6 +6,8 @@ x2 - x1 + 1 pixels wide.
 """
 
 import difflib
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -58,6 +60,9 @@ REGION_DETECTOR_VARIANTS["d2-fpn"] = REGION_DETECTOR_VARIANTS["d2-c4"] | {
     "head": "fc",
 }
 RESNET_BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+MAX_SIZE = 2**24  # of any number of a configuration: a file from anywhere may ask for 10**12 of something
+MAX_ANCHORS = 1000  # of a cell
+TIMM_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?")  # timm takes a file, a folder or a repository as a name, too
 REGION_BOXES = ("proposals", "refined", "detections", "refined_agnostic")
 
 
@@ -72,6 +77,15 @@ def find_variant(variant: str, variants: dict[str, dict[str, Any]]) -> dict[str,
         hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
         raise ValueError(f"Unknown detector {variant!r}; there are {', '.join(sorted(variants))}.{hint}")
     return variants[variant]
+
+
+def _numbers(value: object) -> Iterator[int | float]:
+    """Yield a number, or those in nested lists."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, int | float):
+        yield value
 
 
 @strict
@@ -187,6 +201,11 @@ class RegionDetectorConfig(PreTrainedConfig):
     initializer_range: float = 0.01
 
     def __post_init__(self, **kwargs: Any) -> None:
+        for name, value in (vars(self) | kwargs).items():
+            if not all(abs(number) < MAX_SIZE for number in _numbers(value)):  # nor NaN
+                raise ValueError(f"{name} is {str(value)[:40]}, which is no size that a detector can have.")
+            if name.endswith("_implementation") and not str(value).isidentifier():  # else compiled code of a repository
+                raise ValueError(f"{name} is {str(value)[:40]!r}; give sdpa or eager.")
         if self.id2label is None:
             self.num_labels = self.num_objects
         elif self.label2id is None:
@@ -229,6 +248,8 @@ class RegionDetectorConfig(PreTrainedConfig):
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}.")
+        if not TIMM_NAME.fullmatch(self.backbone):
+            raise ValueError(f"backbone is {self.backbone[:80]!r}; give resnet, or the name of a timm model.")
         if self.backbone == "resnet" and self.depth not in RESNET_BLOCKS:
             raise ValueError(f"depth is {self.depth}; a ResNet detector has {' or '.join(map(str, RESNET_BLOCKS))}.")
 
@@ -238,6 +259,8 @@ class RegionDetectorConfig(PreTrainedConfig):
             raise ValueError(f"The head res5 continues a ResNet; with the backbone {self.backbone} use head='fc'.")
         if self.backbone != "resnet" and not self.timm_out_indices:
             raise ValueError(f"timm_out_indices must say which feature maps of {self.backbone} are used, e.g. [2, 3].")
+        if not 1 <= sum(map(len, self.cell_anchors or self.anchor_sizes)) * len(self.anchor_ratios) <= MAX_ANCHORS:
+            raise ValueError(f"anchor_sizes and anchor_ratios must give between 1 and {MAX_ANCHORS} anchors a cell.")
         if self.fpn_channels is not None and self.head == "res5":
             raise ValueError("A feature pyramid has res5 in its backbone: use head='fc' with fpn_channels.")
         if self.fpn_channels is None and self.num_levels != 1:

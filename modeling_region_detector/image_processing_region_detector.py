@@ -33,6 +33,7 @@ PREPARATIONS: dict[str, dict[str, Any]] = {
 PREPARATIONS["d2-c4"] = PREPARATIONS["lxmert"] | {"image_mean": [103.53, 116.28, 123.675]}
 PREPARATIONS["d2-fpn"] = PREPARATIONS["d2-c4"] | {"size_divisibility": 32}
 
+MAX_SIDE = 8192  # of a resized image; a file from anywhere may ask for any
 MIN_SIDE = 3  # caffe's stem makes nothing of less; a sliver is padded to it
 
 
@@ -228,6 +229,9 @@ class RegionImageProcessor(TorchvisionBackend):
                 'size is {"shortest_edge": ..., "longest_edge": ...} in pixels; without the latter a panorama would '
                 f"fill the memory. Given: {dict(size)}."
             )
+        sides = [*dict(size).values(), *dict(kwargs["pad_size"] or {}).values(), kwargs["size_divisibility"]]
+        if max(sides) > MAX_SIDE:
+            raise ValueError(f"size, pad_size and size_divisibility are at most {MAX_SIDE} pixels, not {max(sides)}.")
         if kwargs["resize_style"] not in ("opencv", "pillow"):
             raise ValueError(f"resize_style is {kwargs['resize_style']!r}; it must be 'opencv' or 'pillow'.")
         if kwargs["resize_style"] == "opencv" and kwargs["resample"] != PILImageResampling.BILINEAR:

@@ -20,6 +20,7 @@ from transformers.utils import TensorType
 
 from .image_decoding import decode_image
 
+MAX_SIDE, MAX_REGIONS = 8192, 10_000  # a file from anywhere may ask for any number
 BoxesInput = Sequence[np.ndarray | torch.Tensor | Sequence[Sequence[float]]]
 
 
@@ -109,10 +110,11 @@ class BriVLImageProcessor(TorchvisionBackend):
         size = settings["size"]
         if not size.height or size.height != size.width:
             raise ValueError(f"BriVL reads square images, but size is {size}; give one number, such as size=456.")
-        if settings["max_regions"] < 1:
-            raise ValueError(
-                f"max_regions is {settings['max_regions']}; the whole image is a region, so give at least 1."
-            )
+        if size.height > MAX_SIDE:
+            raise ValueError(f"size is {size.height}; an image has at most {MAX_SIDE} pixels a side.")
+        if not 1 <= settings["max_regions"] <= MAX_REGIONS:
+            found = settings["max_regions"]
+            raise ValueError(f"max_regions is {found}; give at least 1, the whole image, and at most {MAX_REGIONS}.")
         if settings.get("do_center_crop") or settings.get("do_pad"):
             raise ValueError(
                 "BriVL neither crops nor pads, since that would move the boxes; remove do_center_crop and do_pad."

@@ -47,7 +47,7 @@ class MLMMProcessor(ProcessorMixin):
         min_boxes, max_boxes, conf_threshold: which boxes are regions, as in `RegionFeatureExtractor.extract`.
 
     Raises:
-        ValueError: a text may have no word piece.
+        ValueError: a text may have no word piece, or the detector leaves the processor's folder.
     """
 
     # Not keyword-only: transformers restores only what it finds among the positional parameters.
@@ -63,6 +63,8 @@ class MLMMProcessor(ProcessorMixin):
     ) -> None:
         if max_text_length < 1:
             raise ValueError(f"max_text_length is {max_text_length}; a text needs at least one word piece.")
+        if detector is not None and str(detector).startswith(OWN_FOLDER) and ".." in Path(detector).parts:
+            raise ValueError(f"The detector {str(detector)[:80]!r} is not in the processor's own folder.")
         self.max_text_length = max_text_length
         self.region_feature_dim = region_feature_dim
         self.detector = None if detector is None else str(detector)
