@@ -1,4 +1,4 @@
-"""A decision that all ranks take alike."""
+"""Decisions and sums that all ranks share."""
 
 import torch
 from accelerate import PartialState
@@ -13,4 +13,12 @@ def any_across_ranks(flag: bool | torch.Tensor) -> bool:
     return bool(reduce(torch.as_tensor(flag, device=state.device).float(), reduction="sum") > 0)
 
 
-__all__ = ["any_across_ranks"]
+def sum_across_ranks(numbers: torch.Tensor) -> torch.Tensor:
+    """Return the sum over all ranks, in CPU memory; all of them must call it at the same point."""
+    state = PartialState()
+    if state.num_processes == 1:
+        return numbers
+    return reduce(numbers.to(state.device), reduction="sum").cpu()
+
+
+__all__ = ["any_across_ranks", "sum_across_ranks"]

@@ -23,6 +23,7 @@ from ..data.files.atomic import atomic_files
 from ..data.files.json_files import read_json
 from ..data.files.manifest import differences
 from ..data.rows.report import BadRowReport
+from .callbacks.outcome import OutcomeGuard
 from .callbacks.set_epoch import SetEpochCallback
 from .callbacks.skip_non_finite import NonFiniteGuard
 from .callbacks.stop_on_signal import train_until_signal
@@ -68,23 +69,35 @@ class Run:
         set_seed(args.seed)
         self.output_dir = output_folder(args)
         self.is_main = args.process_index == 0
-        guard = NonFiniteGuard(run_args.on_non_finite, run_args.max_skipped_in_a_row)
-        self.callbacks: list[TrainerCallback] = [SetEpochCallback(), guard]
+        self.guard = NonFiniteGuard(run_args.on_non_finite, run_args.max_skipped_in_a_row)
+        self.callbacks: list[TrainerCallback] = [SetEpochCallback(), self.guard]
         self.checkpoint = resolve_resume_checkpoint(args, resume=run_args.resume) if trains else None
 
-    def train(self, trainer: AtomicCheckpointTrainer, bad_rows: BadRowReport) -> None:
-        """Train from `checkpoint` to the end or to a signal; then, also after an error, print what was lost.
+    def train(self, trainer: AtomicCheckpointTrainer, *ledgers: BadRowReport, max_bad_fraction: float) -> None:
+        """Train from `checkpoint` to the end or to a signal; then, also after an error, print what was left out.
+
+        Args:
+            trainer: of the model.
+            ledgers: of what training reads, that of the batches first.
+            max_bad_fraction: of what may be left out, see `OutcomeGuard`.
 
         Raises:
             SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
+            ValueError: nothing was trained on, too much was left out, or the data ended too early.
         """
+        outcome = OutcomeGuard(ledgers, max_bad_fraction, self.guard)
+        trainer.add_callback(outcome)
         try:
             train_until_signal(trainer, self.checkpoint)
+        except ValueError as error:
+            raise ValueError(worker_message(str(error))) from error
         finally:
             if trainer.failed_saves:
                 print(f"Checkpoints that could not be saved: {trainer.failed_saves}")
-            if counts := bad_rows.counts:
-                print(f"Images that could not be used while training: {dict(counts)}")
+            for ledger in outcome.ledgers:
+                if ledger.counts:
+                    print(f"Left out while training. {ledger}")
+        outcome.raise_if_failed(trainer.state)
 
     def save(
         self, trainer: Trainer, processor: ProcessorMixin | BaseImageProcessor, *, part: str = "", **options: bool
@@ -116,6 +129,13 @@ class Run:
             print(f"\nThe model is in {self.output_dir}. Next: {following}")
         wait_for_all(trainer)
         return self.output_dir
+
+
+def worker_message(message: str) -> str:
+    """Return the message of an error that a DataLoader worker raised, which comes with its traceback, or any other."""
+    if "DataLoader worker" not in message:
+        return message
+    return message.strip().rpartition("Error: ")[-1]
 
 
 def wait_for_all(trainer: Trainer) -> None:

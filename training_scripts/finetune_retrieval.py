@@ -104,7 +104,7 @@ def train(
     if run.is_main:
         print(f"Trains on {len(trainer.train_dataset)} captions in {', '.join(languages)}; {folder}")
         write_json(folder / REPORT, job.report)
-    run.train(trainer, trainer.data_collator.bad_rows)
+    run.train(trainer, trainer.data_collator.bad_rows, max_bad_fraction=job.data.max_bad_fraction)
     run.save(trainer, job.processor, part=job.saved_part)
     return trainer
 

@@ -100,7 +100,7 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
         callbacks=run.callbacks,
     )
     if train:
-        run.train(trainer, collator.bad_rows)
+        run.train(trainer, collator.bad_rows, max_bad_fraction=data.max_bad_fraction)
         save(run, trainer, processor)
     if test:
         trainer.compute_metrics = None  # questions without annotation are among these

@@ -25,6 +25,7 @@ from ..processing.collators.brivl import ContrastiveCollator
 from ..training.brivl.data import DataArguments, load_pairs, report_data
 from ..training.brivl.feature_cache import CachedFeatureMaps
 from ..training.brivl.model import ModelArguments, build_model
+from ..training.callbacks.outcome import refuse_too_few
 from ..training.callbacks.stream_per_rank import prepare_streaming
 from ..training.checkpoints.atomic_trainer import AtomicCheckpointTrainer
 from ..training.lora import LoraArguments, add_text_lora, merge_text_lora
@@ -47,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> Path:
     if data_args.streaming:
         callbacks.append(prepare_streaming(args))
     pairs, texts = load_pairs(data_args, args.seed, rank=args.process_index, world_size=args.world_size)
+    if isinstance(pairs, TrainingPairs):
+        refuse_too_few(args, len(pairs))
     model, processor = build_model(model_args, texts)
     if data_args.duplicate_captions == "positive":
         model.config.group_positives = True
@@ -71,11 +74,8 @@ def main(argv: Sequence[str] | None = None) -> Path:
         dataset = CachedFeatureMaps(pairs, backbone, collator, views=data_args.cached_views)
         collator = ContrastiveCollator(processor)
     trainer = AtomicCheckpointTrainer(model, args, train_dataset=dataset, data_collator=collator, callbacks=callbacks)
-    try:
-        run.train(trainer, collator.bad_rows)
-    finally:
-        if isinstance(pairs, StreamedPairs):
-            print(pairs.bad_rows)
+    read = [pairs.bad_rows] if isinstance(pairs, StreamedPairs) else []
+    run.train(trainer, collator.bad_rows, *read, max_bad_fraction=data_args.max_bad_fraction)
 
     if lora_args.lora_rank:
         merge_text_lora(model)

@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         data_collator=collator,
         callbacks=run.callbacks,
     )
-    run.train(trainer, collator.bad_rows)
+    run.train(trainer, collator.bad_rows, max_bad_fraction=corpus_args.max_bad_fraction)
     run.save(trainer, processor)
     if run.is_main and test is not None:
         corpus, report = load_corpus(

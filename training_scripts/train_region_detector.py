@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         processing_class=processor,
         callbacks=run.callbacks,
     )
-    run.train(trainer, collator.bad_rows)
+    run.train(trainer, collator.bad_rows, max_bad_fraction=data_args.max_bad_fraction)
     run.save(trainer, processor)
     evaluate(trainer, tests, run.output_dir)
     return run.finish(trainer, f"wenlan extract-regions IMAGES --output DIR --model {run.output_dir}")

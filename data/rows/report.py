@@ -62,6 +62,8 @@ REMEDIES = {
     "annotation without question": "give the questions of these annotations",
     "another image": "question and annotation must name the same image",
     "empty answers": "give ten answers, or one",
+    "step not finite": "look for NaN in the input, lower the learning rate or lengthen the warm-up",
+    "small batch": "see what was left out of the batches, and mend that",
     "unusual number of answers": "ten are official, one counts as ten; scores of others are lower",
 }
 

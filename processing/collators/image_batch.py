@@ -32,7 +32,8 @@ class ImageCollator:
             return None
 
     def check_batch(self, rows: Sequence[object], decoded: Sequence[object]) -> None:
-        """Raise ValueError if not one of the images of some rows could be decoded."""
+        """Count the decoded images of some rows; raise ValueError if there is none."""
+        self.bad_rows.keep_rows(len(decoded))
         if not decoded:
             raise ValueError(
                 f"None of the {len(rows)} images of a batch can be decoded; so far: {dict(self.bad_rows.counts)}. "

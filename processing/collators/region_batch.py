@@ -33,10 +33,12 @@ class RegionCollator:
         """Return the regions of a row of `wenlan.data.read_regions`, None if they cannot be used."""
         name, width = f"Image {row.get('image_id', 'without image_id')}", self.processor.region_feature_dim
         try:
-            return read_regions_of(row, name, feature_dim=width, with_class_probs=with_class_probs)
+            regions = read_regions_of(row, name, feature_dim=width, with_class_probs=with_class_probs)
         except RegionError as error:
             self.bad_rows.add_bad_row(BadRowError.of_image(error))
             return None
+        self.bad_rows.keep_rows()
+        return regions
 
     def read_images(
         self, rows: Sequence[Example], *, with_class_probs: bool = False

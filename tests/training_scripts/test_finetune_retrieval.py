@@ -193,7 +193,7 @@ def test_regions_of_nan_are_left_out_and_counted(paths, tmp_path, capsys):
     folder = main([recipe, *SMOKE, *STEPS, "--output_dir", str(tmp_path / "out")])
     printed = capsys.readouterr().out
     assert "test: images left out: {'not finite': 1}" in printed
-    assert "Images that could not be used while training: {'not finite': " in printed
+    assert "Left out while training. regions of batches: kept " in printed
     assert read_metrics(folder)["images"] == {"en": 7, "zh": 7}
 
 

@@ -96,7 +96,7 @@ def test_regions_of_nan_are_left_out_and_counted(tmp_path, capsys):
     changes = dict.fromkeys(("test_regions", "test_captions", "detector")) | {"model_config": SMALL_MLMM}
     recipe = write_recipe(tmp_path / "r.yaml", "mlmm_tiny", **paths, **changes)
     folder = main([recipe, *SMOKE, "--max_steps", "4", "--token_budget", "1024", "--output_dir", str(tmp_path / "out")])
-    assert "Images that could not be used while training: {'not finite': " in capsys.readouterr().out
+    assert "Left out while training. regions of batches: kept " in capsys.readouterr().out
     assert all(value.isfinite().all() for value in load_file(folder / "model.safetensors").values())
 
 
