@@ -4,11 +4,13 @@ A script builds data, model and trainer; a `Run` does what comes before, around 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from accelerate.utils import gather_object
 from transformers import (
     BaseImageProcessor,
     PreTrainedModel,
@@ -21,6 +23,7 @@ from transformers import (
 
 from ..data.files.atomic import atomic_files
 from ..data.files.json_files import read_json
+from ..data.files.lock import output_lock
 from ..data.files.manifest import differences
 from ..data.rows.report import BadRowReport
 from .callbacks.outcome import OutcomeGuard
@@ -45,6 +48,25 @@ class RunArguments:
         "skip", "the step, or the run, when the loss or a gradient is not finite"
     )
     max_skipped_in_a_row: int = option(25, "stop when more steps in a row are skipped")
+
+
+@contextmanager
+def hold_output_folder(args: TrainingArguments) -> Iterator[None]:
+    """Hold `output_dir` for this run while the block runs; rank 0 has the lock.
+
+    Raises:
+        ValueError: on all ranks, if another run writes there.
+    """
+    with ExitStack() as stack:
+        refused = None
+        if args.process_index == 0:
+            try:
+                stack.enter_context(output_lock(output_folder(args)))
+            except (ValueError, OSError) as error:
+                refused = str(error)
+        for message in filter(None, gather_object([refused])):
+            raise ValueError(message)
+        yield
 
 
 class Run:
@@ -162,4 +184,4 @@ def refuse_other_run(folder: Path, wanted: Mapping[str, object]) -> None:
         )
 
 
-__all__ = ["METRICS", "REPORT", "Run", "RunArguments", "refuse_other_run", "wait_for_all"]
+__all__ = ["METRICS", "REPORT", "Run", "RunArguments", "hold_output_folder", "refuse_other_run", "wait_for_all"]

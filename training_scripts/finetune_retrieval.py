@@ -33,7 +33,7 @@ from ..training.retrieval.job import RetrievalJob
 from ..training.retrieval.mlmm import MLMMRetrieval
 from ..training.retrieval.report import evaluate_models, format_recalls
 from ..training.retrieval.trainer import RetrievalTrainer
-from ..training.run import METRICS, REPORT, Run, RunArguments, refuse_other_run, wait_for_all
+from ..training.run import METRICS, REPORT, Run, RunArguments, hold_output_folder, refuse_other_run, wait_for_all
 
 ARGUMENTS = (RetrievalArguments, RetrievalData, RunArguments, TrainingArguments)
 JOBS: dict[str, type[RetrievalJob]] = {"mlmm": MLMMRetrieval, "brivl": BriVLRetrieval}
@@ -46,8 +46,14 @@ def main(argv: Sequence[str] | None = None) -> Path:
         SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
         ValueError: the data, the recipe, or the checkpoint to continue from is bad.
     """
+    arguments = parse_recipe(ARGUMENTS, argv)
+    with hold_output_folder(arguments[-1]):
+        return finetune(*arguments)
+
+
+def finetune(own: RetrievalArguments, data: RetrievalData, run_args: RunArguments, args: TrainingArguments) -> Path:
+    """Train, save and evaluate the models of a setting; return the folder."""
     started = time.monotonic()
-    own, data, run_args, args = parse_recipe(ARGUMENTS, argv)
     job = open_job(own, data)
     job.check(own, args)
     output_dir, is_first, trainer = output_folder(args), args.process_index == 0, None
@@ -70,7 +76,11 @@ def main(argv: Sequence[str] | None = None) -> Path:
         models = {str(output_dir / name): languages for name, languages in groups.items()}
         if own.setting != "each" or own.evaluate_only:
             models = dict.fromkeys(models or [own.init_from], job.test_languages)
-        facts = {"model_type": job.kind, "model": own.init_from, "package": f"wenlan {version('wenlan')}"}
+        facts: dict[str, object] = {
+            "model_type": job.kind,
+            "model": own.init_from,
+            "package": f"wenlan {version('wenlan')}",
+        }
         facts |= {"seed": args.seed, "setting": None if own.evaluate_only else own.setting}
         metrics = facts | evaluate_models(job, models, args.device, output_dir / "scores")
         metrics |= {"wall_seconds": round(time.monotonic() - started, 1), "comparable": False}

@@ -31,7 +31,7 @@ from ..training.checkpoints.resume import output_folder
 from ..training.mlmm.data import read_info
 from ..training.mlmm.model import MLMMArguments, load_processor
 from ..training.recipe import parse_recipe
-from ..training.run import METRICS, REPORT, Run, RunArguments, refuse_other_run, wait_for_all
+from ..training.run import METRICS, REPORT, Run, RunArguments, hold_output_folder, refuse_other_run, wait_for_all
 from ..training.vqa.arguments import QuestionArguments, VQAArguments
 from ..training.vqa.data import load_test, load_training
 from ..training.vqa.model import build_vqa_model, resolve_answers
@@ -51,11 +51,12 @@ def main(argv: Sequence[str] | None = None) -> Path:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     own, _, run_args, args = parse_recipe(ARGUMENTS, argv)
-    if own.with_control and not (own.question_only or own.predict_only):
-        folder = output_folder(args) / CONTROL
-        if not (run_args.resume and all((folder / name).is_file() for name in (METRICS, REPORT))):
-            finetune([*argv, "--question_only", "true", "--with_control", "false", "--output_dir", str(folder)])
-    wait_for_all(finetune(argv))
+    with hold_output_folder(args):
+        if own.with_control and not (own.question_only or own.predict_only):
+            folder = output_folder(args) / CONTROL
+            if not (run_args.resume and all((folder / name).is_file() for name in (METRICS, REPORT))):
+                finetune([*argv, "--question_only", "true", "--with_control", "false", "--output_dir", str(folder)])
+        wait_for_all(finetune(argv))
     return output_folder(args)
 
 

@@ -30,7 +30,7 @@ from ..training.callbacks.stream_per_rank import prepare_streaming
 from ..training.checkpoints.atomic_trainer import AtomicCheckpointTrainer
 from ..training.lora import LoraArguments, add_text_lora, merge_text_lora
 from ..training.recipe import parse_recipe
-from ..training.run import METRICS, REPORT, Run, RunArguments
+from ..training.run import METRICS, REPORT, Run, RunArguments, hold_output_folder
 
 ARGUMENTS = (ModelArguments, DataArguments, LoraArguments, RunArguments, TrainingArguments)
 
@@ -42,7 +42,19 @@ def main(argv: Sequence[str] | None = None) -> Path:
         SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
         ValueError: the data, the recipe, or the checkpoint to continue from is bad.
     """
-    model_args, data_args, lora_args, run_args, args = parse_recipe(ARGUMENTS, argv)
+    arguments = parse_recipe(ARGUMENTS, argv)
+    with hold_output_folder(arguments[-1]):
+        return pretrain(*arguments)
+
+
+def pretrain(
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    lora_args: LoraArguments,
+    run_args: RunArguments,
+    args: TrainingArguments,
+) -> Path:
+    """Train, save and evaluate; return the folder."""
     run = Run(args, run_args)
     callbacks = [MomentumQueueCallback(), *run.callbacks]
     if data_args.streaming:

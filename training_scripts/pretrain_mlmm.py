@@ -30,7 +30,7 @@ from ..training.mlmm.data import CorpusArguments, load_corpus, read_info
 from ..training.mlmm.model import MLMMArguments, build_model, load_processor
 from ..training.mlmm.trainer import MLMMTrainer
 from ..training.recipe import parse_recipe
-from ..training.run import METRICS, REPORT, Run, RunArguments
+from ..training.run import METRICS, REPORT, Run, RunArguments, hold_output_folder
 
 ARGUMENTS = (MLMMArguments, CorpusArguments, BatchArguments, RunArguments, TrainingArguments)
 
@@ -42,7 +42,19 @@ def main(argv: Sequence[str] | None = None) -> Path:
         SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
         ValueError: the data, the recipe, or the checkpoint to continue from is bad.
     """
-    model_args, corpus_args, batch_args, run_args, args = parse_recipe(ARGUMENTS, argv)
+    arguments = parse_recipe(ARGUMENTS, argv)
+    with hold_output_folder(arguments[-1]):
+        return pretrain(*arguments)
+
+
+def pretrain(
+    model_args: MLMMArguments,
+    corpus_args: CorpusArguments,
+    batch_args: BatchArguments,
+    run_args: RunArguments,
+    args: TrainingArguments,
+) -> Path:
+    """Train, save and evaluate; return the folder."""
     if args.max_steps < 1:
         raise ValueError("Give max_steps: how long to train is counted in steps, not in epochs.")
     run = Run(args, run_args)

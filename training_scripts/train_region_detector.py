@@ -22,7 +22,7 @@ from ..training.detection.model import DetectorArguments, build_detector
 from ..training.detection.preview import draw_detections
 from ..training.detection.trainer import DetectorTrainer
 from ..training.recipe import parse_recipe
-from ..training.run import METRICS, Run, RunArguments
+from ..training.run import METRICS, Run, RunArguments, hold_output_folder
 
 ARGUMENTS = (DetectorArguments, DetectionDataArguments, RunArguments, TrainingArguments)
 
@@ -34,7 +34,15 @@ def main(argv: Sequence[str] | None = None) -> Path:
         SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
         ValueError: the data, the recipe, or the checkpoint to continue from is bad.
     """
-    model_args, data_args, run_args, args = parse_recipe(ARGUMENTS, argv)
+    arguments = parse_recipe(ARGUMENTS, argv)
+    with hold_output_folder(arguments[-1]):
+        return train(*arguments)
+
+
+def train(
+    model_args: DetectorArguments, data_args: DetectionDataArguments, run_args: RunArguments, args: TrainingArguments
+) -> Path:
+    """Train, save and evaluate; return the folder."""
     run = Run(args, run_args)
     data = load_training_data(data_args, args.seed)
     tests = load_test_data(data_args, data)

@@ -1,11 +1,21 @@
-"""A run that breaks fails and leaves no model. A folder of another run is refused, with what differs."""
+"""A run that breaks fails and leaves no model. A folder of another run, or one that is in use, is refused."""
 
 import json
+import subprocess
+import sys
 
 import pytest
+from helpers.paths import ENVIRONMENT
 from kill_resume import write_inputs
+from wenlan.data.files.lock import LOCK, output_lock
 from wenlan.training.run import REPORT, refuse_other_run
-from wenlan.training_scripts.pretrain_brivl import main
+from wenlan.training_scripts import (
+    finetune_retrieval,
+    finetune_vqa,
+    pretrain_brivl,
+    pretrain_mlmm,
+    train_region_detector,
+)
 
 WANTED = {"trained": {"languages": ["en"], "learning_rate": 0.1}}
 
@@ -43,6 +53,33 @@ def test_run_that_breaks_before_anything_is_saved_or_logged_fails_without_a_mode
     output = tmp_path / "run"
     length = ["--max_steps", "3", "--save_steps", "100", "--logging_steps", "100"]
     with pytest.raises(ValueError, match=message):
-        main([str(write_inputs(tmp_path)), "--output_dir", str(output), *length, option, value])
+        pretrain_brivl.main([str(write_inputs(tmp_path)), "--output_dir", str(output), *length, option, value])
     assert "The model is in" not in capsys.readouterr().out
     assert [path.name for path in output.iterdir()] == [REPORT]
+
+
+@pytest.mark.parametrize(
+    ("script", "recipe"),
+    [
+        (pretrain_brivl, "brivl_tiny"),
+        (pretrain_mlmm, "mlmm_tiny"),
+        (train_region_detector, "detector_tiny"),
+        (finetune_retrieval, "retrieval_tiny"),
+        (finetune_vqa, "vqa_tiny"),
+    ],
+)
+def test_folder_that_another_run_writes_is_refused_before_anything_is_read(tmp_path, script, recipe):
+    with output_lock(tmp_path):
+        with pytest.raises(ValueError, match="is writing into"):
+            script.main([recipe, "--output_dir", str(tmp_path), "--resume"])
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+
+
+@pytest.mark.slow
+def test_all_ranks_end_when_the_folder_is_in_use(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", pretrain_brivl.__name__]
+    command += ["brivl_tiny", "--output_dir", str(tmp_path), "--use_cpu", "true", "--ddp_backend", "gloo"]
+    with output_lock(tmp_path):
+        result = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 1
+    assert result.stderr.count("ValueError: Process ") == 2
