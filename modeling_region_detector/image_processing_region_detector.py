@@ -16,6 +16,7 @@ from transformers.processing_utils import ImagesKwargs, Unpack
 from transformers.utils import ModelOutput
 
 from .annotations import Annotation, to_labels
+from .array_images import array_to_image, is_array, iterate_images
 from .configuration_region_detector import find_variant
 from .postprocessing import detect
 from .resizing import resize_like_opencv, resize_like_pillow, to_rgb
@@ -130,8 +131,9 @@ class RegionImageProcessor(TorchvisionBackend):
         """Return the tensors of a batch.
 
         Args:
-            images: one or more PIL images of any mode, or uint8 arrays or tensors (CHW or HWC). Files are opened by
-                `wenlan.processing.decode_image`. PIL images are turned upright; transparency becomes white.
+            images: one or more PIL images of any mode, or arrays or tensors of an image (see `array_to_image`) or of
+                several (N, ...). Files are opened by `wenlan.processing.decode_image`. PIL images are turned upright;
+                transparency becomes white.
             annotations: one an image, in COCO's form (see `to_labels`); boxes in pixels of the upright image.
             **kwargs: overrides of this processor's settings for one call, and `return_tensors`.
 
@@ -142,37 +144,33 @@ class RegionImageProcessor(TorchvisionBackend):
             labels: with annotations, a list of what `to_labels` gives.
 
         Raises:
-            TypeError: for a path, a URL, or pixels that are not uint8.
-            ValueError: for annotations that do not fit.
+            TypeError: for a path or a URL.
+            ValueError: for annotations that do not fit, or an array of a shape or of values that are not certain.
         """
         return super().preprocess(images, image_like_kwargs={"annotations": annotations}, **kwargs)
 
-    def fetch_images(self, image_url_or_urls: object) -> object:
-        """Return the images as they are. Nothing is opened."""
-        if isinstance(image_url_or_urls, list | tuple):
-            return [self.fetch_images(image) for image in image_url_or_urls]
-        if isinstance(image_url_or_urls, Image.Image | np.ndarray | Tensor):
-            return image_url_or_urls
-        kind = type(image_url_or_urls).__name__
-        raise TypeError(f"An image is a PIL image, an array or a tensor, not {kind}; open files with decode_image.")
+    def fetch_images(self, image_url_or_urls: object) -> list[Any]:
+        """Return the images in a list. Nothing is opened."""
+        images = list(iterate_images(image_url_or_urls))
+        for image in images:
+            if not (isinstance(image, Image.Image) or is_array(image)):
+                kind = type(image).__name__
+                raise TypeError(
+                    f"An image is a PIL image, an array or a tensor, not {kind}; open files with decode_image."
+                )
+        return images
 
     def process_image(
         self,
-        image: ImageInput,
+        image: Any,
         do_convert_rgb: bool | None = None,
         input_data_format: str | ChannelDimension | None = None,
         device: torch.device | None = None,
         **kwargs: Any,
     ) -> Tensor:
         """Return one image as a (3, H, W) uint8 tensor."""
-        if isinstance(image, Image.Image):
-            image, input_data_format = np.array(to_rgb(image)), ChannelDimension.LAST
-        assert isinstance(image, np.ndarray | Tensor)  # `fetch_images` lets nothing else pass
-        if image.dtype != (torch.uint8 if isinstance(image, Tensor) else np.uint8):
-            raise TypeError(f"The pixels of an array are 0..255 in uint8, not {image.dtype}; or give a PIL image.")
-        if input_data_format is None and image.ndim == 3 and image.shape[-1] in (3, 4) and image.shape[0] not in (3, 4):
-            input_data_format = ChannelDimension.LAST  # also of one row of pixels, which looks like one channel
-        return super().process_image(image, True, input_data_format, device, **kwargs)
+        rgb = to_rgb(array_to_image(image, channels=input_data_format) if is_array(image) else image)
+        return super().process_image(np.array(rgb), True, ChannelDimension.LAST, device, **kwargs)
 
     def post_process_object_detection(
         self,
@@ -248,7 +246,7 @@ class RegionImageProcessor(TorchvisionBackend):
         return_tensors: str | None = None,
         **kwargs: Any,
     ) -> BatchFeature:
-        pixels = self._prepare_image_like_inputs(images, **kwargs)
+        pixels = [self.process_image(image, **kwargs) for image in self.fetch_images(images)]
         resized, scales = zip(*(self._resize_and_normalize(image, **kwargs) for image in pixels), strict=True)
         pixel_values, masks = self.pad(list(resized), pad_size=_padded_size(resized, **kwargs), return_mask=True)
         batch = RegionBatch(

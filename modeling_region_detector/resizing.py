@@ -9,8 +9,18 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 from torch import Tensor
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -18,7 +28,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
     Floats count as 0..1, 0..255 or 0..65535, whichever is the smallest range that holds them.
     """
-    image = ImageOps.exif_transpose(image)
+    image = _turn_upright(image)
     if image.mode == "F" or image.mode.startswith("I"):
         values = np.nan_to_num(np.asarray(image, dtype=np.float32))
         top = 65535.0 if image.mode != "F" else next((top for top in (1.0, 255.0) if values.max() <= top), 65535.0)
@@ -26,7 +36,19 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    image = image.convert("RGB")
+    image.info = {}  # what is left of EXIF would turn it again, or fail, at the next call
+    return image
+
+
+def _turn_upright(image: Image.Image) -> Image.Image:
+    """Return a copy of the image, turned as its EXIF block says."""
+    image.load()
+    try:
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a broken block says nothing; readers of it raise nearly anything
+        turn = None
+    return image.copy() if turn is None else image.transpose(turn)
 
 
 def resize_like_opencv(

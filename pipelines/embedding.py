@@ -3,16 +3,15 @@
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
-from os import PathLike
 from typing import TYPE_CHECKING
 
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import BatchFeature, PreTrainedModel
 
-from ..processing.image_decoding import decode_image
+from ..processing.array_images import iterate_images
+from ..processing.image_decoding import ImageSource, decode_image
 from ..processing.processing_brivl import BriVLProcessor
 from ..processing.regions.brivl_boxes import find_brivl_boxes
 
@@ -39,7 +38,7 @@ def embed_texts(
 def embed_images(
     model: PreTrainedModel,
     processor: BriVLProcessor,
-    images: Iterable[Image.Image | str | PathLike | bytes],
+    images: ImageSource | Iterable[ImageSource],
     *,
     detector: "RegionFeatureExtractor | None" = None,
     batch_size: int = 32,
@@ -48,14 +47,15 @@ def embed_images(
     """Return the embeddings of n images: (n, d) float32 unit rows on the CPU.
 
     Args:
-        images: decoded, or anything that `decode_image` reads.
+        images: what `decode_image` reads, also arrays or tensors of several (N, ...).
         detector: finds the boxes that the model looks at (BriVL 1.0); without it the model looks at its grid.
 
     Raises:
         ImageDecodingError: for an image that cannot be decoded.
         ValueError: for nothing to embed.
     """
-    return _embed(model, partial(_prepare_images, processor, detector), images, batch_size, progress)
+    prepare = partial(_prepare_images, processor, detector)
+    return _embed(model, prepare, iterate_images(images), batch_size, progress)
 
 
 def _prepare_images(processor: BriVLProcessor, detector: "RegionFeatureExtractor | None", images: list) -> BatchFeature:

@@ -220,6 +220,8 @@ def _decode(path: Path) -> Image.Image | BadRowError:
 
 def _shape(path: Path) -> float:
     """Return height / width as the header of the file has it, 0 where it has none."""
+    if not path.is_file():  # a pipe would never end
+        return 0.0
     try:
         with Image.open(path) as image:
             return image.height / image.width

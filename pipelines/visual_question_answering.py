@@ -57,8 +57,9 @@ class MLMMVisualQuestionAnsweringPipeline(Pipeline):
         The best comes first. A score is the sigmoid of the answer's logit: those of a question do not add up to 1.
 
         Args:
-            image: an image (PIL, path or bytes) or several; or, without `question`, what has both: a mapping
-                {"image": ..., "question": ...} (or "regions" for "image"), a list, a data set or a generator of such.
+            image: an image (PIL, path, bytes, array or tensor) or several; or, without `question`, what has both: a
+                mapping {"image": ..., "question": ...} (or "regions" for "image"), a list, a data set or a generator of
+                such.
             question: one, or several: as many as images, or all about the one image. One goes with all images.
             regions: in place of `image`: what `RegionFeatureExtractor.extract` gave, or rows of `read_regions`.
             **kwargs: `top_k`, how many answers (5; never more than the model has); `batch_size`, questions at a time.
@@ -70,7 +71,7 @@ class MLMMVisualQuestionAnsweringPipeline(Pipeline):
         if regions is not None and image is not None:
             raise ValueError("Images and regions were both given; pass `image`, or the `regions` found in it.")
         if regions is None and question is None:
-            if image is None or isinstance(image, ImageInput):
+            if image is None or _is_one(image):
                 raise ValueError("There is no question: pass image=..., question=...")
             if isinstance(image, Sequence) and len(image) == 0:
                 return []
@@ -96,7 +97,7 @@ class MLMMVisualQuestionAnsweringPipeline(Pipeline):
     def _list_images(self, image: Any, regions: Any) -> tuple[list[dict[str, Any]], bool]:
         """Return one row an image, and whether it was given alone, not in a list."""
         if regions is None:
-            is_one = isinstance(image, ImageInput) or image is None
+            is_one = image is None or _is_one(image)
             return [{"image": one} for one in ([image] if is_one else image)], is_one
         if not isinstance(regions, Mapping):
             return [{"regions": one} for one in regions], False
@@ -162,6 +163,11 @@ class MLMMVisualQuestionAnsweringPipeline(Pipeline):
         finally:
             if with_code:
                 del config.custom_pipelines
+
+
+def _is_one(image: object) -> bool:
+    """Return whether it is one image: of arrays, those of (H, W), (H, W, C) or (C, H, W)."""
+    return isinstance(image, ImageInput) or getattr(image, "ndim", None) in (2, 3)
 
 
 def _shorten(value: object) -> str:

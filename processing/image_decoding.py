@@ -6,16 +6,35 @@ reads an image goes through `decode_image`, so that such a file is treated alike
 
 import io
 import os
-from pathlib import Path
+import stat
+from typing import TypeAlias
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+
+from .array_images import ArrayImage, array_to_image, is_array
+from .image_files import ORIENTATION, PNG_SIGNATURE, lacks_pixels, strip_png_texts
+
+ImageSource: TypeAlias = str | os.PathLike | bytes | bytearray | Image.Image | ArrayImage
 
 # Pillow warns from this size on and refuses twice as much: refusing at the warning makes the two agree.
 MAX_PIXELS = 89_478_485
 MAX_SIDE = 10_000
+MAX_BYTES = 3 * MAX_PIXELS + 2**20  # of a file: an image of `MAX_PIXELS` that is not compressed
 
-CAUSES = ("file missing", "empty file", "not an image", "truncated", "too large", "unreadable")
+TOO_LARGE = "too large"
+CAUSES = ("file missing", "empty file", "not an image", "truncated", TOO_LARGE, "unreadable")
+
+KINDS_OF_FILES = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFCHR: "device", stat.S_IFSOCK: "socket"}
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class ImageDecodingError(ValueError):
@@ -28,32 +47,103 @@ class ImageDecodingError(ValueError):
 
 
 def decode_image(
-    source: str | os.PathLike | bytes | Image.Image,
+    source: ImageSource,
     *,
     max_pixels: int = MAX_PIXELS,
     max_side: int = MAX_SIDE,
     allow_truncated: bool = False,
+    input_data_format: str | None = None,
 ) -> Image.Image:
-    """Return the image as a loaded PIL image in mode RGB.
+    """Return the image as a loaded PIL image in mode RGB that holds pixels and nothing else.
 
     The EXIF orientation is applied, so boxes refer to the upright image. Transparency is composed on white. 16-bit
     grey is scaled to 8 bit (divided by 257); 32-bit integers count as 16-bit values; float grey is scaled from the
     smallest of the ranges 0..1, 0..255 and 0..65535 that holds it. CMYK is converted as Pillow does. Of an animation
-    the first frame is taken.
+    the first frame is taken. Broken EXIF counts as none; texts and colour profiles are not looked at.
 
     Args:
-        source: a path, the bytes of an encoded image, or a PIL image (of an animation: its current frame). Never a
-            URL.
+        source: a path, the bytes of an encoded image, a PIL image (of an animation: its current frame), or an array or
+            tensor of pixels (see `array_to_image`). Never a URL.
         max_pixels: largest width x height, checked in the header before a pixel is decoded. Pillow itself refuses more
             than twice `PIL.Image.MAX_IMAGE_PIXELS`, whatever is given here.
         max_side: largest width or height in pixels.
         allow_truncated: decode a file that ends too early as far as it goes; the missing rows are black or grey.
+        input_data_format: "channels_first" or "channels_last", for an array of a shape that can be read both ways.
 
     Raises:
         ImageDecodingError: with `.cause` in `CAUSES`.
     """
-    name = _describe(source)
-    image = source if isinstance(source, Image.Image) else _open(_read(source, name), name, allow_truncated)
+    name, limits = _describe(source), (max_side, max_pixels)
+    if isinstance(source, Image.Image):
+        _check_size(source, name, *limits)
+        _load(source, name, allow_truncated)
+        image = source
+    elif is_array(source):
+        try:
+            image = array_to_image(source, channels=input_data_format)
+        except ValueError as error:
+            raise ImageDecodingError(str(error)) from error
+        _check_size(image, name, *limits)
+    else:
+        image = _decode_file(_read(source, name), name, limits, allow_truncated)
+    try:
+        return _to_rgb(image)
+    except Exception as error:
+        raise ImageDecodingError(f"{name} cannot be converted to RGB ({error}); leave it out or re-save it.") from error
+
+
+def _describe(source: ImageSource) -> str:
+    if isinstance(source, bytes | bytearray):
+        return f"image of {len(source)} bytes"
+    if isinstance(source, Image.Image):
+        source = getattr(source, "filename", "") or "in memory"
+    if not isinstance(source, str | os.PathLike):
+        return f"image of type {type(source).__name__}"
+    name = os.fsdecode(source)
+    name = name if len(name) <= 200 else f"{name[:80]} ... {name[-80:]}"
+    return f"image {name if name.isprintable() else repr(name)}"
+
+
+def _read(source: ImageSource, name: str) -> bytes:
+    if isinstance(source, bytes | bytearray):
+        data = bytes(source)
+    elif isinstance(source, str | os.PathLike):
+        data = _read_file(source, name)
+    else:
+        raise ImageDecodingError(f"{name}: give a path, bytes, a PIL image, or an array or tensor of pixels.")
+    _check_bytes(len(data), name)
+    if not data:
+        raise ImageDecodingError(f"{name} is empty (0 bytes); fetch it again or leave it out.", "empty file")
+    return data
+
+
+def _read_file(source: str | os.PathLike, name: str) -> bytes:
+    try:
+        status = os.stat(source)
+        if not stat.S_ISREG(status.st_mode):
+            kind = KINDS_OF_FILES.get(stat.S_IFMT(status.st_mode), "device")
+            raise ImageDecodingError(f"{name} is no file but a {kind}; leave it out.")
+        _check_bytes(status.st_size, name)
+        with open(source, "rb") as file:
+            return file.read(status.st_size)
+    except FileNotFoundError as error:
+        hint = " URLs are not opened: download it first." if "://" in name else " Check the path or the image root."
+        raise ImageDecodingError(f"{name} does not exist.{hint}", "file missing") from error
+    except ImageDecodingError:
+        raise
+    except (OSError, ValueError) as error:
+        fault = getattr(error, "strerror", None) or error
+        raise ImageDecodingError(f"{name} cannot be read ({fault}); check the path and its permissions.") from error
+
+
+def _check_bytes(size: int, name: str) -> None:
+    if size > MAX_BYTES:
+        raise ImageDecodingError(
+            f"{name} has {size:,} bytes, above the limit of {MAX_BYTES:,}; shrink it.", "too large"
+        )
+
+
+def _check_size(image: Image.Image, name: str, max_side: int, max_pixels: int) -> None:
     width, height = image.size
     if 0 in (width, height):
         raise ImageDecodingError(f"{name} has a side of 0 pixels ({width} x {height}); leave it out.")
@@ -61,34 +151,26 @@ def decode_image(
         raise ImageDecodingError(
             f"{name} is {width} x {height} pixels, above the limit of {max_side} a side and {max_pixels} in all; "
             "shrink it, or raise `max_side` and `max_pixels` if you trust it.",
-            "too large",
+            TOO_LARGE,
         )
-    _load(image, name, allow_truncated)
-    try:
-        return _to_rgb(ImageOps.exif_transpose(image))
-    except Exception as error:
-        raise ImageDecodingError(f"{name} cannot be converted to RGB ({error}); leave it out or re-save it.") from error
 
 
-def _describe(source: str | os.PathLike | bytes | Image.Image) -> str:
-    if isinstance(source, bytes):
-        return f"image of {len(source)} bytes"
-    if isinstance(source, Image.Image):
-        return f"image {getattr(source, 'filename', '') or 'in memory'}"
-    return f"image {os.fspath(source)}"
-
-
-def _read(source: str | os.PathLike | bytes, name: str) -> bytes:
-    try:
-        data = source if isinstance(source, bytes) else Path(source).read_bytes()
-    except FileNotFoundError as error:
-        hint = " URLs are not opened: download it first." if "://" in name else " Check the path or the image root."
-        raise ImageDecodingError(f"{name} does not exist.{hint}", "file missing") from error
-    except (OSError, ValueError) as error:
-        raise ImageDecodingError(f"{name} cannot be read ({error}); check the path and its permissions.") from error
-    if not data:
-        raise ImageDecodingError(f"{name} is empty (0 bytes); fetch it again or leave it out.", "empty file")
-    return data
+def _decode_file(data: bytes, name: str, limits: tuple[int, int], allow_truncated: bool) -> Image.Image:
+    for keep in (ORIENTATION, (), None):
+        try:
+            image = _open(data, name, allow_truncated)
+            _check_size(image, name, *limits)
+            _load(image, name, allow_truncated)
+        except ImageDecodingError as error:
+            # Pillow's limits on the texts and the profile of a PNG are for the whole process: leave these out instead.
+            if keep is None or "MAX_TEXT" not in str(error) or not data.startswith(PNG_SIGNATURE):
+                raise
+            data = strip_png_texts(data, keep=keep)
+        else:
+            break
+    if not allow_truncated and lacks_pixels(image, data):
+        raise _damaged(name, EOFError("its last rows are missing"))
+    return image
 
 
 def _open(data: bytes, name: str, allow_truncated: bool) -> Image.Image:
@@ -104,7 +186,7 @@ def _open(data: bytes, name: str, allow_truncated: bool) -> Image.Image:
             f"{name} is not an image; it begins with {data[:12]!r}. Leave it out or convert it.", "not an image"
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageDecodingError(f"{name} is too large ({error}); shrink it.", "too large") from error
+        raise ImageDecodingError(f"{name} is too large ({error}); shrink it.", TOO_LARGE) from error
     except Exception as error:  # plugins raise nearly anything on damaged headers
         raise _damaged(name, error) from error
 
@@ -131,6 +213,7 @@ def _damaged(name: str, error: Exception) -> ImageDecodingError:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    image = _turn_upright(image)
     if image.mode == "F" or image.mode.startswith("I"):
         values = np.nan_to_num(np.asarray(image, dtype=np.float32))
         top = 65535.0 if image.mode != "F" else next((top for top in (1.0, 255.0) if values.max() <= top), 65535.0)
@@ -138,7 +221,18 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    image = image.convert("RGB")
+    image.info = {}  # what is left of EXIF would turn it again, or fail, at the next decoding
+    return image
 
 
-__all__ = ["CAUSES", "MAX_PIXELS", "MAX_SIDE", "ImageDecodingError", "decode_image"]
+def _turn_upright(image: Image.Image) -> Image.Image:
+    """Return a copy of the image, turned as its EXIF block says."""
+    try:
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a broken block says nothing; readers of it raise nearly anything
+        turn = None
+    return image.copy() if turn is None else image.transpose(turn)
+
+
+__all__ = ["CAUSES", "MAX_BYTES", "MAX_PIXELS", "MAX_SIDE", "ImageDecodingError", "ImageSource", "decode_image"]

@@ -5,20 +5,19 @@ The order of operations is that of the BriVL 1.0 released code under the torchvi
 which moves shrunk pixels by up to 0.7 normalised units.
 """
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from transformers.image_processing_backends import TorchvisionBackend
 from transformers.image_processing_utils import BatchFeature
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, ImageInput, PILImageResampling
 from transformers.processing_utils import ImagesKwargs, Unpack
 from transformers.utils import TensorType
 
-from .image_decoding import decode_image
+from .array_images import is_array, iterate_images
+from .image_decoding import ImageSource, decode_image
 
 MAX_SIDE, MAX_REGIONS = 8192, 10_000  # a file from anywhere may ask for any number
 BoxesInput = Sequence[np.ndarray | torch.Tensor | Sequence[Sequence[float]]]
@@ -65,8 +64,10 @@ class BriVLImageProcessor(TorchvisionBackend):
         """Return the tensors of a batch, S = `size`, R = `max_regions`.
 
         Args:
-            images: one or more PIL images, paths, bytes of encoded images, or uint8 arrays or tensors (CHW or HWC).
-                Paths, bytes and PIL images pass through `decode_image`: EXIF rotation applied, transparency on white.
+            images: one or more of what `decode_image` reads (PIL images, paths, bytes of encoded images, arrays or
+                tensors), or arrays or tensors of several (N, ...). EXIF rotation is applied, transparency is on white,
+                and the values of arrays are brought to 8 bits. Only with `do_rescale=False` are floats taken as they
+                are.
             boxes: one (n, 4) array an image, x1 y1 x2 y2 in pixels of the original image after EXIF rotation; n may
                 be 0.
             **kwargs: overrides of this processor's settings for one call, and `return_tensors`.
@@ -84,21 +85,9 @@ class BriVLImageProcessor(TorchvisionBackend):
         """
         return super().preprocess(images, image_like_kwargs={"boxes": boxes}, **kwargs)
 
-    def fetch_images(
-        self, image_url_or_urls: ImageInput | str | os.PathLike | bytes | list
-    ) -> ImageInput | list[ImageInput]:
-        """Return the images with paths and bytes decoded. URLs are not opened."""
-        if isinstance(image_url_or_urls, str | os.PathLike | bytes):
-            return decode_image(image_url_or_urls)
-        return super().fetch_images(image_url_or_urls)  # type: ignore[arg-type]  # it passes on decoded images
-
-    def process_image(
-        self, image: ImageInput, do_convert_rgb: bool | None = None, *args: Any, **kwargs: Any
-    ) -> torch.Tensor:
-        """Return one image as a (C, H, W) tensor in its own range of values."""
-        if do_convert_rgb and isinstance(image, Image.Image):
-            image = decode_image(image)
-        return super().process_image(image, do_convert_rgb, *args, **kwargs)
+    def fetch_images(self, image_url_or_urls: object) -> list[Any]:
+        """Return the images, which are open already. URLs are not opened."""
+        return list(iterate_images(image_url_or_urls))
 
     def rescale(self, image: torch.Tensor, scale: float, **kwargs: Any) -> torch.Tensor:  # type: ignore[override]  # tensors, as TorchvisionBackend, where its base has arrays
         """Return the image times `scale`, rounded as `ToTensor` does."""
@@ -129,7 +118,8 @@ class BriVLImageProcessor(TorchvisionBackend):
         return_tensors: str | TensorType | None = None,
         **kwargs: Any,
     ) -> BatchFeature:
-        originals: list[torch.Tensor] = self._prepare_image_like_inputs(images, **kwargs)
+        opened = [_open(image, **kwargs) for image in iterate_images(images)]
+        originals: list[torch.Tensor] = self._prepare_image_like_inputs(opened, **kwargs)
         data = {"pixel_values": [self._to_pixel_values(image, **kwargs) for image in originals]}
         if boxes is not None:
             if len(boxes) != len(originals):
@@ -156,6 +146,12 @@ class BriVLImageProcessor(TorchvisionBackend):
         if settings["do_normalize"]:
             image = self.normalize(image, settings["image_mean"], settings["image_std"])
         return image
+
+
+def _open(image: ImageSource, *, do_rescale: bool, input_data_format: str | None = None, **settings: Any) -> Any:
+    if is_array(image) and not do_rescale and torch.as_tensor(image).is_floating_point():
+        return image
+    return decode_image(image, input_data_format=input_data_format)
 
 
 def _check_boxes(array: np.ndarray | torch.Tensor | Sequence[Sequence[float]], index: int) -> torch.Tensor:

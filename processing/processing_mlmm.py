@@ -14,7 +14,8 @@ from transformers import BatchFeature, PreTrainedTokenizerBase
 from transformers.processing_utils import ProcessorMixin, TextKwargs, Unpack
 from transformers.utils import logging
 
-from .image_decoding import decode_image
+from .array_images import iterate_images
+from .image_decoding import ImageSource, decode_image
 from .region_inputs import Regions, list_regions, pad_regions, read_regions_of
 from .text_inputs import check_texts, check_tokenizer, check_vocabulary_file, saved_vocab_size
 
@@ -22,7 +23,6 @@ logger = logging.get_logger(__name__)
 
 LANGUAGES = ("zh", "en", "de", "fr", "cs", "ja", "ko")
 OWN_FOLDER = "./"
-ImageInput = str | PathLike | bytes | Image.Image
 
 
 class FindsRegions(Protocol):
@@ -154,7 +154,7 @@ class MLMMProcessor(ProcessorMixin):
 
     def __call__(
         self,
-        images: ImageInput | Sequence[ImageInput] | None = None,
+        images: ImageSource | Sequence[ImageSource] | None = None,
         text: str | Sequence[str] | None = None,
         regions: Regions | None = None,
         language: str | Sequence[str] | None = None,
@@ -164,7 +164,7 @@ class MLMMProcessor(ProcessorMixin):
         """Return the tensors of the images, of the texts, or of both: text i belongs to image i.
 
         Args:
-            images: images (PIL, paths or bytes), whose regions the detector finds.
+            images: one or more of what `decode_image` reads, whose regions the detector finds.
             text: one text or several.
             regions: in place of images: what `RegionFeatureExtractor.extract` gave, or rows of
                 `wenlan.data.read_regions`. Without an image's size its boxes are fractions of it.
@@ -202,7 +202,7 @@ class MLMMProcessor(ProcessorMixin):
                 )
             data |= encoding
         if images is not None:
-            decoded = [decode_image(one) for one in ([images] if isinstance(images, ImageInput) else images)]
+            decoded = [decode_image(image) for image in iterate_images(images)]
             regions = self.region_extractor.extract(
                 decoded, min_boxes=self.min_boxes, max_boxes=self.max_boxes, conf_threshold=self.conf_threshold
             )

@@ -4,16 +4,17 @@ import io
 import math
 from array import array
 from collections import Counter
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
 from PIL import Image
 
+from ..files.bounded import read_bounded
 from ..files.hashing import fingerprint
 
 Value = TypeVar("Value", str, bytes)
 
+MAX_IMAGE_BYTES = 2**29  # more than any image that can be decoded
 CANDIDATES = 1000  # any caption that more than 1 in so many pairs has is found
 QUANTILES = {"minimum": 0.0, "median": 0.5, "95 %": 0.95, "maximum": 1.0}
 
@@ -71,10 +72,11 @@ def read_image(image: bytes | str | Image.Image) -> tuple[bytes, int | None]:
 
     Raises:
         OSError: the file cannot be read.
+        ValueError: it is no regular file, or too large for an image.
     """
     if isinstance(image, Image.Image):
         return image.tobytes(), min(image.size)
-    encoded = image if isinstance(image, bytes) else Path(image).read_bytes()
+    encoded = image if isinstance(image, bytes) else read_bounded(image, max_bytes=MAX_IMAGE_BYTES)
     try:
         with Image.open(io.BytesIO(encoded)) as opened:
             return encoded, min(opened.size)

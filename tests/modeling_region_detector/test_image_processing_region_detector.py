@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -126,13 +128,30 @@ def test_arrays_and_tensors_equal_pil(size):
         assert torch.equal(small()(same, return_tensors="pt")["pixel_values"], expected)
 
 
-@pytest.mark.parametrize(
-    ("image", "message"),
-    [("cat.png", "decode_image"), (np.zeros((9, 9, 3)), "uint8"), (torch.zeros(3, 9, 9), "uint8")],
-)
-def test_paths_and_floats_are_refused(image, message):
-    with pytest.raises(TypeError, match=message):
+def test_paths_are_refused():
+    with pytest.raises(TypeError, match="decode_image"):
+        small()(["cat.png"])
+
+
+def test_arrays_in_other_units_give_the_pixels_of_uint8():
+    array = np.array(noise(9, 7))
+    expected = small()(Image.fromarray(array), return_tensors="pt")["pixel_values"]
+    same = (array / 255, torch.tensor(array / 255).permute(2, 0, 1), array.astype(np.uint16) * 257, array[None])
+    for image in same:
+        assert torch.equal(small()(image, return_tensors="pt")["pixel_values"], expected)
+
+
+@pytest.mark.parametrize("image", [np.full((9, 7, 3), -0.5), torch.full((3, 9, 7), float("nan"))])
+def test_arrays_of_unknown_units_are_refused(image):
+    with pytest.raises(ValueError, match="not certain"):
         small()(image)
+
+
+def test_broken_exif_counts_as_none():
+    stream = io.BytesIO()
+    noise(9, 7).save(stream, "JPEG", exif=b"Exif\0\0 no TIFF header")
+    broken = small()(Image.open(stream), return_tensors="pt")["pixel_values"]
+    assert broken.shape == small()(noise(9, 7), return_tensors="pt")["pixel_values"].shape
 
 
 @pytest.mark.parametrize(

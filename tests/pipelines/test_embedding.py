@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -44,6 +45,14 @@ def test_embeddings_are_unit_rows_and_training_mode_comes_back(model_and_process
     images = embed_images(model, processor, (Image.new("RGB", (9, 5), colour) for colour in ("red", "blue")))
     torch.testing.assert_close(images.norm(dim=1), torch.ones(2))
     assert model.training
+
+
+def test_arrays_in_any_unit_and_single_images_are_embedded_alike(model_and_processor, tmp_path):
+    array = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    Image.fromarray(array).save(tmp_path / "a.png")
+    expected = embed_images(*model_and_processor, [Image.fromarray(array)])
+    for images in (array, array[None], [array / 255], torch.tensor(array / 255).permute(2, 0, 1), tmp_path / "a.png"):
+        assert torch.equal(embed_images(*model_and_processor, images), expected)
 
 
 def test_nothing_to_embed_is_an_error(model_and_processor):

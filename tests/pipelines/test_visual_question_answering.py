@@ -64,7 +64,8 @@ def test_path_bytes_and_image_are_answered_alike(answer, photo, tmp_path):
     buffer = io.BytesIO()
     photo.save(buffer, "PNG")
     expected = answer(image=photo, question="How many?")
-    for image in (str(tmp_path / "photo.png"), tmp_path / "photo.png", buffer.getvalue()):
+    array = np.array(photo)
+    for image in (str(tmp_path / "photo.png"), tmp_path / "photo.png", buffer.getvalue(), array, array / 255):
         assert answer(image=image, question="How many?") == expected
 
 

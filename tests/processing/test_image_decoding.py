@@ -1,11 +1,12 @@
 import io
+import os
 import struct
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
-from wenlan.processing.image_decoding import CAUSES, ImageDecodingError, decode_image
+from PIL import Image, ImageFile, PngImagePlugin
+from wenlan.processing.image_decoding import CAUSES, MAX_BYTES, ImageDecodingError, decode_image
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 
@@ -20,12 +21,20 @@ def noise(width=64, height=48):
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
-def png_that_claims(width, height):
+def png_that_claims(width, height, pixels=b"\0", *, depth=8, colour=2, interlace=0):
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
+    palette = chunk(b"PLTE", bytes(range(6))) if colour == 3 else b""
+    chunks = chunk(b"IHDR", header) + palette + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def jpeg_that_claims(width, height, image, **options):
+    data = encode(image, "JPEG", **options)
+    size = data.index(b"\xff\xc2" if options.get("progressive") else b"\xff\xc0") + 5
+    return data[:size] + struct.pack(">HH", height, width) + data[size + 4 :]
 
 
 def cause_of(source, **options):
@@ -186,3 +195,135 @@ def test_image_of_one_pixel_decodes():
 def test_image_without_pixels_is_refused():
     assert cause_of(Image.new("RGB", (0, 5))) == "unreadable"
     assert cause_of(png_that_claims(0, 5)) == "not an image"
+
+
+BROKEN_EXIF = [b"no TIFF header", b"", b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff\x01\x12"]
+
+
+@pytest.mark.parametrize("exif", BROKEN_EXIF)
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
+def test_broken_exif_counts_as_none_at_every_decoding(image_format, exif):
+    once = decode_image(encode(noise(), image_format, exif=b"Exif\0\0" + exif))
+    assert once.size == (64, 48)
+    assert decode_image(decode_image(once)).tobytes() == once.tobytes()
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
+def test_decoded_image_holds_nothing_but_pixels(image_format):
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    decoded = decode_image(encode(noise(), image_format, exif=exif, icc_profile=b"no profile"))
+    assert (decoded.size, decoded.mode, decoded.info, dict(decoded.getexif())) == ((48, 64), "RGB", {}, {})
+
+
+LONG = "x" * 2_000_000
+
+
+def texts(*added):
+    info = PngImagePlugin.PngInfo()
+    for add, keyword, text, compressed in added:
+        getattr(info, add)(keyword, text, zip=compressed)
+    return {"pnginfo": info}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        texts(("add_text", "workflow", LONG, True)),
+        texts(("add_itxt", "workflow", LONG, True)),
+        texts(("add_itxt", "XML:com.adobe.xmp", LONG, True)),
+        texts(*[("add_text", f"part {part}", LONG[:1_000_000], True) for part in range(70)]),
+        {"icc_profile": bytes(2_000_000)},
+    ],
+)
+def test_png_with_much_text_or_a_large_profile_is_decoded(options):
+    assert decode_image(encode(noise(), "PNG", **options)).tobytes() == noise().tobytes()
+
+
+def test_png_with_much_text_after_its_pixels_is_decoded():
+    data = encode(noise(), "PNG", **texts(("add_text", "workflow", LONG, True)))
+    text, pixels, end = (data.index(kind) - 4 for kind in (b"zTXt", b"IDAT", b"IEND"))
+    moved = data[:text] + data[pixels:end] + data[text:pixels] + data[end:]
+    assert decode_image(moved).tobytes() == noise().tobytes()
+
+
+def test_orientation_beside_a_long_text_is_kept():
+    turned = ("add_itxt", "XML:com.adobe.xmp", '<x tiff:Orientation="6"/>', False)
+    options = texts(turned, ("add_text", "workflow", LONG, True))
+    assert decode_image(encode(noise(), "PNG", **options)).size == (48, 64)
+
+
+def test_limits_of_pillow_are_left_alone():
+    limits = PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY, ImageFile.LOAD_TRUNCATED_IMAGES
+    decode_image(encode(noise(), "PNG", **texts(("add_text", "workflow", LONG, True))))
+    assert limits == (PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY, ImageFile.LOAD_TRUNCATED_IMAGES)
+
+
+@pytest.mark.parametrize("rows", [1, 10, 39])
+@pytest.mark.parametrize(("depth", "colour", "row"), [(8, 2, 150), (8, 0, 50), (16, 0, 100), (8, 6, 200), (1, 3, 7)])
+def test_png_with_fewer_rows_than_it_says_is_truncated(rows, depth, colour, row):
+    pixels = (b"\0" + b"\x55" * row) * 40
+    assert decode_image(png_that_claims(50, 40, pixels, depth=depth, colour=colour)).size == (50, 40)
+    short = png_that_claims(50, 40, pixels[: rows * (row + 1)], depth=depth, colour=colour)
+    assert cause_of(short) == "truncated"
+    assert decode_image(short, allow_truncated=True).size == (50, 40)
+
+
+def test_interlaced_png_without_its_last_pass_is_truncated():
+    passes = [(1, 1), (1, 1), (2, 1), (2, 2), (4, 2), (4, 4), (8, 4)]  # of 8 x 8 pixels: width, height
+    pixels = [(b"\0" + b"\x55" * width) * height for width, height in passes]
+    assert decode_image(png_that_claims(8, 8, b"".join(pixels), colour=0, interlace=1)).getpixel((7, 7)) == (85,) * 3
+    assert cause_of(png_that_claims(8, 8, b"".join(pixels[:-1]), colour=0, interlace=1)) == "truncated"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("options", [{}, {"quality": 95}, {"restart_marker_rows": 1}])
+def test_jpeg_with_less_data_than_it_says_is_truncated(mode, options):
+    image = noise().convert(mode)
+    for width, height in ((400, 300), (64, 64)):
+        assert cause_of(jpeg_that_claims(width, height, image, **options)) == "truncated"
+    data = encode(image, "JPEG", **options)
+    assert cause_of(data[: len(data) * 3 // 5] + b"\xff\xd9") == "truncated"
+    assert cause_of(jpeg_that_claims(400, 300, noise(), progressive=True)) == "truncated"
+
+
+@pytest.mark.parametrize("level", [0, 127, 128, 255])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_plain_images_are_whole(level, mode):
+    image = Image.new("L", (33, 47), level).convert(mode)
+    assert decode_image(encode(image, "JPEG") + b"what comes after an image").size == (33, 47)
+    for options in ({"progressive": True}, {"restart_marker_rows": 1}):
+        assert decode_image(encode(image, "JPEG", **options)).size == (33, 47)
+    for kind in ("1", "L", "P", "LA", "RGB", "RGBA", "I;16"):
+        assert decode_image(encode(Image.new(kind, (33, 47)), "PNG")).size == (33, 47)
+
+
+def test_pipes_devices_and_huge_files_are_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    with (tmp_path / "huge.png").open("wb") as file:
+        file.truncate(6 * 2**30)
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    assert cause_of(tmp_path / "pipe.png") == "unreadable"
+    assert cause_of(tmp_path / "zero.png") == "unreadable"
+    assert cause_of(tmp_path / "loop.png") == "unreadable"
+    assert cause_of(tmp_path / "huge.png") == "too large"
+    assert cause_of(bytes(MAX_BYTES + 1)) == "too large"
+
+
+@pytest.mark.parametrize("name", ["a\nb\x1b[31m.png", "\udcc4\udce3.png", "x" * 3000 + ".png", "\0.png"])
+def test_message_about_an_odd_name_is_one_short_line(name):
+    with pytest.raises(ImageDecodingError) as caught:
+        decode_image(name)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("source", [None, 12, [1], {"path": "a.png"}])
+def test_what_is_no_image_at_all_is_named(source):
+    with pytest.raises(ImageDecodingError, match=type(source).__name__):
+        decode_image(source)
+
+
+def test_bytearray_is_read_as_bytes():
+    assert decode_image(bytearray(encode(noise(), "PNG"))).tobytes() == noise().tobytes()

@@ -84,6 +84,47 @@ def test_arrays_and_tensors_equal_pil(processor):
         assert torch.equal(processor(same, return_tensors="pt")["pixel_values"], expected)
 
 
+def test_arrays_in_other_units_give_the_pixels_of_uint8(processor):
+    array = np.array(noise(21, 33))
+    expected = processor(array, return_tensors="pt")["pixel_values"]
+    same = (array.astype(float), array / 255, torch.tensor(array / 255).permute(2, 0, 1), array[None], [array / 255])
+    for image in same:
+        assert torch.equal(processor(image, return_tensors="pt")["pixel_values"], expected)
+    grey = processor(Image.fromarray(array[..., 0]), return_tensors="pt")["pixel_values"]
+    for image in (
+        array[..., 0],
+        array[..., :1],
+        array[..., 0].astype(np.uint16) * 257,
+        torch.tensor(array[None, ..., 0]),
+    ):
+        assert torch.equal(processor(image, return_tensors="pt")["pixel_values"], grey)
+
+
+def test_mixed_batch_of_paths_arrays_and_images_keeps_its_order(processor, tmp_path):
+    images = [noise(21, 33, seed) for seed in range(4)]
+    images[0].save(tmp_path / "a.png")
+    mixed = [tmp_path / "a.png", np.array(images[1]) / 255, images[2], torch.tensor(np.array(images[3]))]
+    expected = processor(images, return_tensors="pt")["pixel_values"]
+    assert torch.equal(processor(mixed, return_tensors="pt")["pixel_values"], expected)
+
+
+def test_floats_are_taken_as_they_are_without_rescaling(processor):
+    array = np.array(noise(21, 33))
+    expected = processor(array, return_tensors="pt")["pixel_values"]
+    floats = torch.tensor(array / 255, dtype=torch.float32).permute(2, 0, 1)
+    found = processor(floats, do_rescale=False, return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_shape_that_can_be_read_both_ways_is_refused_unless_it_is_said(processor):
+    array = np.array(noise(3, 5).resize((5, 3)))  # 3 rows of 5 pixels
+    array = np.ascontiguousarray(array[:, :4])  # (3, 4, 3)
+    with pytest.raises(ImageDecodingError, match="two ways"):
+        processor(array)
+    found = processor(array, input_data_format="channels_last", return_tensors="pt")["pixel_values"]
+    assert torch.equal(found, processor(Image.fromarray(array), return_tensors="pt")["pixel_values"])
+
+
 def test_grey_and_one_pixel_images_become_three_channels(processor):
     assert processor(Image.new("L", (9, 7)), return_tensors="pt")["pixel_values"].shape == (1, 3, 40, 40)
     assert processor(Image.new("RGB", (1, 1)), return_tensors="pt")["pixel_values"].shape == (1, 3, 40, 40)

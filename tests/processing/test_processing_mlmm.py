@@ -74,7 +74,8 @@ def test_images_run_through_the_detector(looking, image, tmp_path):
     found = looking.region_extractor.extract([image], min_boxes=2, max_boxes=5)
     expected = looking(regions=found, return_class_probs=True)
     assert 2 <= expected["region_features"].shape[1] <= 5
-    for images in (image, [image], str(tmp_path / "image.png")):
+    array = np.array(image)
+    for images in (image, [image], str(tmp_path / "image.png"), array, array[None], [array / 255]):
         batch = looking(images=images, return_class_probs=True)
         assert all(torch.equal(batch[name], expected[name]) for name in expected)
 
