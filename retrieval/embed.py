@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ from tqdm.auto import tqdm
 
 from ..data.files.atomic import atomic_file
 from ..data.files.image_listing import list_images
+from ..data.rows.vocabulary import SAMPLE, check_vocabulary
 from ..pipelines.embedding import embed_images, embed_texts
 from ..pipelines.open_brivl import open_brivl
 from ..processing.image_decoding import ImageDecodingError, decode_image
@@ -60,7 +62,12 @@ def embed_to_parquet(
         raise ValueError(f"A detector finds boxes in images, but {source} is a file of sentences; leave it out.")
     encoder, processor = open_brivl(model)
     report = EmbedReport(output)
-    rows = _images(source, report) if source.is_dir() else _sentences(source, report)
+    rows: Iterator[tuple[str, Any]] = _images(source, report) if source.is_dir() else _sentences(source, report)
+    if not source.is_dir():
+        head = list(islice(rows, SAMPLE))
+        texts = [text for _, text in head]
+        check_vocabulary(processor.tokenizer, texts, max_tokens=processor.max_text_length, what="sentences")
+        rows = chain(head, rows)
     embed = embed_images if source.is_dir() else embed_texts
     if detector is not None:
         embed = partial(embed_images, detector=RegionFeatureExtractor.from_pretrained(detector))

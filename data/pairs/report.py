@@ -27,7 +27,8 @@ class PairReport:
             images in pixels. `tokens` is empty without a tokenizer.
         max_tokens: where captions are cut.
         cut_fraction: captions that are longer.
-        unknown_fraction: fraction of [UNK] among the tokens.
+        unknown_fraction: fraction of [UNK] among the tokens; `unknown_text_fraction`: captions that hold one.
+        vocabulary_warnings: those of the warnings that speak of the tokenizer.
         scripts: fraction of the captions by their main script.
         language: that the captions were expected in.
         other_language_fraction: captions in no script of it; those without letters are not among them.
@@ -50,6 +51,8 @@ class PairReport:
     max_tokens: int | None = None
     cut_fraction: float | None = None
     unknown_fraction: float | None = None
+    unknown_text_fraction: float | None = None
+    vocabulary_warnings: list[str] = field(default_factory=list)
     scripts: dict[str, float] = field(default_factory=dict)
     language: str = "zh"
     other_language_fraction: float = 0.0
@@ -70,6 +73,7 @@ class PairReport:
         lines.append(f"  caption length in characters: {_show(self.characters)}")
         if self.tokens:
             rates = f"{self.cut_fraction:.1%} cut at {self.max_tokens}, {self.unknown_fraction:.2%} unknown"
+            rates += f" (in {self.unknown_text_fraction:.1%} of the captions)" if self.unknown_fraction else ""
             lines.append(f"  caption length in tokens: {_show(self.tokens)}; {rates}")
         lines.append(f"  scripts: {', '.join(f'{script} {fraction:.1%}' for script, fraction in self.scripts.items())}")
         lines.append(f"  short side of images in pixels: {_show(self.short_sides)}")

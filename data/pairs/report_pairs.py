@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..rows.report import BadRowReport
 from ..rows.scripts import SCRIPTS, main_script
 from ..rows.types import PairExample
+from ..rows.vocabulary import VocabularyCounts
 from .caption_groups import fold_caption
 from .dataset import NO_GROUP, TrainingPairs
 from .report import PairReport
@@ -50,7 +51,7 @@ def report_pairs(
     """
     if language not in SCRIPTS:
         raise ValueError(f"The language is {language!r}; it must be one of {', '.join(SCRIPTS)}.")
-    counts = _Counts(tokenizer)
+    counts = _Counts(None if tokenizer is None else VocabularyCounts(tokenizer, max_tokens))
     rows = iter(pairs)
     counted = islice(rows, max_pairs)
     while batch := list(islice(counted, BATCH)):
@@ -66,7 +67,7 @@ def report_pairs(
         report.examples = dict(bad_rows.examples)
         report.bad_fraction = bad_rows.bad_fraction
         report.other_splits = dict(bad_rows.other_splits.most_common())
-    counts.summarize(report, max_tokens)
+    counts.summarize(report)
     is_grouped = not counts.ungrouped
     report.warnings = find_warnings(report, is_grouped=is_grouped, batch_size=batch_size, queue_size=queue_size)
     return report
@@ -75,12 +76,12 @@ def report_pairs(
 class _Counts:
     """Counts over pairs, one batch after the other."""
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase | None") -> None:
-        self.tokenizer = tokenizer
-        self.pairs = self.ungrouped = self.unknown_tokens = 0
+    def __init__(self, vocabulary: VocabularyCounts | None) -> None:
+        self.vocabulary = vocabulary
+        self.pairs = self.ungrouped = 0
         self.captions: DuplicateCounter[str] = DuplicateCounter(keep_values=True)
         self.images: DuplicateCounter[bytes] = DuplicateCounter()
-        self.characters, self.tokens, self.short_sides = (Counter[int]() for _ in range(3))
+        self.characters, self.short_sides = Counter[int](), Counter[int]()
         self.scripts: Counter[str] = Counter()
 
     def add(self, batch: list[PairExample]) -> None:
@@ -95,12 +96,10 @@ class _Counts:
         texts = [row["text"] for row in batch]
         self.characters.update(map(len, texts))
         self.scripts.update(map(main_script, texts))
-        if self.tokenizer is not None:
-            ids = self.tokenizer(texts, verbose=False)["input_ids"]
-            self.tokens.update(map(len, ids))
-            self.unknown_tokens += sum(row.count(self.tokenizer.unk_token_id) for row in ids)
+        if self.vocabulary is not None:
+            self.vocabulary.add(texts)
 
-    def summarize(self, report: PairReport, max_tokens: int | None) -> None:
+    def summarize(self, report: PairReport) -> None:
         """Write the numbers into a report."""
         report.duplicate_captions, report.duplicate_images = self.captions.repeated, self.images.repeated
         report.most_common_captions = self.captions.most_common(SHOWN_CAPTIONS)
@@ -108,15 +107,11 @@ class _Counts:
         report.scripts = {script: count / self.pairs for script, count in self.scripts.most_common()}
         expected = SCRIPTS[report.language] | {"none"}
         report.other_language_fraction = sum(s for script, s in report.scripts.items() if script not in expected)
-        if self.tokenizer is None:
-            return
-        limit = self.tokenizer.model_max_length
-        report.max_tokens = limit if max_tokens is None else min(max_tokens, limit)
-        report.tokens = quantiles(self.tokens)
-        report.cut_fraction = sum(n for length, n in self.tokens.items() if length > report.max_tokens) / self.pairs
-        specials = self.tokenizer.num_special_tokens_to_add() * self.pairs
-        real_tokens = sum(length * n for length, n in self.tokens.items()) - specials
-        report.unknown_fraction = self.unknown_tokens / max(1, real_tokens)
+        if (vocabulary := self.vocabulary) is not None:
+            report.max_tokens, report.tokens = vocabulary.max_tokens, quantiles(vocabulary.lengths)
+            report.cut_fraction, report.unknown_fraction = vocabulary.cut_fraction, vocabulary.unknown_fraction
+            report.unknown_text_fraction = vocabulary.unknown_text_fraction
+            report.vocabulary_warnings = vocabulary.warnings("captions")
 
 
 __all__ = ["report_pairs"]

@@ -2,12 +2,10 @@
 
 from .report import PairReport
 
-# Fractions of the pairs (of the tokens for UNKNOWN) above which a warning is due.
+# Fractions of the pairs above which a warning is due.
 DUPLICATE_CAPTIONS = 0.05
 DUPLICATE_IMAGES = 0.01
 LABEL_LIKE = 0.9  # of the captions come again
-CUT = 0.05
-UNKNOWN = 0.05
 OTHER_LANGUAGE = 0.2
 BAD_ROWS = 0.01
 
@@ -33,11 +31,7 @@ def find_warnings(report: PairReport, *, is_grouped: bool, batch_size: int | Non
             f"{report.other_language_fraction:.0%} of the captions are not written as {report.language!r} is (found: "
             f"{scripts}). Give the right --language, and text weights and a tokenizer of it."
         )
-    if report.unknown_fraction is not None and report.unknown_fraction > UNKNOWN:
-        warnings.append(
-            f"{report.unknown_fraction:.0%} of the tokens are [UNK]: the model cannot tell such captions apart. "
-            "Take a tokenizer of their language, or leave text_weights out and let a vocabulary be built of them."
-        )
+    warnings += report.vocabulary_warnings
     if captions > LABEL_LIKE:
         warnings.append(
             f"Only {n - report.duplicate_captions} of {n} captions differ, as labels do: most pairs of a batch say the "
@@ -57,11 +51,6 @@ def find_warnings(report: PairReport, *, is_grouped: bool, batch_size: int | Non
         warnings.append(
             f"The queue holds {queue_size} keys and there are {n} pairs: a pair's own earlier keys become its "
             "negatives. Set queue_size of the model configuration below the number of pairs."
-        )
-    if report.cut_fraction is not None and report.cut_fraction > CUT:
-        warnings.append(
-            f"{report.cut_fraction:.0%} of the captions are longer than {report.max_tokens} tokens, and what comes "
-            "later is never read. Raise max_text_length of the text configuration, or shorten them."
         )
     if report.bad_fraction > BAD_ROWS:
         warnings.append(

@@ -15,6 +15,7 @@ from ...data.regions.load import read_region_info, read_regions
 from ...data.regions.lookup import RegionFinder
 from ...data.regions.schema import RegionInfo
 from ...data.rows.report import BadRowError, BadRowReport
+from ...data.rows.vocabulary import check_vocabulary
 from ..recipe_options import option
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ def load_corpus(
         source = CaptionSource(file, language, PIECE, max_bad_fraction=args.max_bad_fraction)
         captions[language], report = _join(source, places, args.max_bad_fraction)
         reports.append(report)
+        check_vocabulary(tokenizer, captions[language][1], what=f"captions in {language}")
     if args.shuffle_pairs:
         captions = {language: (_shift(images), texts) for language, (images, texts) in captions.items()}
     tasks = corpus.get("tasks", "strong")

@@ -13,6 +13,7 @@ from ...data.captions.decontamination import PathDecontaminator
 from ...data.files.model_folder import PROCESSOR, open_pretrained
 from ...data.pairs.dataset import TrainingPairs
 from ...data.pairs.load import read_pairs
+from ...data.rows.vocabulary import check_vocabulary
 from ...evaluation.retrieval.benchmark import RetrievalTest, choose_captions, evaluate_folds
 from ...modeling_brivl.modeling_brivl import BriVLModel
 from ...modeling_brivl.momentum_queue_callback import MomentumQueueCallback
@@ -98,6 +99,9 @@ class BriVLRetrieval(RetrievalJob):
             paths = [image["path"] for image in found["image"]]
             own_numbers = [numbers.setdefault(path, len(numbers)) for path in paths]
             rows[language] = found.add_column("image_number", own_numbers)
+            texts = [text for row in found["text"] for text in ([row] if isinstance(row, str) else row)]
+            limit = self.processor.max_text_length
+            check_vocabulary(self.processor.tokenizer, texts, max_tokens=limit, what=f"captions in {language}")
             reports[language] = {"rows": report.rows_kept, "left_out": dict(report.counts)}
         self.report[name] = reports
         self.summary.append(f"{name}: images with captions in " + ", ".join(f"{k} {len(v)}" for k, v in rows.items()))

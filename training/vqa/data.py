@@ -7,6 +7,7 @@ from pathlib import Path
 from ...data.captions.decontamination import Decontaminator
 from ...data.regions.load import read_regions
 from ...data.rows.report import TooManyBadRowsError
+from ...data.rows.vocabulary import check_vocabulary
 from ...data.vqa.dataset import QuestionFile, Questions
 from ...data.vqa.load import QuestionSource, read_questions
 from ...processing.processing_mlmm import MLMMProcessor
@@ -84,6 +85,7 @@ def load_files(
         )
         file = QuestionFile.join(source, data, region_rows)
         note_long_questions(file, processor)
+        check_vocabulary(processor.tokenizer, [row["question"] for row in file.rows], what="questions")
         files.append(file)
     return Questions(files, regions)
 

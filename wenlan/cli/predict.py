@@ -17,6 +17,7 @@ def zero_shot(
     """Print how likely each label is for each image."""
     from transformers import pipeline
 
+    from ..data.rows.vocabulary import check_vocabulary
     from ..pipelines.open_brivl import open_brivl
     from ..processing.image_decoding import ImageDecodingError, decode_image
 
@@ -30,6 +31,7 @@ def zero_shot(
         tokenizer=processor.tokenizer,
         image_processor=processor.image_processor,
     )
+    check_vocabulary(processor.tokenizer, [template.replace("{}", label) for label in candidates], what="labels")
     failures = 0
     for path in images:
         try:
@@ -71,6 +73,7 @@ def answer(
     from transformers import pipeline
 
     from ..data.files.model_folder import PROCESSOR, open_pretrained
+    from ..data.rows.vocabulary import check_vocabulary
     from ..modeling_mlmm.vqa import MLMMForVisualQuestionAnswering
     from ..processing.processing_mlmm import MLMMProcessor
 
@@ -79,6 +82,7 @@ def answer(
     pipe = pipeline("wenlan-vqa", model=mlmm, processor=processor)  # type: ignore[call-overload]  # ours, by name
     if detector is not None:
         pipe.processor.detector = detector
+    check_vocabulary(processor.tokenizer, question, what="questions")
     for text, answers in zip(question, pipe(image=image, question=question, top_k=top_k), strict=True):
         found = "  ".join(f"{one['answer']} {one['score']:.1%}" for one in answers)
         typer.echo(f"{text}  {found}")

@@ -7,7 +7,7 @@ from datasets import Dataset
 from PIL import Image
 from transformers import BertTokenizer
 from wenlan.data import BadRowReport, PairReport, StreamedPairs, TrainingPairs, report_pairs
-from wenlan.data.pairs.report_warnings import CUT, find_warnings
+from wenlan.data.pairs.report_warnings import OTHER_LANGUAGE, find_warnings
 from wenlan.data.rows.report import BadRowError
 
 
@@ -156,9 +156,9 @@ def test_good_pairs_have_no_warning(tokenizer):
 
 
 def test_threshold_itself_is_no_warning():
-    report = PairReport("mine", 100, cut_fraction=CUT, max_tokens=8)
+    report = PairReport("mine", 100, other_language_fraction=OTHER_LANGUAGE)
     assert find_warnings(report, is_grouped=False, batch_size=None, queue_size=None) == []
-    report.cut_fraction = CUT + 0.01
+    report.other_language_fraction = OTHER_LANGUAGE + 0.01
     assert len(find_warnings(report, is_grouped=False, batch_size=None, queue_size=None)) == 1
 
 

@@ -1,4 +1,5 @@
 import pytest
+from helpers.brivl.tiny_folder import save_tiny_folder
 from helpers.mlmm.folder import ANSWERS, noise_image, write_detector, write_model
 from transformers import pipeline
 from typer.testing import CliRunner
@@ -65,3 +66,17 @@ def test_model_without_answers_is_refused(image, tmp_path):
     result = run(write_model(tmp_path / "model", MLMMForPreTraining), image, "--question", "How many?")
     assert result.exit_code == 1
     assert "names no answers" in result.output
+
+
+def test_texts_that_the_model_does_not_know_are_warned_of(folder, image, tmp_path, caplog):
+    save_tiny_folder(tmp_path / "brivl")
+    (tmp_path / "ja.txt").write_text("卵からかえったひよこ\nなべの絵\n", "utf-8")
+    options = [str(tmp_path / "ja.txt"), "--output", str(tmp_path / "ja.parquet")]
+    result = CliRunner().invoke(app, ["embed", str(tmp_path / "brivl"), *options])
+    assert result.exit_code == 0, result.output
+    assert "in 100% of the 2 sentences" in caplog.text
+    result = CliRunner().invoke(app, ["zero-shot", str(tmp_path / "brivl"), str(image), "--labels", "猫,Katze"])
+    assert result.exit_code == 0, result.output
+    assert "in 50% of the 2 labels" in caplog.text
+    run(folder, image, "--question", "Ἡ γάτα ᚠᚢᚦ")
+    assert "in 100% of the 1 questions" in caplog.text
