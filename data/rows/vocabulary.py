@@ -1,4 +1,4 @@
-"""How much of some texts a tokenizer knows: a model is blind to the rest, and nothing else says so."""
+"""Counts of the tokens that a tokenizer does not know: a model is blind to them, and nothing else says so."""
 
 import logging
 from collections import Counter
