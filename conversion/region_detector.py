@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..data.rows.text import is_blank
 from ..modeling_region_detector.image_processing_region_detector import RegionImageProcessor
 from ..modeling_region_detector.modeling_region_detector import RegionDetector
 from ..processing.regions.detectron2_interop.checkpoint import ConvertedDetector, convert_detectron2_checkpoint
@@ -43,7 +44,7 @@ def read_names(path: Path, count: int, option: str) -> list[str]:
         raise ValueError(f"{path} is not UTF-8: {error}") from error
     if len(names) == count + 1 and names[0] in NONE_OF_THEM:
         names = names[1:]
-    if len(names) != count or not all(names):
+    if len(names) != count or any(map(is_blank, names)):
         raise ValueError(f"{path} has {len(names)} names, the detector needs {count}, one a line: {option}.")
     return names
 

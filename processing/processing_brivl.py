@@ -10,7 +10,7 @@ from transformers.processing_utils import ProcessorMixin, TextKwargs, Unpack
 from transformers.utils import logging
 
 from .image_processing_brivl import BoxesInput, BriVLImageProcessor, BriVLImageProcessorKwargs
-from .text_inputs import check_texts, check_tokenizer, check_vocabulary_file, saved_vocab_size
+from .text_inputs import check_tokenizer, check_vocabulary_file, read_texts, saved_vocab_size
 
 logger = logging.get_logger(__name__)
 
@@ -99,13 +99,13 @@ class BriVLProcessor(ProcessorMixin):
         if boxes is not None and images is None:
             raise ValueError("Boxes were given without images; pass the images they belong to.")
         if text is not None:
-            check_texts(text)
+            text = read_texts(text)
         settings = self._merge_kwargs(tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
         data: dict[str, object] = {}
         if images is not None:
             data |= self.image_processor(images, boxes=boxes, **settings["images_kwargs"])
         if text is not None:
-            encoding = self.tokenizer(text if isinstance(text, str) else list(text), **settings["text_kwargs"])
+            encoding = self.tokenizer(text, **settings["text_kwargs"])
             if any(row.overflowing for row in encoding.encodings):
                 logger.warning_once(
                     f"A text has more than {settings['text_kwargs']['max_length']} tokens and was cut. "

@@ -17,7 +17,7 @@ from transformers.utils import logging
 from .array_images import iterate_images
 from .image_decoding import ImageSource, decode_image
 from .region_inputs import Regions, list_regions, pad_regions, read_regions_of
-from .text_inputs import check_texts, check_tokenizer, check_vocabulary_file, saved_vocab_size
+from .text_inputs import check_tokenizer, check_vocabulary_file, read_texts, saved_vocab_size
 
 logger = logging.get_logger(__name__)
 
@@ -189,12 +189,12 @@ class MLMMProcessor(ProcessorMixin):
         if images is not None and regions is not None:
             raise ValueError("Images and regions were both given; pass `images`, or the `regions` found in them.")
         if text is not None:
-            check_texts(text)
+            text = read_texts(text)
         check_languages(language)
         settings = self._merge_kwargs(tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
         data: dict[str, object] = {}
         if text is not None:
-            encoding = self.tokenizer([text] if isinstance(text, str) else list(text), **settings["text_kwargs"])
+            encoding = self.tokenizer([text] if isinstance(text, str) else text, **settings["text_kwargs"])
             if any(row.overflowing for row in encoding.encodings):
                 logger.warning_once(
                     f"A text has more than {self.max_text_length} word pieces and was cut. Shorten it, or raise "

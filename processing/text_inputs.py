@@ -1,12 +1,15 @@
 """Checks of the texts that a processor gets, and of the tokenizer that it has."""
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
+INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\uffa0\ufffc\ufffd")  # fillers, the blank of Braille, what was lost
+MAX_CHARACTERS = 10_000
 VOCABULARY_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")
 NO_VOCABULARY = (
     "{} has no vocabulary: its tokenizer.json (or vocab.txt) is missing or empty. Copy the tokenizer's files of this "
@@ -16,17 +19,25 @@ SPARE_ROWS = 0.1  # of a model's embeddings, which its tokenizer may leave unuse
 
 
 def is_blank(text: str) -> bool:
-    """Return True where nothing can be seen: white space, zero-width and control characters."""
-    return not any(character.isprintable() and not character.isspace() for character in text)
+    """Return True where nothing can be read: no letter, digit, mark of punctuation or symbol in the whole text."""
+    return not any(unicodedata.category(character)[0] in "LNPS" and character not in INVISIBLE for character in text)
 
 
-def check_texts(texts: str | Sequence[str]) -> None:
-    """Raise ValueError if a text is blank or not a string."""
+def read_texts(texts: str | Sequence[str]) -> str | list[str]:
+    """Return a text, or a list of texts, each cut to `MAX_CHARACTERS`, which are more tokens than any model reads.
+
+    Raises:
+        ValueError: a text is blank, not a string, or holds half of a character.
+    """
     for index, text in enumerate([texts] if isinstance(texts, str) else texts):
         if not isinstance(text, str):
             raise ValueError(f"Text {index} is a {type(text).__name__}; expected a string.")
-        if is_blank(text):
-            raise ValueError(f"Text {index} is blank ({text!r}); leave its row out.")
+        beginning = text[:MAX_CHARACTERS]
+        if any("\ud800" <= character <= "\udfff" for character in beginning):
+            raise ValueError(f"Text {index} is not valid Unicode ({text[:20]!a}); leave its row out.")
+        if is_blank(beginning):
+            raise ValueError(f"Text {index} is blank ({text[:20]!a}); leave its row out.")
+    return texts[:MAX_CHARACTERS] if isinstance(texts, str) else [text[:MAX_CHARACTERS] for text in texts]
 
 
 def check_vocabulary_file(source: str | PathLike[str]) -> None:
@@ -65,4 +76,4 @@ def saved_vocab_size(folder: str | PathLike[str]) -> int | None:
         return None
 
 
-__all__ = ["check_texts", "check_tokenizer", "check_vocabulary_file", "is_blank", "saved_vocab_size"]
+__all__ = ["check_tokenizer", "check_vocabulary_file", "is_blank", "read_texts", "saved_vocab_size"]

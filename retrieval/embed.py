@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from ..data.files.atomic import atomic_file
 from ..data.files.image_listing import list_images
+from ..data.rows.text import is_blank
 from ..data.rows.vocabulary import SAMPLE, check_vocabulary
 from ..pipelines.embedding import embed_images, embed_texts
 from ..pipelines.open_brivl import open_brivl
@@ -106,7 +107,7 @@ def _sentences(file: Path, report: EmbedReport) -> Iterator[tuple[str, str]]:
             except UnicodeDecodeError:
                 _skip(report, "invalid UTF-8", f"{file}, line {number}")
                 continue
-            if sentence:
+            if not is_blank(sentence):
                 yield sentence, sentence
             else:
                 _skip(report, "empty line", f"{file}, line {number}")

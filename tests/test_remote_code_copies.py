@@ -29,11 +29,6 @@ def test_languages_are_checked_alike(given):
     assert message(processing_mlmm.check_languages) == message(languages.check_languages)
 
 
-@pytest.mark.parametrize("given", ["", " ", "\u200b\ufeff", "\x00\t", "\u3000", "猫", " a ", "\u00ad", "🦊"])
-def test_blank_texts_are_the_same(given):
-    assert text_inputs.is_blank(given) == text.is_blank(given)
-
-
 def test_pretraining_tasks_are_the_same():
     assert pretraining.TASKS == corpus.TASKS
 
@@ -60,3 +55,7 @@ def test_files_of_strangers_are_refused_alike(name, tmp_path):
         bounded.read_bounded(tmp_path / name, max_bytes=image_decoding.MAX_BYTES)
     with pytest.raises(image_decoding.ImageDecodingError, match=name):
         image_decoding.decode_image(tmp_path / name)
+
+
+def test_limit_of_a_text_is_the_same():
+    assert text_inputs.MAX_CHARACTERS == text.MAX_CHARACTERS

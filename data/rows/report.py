@@ -29,7 +29,7 @@ REMEDIES = {
     "invalid UTF-8": "save the file as UTF-8",
     "empty text": "write a caption or leave the row out",
     "useless text": "write a caption; a URL, a file name or the word 'image' says nothing about the image",
-    "text list after strings": "write every text as a list, or every one as a string",
+    "text too long": "write a caption of a sentence or a few; no document",
     "file missing": "check the path and `image_root`",
     "image is a URL": "download the image first; nothing is fetched here",
     "path leaves image root": "give the folder that holds all images as `image_root`",

@@ -10,6 +10,8 @@ from .report import BadRowError
 _URL = re.compile(r"(https?://|www\.)\S+", re.IGNORECASE)
 _FILE_NAME = re.compile(r".+\.(jpe?g|png|gif|webp|bmp|tiff?|heic|svg)", re.IGNORECASE)
 _PLACEHOLDERS = {"image", "img", "图片", "图像"}
+_INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\uffa0\ufffc\ufffd")  # fillers, the blank of Braille, what was lost
+MAX_CHARACTERS = 10_000  # of a caption; what is longer is a document
 
 Raw = TypeVar("Raw")
 Clean = TypeVar("Clean")
@@ -19,15 +21,18 @@ def clean_caption(text: object) -> str:
     """Return the text without control characters and U+FEFF, white space folded to single spaces.
 
     Raises:
-        BadRowError: it is no string, is not valid Unicode, is empty, or only a URL, a file name or the word "image".
+        BadRowError: it is no string, is not valid Unicode, is blank, longer than `MAX_CHARACTERS`, or only a URL, a
+            file name or the word "image".
     """
     if not isinstance(text, str):
         raise BadRowError("text is no string", repr(text)[:80])
     check_unicode(text)
+    if len(text) > MAX_CHARACTERS:
+        raise BadRowError("text too long", f"{len(text):,} characters, more than {MAX_CHARACTERS:,}")
     printable = (c for c in text if c.isspace() or (c != "\ufeff" and unicodedata.category(c) != "Cc"))
     cleaned = " ".join("".join(printable).split())
-    if not cleaned:
-        raise BadRowError("empty text", repr(text)[:80])
+    if is_blank(cleaned):
+        raise BadRowError("empty text", ascii(text[:80])[:80])
     if _URL.fullmatch(cleaned) or _FILE_NAME.fullmatch(cleaned) or cleaned.casefold() in _PLACEHOLDERS:
         raise BadRowError("useless text", repr(cleaned[:80]))
     return cleaned
@@ -51,8 +56,11 @@ def clean_each(values: Iterable[Raw], clean: Callable[[Raw], Clean]) -> tuple[li
 
 
 def is_blank(text: str) -> bool:
-    """Return True where nothing can be seen: white space, zero-width and control characters."""
-    return not any(character.isprintable() and not character.isspace() for character in text)
+    """Return True where nothing can be read: no letter, digit, mark of punctuation or symbol in the whole text.
+
+    White space, control, zero-width, private-use and unassigned characters, marks without a letter, and fillers remain.
+    """
+    return not any(unicodedata.category(character)[0] in "LNPS" and character not in _INVISIBLE for character in text)
 
 
 def check_unicode(text: str) -> None:
@@ -63,4 +71,4 @@ def check_unicode(text: str) -> None:
         raise BadRowError("invalid UTF-8", ascii(text[:80])) from error
 
 
-__all__ = ["check_unicode", "clean_caption", "clean_each", "is_blank"]
+__all__ = ["MAX_CHARACTERS", "check_unicode", "clean_caption", "clean_each", "is_blank"]

@@ -57,7 +57,7 @@ class RowChecker:
     def _cut(self, text: str, row: int | str) -> str:
         if self.max_text_length is not None and len(text) > self.max_text_length:
             self.report.add_repair("text cut", row, f"{len(text)} characters")
-            return text[: self.max_text_length]
+            return clean_caption(text[: self.max_text_length])
         return text
 
     def _image(self, value: object) -> StoredImage:

@@ -14,7 +14,7 @@ from ..captions.rows import find_image
 from ..files.image_ids import canonical_image_id
 from ..files.json_files import read_json
 from ..rows.report import BadRowError, BadRowReport
-from ..rows.text import clean_caption
+from ..rows.text import clean_caption, is_blank
 from ..rows.types import QuestionRow
 from .vqa2 import VQAData, read_ids
 
@@ -68,7 +68,7 @@ def read_vqa_vg_japanese(
         fields = entry if isinstance(entry, dict) else {"": entry}
         number, question_id = read_ids(fields, "image_id", "qa_id", seen)
         answer = fields.get("answer")
-        if not isinstance(answer, str) or not answer.strip():
+        if not isinstance(answer, str) or is_blank(answer):
             raise BadRowError("empty answers", repr(answer)[:80])
         folder = folder_of(number)
         image = f"{folder}/{number}.jpg" if folder else f"{number}.jpg"

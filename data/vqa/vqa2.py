@@ -15,7 +15,7 @@ from ..files.image_ids import canonical_image_id
 from ..files.json_files import read_lists
 from ..rows.report import BadRowError, BadRowReport
 from ..rows.scripts import SCRIPTS
-from ..rows.text import check_unicode, clean_caption
+from ..rows.text import check_unicode, clean_caption, is_blank
 from ..rows.types import QuestionRow
 
 ANNOTATORS = 10
@@ -196,7 +196,7 @@ def _find_annotation(
         raise BadRowError("broken annotation", repr(annotation)[:200])
     for answer in answers:
         check_unicode(answer)
-    if not any(answer.strip() for answer in answers):
+    if all(map(is_blank, answers)):
         raise BadRowError("empty answers", repr(answers)[:80])
     if len(answers) not in (1, ANNOTATORS):
         report.add_repair("unusual number of answers", place, f"{len(answers)}, neither 1 nor {ANNOTATORS}")

@@ -1,12 +1,12 @@
 """Checks of the texts that a processor gets."""
 
 import pytest
-from wenlan.processing.text_inputs import check_texts
+from wenlan.processing.text_inputs import read_texts
 
 
 @pytest.mark.parametrize("texts", ["一只猫", ["a cat", "猫"], ("a cat",), []])
 def test_texts_pass(texts):
-    check_texts(texts)
+    assert read_texts(texts) == (texts if isinstance(texts, str) else list(texts))
 
 
 @pytest.mark.parametrize(
@@ -15,4 +15,4 @@ def test_texts_pass(texts):
 )
 def test_text_that_cannot_be_read_is_named_by_its_number(texts, message):
     with pytest.raises(ValueError, match=message):
-        check_texts(texts)
+        read_texts(texts)

@@ -39,11 +39,11 @@ def test_bad_images_are_skipped_and_counted_by_cause(quickstart_folder, images, 
 
 def test_sentences_keep_their_order_and_blank_lines_are_counted(quickstart_folder, tmp_path):
     source = tmp_path / "sentences.txt"
-    source.write_bytes("\ufeff猫\n\n红色的心\n".encode() + b"\xff\xfe\n")
+    source.write_bytes("\ufeff猫\n\n\u200b\n\u3164\u2800\n红色的心\n".encode() + b"\xff\xfe\n")
     report = embed_to_parquet(str(quickstart_folder), source, tmp_path / "out.parquet")
     table = pq.read_table(tmp_path / "out.parquet")
     assert table["id"].to_pylist() == ["猫", "红色的心"]
-    assert report.skipped == {"empty line": 1, "invalid UTF-8": 1}
+    assert report.skipped == {"empty line": 3, "invalid UTF-8": 1}
     model, processor = AutoModel.from_pretrained(quickstart_folder), AutoProcessor.from_pretrained(quickstart_folder)
     expected = embed_texts(model, processor, ["猫", "红色的心"])
     torch.testing.assert_close(torch.tensor(table["embedding"].to_pylist()), expected, atol=1e-6, rtol=0)
