@@ -127,13 +127,25 @@ def _read_file(source: str | os.PathLike, name: str) -> bytes:
         with open(source, "rb") as file:
             return file.read(status.st_size)
     except FileNotFoundError as error:
-        hint = " URLs are not opened: download it first." if "://" in name else " Check the path or the image root."
-        raise ImageDecodingError(f"{name} does not exist.{hint}", "file missing") from error
+        raise ImageDecodingError(f"{name} does not exist. {_advise(os.fsdecode(source))}", "file missing") from error
     except ImageDecodingError:
         raise
     except (OSError, ValueError) as error:
         fault = getattr(error, "strerror", None) or error
         raise ImageDecodingError(f"{name} cannot be read ({fault}); check the path and its permissions.") from error
+
+
+def _advise(path: str) -> str:
+    """Return what to do about a missing file."""
+    if "://" in path:
+        return "URLs are not opened: download it first."
+    folder, name = os.path.split(path)
+    stem, suffix = os.path.splitext(name)
+    others = (stem + suffix.lower(), stem + suffix.upper(), name.lower(), name.upper(), stem.upper() + suffix.lower())
+    for other in others:
+        if other != name and os.path.lexists(os.path.join(folder, other)):
+            return f"There is {other!r}, in another case."
+    return "Check the path or the image root."
 
 
 def _check_bytes(size: int, name: str) -> None:

@@ -106,13 +106,13 @@ def find_image(image: str, root: Path) -> str:
         BadRowError: neither is there.
     """
     try:
-        path_below_root(image, root)
+        found = path_below_root(image, root)
     except BadRowError as error:
         name = image.rpartition("/")[2]
         if error.cause != "file missing" or name == image or not (root / name).is_file():
             raise
         return name
-    return image
+    return image if image.isascii() else os.path.relpath(found, root)
 
 
 __all__ = ["SPLIT", "CaptionRows", "Record", "find_image"]

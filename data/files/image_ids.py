@@ -1,10 +1,12 @@
-"""One name for an image that several data sets hold under different names.
+"""One name for an image that several data sets, or a list and the disk, hold under different names.
 
 *collection*: images from one place, such as COCO's, which COCO captions, STAIR captions, COCO-CN, VQA 2.0 and a test
 set of Multi30K all describe.
 """
 
+import os
 import re
+import unicodedata
 from pathlib import PurePosixPath
 
 NUMBERED = ("coco", "flickr30k", "visual_genome")  # an image's file is named by its number there
@@ -29,7 +31,7 @@ def canonical_image_id(name: str | int, collection: str = "") -> str:
     """
     if isinstance(name, int):
         return f"{collection}:{name}" if collection else str(name)
-    path = PurePosixPath(name.partition("#")[0])
+    path = PurePosixPath(compose(name.partition("#")[0]))
     if coco := _COCO_FILE.fullmatch(path.stem):
         return f"coco:{int(coco[1] or coco[2])}"
     if collection in NUMBERED:
@@ -37,4 +39,36 @@ def canonical_image_id(name: str | int, collection: str = "") -> str:
     return f"{collection}:{path}" if collection else str(path)
 
 
-__all__ = ["NUMBERED", "canonical_image_id"]
+def compose(name: str) -> str:
+    """Return a name in the Unicode form NFC: names from macOS come as NFD, which looks the same."""
+    return unicodedata.normalize("NFC", name)
+
+
+def name_as_text(name: str) -> str:
+    r"""Return a name with bytes that are not UTF-8 written as the surrogates that Python reads them as.
+
+    >>> name_as_text(os.fsdecode(b"\xc3\xa8.png")), name_as_text(os.fsdecode(b"\xc3.png"))  # UTF-8, GBK
+    ('è.png', '\\udcc3.png')
+    """
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def find_file(path: str) -> str:
+    """Return the path under which a file is on the disk, be its names in NFC or NFD; the path itself if it is not."""
+    if path.isascii() or os.path.lexists(path):
+        return path
+    folder, name = os.path.split(path)
+    folder = find_file(folder) if folder and name else folder
+    forms = (os.path.join(folder, unicodedata.normalize(form, name)) for form in ("NFC", "NFD"))
+    return next(filter(os.path.lexists, forms), path)
+
+
+def name_in_other_case(path: str) -> str | None:
+    """Return the name of a file beside a missing one that differs from it in upper and lower case only."""
+    folder, name = os.path.split(path)
+    stem, suffix = os.path.splitext(name)
+    others = (stem + suffix.lower(), stem + suffix.upper(), name.lower(), name.upper(), stem.upper() + suffix.lower())
+    return next((other for other in others if other != name and os.path.lexists(os.path.join(folder, other))), None)
+
+
+__all__ = ["NUMBERED", "canonical_image_id", "compose", "find_file", "name_as_text", "name_in_other_case"]

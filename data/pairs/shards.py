@@ -15,12 +15,12 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..files.image_listing import image_suffixes
 from ..rows.report import BadRowError
 from .readers import read_rows
 from .splits import SPLIT
 
 KINDS = (".tar", ".parquet")
-IMAGES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
 MAX_IMAGE_BYTES = 2**28  # a sparse member of a small tar file may claim any size
 BLOCK = 512
 
@@ -91,7 +91,7 @@ def _read_tar(shard: str, columns: tuple[str, str], with_images: bool) -> Iterat
             parts: dict[str, bytes | None] = {}
             for member in group:
                 suffix = _split_name(member.name)[1]
-                if suffix in ("txt", "json") or (suffix in IMAGES and with_images):
+                if suffix in ("txt", "json") or (with_images and _is_image(suffix)):
                     if member.size > MAX_IMAGE_BYTES:
                         parts[suffix] = None
                     elif (content := archive.extractfile(member)) is not None:
@@ -109,10 +109,14 @@ def _split_name(name: str) -> tuple[str, str]:
     return os.path.join(folder, stem), suffix.lower()
 
 
+def _is_image(suffix: str) -> bool:
+    return f".{suffix}" in image_suffixes()
+
+
 def _fields(parts: dict[str, bytes | None], columns: tuple[str, str], with_images: bool) -> dict | BadRowError:
     """Return the fields of one sample, from its members by suffix."""
     image_column, text_column = columns
-    image = next((suffix for suffix in parts if suffix in IMAGES), None)
+    image = next((suffix for suffix in parts if _is_image(suffix)), None)
     if with_images and image is None:
         return BadRowError("missing field", f"no image among {sorted(parts)}")
     found = {suffix: data for suffix, data in parts.items() if data is not None}
@@ -145,4 +149,4 @@ def _read_parquet(shard: str, columns: tuple[str, str], with_images: bool) -> It
         yield str(number), fields
 
 
-__all__ = ["IMAGES", "KINDS", "find_shards", "first_fields", "read_shard"]
+__all__ = ["KINDS", "find_shards", "first_fields", "read_shard"]

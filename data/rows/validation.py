@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..files.image_ids import find_file, name_in_other_case
 from .report import BadRowError, BadRowReport
 from .text import check_unicode, clean_caption, clean_each
 from .types import PairRow, StoredImage
@@ -87,18 +88,21 @@ class RowChecker:
 
 
 def path_below_root(value: str, root: Path) -> str:
-    """Return the absolute path of an image.
+    """Return the absolute path of an image, as its names are on the disk: in NFC or NFD, whatever the value is in.
 
     Args:
         value: as the user wrote it, relative to the root or absolute.
         root: the absolute folder that it must not leave.
 
     Raises:
-        BadRowError: it is a URL, leaves the root, or does not exist.
+        BadRowError: it is a URL, leaves the root, does not exist or is no file.
     """
     path = resolve_path(value, root)
     if not os.path.isfile(path):  # False, where Path.is_file raises: a name too long
-        raise BadRowError("file missing", repr(path))
+        if os.path.exists(path):
+            raise BadRowError("file missing", f"{shorten(path)} is a folder, a pipe or a device")
+        other = name_in_other_case(path)
+        raise BadRowError("file missing", shorten(path) + (f"; there is {other!r}, in another case" if other else ""))
     return path
 
 
@@ -108,10 +112,15 @@ def resolve_path(value: str, root: Path) -> str:
     if "://" in value:
         raise BadRowError("image is a URL", value[:200])
     # Lexical, so that a link which the user put inside the folder may lead out of it.
-    path = os.path.abspath(os.path.join(root, value))
+    path = find_file(os.path.abspath(os.path.join(root, value)))
     if not f"{path}{os.sep}".startswith(os.path.join(root, "")):
         raise BadRowError("path leaves image root", f"{value[:200]!r} is not below {root}")
     return path
+
+
+def shorten(path: str) -> str:
+    """Return a path in quotation marks, without its middle where it is long."""
+    return repr(path if len(path) <= 200 else f"{path[:80]} ... {path[-80:]}")
 
 
 def _edges(box: object) -> list[float] | None:

@@ -1,5 +1,7 @@
+import unicodedata
+
 import pytest
-from wenlan.data.files.image_ids import canonical_image_id
+from wenlan.data.files.image_ids import canonical_image_id, find_file
 
 
 @pytest.mark.parametrize(
@@ -37,3 +39,18 @@ def test_images_without_a_collection_differ_by_their_folders():
 
 def test_name_that_is_no_number_stays_as_it_is():
     assert canonical_image_id("photo.jpg", "coco") == "coco:photo"
+
+
+def test_name_is_one_id_in_either_unicode_form():
+    forms = [unicodedata.normalize(form, "が/é.png") for form in ("NFC", "NFD")]
+    assert canonical_image_id(forms[0]) == canonical_image_id(forms[1], "")
+    assert canonical_image_id(forms[1], "flickr30k") == "flickr30k:é"
+
+
+def test_file_is_found_with_each_folder_in_its_own_form(tmp_path):
+    path = tmp_path / unicodedata.normalize("NFD", "が") / unicodedata.normalize("NFC", "é") / "a.png"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    for form in ("NFC", "NFD"):
+        assert find_file(str(tmp_path / unicodedata.normalize(form, "が/é/a.png"))) == str(path)
+    assert find_file("が/é.png") == "が/é.png"  # not there: as it was given

@@ -1,8 +1,12 @@
 import json
 import os
+import unicodedata
 
 import pytest
+from PIL import Image
 from wenlan.data import list_images
+from wenlan.data.files.image_listing import image_suffixes
+from wenlan.processing import decode_image
 
 
 def ids(source, **options):
@@ -77,3 +81,95 @@ def test_name_of_any_bytes_becomes_an_id_that_is_text(tmp_path):
 def test_missing_source_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="There is no"):
         list_images(tmp_path / "none")
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_linked_folders_are_entered_once_and_loops_end(tmp_path, caplog):
+    photos, store = tmp_path / "photos", tmp_path / "store"
+    touch(photos, "a.png", "real/d.png")
+    touch(store, "b.png", "inner/c.png")
+    (photos / "album").symlink_to(store)
+    (photos / "again").symlink_to("real")
+    (photos / "real" / "up").symlink_to("..")
+    (store / "inner" / "round").symlink_to(photos / "album")
+    (photos / "e.png").symlink_to(store / "b.png")
+    (photos / "broken.png").symlink_to("nowhere")
+    (photos / "self.png").symlink_to("self.png")
+    expected = ["a.png", "album/b.png", "album/inner/c.png", "broken.png", "e.png", "real/d.png", "self.png"]
+    assert ids(photos) == expected
+    assert "3 folder listed before" in caplog.text
+    assert ids(photos / "album") == ["b.png", "inner/c.png"]
+
+
+def test_folders_linked_into_each_other_are_listed_once(tmp_path):
+    for number in range(12):
+        touch(tmp_path, f"{number}/{number}.png")
+        for other in range(12):
+            (tmp_path / str(number) / f"to {other}").symlink_to(tmp_path / str(other))
+    assert len(ids(tmp_path)) == 12
+
+
+def test_every_suffix_of_the_decoder_is_an_image(tmp_path):
+    image = Image.new("RGB", (40, 30), "red")
+    for suffix in ("jfif", "jpe", "avif", "jp2", "bmp", "ppm", "tga", "ico", "dds", "sgi", "pcx", "qoi", "JPG", "apng"):
+        image.save(tmp_path / f"a.{suffix}", format="JPEG" if suffix == "JPG" else None)
+    for suffix in ("mpo", "webp", "gif", "tif"):
+        image.save(tmp_path / f"b.{suffix}")
+    listed = list_images(tmp_path)
+    assert len(listed) == len(list(tmp_path.iterdir()))
+    assert {decode_image(path).mode for _, path in listed} == {"RGB"}
+    assert image_suffixes().isdisjoint({".h5", ".mpg", ".eps", ".ps", ".pdf", ".txt", ".wmf"})
+
+
+def test_content_tells_images_under_other_names(tmp_path, caplog):
+    for image_format in ("PNG", "JPEG", "GIF", "WEBP", "AVIF", "JPEG2000"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{image_format.lower()}", image_format)
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{image_format.lower()}.jpg_large", image_format)
+    assert len(ids(tmp_path)) == 12
+    assert caplog.text == ""
+
+
+def test_what_is_not_looked_at_is_counted_by_kind(tmp_path, caplog):
+    touch(
+        tmp_path, "a.png", "b.heic", "c.HEIC", "d.txt", ".e.png", "._a.png", ".cache/x.png", "README", "f.mp4", "g.h5"
+    )
+    os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert ids(tmp_path) == ["a.png", "pipe.jpg"]
+    for kind in ("10 files or folders", "2 .heic", "3 hidden", "2 without suffix", "and 1 more kinds"):
+        assert kind in caplog.text
+
+
+def test_folder_without_images_says_what_it_holds(tmp_path):
+    touch(tmp_path, *(f"{number}.heic" for number in range(3)), "a\x1b[31m.b\nc")
+    with pytest.raises(ValueError, match=r"lists no image.*4 files.*3 \.heic, 1 of another suffix") as caught:
+        list_images(tmp_path)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+@pytest.mark.parametrize("name", ["が.png", "é/ü.png", "한국어 사진.jpg", "Ångström/100%.png"])
+def test_listed_names_are_found_in_either_unicode_form(tmp_path, on_disk, name):
+    touch(tmp_path, unicodedata.normalize(on_disk, name))
+    for form in ("NFC", "NFD"):
+        (tmp_path / "list.jsonl").write_text(json.dumps({"image": unicodedata.normalize(form, name)}), "utf-8")
+        (tmp_path / "list.txt").write_text(unicodedata.normalize(form, name) + "\n", "utf-8")
+        for file in ("list.jsonl", "list.txt"):
+            [(key, path)] = list_images(tmp_path / file)
+            assert key == unicodedata.normalize(form, name)
+            assert path.is_file()
+
+
+@pytest.mark.parametrize("name", ["-rf.png", "100%.png", " a.png ", "猫\u2028狗.png", "a\x85b.png", "x" * 200 + ".png"])
+def test_odd_names_are_listed_from_folders_and_files(tmp_path, name):
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / name, "PNG")
+    assert ids(tmp_path / "images") == [name]
+    (tmp_path / "images" / "list.txt").write_text(f"{name}\r\n", "utf-8", newline="")
+    assert list_images(tmp_path / "images" / "list.txt") == [(name, tmp_path / "images" / name)]

@@ -1,3 +1,5 @@
+import unicodedata
+
 import pytest
 from wenlan.data.regions.lookup import RegionFinder
 
@@ -24,3 +26,13 @@ def test_two_paths_that_fit_the_same_regions_are_refused():
     finder.find("a/0.png")
     with pytest.raises(ValueError, match=r"captions\.jsonl: a/0\.png and b/0\.png both fit the regions of 0\.png"):
         finder.find("b/0.png")
+
+
+def test_names_fit_in_either_unicode_form():
+    forms = [unicodedata.normalize(form, "写真/が.png") for form in ("NFC", "NFD")]
+    for stored in forms:
+        finder = RegionFinder({"0.png": 0, stored: 1}, "captions.jsonl")
+        assert [finder.find(path) for path in forms] == [1, 1]
+        assert RegionFinder({stored: 1}, "captions.jsonl").find(f"images/{forms[0]}") == 1
+    both = RegionFinder({forms[0]: 0, forms[1]: 1}, "captions.jsonl")
+    assert [both.find(path) for path in forms] == [0, 1]
