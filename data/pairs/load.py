@@ -73,7 +73,7 @@ def read_pairs(
     rows = itertools.islice(splits.select(read_files(files, checker.columns, checker.root)), max_rows)
     dataset = _write_dataset(_good_rows(rows, checker, report))
     splits.check(report.source)
-    report.other_splits = splits.others
+    report.other_splits, report.has_splits = splits.others, bool(splits.is_named)
     if not report.rows_read:
         raise TooManyBadRowsError(f"{report.source} holds no rows; write one pair a line.")
     report.raise_above(max_bad_fraction)

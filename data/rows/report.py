@@ -124,6 +124,7 @@ class BadRowReport:
         if on_bad_row not in ("skip", "raise"):
             raise ValueError(f"on_bad_row is {on_bad_row!r}; it must be 'skip' or 'raise'.")
         self.source, self.on_bad_row = source, on_bad_row
+        self.has_splits = False  # the rows name their split
         self.other_splits: Counter[str] = Counter()  # rows that were not asked for
         self._cells: dict[tuple[str, str], tuple[int, str]] = {}  # (title, cause) -> number, first example
         self._shared = None
@@ -228,6 +229,9 @@ class BadRowReport:
         for title in (LEFT_OUT, REPAIRED):
             most_common = sorted(self._sum(title).items(), key=lambda item: -item[1][0])
             lines += [f"  {title} {number} x {cause}. First: {first}" for cause, (number, first) in most_common]
+        if self.other_splits:
+            others = ", ".join(f"{name[:40]} {count}" for name, count in self.other_splits.most_common(5))
+            lines.append(f"  rows of other splits, which are not read: {others}")
         return "\n".join(lines)
 
     def _count(self, title: str, cause: str, example: str, number: int) -> None:

@@ -29,12 +29,25 @@ def recall_at_k(similarity: np.ndarray, relevant: np.ndarray, ks: Sequence[int] 
     if not relevant.any(axis=1).all():
         raise ValueError(f"Query {int(np.argmin(relevant.any(axis=1)))} has no relevant candidate.")
     rank = best_ranks(similarity, relevant)
-    candidates = similarity.shape[1]
-    right, queries = np.unique(relevant.sum(axis=1), return_counts=True)
-    recalls = {f"R@{k}": 100 * float((rank < k).mean()) for k in ks}
+    return rank_recalls(rank, relevant.sum(axis=1), similarity.shape[1], ks)
+
+
+def rank_recalls(
+    ranks: np.ndarray, right: np.ndarray, candidates: int, ks: Sequence[int] = (1, 5, 10)
+) -> dict[str, float]:
+    """Return what `recall_at_k` does.
+
+    Args:
+        ranks: (queries,) from 0, of the best relevant candidate.
+        right: (queries,) how many candidates are relevant.
+        candidates: how many there are.
+        ks: the ranks to report.
+    """
+    number, queries = np.unique(right, return_counts=True)
+    recalls = {f"R@{k}": 100 * float((ranks < k).mean()) for k in ks}
     for k in ks:
         # 1 - probability that k draws without replacement miss all relevant candidates
-        misses = [np.prod([(candidates - r - i) / (candidates - i) for i in range(min(k, candidates))]) for r in right]
+        misses = [np.prod([(candidates - r - i) / (candidates - i) for i in range(min(k, candidates))]) for r in number]
         recalls[f"chance_R@{k}"] = 100 * (1 - float(np.average(misses, weights=queries)))
     return recalls
 
@@ -127,4 +140,4 @@ def _checked(scores: np.ndarray, owners: np.ndarray | Sequence[int]) -> tuple[np
     return scores, owners
 
 
-__all__ = ["best_ranks", "fold_recalls", "recall_at_k", "retrieval_recalls"]
+__all__ = ["best_ranks", "fold_recalls", "rank_recalls", "recall_at_k", "retrieval_recalls"]

@@ -10,6 +10,7 @@ from .convert import convert_app, export_app
 from .data import data_app
 from .demo import demo_mlmm, quickstart
 from .errors import ShortErrors
+from .evaluate import evaluate
 from .predict import answer, draw_regions, embed, zero_shot
 from .recipes import recipes_app
 from .regions import extract_regions, import_regions
@@ -54,6 +55,7 @@ def _add(panel: str, *commands: Callable[..., None]) -> None:
 _add("Demo", quickstart, demo_mlmm)
 add_scripts(app, "Train")
 app.add_typer(recipes_app, name="recipes", rich_help_panel="Train")
+_add("Evaluate", evaluate)
 _add("Predict", zero_shot, embed, answer, draw_regions)
 app.add_typer(data_app, name="data", rich_help_panel="Data")
 _add("Data", extract_regions, import_regions, translate_captions)
