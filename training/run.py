@@ -3,8 +3,7 @@
 A script builds data, model and trainer; a `Run` does what comes before, around and after `Trainer.train`.
 """
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +21,7 @@ from transformers import (
 )
 
 from ..data.files.atomic import atomic_files
-from ..data.files.json_files import read_json
 from ..data.files.lock import output_lock
-from ..data.files.manifest import differences
 from ..data.rows.report import BadRowReport
 from .callbacks.outcome import OutcomeGuard
 from .callbacks.set_epoch import SetEpochCallback
@@ -33,6 +30,7 @@ from .callbacks.stop_on_signal import train_until_signal
 from .checkpoints.atomic_trainer import AtomicCheckpointTrainer
 from .checkpoints.finite import refuse_non_finite
 from .checkpoints.resume import output_folder, resolve_resume_checkpoint
+from .identity import IDENTITY, Identity, refuse_other_run, write_identity
 from .recipe_options import option
 
 REPORT = "data_report.json"  # what a run is trained on, and how
@@ -44,6 +42,9 @@ class RunArguments:
     """The run: resuming, and what to do about numbers that are not finite."""
 
     resume: bool = option(False, "resume from the newest complete checkpoint in output_dir")
+    accept_changes: bool = option(
+        False, "resume though settings differ from those of the checkpoint; its data and model must be the same"
+    )
     on_non_finite: Literal["skip", "stop"] = option(
         "skip", "the step, or the run, when the loss or a gradient is not finite"
     )
@@ -94,6 +95,19 @@ class Run:
         self.guard = NonFiniteGuard(run_args.on_non_finite, run_args.max_skipped_in_a_row)
         self.callbacks: list[TrainerCallback] = [SetEpochCallback(), self.guard]
         self.checkpoint = resolve_resume_checkpoint(args, resume=run_args.resume) if trains else None
+        self.resumes, self.accept_changes = run_args.resume, run_args.accept_changes
+        self.identity: Identity | None = None
+
+    def identify(self, identity: Identity) -> None:
+        """Refuse to continue a checkpoint of another run, else note whose run this is; before anything is written.
+
+        Raises:
+            ValueError: with what differs, see `refuse_other_run`.
+        """
+        begun = Path(self.checkpoint or self.output_dir)
+        if self.checkpoint or (self.resumes and (begun / IDENTITY).is_file()):
+            refuse_other_run(begun, identity, accept_changes=self.accept_changes)
+        self.identity = identity
 
     def train(self, trainer: AtomicCheckpointTrainer, *ledgers: BadRowReport, max_bad_fraction: float) -> None:
         """Train from `checkpoint` to the end or to a signal; then, also after an error, print what was left out.
@@ -107,6 +121,9 @@ class Run:
             SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
             ValueError: nothing was trained on, too much was left out, or the data ended too early.
         """
+        trainer.identity = self.identity
+        if self.identity is not None and self.is_main:
+            write_identity(self.output_dir, self.identity)
         outcome = OutcomeGuard(ledgers, max_bad_fraction, self.guard)
         trainer.add_callback(outcome)
         try:
@@ -166,22 +183,4 @@ def wait_for_all(trainer: Trainer) -> None:
     trainer.accelerator.end_training()
 
 
-def refuse_other_run(folder: Path, wanted: Mapping[str, object]) -> None:
-    """Raise ValueError, with each difference, if `data_report.json` in a folder has other entries than are wanted.
-
-    Without that file nothing was trained there.
-    """
-    if not (folder / REPORT).is_file():
-        return
-    found = read_json(folder / REPORT)
-    if not isinstance(found, dict):
-        raise ValueError(f"{folder / REPORT} holds no report of a run; give another output_dir or remove the folder.")
-    expected = json.loads(json.dumps(wanted))
-    if others := list(differences({name: found.get(name) for name in expected}, expected)):
-        raise ValueError(
-            f"{folder} was trained otherwise: {', '.join(others)}. Give the same recipe to resume; to begin anew, give "
-            "another output_dir or remove the folder."
-        )
-
-
-__all__ = ["METRICS", "REPORT", "Run", "RunArguments", "hold_output_folder", "refuse_other_run", "wait_for_all"]
+__all__ = ["METRICS", "REPORT", "Run", "RunArguments", "hold_output_folder", "wait_for_all"]

@@ -20,12 +20,13 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from transformers import TrainingArguments
+from transformers import AutoConfig, TrainingArguments
 
 from ..data.files.json_files import write_json
 from ..data.files.model_folder import detect_model_type
 from ..evaluation.tables.paper import paper_reference
 from ..training.checkpoints.resume import output_folder
+from ..training.identity import Identity, describe_run, refuse_other_run
 from ..training.recipe import parse_recipe
 from ..training.retrieval.arguments import RetrievalArguments, RetrievalData
 from ..training.retrieval.brivl import BriVLRetrieval
@@ -33,7 +34,7 @@ from ..training.retrieval.job import RetrievalJob
 from ..training.retrieval.mlmm import MLMMRetrieval
 from ..training.retrieval.report import evaluate_models, format_recalls
 from ..training.retrieval.trainer import RetrievalTrainer
-from ..training.run import METRICS, REPORT, Run, RunArguments, hold_output_folder, refuse_other_run, wait_for_all
+from ..training.run import METRICS, REPORT, Run, RunArguments, hold_output_folder, wait_for_all
 
 ARGUMENTS = (RetrievalArguments, RetrievalData, RunArguments, TrainingArguments)
 JOBS: dict[str, type[RetrievalJob]] = {"mlmm": MLMMRetrieval, "brivl": BriVLRetrieval}
@@ -60,16 +61,16 @@ def finetune(own: RetrievalArguments, data: RetrievalData, run_args: RunArgument
     if is_first:
         print("\n".join(job.summary))
     groups = {} if own.evaluate_only else own.groups(job.languages)
-    made_of = {name: describe_training(own, data, args, languages) for name, languages in groups.items()}
+    made_of = {name: identify(job, own, args, languages) for name, languages in groups.items()}
     for name in groups if run_args.resume else ():
-        refuse_other_run(output_dir / name, {"trained": made_of[name]})
+        if (output_dir / name / REPORT).is_file():
+            refuse_other_run(output_dir / name, made_of[name], accept_changes=run_args.accept_changes)
     for name, languages in groups.items():
         folder = output_dir / name
         if run_args.resume and is_trained(folder, args.max_steps):
             print(f"{folder} is trained already.")
         else:
-            job.report["trained"] = made_of[name]
-            trainer = train(job, languages, args, run_args, folder)
+            trainer = train(job, languages, args, run_args, folder, made_of[name])
     if trainer is not None:
         wait_for_all(trainer)  # scoring takes long, and one process does it
     if is_first and job.test_languages:
@@ -104,12 +105,18 @@ def open_job(own: RetrievalArguments, data: RetrievalData) -> RetrievalJob:
 
 
 def train(
-    job: RetrievalJob, languages: Sequence[str], args: TrainingArguments, run_args: RunArguments, folder: Path
+    job: RetrievalJob,
+    languages: Sequence[str],
+    args: TrainingArguments,
+    run_args: RunArguments,
+    folder: Path,
+    identity: Identity,
 ) -> RetrievalTrainer:
     """Train a model for some languages and save it into a folder."""
     args = copy.copy(args)
     args.output_dir = str(folder)
     run = Run(args, run_args)
+    run.identify(identity)
     trainer = job.train(languages, args, callbacks=run.callbacks)
     if run.is_main:
         print(f"Trains on {len(trainer.train_dataset)} captions in {', '.join(languages)}; {folder}")
@@ -119,15 +126,13 @@ def train(
     return trainer
 
 
-def describe_training(
-    own: RetrievalArguments, data: RetrievalData, args: TrainingArguments, languages: Sequence[str]
-) -> dict[str, object]:
-    """Return what makes a model what it is, the number of steps apart, for `data_report.json`."""
+def identify(job: RetrievalJob, own: RetrievalArguments, args: TrainingArguments, languages: Sequence[str]) -> Identity:
+    """Return the identity of the model for some languages."""
     names = ("init_from", "retrieval_loss", "rank_margin", "num_wrong", "hard_negatives")
-    made_of = {"languages": list(languages)} | {name: getattr(own, name) for name in names}
-    made_of |= {"regions": data.regions, "captions": data.captions}
-    made_of |= {name: getattr(args, name) for name in ("learning_rate", "per_device_train_batch_size", "seed")}
-    return made_of | {"epochs": args.num_train_epochs if args.max_steps < 1 else None}
+    settings = {"languages": list(languages)} | {name: getattr(own, name) for name in names}
+    model = AutoConfig.from_pretrained(own.init_from)
+    tokenizer = job.processor.tokenizer
+    return describe_run(args, settings, data=job.describe_data(languages), model=model, tokenizer=tokenizer)
 
 
 def is_trained(folder: Path, max_steps: int) -> bool:

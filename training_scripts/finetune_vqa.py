@@ -28,14 +28,24 @@ from ..evaluation.tables.paper import paper_reference
 from ..evaluation.vqa.report import format_metrics, vqa_accuracies
 from ..processing.processing_mlmm import OWN_FOLDER, MLMMProcessor
 from ..training.checkpoints.resume import output_folder
+from ..training.identity import describe_run
 from ..training.mlmm.data import read_info
 from ..training.mlmm.model import MLMMArguments, load_processor
 from ..training.recipe import parse_recipe
-from ..training.run import METRICS, REPORT, Run, RunArguments, hold_output_folder, refuse_other_run, wait_for_all
+from ..training.run import METRICS, REPORT, Run, RunArguments, hold_output_folder, wait_for_all
 from ..training.vqa.arguments import QuestionArguments, VQAArguments
 from ..training.vqa.data import load_test, load_training
 from ..training.vqa.model import build_vqa_model, resolve_answers
-from ..training.vqa.report import CONTROL, describe_run, measure_answers, name_answers, print_data, write_answers
+from ..training.vqa.report import (
+    CONTROL,
+    describe_data,
+    digest_questions,
+    measure_answers,
+    name_answers,
+    print_data,
+    refuse_other_control,
+    write_answers,
+)
 from ..training.vqa.targets import add_targets
 from ..training.vqa.trainer import VQACollator, VQATrainer
 
@@ -78,16 +88,20 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
     answers = resolve_answers(own.init_from, data, train.files, predict_only=own.predict_only)
     add_targets(train.files, answers, nfkc=data.nfkc_answers)
     control = run.output_dir / CONTROL if own.with_control and train else None
-    report = describe_run(own, args, train, test, len(answers))
-    if control is not None:
-        refuse_other_run(control, report)
-    if train and run_args.resume:
-        refuse_other_run(run.output_dir, {name: report[name] for name in ("training", "answers", "trained")})
+    report = describe_data(train, test, len(answers))
+    targets = [row["targets"] for row in train.rows] if own.prior_bias else ()
+    model = build_vqa_model(own.init_from, answers, targets, processor.tokenizer if own.answer_embeddings else None)
+    if train:
+        names = ("init_from", "head_lr_factor", "prior_bias", "answer_embeddings", "question_only")
+        settings = {name: getattr(own, name) for name in names}
+        content = digest_questions(train, data.regions)
+        identity = describe_run(args, settings, data=content, model=model.config, tokenizer=processor.tokenizer)
+        run.identify(identity)
+        if control is not None:
+            refuse_other_control(control, identity, report)
     if run.is_main:
         print_data(train, test, len(answers))
         write_json(run.output_dir / REPORT, report)
-    targets = [row["targets"] for row in train.rows] if own.prior_bias else ()
-    model = build_vqa_model(own.init_from, answers, targets, processor.tokenizer if own.answer_embeddings else None)
     collator = VQACollator(processor, num_answers=len(answers), question_only=own.question_only)
     evaluated = test.annotated()
     trainer = VQATrainer(

@@ -22,12 +22,14 @@ from ..evaluation.zero_shot.emoji7 import evaluate_emoji7
 from ..modeling_brivl.momentum_queue_callback import MomentumQueueCallback
 from ..processing.augmentation.image import Augmentation
 from ..processing.collators.brivl import ContrastiveCollator
-from ..training.brivl.data import DataArguments, load_pairs, report_data
+from ..training.brivl.data import DataArguments, describe_pairs, load_pairs, report_data
 from ..training.brivl.feature_cache import CachedFeatureMaps
 from ..training.brivl.model import ModelArguments, build_model
 from ..training.callbacks.outcome import refuse_too_few
 from ..training.callbacks.stream_per_rank import prepare_streaming
 from ..training.checkpoints.atomic_trainer import AtomicCheckpointTrainer
+from ..training.content_digest import DigestedImages
+from ..training.identity import describe_run
 from ..training.lora import LoraArguments, add_text_lora, merge_text_lora
 from ..training.recipe import parse_recipe
 from ..training.run import METRICS, REPORT, Run, RunArguments, hold_output_folder
@@ -59,7 +61,8 @@ def pretrain(
     callbacks = [MomentumQueueCallback(), *run.callbacks]
     if data_args.streaming:
         callbacks.append(prepare_streaming(args))
-    pairs, texts = load_pairs(data_args, args.seed, rank=args.process_index, world_size=args.world_size)
+    images, ranks = DigestedImages(), {"rank": args.process_index, "world_size": args.world_size}
+    pairs, texts = load_pairs(data_args, args.seed, **ranks, check_image=images)
     if isinstance(pairs, TrainingPairs):
         refuse_too_few(args, len(pairs))
     model, processor = build_model(model_args, texts)
@@ -67,6 +70,11 @@ def pretrain(
         model.config.group_positives = True
     if lora_args.lora_rank:
         add_text_lora(model, lora_args)
+    names = ("language", "shuffle_buffer", "duplicate_captions", "augmentation", "cached_views")
+    settings = {name: getattr(model_args, name) for name in ("image_weights", "text_weights", "init_from")}
+    settings |= {name: getattr(data_args, name) for name in names} | vars(lora_args)
+    data = describe_pairs(pairs, images, args.dataloader_num_workers)
+    run.identify(describe_run(args, settings, data=data, model=model.config, tokenizer=processor.tokenizer))
     if run.is_main:
         report = report_data(
             pairs,

@@ -25,8 +25,10 @@ from ..evaluation.mlmm_pretraining import evaluate_mlmm_pretraining
 from ..modeling_mlmm.pretraining import MLMMForPreTraining
 from ..processing.collators.mlmm_pretraining import MLMMPretrainingCollator
 from ..processing.processing_mlmm import MLMMProcessor
+from ..training.content_digest import digest_corpus, digest_regions, digest_values
+from ..training.identity import describe_run
 from ..training.mlmm.batches import BatchArguments
-from ..training.mlmm.data import CorpusArguments, load_corpus, read_info
+from ..training.mlmm.data import CorpusArguments, load_corpus, read_info, region_folders
 from ..training.mlmm.model import MLMMArguments, build_model, load_processor
 from ..training.mlmm.trainer import MLMMTrainer
 from ..training.recipe import parse_recipe
@@ -61,8 +63,19 @@ def pretrain(
     listed, test = corpus_args.listed(), corpus_args.test()
     info = read_info(listed if test is None else [*listed, test])
     processor = load_processor(model_args, info)
-    corpora = load_corpora(listed, corpus_args, processor, run)
+    limits = {"max_text_length": processor.max_text_length}
+    loaded = [load_corpus(corpus, corpus_args, processor.tokenizer, **limits) for corpus in listed]
+    corpora = [corpus for corpus, _ in loaded]
     model = build_model(model_args, processor, info)
+    settings = {name: getattr(model_args, name) for name in ("text_weights", "init_from")} | vars(batch_args)
+    data = {
+        "captions": {"digest": digest_values(map(digest_corpus, corpora))},
+        "regions": {"digest": digest_values(digest_regions(region_folders(corpus)) for corpus in listed)},
+    }
+    run.identify(describe_run(args, settings, data=data, model=model.config, tokenizer=processor.tokenizer))
+    if run.is_main:
+        print("\n".join(str(report) for _, report in loaded))
+        write_json(run.output_dir / REPORT, [report.to_dict() for _, report in loaded])
     collator = MLMMPretrainingCollator(processor, masked_fraction=batch_args.masked_fraction)
     trainer = MLMMTrainer(
         model,
@@ -75,29 +88,10 @@ def pretrain(
     run.train(trainer, collator.bad_rows, max_bad_fraction=corpus_args.max_bad_fraction)
     run.save(trainer, processor)
     if run.is_main and test is not None:
-        corpus, report = load_corpus(
-            test,
-            replace(corpus_args, shuffle_pairs=False),
-            processor.tokenizer,
-            max_text_length=processor.max_text_length,
-        )
+        corpus, report = load_corpus(test, replace(corpus_args, shuffle_pairs=False), processor.tokenizer, **limits)
         print(report)
         evaluate(model, processor, corpus, corpus_args, run.output_dir)
     return run.finish(trainer, f"wenlan finetune-retrieval or finetune-vqa RECIPE --init_from {run.output_dir}")
-
-
-def load_corpora(
-    listed: Sequence[dict], corpus_args: CorpusArguments, processor: MLMMProcessor, run: Run
-) -> list[MLMMCorpus]:
-    """Return the corpora; rank 0 prints what is in them and writes it to `data_report.json`."""
-    loaded = [
-        load_corpus(corpus, corpus_args, processor.tokenizer, max_text_length=processor.max_text_length)
-        for corpus in listed
-    ]
-    if run.is_main:
-        print("\n".join(str(report) for _, report in loaded))
-        write_json(run.output_dir / REPORT, [report.to_dict() for _, report in loaded])
-    return [corpus for corpus, _ in loaded]
 
 
 def evaluate(
@@ -116,7 +110,7 @@ def evaluate(
         print(f"{task}: " + ", ".join(f"{name} {value:.3g}" for name, value in rows["all"].items()))
 
 
-__all__ = ["ARGUMENTS", "evaluate", "load_corpora", "main"]
+__all__ = ["ARGUMENTS", "evaluate", "main"]
 
 if __name__ == "__main__":
     main()

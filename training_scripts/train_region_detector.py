@@ -17,10 +17,12 @@ from ..data.detection.dataset import DetectionRows
 from ..data.files.json_files import write_json
 from ..processing.augmentation.detection import DetectionAugmentation
 from ..processing.collators.detection import DetectionCollator
+from ..training.content_digest import DigestedImages, digest_rows
 from ..training.detection.data import DetectionDataArguments, load_test_data, load_training_data
 from ..training.detection.model import DetectorArguments, build_detector
 from ..training.detection.preview import draw_detections
 from ..training.detection.trainer import DetectorTrainer
+from ..training.identity import describe_run
 from ..training.recipe import parse_recipe
 from ..training.run import METRICS, Run, RunArguments, hold_output_folder
 
@@ -44,9 +46,14 @@ def train(
 ) -> Path:
     """Train, save and evaluate; return the folder."""
     run = Run(args, run_args)
-    data = load_training_data(data_args, args.seed)
+    images = DigestedImages()
+    data = load_training_data(data_args, args.seed, check_image=images)
     tests = load_test_data(data_args, data)
     model, processor = build_detector(model_args, data.class_names, data.attribute_names)
+    settings = {name: getattr(model_args, name) for name in ("image_weights", "init_from")}
+    settings |= {"augmentation": data_args.augmentation, "image_processor": processor.to_dict()}
+    content = {"rows": len(data.dataset), "digest": digest_rows(data.dataset), "images": {"digest": images.digest}}
+    run.identify(describe_run(args, settings, data=content, model=model.config))
     if run.is_main:
         print(data.report)
     collator = DetectionCollator(processor, DetectionAugmentation(**data_args.augmentation))

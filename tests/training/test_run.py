@@ -1,6 +1,5 @@
-"""A run that breaks fails and leaves no model. A folder of another run, or one that is in use, is refused."""
+"""A run that breaks fails and leaves no model. A folder that is in use is refused."""
 
-import json
 import subprocess
 import sys
 
@@ -8,7 +7,8 @@ import pytest
 from helpers.paths import ENVIRONMENT
 from kill_resume import write_inputs
 from wenlan.data.files.lock import LOCK, output_lock
-from wenlan.training.run import REPORT, refuse_other_run
+from wenlan.training.identity import IDENTITY
+from wenlan.training.run import REPORT
 from wenlan.training_scripts import (
     finetune_retrieval,
     finetune_vqa,
@@ -16,27 +16,6 @@ from wenlan.training_scripts import (
     pretrain_mlmm,
     train_region_detector,
 )
-
-WANTED = {"trained": {"languages": ["en"], "learning_rate": 0.1}}
-
-
-def test_folder_without_a_report_and_one_of_the_same_run_pass(tmp_path):
-    refuse_other_run(tmp_path, WANTED)
-    (tmp_path / REPORT).write_text(json.dumps(WANTED | {"rows": 3}), "utf-8")
-    refuse_other_run(tmp_path, WANTED)
-
-
-def test_folder_of_another_run_is_refused_with_both_values(tmp_path):
-    (tmp_path / REPORT).write_text(json.dumps({"trained": {"languages": ["de"], "learning_rate": 0.1}}), "utf-8")
-    with pytest.raises(ValueError, match=r"was trained otherwise: .*'en'.*'de'|was trained otherwise: .*'de'.*'en'"):
-        refuse_other_run(tmp_path, WANTED)
-
-
-@pytest.mark.parametrize(("text", "message"), [("[1]", "holds no report"), ('{"trained": {', "is no JSON")])
-def test_damaged_report_is_named(text, message, tmp_path):
-    (tmp_path / REPORT).write_text(text, "utf-8")
-    with pytest.raises(ValueError, match=message):
-        refuse_other_run(tmp_path, WANTED)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +34,7 @@ def test_run_that_breaks_before_anything_is_saved_or_logged_fails_without_a_mode
     with pytest.raises(ValueError, match=message):
         pretrain_brivl.main([str(write_inputs(tmp_path)), "--output_dir", str(output), *length, option, value])
     assert "The model is in" not in capsys.readouterr().out
-    assert [path.name for path in output.iterdir()] == [REPORT]
+    assert {path.name for path in output.iterdir()} == {REPORT, IDENTITY}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,28 @@ def test_metrics_on_unseen_images_stand_beside_their_controls(trained):
     assert set(metrics["itm"]) == {"all", "en", "zh"}
     assert {"accuracy", "without_regions"} <= set(metrics["object_words"]["zh"])
     assert {"accuracy", "with_other_words", "most_common"} <= set(metrics["mrc"]["all"])
+
+
+def test_other_captions_regions_and_batches_are_refused_by_a_resumed_run(tmp_path):
+    regions, captions = write_corpus(tmp_path / "train", 24)
+    changes = dict.fromkeys(("test_regions", "test_captions", "detector")) | {"model_config": SMALL_MLMM}
+    recipe = write_recipe(tmp_path / "r.yaml", "mlmm_tiny", regions=regions, captions=captions, **changes)
+    options = [recipe, *SMOKE, "--max_steps", "2", "--save_strategy", "steps", "--save_steps", "1"]
+    options += ["--output_dir", str(tmp_path / "out"), "--resume"]
+    main(options)
+    with pytest.raises(ValueError, match=r"checkpoint-2 was trained otherwise: masked_fraction is 0\.4 there and 0\.3"):
+        main([*options, "--masked_fraction", "0.3"])
+    file = Path(captions) / "captions_en.jsonl"
+    before = file.read_text("utf-8")
+    file.write_text(before.replace('.", "', '!", "', 1), "utf-8")
+    with pytest.raises(ValueError, match=r"otherwise: data\.captions differs\. "):
+        main(options)
+    file.write_text(before, "utf-8")
+    images = {f"{number}.png": draw_classes(number) for number in range(24)}
+    shutil.rmtree(regions)
+    write_regions(Path(regions), images, broken=["3.png"])
+    with pytest.raises(ValueError, match=r"otherwise: data\.regions differs\. "):
+        main(options)
 
 
 def test_resumed_run_gives_the_same_bits(recipe, tmp_path):

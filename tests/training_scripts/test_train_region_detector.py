@@ -1,3 +1,4 @@
+import copy
 import io
 import json
 import shutil
@@ -100,6 +101,24 @@ def test_parts_of_the_loss_are_logged_and_add_up(trained):
     parts = [value for name, value in log.items() if name.startswith("loss_")]
     assert len(parts) == 5
     assert sum(parts) == pytest.approx(log["loss"], rel=1e-3)
+
+
+def test_other_boxes_names_and_images_are_refused_by_a_resumed_run(small_recipe, own_file, tmp_path):
+    command = [small_recipe, *SMOKE, "--data", str(own_file), "--max_bad_fraction", "0.3", "--max_steps", "1"]
+    command += ["--save_strategy", "steps", "--save_steps", "1", "--output_dir", str(tmp_path / "out"), "--resume"]
+    main(command)
+    whole = json.loads(own_file.read_text("utf-8"))
+    moved, named = copy.deepcopy(whole), copy.deepcopy(whole)
+    moved["annotations"][3]["bbox"][0] += 1
+    named["categories"][5]["name"] = "teapot"
+    for content, message in ((moved, "data differs"), (named, r"model\.id2label differs")):
+        own_file.write_text(json.dumps(content), "utf-8")
+        with pytest.raises(ValueError, match=f"checkpoint-1 was trained otherwise: {message}"):
+            main(command)
+    own_file.write_text(json.dumps(whole), "utf-8")
+    Image.new("RGB", (128, 128), "red").save(own_file.parent / "2.png")
+    with pytest.raises(ValueError, match=r"otherwise: data\.images differs\. "):
+        main(command)
 
 
 @pytest.mark.slow

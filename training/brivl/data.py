@@ -1,5 +1,6 @@
 """The data of BriVL's pre-training: emoji7, or pairs of the user's own, read whole or as a stream; a report on it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,6 +13,7 @@ from ...data.pairs.report_pairs import report_pairs
 from ...data.pairs.streaming import StreamedPairs
 from ...processing.augmentation.image import Augmentation
 from ...processing.image_decoding import decode_image
+from ..content_digest import DigestedImages, digest_rows, digest_shards
 from ..recipe_options import option
 
 if TYPE_CHECKING:
@@ -60,10 +62,16 @@ class DataArguments:
 
 
 def load_pairs(
-    args: DataArguments, seed: int, *, rank: int = 0, world_size: int = 1
+    args: DataArguments,
+    seed: int,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    check_image: Callable[[str | bytes], object] = decode_image,
 ) -> tuple[TrainingPairs | StreamedPairs, list[str]]:
     """Return the pairs to train on and the texts to build a vocabulary from, the same on every rank.
 
+    `check_image` is called with each image of a file of pairs, as `read_pairs` calls it.
     Only a stream is shared out by rank here; the Trainer does it with other pairs.
     """
     if args.data == "emoji7":
@@ -80,11 +88,19 @@ def load_pairs(
         text_column=args.text_column,
         split=args.wanted_split,
         max_bad_fraction=args.max_bad_fraction,
-        check_image=decode_image,
+        check_image=check_image,
     )
     texts = [text for row in dataset["text"] for text in ([row] if isinstance(row, str) else row)]
     by_caption = args.duplicate_captions != "ignore"
     return TrainingPairs(dataset, group_by_caption=by_caption, seed=seed, bad_rows=bad_rows), texts
+
+
+def describe_pairs(pairs: TrainingPairs | StreamedPairs, images: DigestedImages, workers: int) -> dict[str, object]:
+    """Return what identifies the pairs of a run; the order of a stream depends on the number of workers, too."""
+    if isinstance(pairs, StreamedPairs):
+        return {"shards": len(pairs.shards), "digest": digest_shards(pairs.shards), "readers": max(1, workers)}
+    rows = {"rows": len(pairs), "digest": digest_rows(pairs.dataset)}
+    return rows | {"images": {"digest": images.digest}}
 
 
 def report_data(
@@ -134,4 +150,4 @@ def _open_stream(
     )
 
 
-__all__ = ["DataArguments", "load_pairs", "report_data"]
+__all__ = ["DataArguments", "describe_pairs", "load_pairs", "report_data"]

@@ -17,6 +17,7 @@ from transformers.trainer_utils import rotate_checkpoints
 
 from ...data.files.atomic import UNFINISHED, sync
 from ..distributed import any_across_ranks
+from ..identity import Identity, write_identity
 from .finite import StateCheck
 from .manifest import verify_checkpoint, write_manifest
 
@@ -34,9 +35,11 @@ class AtomicCheckpointTrainer(Trainer):
 
     Attributes:
         failed_saves: number of checkpoints that could not be saved so far.
+        identity: of the run, which goes into each checkpoint.
     """
 
     failed_saves = 0
+    identity: Identity | None = None
     _saving: Path | None = None  # the hidden folder, while a checkpoint is being written
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -87,6 +90,8 @@ class AtomicCheckpointTrainer(Trainer):
             self._saving, state.best_global_step = None, best_step
         if best_step == state.global_step:
             state.best_model_checkpoint = str(checkpoint.parent.parent / checkpoint.name)
+        if self.identity is not None and self.args.should_save:
+            write_identity(checkpoint, self.identity)
         if best_step is not None and self.args.should_save:
             state.save_to_json(str(checkpoint / "trainer_state.json"))
 

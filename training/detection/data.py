@@ -1,6 +1,7 @@
 """The data a region detector is trained and evaluated on: EmojiScenes, or COCO detection files of the user's own."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -34,9 +35,17 @@ class DetectionDataArguments:
     augmentation: Annotated[dict, DetectionAugmentation] = option({}, "fields of DetectionAugmentation")
 
 
-def load_training_data(args: DetectionDataArguments, seed: int) -> DetectionData:
-    """Return the images to train on, the names of classes and attributes, and what was left out."""
-    data = _load(args, "detect") if args.data == SCENES else _read(args, args.data, args.image_root)
+def load_training_data(
+    args: DetectionDataArguments, seed: int, *, check_image: Callable[[str], object] = decode_image
+) -> DetectionData:
+    """Return the images to train on, the names of classes and attributes, and what was left out.
+
+    `check_image` is called with each image of a file, as `read_coco_detection` calls it.
+    """
+    if args.data == SCENES:
+        data = _load(args, "detect")
+    else:
+        data = _read(args, args.data, args.image_root, check_image=check_image)
     if not args.attributes:
         data.attribute_names = []
     if args.shuffle_labels:
@@ -51,8 +60,13 @@ def load_test_data(args: DetectionDataArguments, training: DetectionData) -> dic
         return {split: DetectionRows(_load(args, split).dataset) for split in SCENE_TESTS}
     if args.test_data is None:
         return {}
-    names = {"class_names": training.class_names, "attribute_names": training.attribute_names}
-    data = _read(args, args.test_data, args.test_image_root or args.image_root, **names)
+    data = _read(
+        args,
+        args.test_data,
+        args.test_image_root or args.image_root,
+        class_names=training.class_names,
+        attribute_names=training.attribute_names,
+    )
     return {"test": DetectionRows(data.dataset)}
 
 
@@ -73,13 +87,22 @@ def _to_coco(scene: dict) -> dict:
     return {"objects": objects}
 
 
-def _read(args: DetectionDataArguments, file: str, image_root: str | None, **names: list[str]) -> DetectionData:
+def _read(
+    args: DetectionDataArguments,
+    file: str,
+    image_root: str | None,
+    *,
+    check_image: Callable[[str], object] = decode_image,
+    class_names: list[str] | None = None,
+    attribute_names: list[str] | None = None,
+) -> DetectionData:
     return read_coco_detection(
         Path(file),
         image_root=image_root,
         max_bad_fraction=args.max_bad_fraction,
-        check_image=decode_image if args.check_images else None,
-        **names,
+        check_image=check_image if args.check_images else None,
+        class_names=class_names,
+        attribute_names=attribute_names,
     )
 
 

@@ -126,7 +126,7 @@ def read_info(corpora: Sequence[Mapping[str, Any]]) -> RegionInfo:
         ValueError: they are of different detectors, whose features do not mean the same.
         FileNotFoundError, RegionShardError: as `read_regions`.
     """
-    infos = {str(path): read_region_info(path) for corpus in corpora for path in _folders(corpus)}
+    infos = {str(path): read_region_info(path) for corpus in corpora for path in region_folders(corpus)}
     first, *others = infos
     for path in others:
         for name in ("feature_dim", "model_hash", "num_classes", "background_index"):
@@ -149,7 +149,7 @@ def load_corpus(
         TooManyBadRowsError: more of a caption file than allowed is bad, or has no regions.
         ValueError: an unknown language, two images that fit the same regions, and whatever `MLMMCorpus` refuses.
     """
-    regions = read_regions(_folders(corpus), on_bad_shard=args.on_bad_shard)
+    regions = read_regions(region_folders(corpus), on_bad_shard=args.on_bad_shard)
     places = {name: place for place, name in enumerate(regions.with_format(None)["image_id"])}
     reports, captions = [], {}
     for language, file in caption_files(corpus["captions"]).items():
@@ -195,7 +195,8 @@ def _join(
     return (images, texts), report
 
 
-def _folders(corpus: Mapping[str, Any]) -> list[str]:
+def region_folders(corpus: Mapping[str, Any]) -> list[str]:
+    """Return the folders of regions of one of `CorpusArguments.listed`."""
     regions = corpus["regions"]
     return [regions] if isinstance(regions, str) else list(regions)
 
@@ -223,4 +224,4 @@ def _shift(images: list[int]) -> list[int]:
     return images[half:] + images[:half]
 
 
-__all__ = ["CorpusArguments", "CorpusReport", "caption_files", "load_corpus", "read_info"]
+__all__ = ["CorpusArguments", "CorpusReport", "caption_files", "load_corpus", "read_info", "region_folders"]

@@ -22,6 +22,7 @@ from ...processing.collators.brivl import ContrastiveCollator
 from ...processing.image_decoding import decode_image
 from ...processing.processing_brivl import BriVLProcessor
 from ..brivl.model import ModelArguments, build_model
+from ..content_digest import DigestedImages, digest_rows, digest_values
 from ..mlmm.data import caption_files
 from .arguments import RetrievalArguments, RetrievalData
 from .job import PARTS, Part, RetrievalJob
@@ -41,6 +42,7 @@ class BriVLRetrieval(RetrievalJob):
         super().__init__(args, data)
         self.processor = open_pretrained(BriVLProcessor, args.init_from, file=PROCESSOR)
         parts = {name: data.part(name, needs_regions=False) for name in ("training", "validation", "test")}
+        self.images = {name: DigestedImages() for name in parts}
         self.rows = {name: self._read(name, part) for name, part in parts.items() if part is not None}
         self.tests = {
             name: {language: self._test(name, rows) for language, rows in self.rows[name].items()}
@@ -70,6 +72,11 @@ class BriVLRetrieval(RetrievalJob):
             callbacks=[MomentumQueueCallback(), *callbacks],
         )
 
+    def describe_data(self, languages: Sequence[str]) -> dict[str, object]:
+        """Return what identifies the training captions in some languages."""
+        rows = [digest_rows(self.rows["training"][language]) for language in languages]
+        return {"captions": {"digest": digest_values(rows)}, "images": {"digest": self.images["training"].digest}}
+
     def open(self, folder: str | Path) -> BriVLModel:
         """Return a saved model."""
         return open_pretrained(BriVLModel, folder, dtype=torch.float32)
@@ -94,7 +101,7 @@ class BriVLRetrieval(RetrievalJob):
         numbers: dict[str, int] = {}
         rows, reports = {}, {}
         for language, file in caption_files(part["captions"]).items():
-            found, report = read_pairs(file, check_image=decode_image, max_bad_fraction=self.data.max_bad_fraction)
+            found, report = read_pairs(file, check_image=self.images[name], max_bad_fraction=self.data.max_bad_fraction)
             found = found.cast_column("image", datasets.Image(decode=False))
             paths = [image["path"] for image in found["image"]]
             own_numbers = [numbers.setdefault(path, len(numbers)) for path in paths]

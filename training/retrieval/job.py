@@ -48,6 +48,10 @@ class RetrievalJob(ABC):
         """Return the trainer of a model for some languages."""
 
     @abstractmethod
+    def describe_data(self, languages: Sequence[str]) -> dict[str, object]:
+        """Return what identifies the training captions in some languages."""
+
+    @abstractmethod
     def open(self, folder: str | Path) -> PreTrainedModel:
         """Return a saved model."""
 

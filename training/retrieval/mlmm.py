@@ -21,7 +21,8 @@ from ...evaluation.retrieval.mlmm import evaluate_mlmm_retrieval, make_retrieval
 from ...modeling_mlmm.retrieval import MLMMForImageTextRetrieval
 from ...processing.collators.mlmm_finetuning import MLMMRetrievalCollator
 from ...processing.processing_mlmm import MLMMProcessor
-from ..mlmm.data import CorpusArguments, load_corpus, read_info
+from ..content_digest import digest_corpus, digest_regions
+from ..mlmm.data import CorpusArguments, load_corpus, read_info, region_folders
 from ..mlmm.model import MLMMArguments, load_processor
 from .arguments import RetrievalArguments, RetrievalData
 from .job import PARTS, Part, RetrievalJob
@@ -74,6 +75,13 @@ class MLMMRetrieval(RetrievalJob):
             hard_negatives=self.hard_negatives,
             callbacks=list(callbacks),
         )
+
+    def describe_data(self, languages: Sequence[str]) -> dict[str, object]:
+        """Return what identifies the training captions in some languages."""
+        part = self.data.part("training")
+        assert part is not None  # there are languages
+        captions = digest_corpus(restrict(self.corpora["training"], languages))
+        return {"captions": {"digest": captions}, "regions": {"digest": digest_regions(region_folders(part))}}
 
     def open(self, folder: str | Path) -> MLMMForImageTextRetrieval:
         """Return a saved model."""

@@ -1,30 +1,42 @@
 """Reports of fine-tuning to questions: the data, the answers for the test server, and the metrics."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from transformers import TrainingArguments
 
-from ...data.files.json_files import write_json
+from ...data.files.json_files import read_json, write_json
 from ...data.vqa.dataset import Questions
 from ...evaluation.vqa.report import MajorityBaseline, merge_control, vqa_metrics
-from ..run import METRICS
-from .arguments import VQAArguments
+from ..content_digest import digest_regions, digest_values
+from ..identity import Identity, refuse_other_run
+from ..run import METRICS, REPORT
 
 CONTROL = "question_only"  # its folder, and its column in the metrics
 
 
-def describe_run(
-    own: VQAArguments, args: TrainingArguments, train: Questions, test: Questions, num_answers: int
-) -> dict[str, object]:
-    """Return what is trained on and evaluated on, and how: a model and its control share it."""
-    trained = {name: getattr(own, name) for name in ("init_from", "head_lr_factor", "prior_bias", "answer_embeddings")}
-    trained |= {name: getattr(args, name) for name in ("learning_rate", "per_device_train_batch_size", "seed")}
-    length = {name: getattr(args, name) for name in ("max_steps", "num_train_epochs")}
+def describe_data(train: Questions, test: Questions, num_answers: int) -> dict[str, object]:
+    """Return what is trained on and evaluated on, for `data_report.json`."""
     files = {"training": [file.to_dict() for file in train.files], "test": [file.to_dict() for file in test.files]}
-    return files | {"answers": num_answers, "trained": trained, "length": length}
+    return files | {"answers": num_answers}
+
+
+def digest_questions(questions: Questions, regions: Sequence[str]) -> dict[str, object]:
+    """Return what identifies questions to train on: their rows with targets, and the regions of their images."""
+    return {
+        "questions": {"rows": len(questions), "digest": digest_values(questions.rows)},
+        "regions": {"digest": digest_regions(regions)},
+    }
+
+
+def refuse_other_control(control: Path, identity: Identity, report: Mapping[str, object]) -> None:
+    """Raise ValueError if the control in a folder was trained otherwise, or evaluated on other questions."""
+    settings = identity["settings"] | {"question_only": True}
+    refuse_other_run(control, identity | {"settings": settings})
+    found = read_json(control / REPORT)
+    if not isinstance(found, dict) or found.get("test") != report["test"]:
+        raise ValueError(f"{control} was evaluated on other questions; remove the folder, or give another output_dir.")
 
 
 def print_data(train: Questions, test: Questions, num_answers: int) -> None:
@@ -64,4 +76,13 @@ def measure_answers(
     return metrics
 
 
-__all__ = ["CONTROL", "describe_run", "measure_answers", "name_answers", "print_data", "write_answers"]
+__all__ = [
+    "CONTROL",
+    "describe_data",
+    "digest_questions",
+    "measure_answers",
+    "name_answers",
+    "print_data",
+    "refuse_other_control",
+    "write_answers",
+]
