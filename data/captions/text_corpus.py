@@ -36,6 +36,7 @@ class CaptionSource:
         piece_size: rows a piece.
         image_root: where a list without names, as CC3M's, finds its images; by default the folder of the file.
         max_bad_fraction: a greater fraction of bad rows is an error.
+        encoding: of a text file, as for `read_pairs`.
         digests: of each piece.
         num_captions: in all pieces.
         report: of the rows that were left out.
@@ -52,6 +53,7 @@ class CaptionSource:
     columns: tuple[str, str] = ("image", "text")
     image_root: Path | None = None
     max_bad_fraction: float = 0.1
+    encoding: str | None = None
     digests: list[str] = field(default_factory=list, init=False)
     num_captions: int = field(default=0, init=False)
     report: BadRowReport = field(init=False)
@@ -78,7 +80,7 @@ class CaptionSource:
         return self._pieces(BadRowReport(source=self.source))
 
     def _pieces(self, report: BadRowReport) -> Iterator[list[CaptionedImage]]:
-        listed = read_files(self.files, self.columns, self.root)
+        listed = read_files(self.files, self.columns, self.root, encoding=self.encoding)
         rows = report.check_rows(listed, partial(self._check, report))
         while piece := list(islice(rows, self.piece_size)):
             yield piece

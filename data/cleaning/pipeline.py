@@ -43,6 +43,7 @@ def clean_pairs(
     image_root: str | Path | None = None,
     image_column: str = "image",
     text_column: str = "text",
+    encoding: str | None = None,
     settings: CleanSettings | None = None,
     workers: int = 1,
 ) -> CleanReport:
@@ -61,6 +62,7 @@ def clean_pairs(
         image_root: the folder that image paths are relative to and must not leave; by default the file's own.
         image_column: holds a path, bytes, or {"bytes", "path"}.
         text_column: holds a string or a list of captions.
+        encoding: of a text file, as for `read_pairs`.
         settings: which rules are applied; by default all that need no further input.
         workers: threads that read and decode images; the result does not depend on it.
 
@@ -79,7 +81,7 @@ def clean_pairs(
         raise ValueError(f"{output} is the source and would be replaced; give another output folder.")
     root = Path(os.path.abspath(image_root if image_root is not None else files[0].parent))
     report = CleanReport(Path(source), output, root, settings or CleanSettings())
-    cleaner = _Cleaner(files, columns, root, report.settings, decode, workers)
+    cleaner = _Cleaner(files, columns, root, report.settings, decode, workers, encoding)
     with ExitStack() as stack:
         try:
             unfinished = stack.enter_context(atomic_files(output_dir, last=REPORT_NAME))
@@ -104,6 +106,7 @@ class _Cleaner:
     settings: CleanSettings
     decode: Callable[[bytes], Image.Image]
     workers: int
+    encoding: str | None
 
     def __post_init__(self) -> None:
         self.steps: list[Callable[[str], str]] = [decode_text] if self.settings.applies("decode_text") else []
@@ -129,7 +132,7 @@ class _Cleaner:
         rules = self._active(
             han_length=self._han_length_fault, han_fraction=self._han_fraction_fault, drop_words=self._unwanted_word
         )
-        for place, fields in read_files(self.files, self.columns, self.root):
+        for place, fields in read_files(self.files, self.columns, self.root, encoding=self.encoding):
             report.rows_in += 1
             try:
                 if isinstance(fields, BadRowError):

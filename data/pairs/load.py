@@ -25,6 +25,7 @@ def read_pairs(
     image_root: str | Path | None = None,
     image_column: str = "image",
     text_column: str = "text",
+    encoding: str | None = None,
     split: str | None = None,
     max_rows: int | None = None,
     on_bad_row: Literal["skip", "raise"] = "skip",
@@ -38,14 +39,16 @@ def read_pairs(
     that memory does not grow with the data. Paths stay paths; bytes stay encoded.
 
     Args:
-        source: a .jsonl, .csv, .tsv (no quoting) or .parquet file, an image folder that holds metadata.jsonl,
-            metadata.csv or captions.tsv, or a folder of .parquet files. JSON lines may also be those of the released
-            BriVL code (image_id, sentences, bbox). A .tsv without a header is one of CC3M or CC12M: a caption and a
-            URL, in either order; the image of line 12 is 12.jpg or 000012.jpg (or .png, .webp) in `image_root`.
+        source: a .jsonl, .csv, .tsv (no quoting) or .parquet file, text perhaps packed with gzip (.jsonl.gz), an image
+            folder that holds metadata.jsonl, metadata.csv or captions.tsv, or a folder of .parquet files. JSON lines
+            may also be those of the released BriVL code (image_id, sentences, bbox). A .tsv without a header is one of
+            CC3M or CC12M: a caption and a URL, in either order; the image of line 12 is 12.jpg or 000012.jpg (or .png,
+            .webp) in `image_root`.
         image_root: the folder that image paths are relative to and must not leave; by default the file's own.
         image_column: holds a path, bytes, or {"bytes", "path"}. `file_name` is read where there is no `image`. In a
             .tsv without a header, the number of the column that holds the path, such as "3".
         text_column: holds a string, or a list of captions of the same image.
+        encoding: of a text file, such as "gb18030"; by default that of its byte order mark, or UTF-8.
         split: read only the rows of this split, in a file with a column `split`; see `split_name`. Those of the others
             are counted in `other_splits` of the report.
         max_rows: read no more rows than this.
@@ -56,7 +59,7 @@ def read_pairs(
             has one, is the cause to count by. Without it an image only has to exist.
 
     Returns:
-        A dataset with `image` (`datasets.Image`), `text` (a string, or a list of strings if the first row has a list),
+        A dataset with `image` (`datasets.Image`), `text` (a string, or a list of strings if any row has a list),
         `row_number` (counts from 1 in each file; the line number in text files) and, if any row has some, `boxes`
         (absolute pixels, [x1, y1, x2, y2]); and the report.
 
@@ -70,7 +73,9 @@ def read_pairs(
     report = BadRowReport(files[0] if len(files) == 1 else Path(source), on_bad_row=on_bad_row)
     checker = RowChecker(root, (image_column, text_column), max_text_length, check_image, report)
     splits = SplitFilter(split)
-    rows = itertools.islice(splits.select(read_files(files, checker.columns, checker.root)), max_rows)
+    rows = itertools.islice(
+        splits.select(read_files(files, checker.columns, checker.root, encoding=encoding)), max_rows
+    )
     dataset = _write_dataset(_good_rows(rows, checker, report))
     splits.check(report.source)
     report.other_splits, report.has_splits = splits.others, bool(splits.is_named)
@@ -85,43 +90,56 @@ def read_pairs(
 def _good_rows(
     rows: Iterable[tuple[int | str, dict | BadRowError]], checker: RowChecker, report: BadRowReport
 ) -> Iterator[PairRow]:
-    has_lists: bool | None = None  # decided by the first good row
-
     def check(place: int | str, fields: dict) -> PairRow:
-        nonlocal has_lists
         row = checker.check(place, fields)
-        text = row["text"]
-        has_lists = isinstance(text, list) if has_lists is None else has_lists
-        if isinstance(text, list) and not has_lists:
-            raise BadRowError("text list after strings", repr(text)[:80])
         row["row_number"] = int(str(place).rpartition("/")[2])
-        row["text"] = [text] if has_lists and isinstance(text, str) else text
         return row
 
     return report.check_rows(rows, check)
 
 
 def _write_dataset(rows: Iterator[PairRow]) -> "Dataset | None":
-    """Return the rows as a dataset that is mapped from a temporary Arrow file, or None if there are none."""
-    from datasets import Dataset, Features, Image, List, Value
-    from datasets.arrow_writer import ArrowWriter
+    """Return the rows as a dataset that is mapped from a temporary Arrow file, or None if there are none.
 
-    first = next(rows, None)
-    if first is None:
-        return None
-    text = List(Value("string")) if isinstance(first["text"], list) else Value("string")
-    boxes = List(List(Value("float32"), length=4))
-    features = Features({"image": Image(), "text": text, "boxes": boxes, "row_number": Value("int64")})
+    If any row has a list of captions, a single caption becomes a list of one.
+    """
+    from datasets import Dataset, Image
+
     folder = tempfile.mkdtemp(prefix="wenlan_pairs_")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    file, has_boxes = f"{folder}/pairs.arrow", False
-    with ArrowWriter(path=file, features=features) as writer:
-        for row in itertools.chain([first], rows):
-            has_boxes = has_boxes or row["boxes"] is not None
-            writer.write(row)
-        writer.finalize()
+    file = f"{folder}/strings.arrow"
+    list_row = _write_rows(file, rows, with_lists=False)
     dataset = Dataset.from_file(file)
+    if list_row is not None:
+        strings = dataset.cast_column("image", Image(decode=False))
+        file = f"{folder}/lists.arrow"
+        _write_rows(file, itertools.chain(strings, [list_row], rows), with_lists=True)
+        dataset = Dataset.from_file(file)
+    if not len(dataset):
+        return None
+    has_boxes = dataset.data.column("boxes").null_count < len(dataset)
     return dataset if has_boxes else dataset.remove_columns("boxes")
+
+
+def _write_rows(file: str, rows: Iterable[PairRow], *, with_lists: bool) -> PairRow | None:
+    """Write rows; without lists, up to the first row that has a list, which is returned."""
+    from datasets import Features, Image, List, Value
+    from datasets.arrow_writer import ArrowWriter
+
+    text = List(Value("string")) if with_lists else Value("string")
+    boxes = List(List(Value("float32"), length=4))
+    features = Features({"image": Image(), "text": text, "boxes": boxes, "row_number": Value("int64")})
+    with ArrowWriter(path=file, features=features) as writer:
+        for row in rows:
+            if isinstance(row["text"], str) and with_lists:
+                row["text"] = [row["text"]]
+            if isinstance(row["text"], list) and not with_lists:
+                break
+            writer.write(row)
+        else:
+            row = None
+        writer.finalize()
+    return row
 
 
 __all__ = ["read_pairs"]

@@ -4,15 +4,19 @@ A reader yields (row number, fields) and, for a row that cannot be read, (row nu
 from 1 and are line numbers in text files. Bytes that are not UTF-8 come out as lone surrogates, for the caller to find.
 """
 
+import ast
 import csv
 import difflib
 import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..rows.report import BadRowError
+from ..rows.text import MAX_CHARACTERS
+from ..rows.text_files import open_text
 from .conceptual_captions import numbered_images
 from .splits import SPLIT
 
@@ -43,28 +47,29 @@ def find_pair_files(source: Path) -> list[Path]:
         raise FileNotFoundError(f"{source} holds none of {known}; add one, or give the file itself.")
     if not source.is_file():
         raise FileNotFoundError(f"{source} does not exist; give a file of pairs or a folder with {FOLDER_FILES[0]}.")
-    if source.suffix.lower() not in READERS:
+    if _kind(source) not in READERS or source.name.lower().endswith(".parquet.gz"):
         raise ValueError(f"{source} is none of {', '.join(READERS)}; rename or convert it.")
     return [source]
 
 
-def read_rows(file: Path, columns: tuple[str, str], root: Path) -> Iterator[Row]:
+def read_rows(file: Path, columns: tuple[str, str], root: Path, *, encoding: str | None = None) -> Iterator[Row]:
     """Yield the rows of a file as dicts that have the two columns (image, text); `boxes` too, where there are some.
 
     The image column `image` may also be called `file_name`, as in the metadata files of `datasets` image folders.
 
     Args:
-        file: of a kind in `READERS`.
+        file: of a kind in `READERS`, or one of text with .gz behind it.
         root: where images are looked for that a file names only by their row.
+        encoding: of a text file; see `open_text`.
 
     Raises:
-        ValueError: a table lacks a column; the message names the nearest one.
+        ValueError: a table lacks a column, and the message names the nearest one; a text file is none.
     """
-    return READERS[file.suffix.lower()](file, columns, root)
+    return READERS[_kind(file)](file, columns, root, encoding)
 
 
 def read_files(
-    files: list[Path], columns: tuple[str, str], root: Path
+    files: list[Path], columns: tuple[str, str], root: Path, *, encoding: str | None = None
 ) -> Iterator[tuple[int | str, dict | BadRowError]]:
     """Yield the rows of one file by their numbers, or of several by "file name/number"; see `read_rows`.
 
@@ -72,16 +77,23 @@ def read_files(
         ValueError: also where none of the first lines of JSON has a column.
     """
     for file in files:
-        rows = read_rows(file, columns, root)
-        for number, fields in _check_first_lines(file, rows, columns) if file.suffix.lower() == ".jsonl" else rows:
+        rows = read_rows(file, columns, root, encoding=encoding)
+        for number, fields in _check_first_lines(file, rows, columns) if _kind(file) == ".jsonl" else rows:
             yield number if len(files) == 1 else f"{file.name}/{number}", fields
 
 
-def _read_json_lines(file: Path, columns: tuple[str, str], root: Path) -> Iterator[Row]:
-    with file.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
+def _kind(file: Path) -> str:
+    kind = file.suffix.lower()
+    return Path(file.stem).suffix.lower() if kind == ".gz" else kind
+
+
+def _read_json_lines(file: Path, columns: tuple[str, str], root: Path, encoding: str | None) -> Iterator[Row]:
+    with open_text(file, encoding=encoding) as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
+            if number == 1 and line.lstrip().startswith("[") and not line.rstrip().endswith("}"):
+                raise ValueError(f"{file} is a JSON list; write one object a line: jq -c '.[]' {file} > lines.jsonl")
             try:
                 fields = json.loads(line)
             except (ValueError, RecursionError) as error:
@@ -115,58 +127,94 @@ def _from_brivl_lines(fields: dict, columns: tuple[str, str]) -> dict:
     return row | ({SPLIT: fields[SPLIT]} if SPLIT in fields else {})
 
 
-def _read_csv(file: Path, columns: tuple[str, str], root: Path) -> Iterator[Row]:
-    return _read_table(file, columns, {"delimiter": ",", "strict": True})
-
-
-def _read_tsv(file: Path, columns: tuple[str, str], root: Path) -> Iterator[Row]:
-    with file.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
-        first = next(lines, "").rstrip("\r\n").split("\t")
-    if len(first) > 1 and any("://" in cell for cell in first):
-        return _read_conceptual_captions(file, columns, root)
-    return _read_table(file, columns, {"delimiter": "\t", "quoting": csv.QUOTE_NONE})
-
-
-def _read_conceptual_captions(file: Path, columns: tuple[str, str], root: Path) -> Iterator[Row]:
-    """Return rows of CC3M (caption, URL) and CC12M (URL, caption), which have no header; the images are on disk."""
-    image_column, text_column = columns
-    with file.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
-        find_image = None if image_column.isdecimal() else numbered_images(root)
-        for number, line in enumerate(lines, start=1):
-            cells = line.rstrip("\r\n").split("\t")
-            if cells == [""]:
-                continue
-            is_url = ["://" in cell for cell in cells[:2]]
-            if sum(is_url) != 1 or (find_image is None and len(cells) < int(image_column)):
-                yield number, BadRowError("broken line", f"{line[:80]!a} is no caption and URL, or lacks its image")
-                continue
-            image = find_image(number) if find_image else cells[int(image_column) - 1]
-            yield number, {image_column: image, text_column: cells[is_url.index(False)]}
-
-
-def _read_table(file: Path, columns: tuple[str, str], dialect: dict) -> Iterator[Row]:
-    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-        reader = csv.reader(lines, **dialect)
-        header = next(reader, [])
+def _read_table(file: Path, columns: tuple[str, str], root: Path, encoding: str | None) -> Iterator[Row]:
+    with open_text(file, encoding=encoding) as lines:
+        first = next(lines, "")
+        if _kind(file) == ".tsv" and _is_conceptual_captions(first):
+            yield from _read_conceptual_captions(itertools.chain([first], lines), columns, root)
+            return
+        before, delimiter = 0, None
+        if given := re.fullmatch(r"sep=(.)\s*", first):  # a line for Excel
+            before, delimiter, first = 1, given[1], next(lines, "")
+        delimiter = delimiter or _find_delimiter(file, first, columns)
+        dialect: dict = {"delimiter": delimiter, "strict": True}
+        if _kind(file) == ".tsv" and delimiter == "\t":
+            dialect["quoting"] = csv.QUOTE_NONE
+        reader = csv.reader(itertools.chain([first], lines), **dialect)
+        header = _names(next(reader, []))
         _check_columns(file, header, columns)
+        if twice := [name for name in columns if header.count(name) > 1]:
+            raise ValueError(f"{file} has the column {twice[0]!r} twice; give each column a name of its own.")
         while True:
-            lines_before = reader.line_num
+            first_lost = reader.line_num + before + 1
             try:
                 cells = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:  # an open quote may have swallowed many lines: each of them is lost
-                for number in range(lines_before + 1, reader.line_num + 1):
+                for number in range(first_lost, reader.line_num + before + 1):
                     yield number, BadRowError("broken line", str(error))
                 continue
+            number = reader.line_num + before
             if len(cells) > len(header):
                 found = f"{len(cells)} cells under {len(header)} columns; is a separator in the text not quoted?"
-                yield reader.line_num, BadRowError("broken line", found)
+                yield number, BadRowError("broken line", found)
             elif cells:
-                yield reader.line_num, _with_image_column(dict(zip(header, cells, strict=False)), columns)
+                fields: dict[str, object] = dict(zip(header, cells, strict=False))
+                if columns[1] in fields:
+                    fields[columns[1]] = _read_list(str(fields[columns[1]]))
+                yield number, _with_image_column(fields, columns)
 
 
-def _read_parquet(file: Path, columns: tuple[str, str], root: Path) -> Iterator[Row]:
+def _names(cells: list[str]) -> list[str]:
+    return [cell.strip("\ufeff \t\r\n") for cell in cells]
+
+
+def _find_delimiter(file: Path, first: str, columns: tuple[str, str]) -> str:
+    """Return what separates the names of a header: that of the file's kind, or another one if only it gives them."""
+    own, others = ("\t", ",;|") if _kind(file) == ".tsv" else (",", ";\t|")
+    for delimiter in (own, *others):
+        if columns[1] in _names(next(csv.reader([first], delimiter=delimiter), [])):
+            return delimiter
+    return own
+
+
+def _read_list(text: str) -> str | list[str]:
+    """Return the captions of a cell that holds a list of them, as JSON or as Python writes it; else the cell."""
+    if not (text.startswith("[") and text.endswith("]") and len(text) <= MAX_CHARACTERS):
+        return text
+    for read in (json.loads, ast.literal_eval):
+        try:
+            found = read(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(found, list) and found and all(isinstance(one, str) for one in found):
+            return found
+    return text
+
+
+def _is_conceptual_captions(first: str) -> bool:
+    cells = first.rstrip("\r\n").split("\t")
+    return len(cells) > 1 and any("://" in cell for cell in cells)
+
+
+def _read_conceptual_captions(lines: Iterable[str], columns: tuple[str, str], root: Path) -> Iterator[Row]:
+    """Return rows of CC3M (caption, URL) and CC12M (URL, caption), which have no header; the images are on disk."""
+    image_column, text_column = columns
+    find_image = None if image_column.isdecimal() else numbered_images(root)
+    for number, line in enumerate(lines, start=1):
+        cells = line.rstrip("\r\n").split("\t")
+        if cells == [""]:
+            continue
+        is_url = ["://" in cell for cell in cells[:2]]
+        if sum(is_url) != 1 or (find_image is None and len(cells) < int(image_column)):
+            yield number, BadRowError("broken line", f"{line[:80]!a} is no caption and URL, or lacks its image")
+            continue
+        image = find_image(number) if find_image else cells[int(image_column) - 1]
+        yield number, {image_column: image, text_column: cells[is_url.index(False)]}
+
+
+def _read_parquet(file: Path, columns: tuple[str, str], root: Path, encoding: str | None) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -218,9 +266,11 @@ def _check_columns(file: Path, header: Iterable[str], columns: tuple[str, str]) 
             hint = f"Did you mean {' or '.join(nearest)}? " if nearest else ""
             has = ", ".join(name[:30] for name in names[:10]) + (", ..." if len(names) > 10 else "")
             option = "text_column" if column == columns[1] else "image_column"
+            if any(re.search(r"\.(jpe?g|png|webp|gif|bmp|tiff?)$", name, re.IGNORECASE) for name in names):
+                hint = f"Its first line is a row: write the header {','.join(columns)} above it. "
             raise ValueError(f"{file} has no column {column!r}, only {has}. {hint}Give --{option}.")
 
 
-READERS = {".jsonl": _read_json_lines, ".csv": _read_csv, ".tsv": _read_tsv, ".parquet": _read_parquet}
+READERS = {".jsonl": _read_json_lines, ".csv": _read_table, ".tsv": _read_table, ".parquet": _read_parquet}
 
 __all__ = ["FOLDER_FILES", "find_pair_files", "read_files", "read_rows"]

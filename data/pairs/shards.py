@@ -11,39 +11,89 @@ import glob
 import itertools
 import json
 import os
+import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
+from ..files.bounded import check_regular
 from ..files.image_listing import image_suffixes
 from ..rows.report import BadRowError
+from ..rows.text_files import decode_text
 from .readers import read_rows
 from .splits import SPLIT
 
 KINDS = (".tar", ".parquet")
-MAX_IMAGE_BYTES = 2**28  # a sparse member of a small tar file may claim any size
+TEXTS = ("txt", "json")
+MAX_IMAGE_BYTES, MAX_TEXT_BYTES = 2**28, 2**24  # a sparse member of a small tar file may claim any size
+MAX_SHARDS = 1_000_000  # that braces stand for
+GZIP = b"\x1f\x8b"
 BLOCK = 512
 
 Sample = tuple[str, dict | BadRowError]
 
 
 def find_shards(source: str | Path) -> list[str]:
-    """Return the shards that a file, a folder or a pattern such as "cc3m/*.tar" stands for, sorted.
+    """Return the shards that a file, a folder or a pattern stands for, sorted.
+
+    A pattern is "cc3m/*.tar", or "cc3m/{000..331}.tar" as WebDataset writes it, of which all must be there.
 
     Raises:
-        FileNotFoundError: there are none.
+        FileNotFoundError: there are none, or one of those in braces is missing.
         ValueError: they are of both kinds, or of another kind.
     """
-    if Path(source).is_dir():
-        shards = [str(path) for kind in KINDS for path in Path(source).glob(f"*{kind}")]
+    path = Path(source)
+    if path.is_dir():
+        shards = [str(shard) for kind in KINDS for shard in path.glob(f"*{kind}")]
+    elif path.is_file():
+        shards = [str(source)]
     else:
-        shards = [path for path in glob.glob(str(source), recursive=True) if os.path.isfile(path)]
+        patterns = expand_braces(str(source))
+        found = [[shard for shard in glob.glob(one, recursive=True) if os.path.isfile(shard)] for one in patterns]
+        missing = [one for one, matches in zip(patterns, found, strict=True) if not matches]
+        if missing and len(patterns) > 1:
+            raise FileNotFoundError(
+                f"{source} stands for {len(patterns)} shards, of which {len(missing)} are missing, such as "
+                f"{missing[0]}; count from the first shard to the last, or write * in place of the braces."
+            )
+        shards = list(itertools.chain.from_iterable(found))
     if not shards:
-        raise FileNotFoundError(f"{source}: no .tar or .parquet file; give a folder of shards, one, or a pattern.")
+        inner = next(iter(sorted(path.glob("*/*.tar"))), None) if path.is_dir() else None
+        hint = f" {inner.parent} holds some: give {path}/*/*.tar." if inner else ""
+        raise FileNotFoundError(
+            f"{source}: no .tar or .parquet file; give a folder of shards, one, or a pattern.{hint}"
+        )
     kinds = {Path(shard).suffix.lower() for shard in shards}
     if len(kinds) > 1 or not kinds <= set(KINDS):
-        raise ValueError(f"{source} holds {', '.join(sorted(kinds))} files; give only .tar or only .parquet files.")
+        unpack = " Unpack what is packed." if kinds & {".gz", ".tgz", ".zip", ".bz2", ".xz", ".zst"} else ""
+        found_kinds = ", ".join(sorted(kinds))
+        raise ValueError(f"{source} holds {found_kinds} files; give only .tar or only .parquet files.{unpack}")
     return sorted(shards)
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """Return what a pattern with braces stands for: {000..011} for the numbers of as many digits, {a,b} for a and b.
+
+    >>> expand_braces("{a,b}-{08..10}.tar")
+    ['a-08.tar', 'a-09.tar', 'a-10.tar', 'b-08.tar', 'b-09.tar', 'b-10.tar']
+
+    Raises:
+        ValueError: there are too many.
+    """
+    for braces in re.finditer(r"\{([^{}]*)\}", pattern):
+        if numbers := re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", braces[1]):
+            first, last = int(numbers[1]), int(numbers[2])
+            if last - first >= MAX_SHARDS:
+                raise ValueError(f"{pattern} stands for {last - first + 1:,} shards; at most {MAX_SHARDS:,} are read.")
+            options = [f"{number:0{len(numbers[1])}d}" for number in range(first, last + 1)]
+        elif "," in braces[1]:
+            options = braces[1].split(",")
+        else:
+            continue
+        tails = expand_braces(pattern[braces.end() :])
+        return [f"{pattern[: braces.start()]}{option}{tail}" for option in options for tail in tails]
+    return [pattern]
 
 
 def first_fields(shard: str, columns: tuple[str, str]) -> dict:
@@ -69,15 +119,36 @@ def read_shard(shard: str, columns: tuple[str, str], *, with_images: bool = True
         with_images: otherwise the image is empty bytes, and the images' bytes are not read.
     """
     read = _read_tar if shard.lower().endswith(".tar") else _read_parquet
+    is_empty = True
     try:
-        yield from read(shard, columns, with_images)
+        for sample in read(shard, columns, with_images):
+            is_empty = False
+            yield sample
+        if is_empty:
+            yield "", BadRowError("empty shard", "it holds no sample")
     except Exception as error:  # damaged archives raise nearly anything; it is counted and shown
         yield "", BadRowError("broken shard", f"{type(error).__name__}: {error}")
 
 
 def _read_tar(shard: str, columns: tuple[str, str], with_images: bool) -> Iterator[Sample]:
-    end = 0
-    with open(shard, "rb") as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+    check_regular(shard)
+    with open(shard, "rb") as stream:
+        if stream.read(len(GZIP)) == GZIP:
+            raise tarfile.ReadError("it is packed with gzip; unpack it")
+        start: int | None = 0
+        while start is not None:
+            end = yield from _read_archive(stream, start, columns, with_images)
+            start = _find_next_archive(stream, end)
+
+
+def _read_archive(
+    stream: BinaryIO, start: int, columns: tuple[str, str], with_images: bool
+) -> Generator[Sample, None, int]:
+    """Yield the samples of the archive that starts at a byte, and return the byte where it ends."""
+    stream.seek(start)
+    end = start
+    # Bytes of names that are no UTF-8, such as GBK, are escaped.
+    with tarfile.open(fileobj=stream, mode="r:", errors="backslashreplace") as archive:
 
         def members() -> Iterator[tarfile.TarInfo]:
             nonlocal end
@@ -89,18 +160,34 @@ def _read_tar(shard: str, columns: tuple[str, str], with_images: bool) -> Iterat
 
         for key, group in itertools.groupby(members(), key=lambda member: _split_name(member.name)[0]):
             parts: dict[str, bytes | None] = {}
+            others = []
             for member in group:
                 suffix = _split_name(member.name)[1]
-                if suffix in ("txt", "json") or (with_images and _is_image(suffix)):
-                    if member.size > MAX_IMAGE_BYTES:
+                if not _is_member(suffix):
+                    others.append(suffix)
+                elif suffix in TEXTS or with_images:
+                    if member.size > (MAX_TEXT_BYTES if suffix in TEXTS else MAX_IMAGE_BYTES):
                         parts[suffix] = None
                     elif (content := archive.extractfile(member)) is not None:
                         parts[suffix] = content.read()
-            yield key, _fields(parts, columns, with_images)
-        # A damaged header looks like the end to `tarfile`; the real end is a block of zeros.
-        stream.seek(end)
-        if stream.read(BLOCK) != bytes(BLOCK):
-            raise tarfile.ReadError(f"no end of archive at byte {end}: the file is cut off or damaged there")
+            yield key, _fields(parts, others, columns, with_images)
+    return end
+
+
+def _find_next_archive(stream: BinaryIO, end: int) -> int | None:
+    """Return the byte where another archive starts behind the end of one, as `cat a.tar b.tar` writes; None without.
+
+    Raises:
+        tarfile.ReadError: there is no end. A damaged header looks like one to `tarfile`; the real one is a block of
+            zeros.
+    """
+    stream.seek(end)
+    if stream.read(BLOCK) != bytes(BLOCK):
+        raise tarfile.ReadError(f"no end of archive at byte {end}: the file is cut off or damaged there")
+    while block := stream.read(BLOCK):
+        if block.count(0) != len(block):
+            return stream.tell() - len(block)
+    return None
 
 
 def _split_name(name: str) -> tuple[str, str]:
@@ -113,18 +200,25 @@ def _is_image(suffix: str) -> bool:
     return f".{suffix}" in image_suffixes()
 
 
-def _fields(parts: dict[str, bytes | None], columns: tuple[str, str], with_images: bool) -> dict | BadRowError:
-    """Return the fields of one sample, from its members by suffix."""
+def _is_member(suffix: str) -> bool:
+    return suffix in TEXTS or _is_image(suffix)
+
+
+def _fields(
+    parts: dict[str, bytes | None], others: list[str], columns: tuple[str, str], with_images: bool
+) -> dict | BadRowError:
+    """Return the fields of one sample, from its members by suffix; `others` are suffixes that mean nothing."""
     image_column, text_column = columns
     image = next((suffix for suffix in parts if _is_image(suffix)), None)
     if with_images and image is None:
-        return BadRowError("missing field", f"no image among {sorted(parts)}")
+        return BadRowError("missing field", f"no image among {sorted([*parts, *others])[:10]}{_about_dots(others)}")
     found = {suffix: data for suffix, data in parts.items() if data is not None}
     if len(found) < len(parts):
-        return BadRowError("too large", f"a member of more than {MAX_IMAGE_BYTES} bytes")
+        limits = f"more than {MAX_IMAGE_BYTES:,} bytes, or a text of more than {MAX_TEXT_BYTES:,}"
+        return BadRowError("too large", f"an image of {limits}")
     try:
         described = json.loads(found.get("json", b"{}"))
-        plain = found["txt"].decode("utf-8-sig") if "txt" in found else None
+        plain = decode_text(found["txt"]) if "txt" in found else None
     except UnicodeDecodeError as error:
         return BadRowError("invalid UTF-8", ascii(error.object[:80]))
     except (ValueError, RecursionError) as error:
@@ -134,10 +228,17 @@ def _fields(parts: dict[str, bytes | None], columns: tuple[str, str], with_image
     texts = (described.get(text_column), plain, described.get("caption"))
     text = next((text for text in texts if text is not None), None)
     if text is None:
-        return BadRowError("missing field", f"no .txt, and no {text_column!r} or 'caption' in a .json")
+        found_none = f"no .txt, and no {text_column!r} or 'caption' in a .json"
+        return BadRowError("missing field", f"{found_none}{_about_dots(others)}")
     boxes = next((described[name] for name in ("boxes", "bbox") if name in described), None)
     row = {image_column: b"" if image is None else found[image], text_column: text, "boxes": boxes}
     return row | ({SPLIT: described[SPLIT]} if SPLIT in described else {})
+
+
+def _about_dots(others: list[str]) -> str:
+    if not any(_is_member(suffix.rpartition(".")[2]) for suffix in others):
+        return "; the members of a sample follow each other" if not others else ""
+    return "; a sample's name ends at the first dot, as in WebDataset: write IMG_1_2.jpg for IMG_1.2.jpg"
 
 
 def _read_parquet(shard: str, columns: tuple[str, str], with_images: bool) -> Iterator[Sample]:

@@ -23,10 +23,11 @@ Found = TypeVar("Found")
 REMEDIES = {
     "broken line": "write one valid JSON object, or one well-quoted table row, a line",
     "broken JSON": "write one valid JSON object for the sample",
+    "empty shard": "write its samples, or take it away",
     "broken shard": "write the shard again; what came before the damage was used, what came after is lost",
     "missing field": "give every row an image and a text",
     "text is no string": "write the text as a string or as a list of strings",
-    "invalid UTF-8": "save the file as UTF-8",
+    "invalid UTF-8": "save the file as UTF-8, or give its --encoding, such as gb18030",
     "empty text": "write a caption or leave the row out",
     "useless text": "write a caption; a URL, a file name or the word 'image' says nothing about the image",
     "text too long": "write a caption of a sentence or a few; no document",
@@ -84,7 +85,8 @@ class BadRowError(ValueError):
     def describe(self, source: str | Path, row: int | str) -> str:
         """Return one line a user can act on: source, row, what was found, what to do."""
         remedy = f" ({REMEDIES[self.cause]})" if self.cause in REMEDIES else ""
-        return f"{source}{f', row {row}' if row != '' else ''}: {self}{remedy}"
+        line = f"{source}{f', row {row}' if row != '' else ''}: {self}{remedy}"
+        return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)  # names of files may hold any
 
 
 class TooManyBadRowsError(ValueError):

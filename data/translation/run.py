@@ -91,6 +91,7 @@ def translate_captions(
     skip_filters: Collection[str] = (),
     max_bad_fraction: float = 0.1,
     max_filtered_fraction: float = 0.5,
+    encoding: str | None = None,
 ) -> TranslationReport:
     """Write `captions_XX.jsonl` for the source language and each other one, and `report.json`, into `output`.
 
@@ -107,6 +108,7 @@ def translate_captions(
         skip_filters: of `filters.SWITCHES`.
         max_bad_fraction: a greater fraction of bad rows is an error before the first translation.
         max_filtered_fraction: a greater fraction of a language's captions left out is an error, after all was written.
+        encoding: of the source, as for `read_pairs`.
 
     Raises:
         FileNotFoundError: no such source.
@@ -121,7 +123,7 @@ def translate_captions(
     output = Path(output)
     _check(choice, source_language, languages, skip_filters)
     root = None if image_root is None else Path(image_root)
-    captions = CaptionSource(Path(source), source_language, shard_size, columns, root, max_bad_fraction)
+    captions = CaptionSource(Path(source), source_language, shard_size, columns, root, max_bad_fraction, encoding)
     captions.report.log()
     manifest = {"source_language": source_language, "shard_size": shard_size, "sha256": captions.sha256}
     agree_with_manifest(output, manifest, shards="captions_*.jsonl")

@@ -36,6 +36,7 @@ class DataArguments:
     image_root: str | None = option(None, "folder of the images, if not beside the file")
     image_column: str = "image"
     text_column: str = option("text", "column with the caption or the captions; such as text_zh")
+    encoding: str | None = option(None, "of a text file, such as gb18030 or big5; by default UTF-8 or UTF-16")
     split: str = option("train", "of a file with a column `split`; all: every row")
     max_bad_fraction: float = option(0.1, "stop if a greater fraction of the rows is bad")
     duplicate_captions: Literal["ignore", "mask", "positive"] = option(
@@ -86,6 +87,7 @@ def load_pairs(
         image_root=args.image_root,
         image_column=args.image_column,
         text_column=args.text_column,
+        encoding=args.encoding,
         split=args.wanted_split,
         max_bad_fraction=args.max_bad_fraction,
         check_image=check_image,

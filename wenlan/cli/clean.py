@@ -24,6 +24,7 @@ def clean(
     ] = None,
     image_column: Annotated[str, typer.Option(help="Holds a path or bytes.")] = "image",
     text_column: Annotated[str, typer.Option(help="Holds a text or a list of texts.")] = "text",
+    encoding: Annotated[str | None, typer.Option(help="Of a text file, such as gb18030 or big5.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Threads that read and decode images.")] = os.cpu_count() or 1,
     decode_text: Annotated[bool, _rule("decode_text")] = True,
     simplified: Annotated[bool, _rule("simplified")] = False,
@@ -53,6 +54,7 @@ def clean(
         image_root=image_root,
         image_column=image_column,
         text_column=text_column,
+        encoding=encoding,
         settings=CleanSettings(
             skip=[rule for rule in SWITCHES if not context.params[rule]],
             simplified=simplified,

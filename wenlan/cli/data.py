@@ -22,6 +22,7 @@ def report(
     image_column: Annotated[str, typer.Option(help="Column with the image or its path.")] = "image",
     text_column: Annotated[str, typer.Option(help="Column with the caption or the captions.")] = "text",
     split: Annotated[str, typer.Option(help="Of a file with a column split, such as train.")] = "all",
+    encoding: Annotated[str | None, typer.Option(help="Of a text file, such as gb18030 or big5.")] = None,
     output: Annotated[Path | None, typer.Option(help="Also write the report here, as JSON.")] = None,
 ) -> None:
     """Print duplicates, lengths, scripts and bad rows of pairs, and the problems that harm training."""
@@ -38,6 +39,7 @@ def report(
         image_root=image_root,
         image_column=image_column,
         text_column=text_column,
+        encoding=encoding,
         split=split,
         max_bad_fraction=1.0,
     )

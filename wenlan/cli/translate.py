@@ -26,6 +26,7 @@ def translate_captions(
     image_root: Annotated[
         Path | None, typer.Option(help="Folder of the images of a CC3M or CC12M list, if not beside it.")
     ] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of a text file, such as gb18030 or big5.")] = None,
     num_beams: Annotated[int | None, typer.Option(min=1, help="4 on a GPU and 1 (greedy) on a CPU without it.")] = None,
     batch_tokens: Annotated[int, typer.Option(help="Source tokens of a batch, padding included.")] = 2048,
     max_source_tokens: Annotated[int, typer.Option(help="Longer captions are not translated.")] = 128,
@@ -53,6 +54,7 @@ def translate_captions(
             languages=[language.strip() for language in languages.split(",") if language.strip()],
             columns=(image_column, text_column),
             image_root=image_root,
+            encoding=encoding,
             num_beams=num_beams,
             batch_tokens=batch_tokens,
             max_source_tokens=max_source_tokens,
