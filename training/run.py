@@ -3,6 +3,7 @@
 A script builds data, model and trainer; a `Run` does what comes before, around and after `Trainer.train`.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -120,6 +121,7 @@ class Run:
         Raises:
             SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
             ValueError: nothing was trained on, too much was left out, or the data ended too early.
+            ChildProcessError: a DataLoader worker was killed.
         """
         trainer.identity = self.identity
         if self.identity is not None and self.is_main:
@@ -127,9 +129,8 @@ class Run:
         outcome = OutcomeGuard(ledgers, max_bad_fraction, self.guard)
         trainer.add_callback(outcome)
         try:
-            train_until_signal(trainer, self.checkpoint)
-        except ValueError as error:
-            raise ValueError(worker_message(str(error))) from error
+            with short_worker_errors():
+                train_until_signal(trainer, self.checkpoint)
         finally:
             if trainer.failed_saves:
                 print(f"Checkpoints that could not be saved: {trainer.failed_saves}")
@@ -170,17 +171,39 @@ class Run:
         return self.output_dir
 
 
-def worker_message(message: str) -> str:
-    """Return the message of an error that a DataLoader worker raised, which comes with its traceback, or any other."""
-    if "DataLoader worker" not in message:
-        return message
-    return message.strip().rpartition("Error: ")[-1]
-
-
 def wait_for_all(trainer: Trainer) -> None:
     """Wait for all ranks and end distributed work: a rank that leaves early takes the others down."""
     trainer.accelerator.wait_for_everyone()
     trainer.accelerator.end_training()
 
 
-__all__ = ["METRICS", "REPORT", "Run", "RunArguments", "hold_output_folder", "wait_for_all"]
+@contextmanager
+def short_worker_errors() -> Iterator[None]:
+    """Raise what went wrong in a DataLoader worker as it would be raised without workers, less the traceback there."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        if not reason.startswith("DataLoader worker (pid"):
+            raise
+        raise ChildProcessError(
+            f"{reason.strip()} Too little memory is the usual cause: lower --dataloader_num_workers or the batch size. "
+            "With --resume the same command goes on from the last checkpoint."
+        ) from error
+    except (ValueError, OSError) as error:
+        traceback = str(error).rpartition("Traceback (most recent call last):")[2]
+        last = re.search(r"^[\w.]+: (.*)", traceback, re.DOTALL | re.MULTILINE)
+        if last is None or not str(error).startswith("Caught "):
+            raise
+        raise ValueError(last[1].strip()) from error
+
+
+__all__ = [
+    "METRICS",
+    "REPORT",
+    "Run",
+    "RunArguments",
+    "hold_output_folder",
+    "short_worker_errors",
+    "wait_for_all",
+]

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
-from ..files.atomic import UNFINISHED, sync
+from ..files.atomic import sync, temporary_path
 from ..files.json_files import write_json
 from ..rows.languages import LANGUAGES
 from .coco_vqa_format import coco_annotation, coco_header, coco_image, vqa_files, vqa_records, write_json_list
@@ -76,8 +76,8 @@ def write_emoji_scenes(
 
 @contextmanager
 def _folder_at_once(folder: Path) -> Iterator[Path]:
-    unfinished = folder.with_name(f"{UNFINISHED}{os.getpid()}-{folder.name}")
-    unfinished.mkdir(parents=True)
+    unfinished = temporary_path(folder)
+    unfinished.mkdir()
     try:
         yield unfinished
         for file in unfinished.glob("*.json*"):

@@ -1,15 +1,20 @@
 """Files that nobody ever sees half-written: a hidden temporary name in the same folder, `fsync`, then a rename.
 
-What a killed process leaves behind begins with `.saving-`.
+They get the mode that the user's umask gives, also where a library writes them for the owner alone. What a killed
+process leaves behind begins with `.saving-`; the next one that writes into the folder on this machine removes it.
 """
 
 import os
+import re
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 UNFINISHED = ".saving-"  # how temporary names begin
+HOST = re.sub(r"\W", "_", socket.gethostname())[:40]
 
 
 def sync(path: Path) -> None:
@@ -21,18 +26,49 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def publish(path: Path, mode: int) -> None:
+    """Give a file the mode of one or of a folder that this process made, and return when it is on the disk."""
+    if path.is_file() and path.stat().st_mode & 0o777 != mode & 0o666:
+        path.chmod(mode & 0o666)
+    sync(path)
+
+
+def temporary_path(path: Path) -> Path:
+    """Return the hidden name, of this process, under which a file or folder is written; its folder is made.
+
+    What dead processes of this machine left in that folder is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path.parent.resolve())
+    return path.with_name(f"{UNFINISHED}{os.getpid()}@{HOST}-{path.name}")
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an OSError that names no file, such as that of a full disk while writing, the name of this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path; what the block writes there becomes `path` if the block ends well, else it is removed.
 
     The temporary name has the suffix of `path`, and its folder is made if need be.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{UNFINISHED}{os.getpid()}-{path.name}")
+    unfinished = temporary_path(path)
     try:
-        yield unfinished
-        sync(unfinished)
-        os.replace(unfinished, path)
+        with naming(path):
+            unfinished.touch()
+            mode = unfinished.stat().st_mode
+            unfinished.unlink()
+            yield unfinished
+            publish(unfinished, mode)
+            os.replace(unfinished, path)
         sync(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -50,13 +86,14 @@ def atomic_files(folder: Path, *, last: str = "config.json") -> Iterator[Path]:
             leaves a folder that does not open rather than one that mixes old and new.
     """
     is_new = not folder.exists()
-    unfinished = folder / f"{UNFINISHED}{os.getpid()}"
-    unfinished.mkdir(parents=True)
+    unfinished = temporary_path(folder / "files")
+    unfinished.mkdir()
     try:
-        yield unfinished
+        with naming(folder):
+            yield unfinished
         files = [path for path in sorted(unfinished.rglob("*")) if path.is_file()]
         for path in files:
-            sync(path)
+            publish(path, unfinished.stat().st_mode)
         if unfinished / last in files:
             (folder / last).unlink(missing_ok=True)
         for path in sorted(files, key=lambda path: path == unfinished / last):
@@ -70,6 +107,27 @@ def atomic_files(folder: Path, *, last: str = "config.json") -> Iterator[Path]:
     shutil.rmtree(unfinished)
 
 
+@cache  # once a process is enough, and a folder may hold many files
+def _remove_leftovers(folder: Path) -> None:
+    for entry in os.scandir(folder):
+        owner = re.match(rf"{re.escape(UNFINISHED)}(\d+)@(\w+)-", entry.name)
+        if owner and owner[2] == HOST and not _is_alive(int(owner[1])):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                Path(entry).unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
+
+
 def remove_unfinished(folder: Path) -> None:
     """Remove the files that killed processes left in a folder."""
     for path in folder.glob(f"{UNFINISHED}*"):
@@ -77,4 +135,13 @@ def remove_unfinished(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-__all__ = ["UNFINISHED", "atomic_file", "atomic_files", "remove_unfinished", "sync"]
+__all__ = [
+    "UNFINISHED",
+    "atomic_file",
+    "atomic_files",
+    "naming",
+    "publish",
+    "remove_unfinished",
+    "sync",
+    "temporary_path",
+]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ..files.atomic import temporary_path
 from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
 from ..rows.types import PairRow
 from ..rows.validation import RowChecker
@@ -105,7 +106,8 @@ def _write_dataset(rows: Iterator[PairRow]) -> "Dataset | None":
     """
     from datasets import Dataset, Image
 
-    folder = tempfile.mkdtemp(prefix="wenlan_pairs_")
+    prefix = temporary_path(Path(tempfile.gettempdir()) / "pairs_").name  # what killed processes left is removed
+    folder = tempfile.mkdtemp(prefix=prefix)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     file = f"{folder}/strings.arrow"
     list_row = _write_rows(file, rows, with_lists=False)

@@ -1,14 +1,17 @@
 """A run that breaks fails and leaves no model. A folder that is in use is refused."""
 
+import os
+import signal
 import subprocess
 import sys
 
 import pytest
 from helpers.paths import ENVIRONMENT
 from kill_resume import write_inputs
+from torch.utils.data import DataLoader, Dataset
 from wenlan.data.files.lock import LOCK, output_lock
 from wenlan.training.identity import IDENTITY
-from wenlan.training.run import REPORT
+from wenlan.training.run import REPORT, short_worker_errors
 from wenlan.training_scripts import (
     finetune_retrieval,
     finetune_vqa,
@@ -62,3 +65,37 @@ def test_all_ranks_end_when_the_folder_is_in_use(tmp_path):
         result = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
     assert result.returncode == 1
     assert result.stderr.count("ValueError: Process ") == 2
+
+
+def fail_in_a_worker(kind):
+    """Raises as a DataLoader does for an error in its worker, with a cause of its own."""
+
+    class Rows(Dataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            if kind == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            try:
+                int("a")
+            except ValueError as error:
+                raise kind(f"images/{index}.png: broken.\nMend it: now") from error
+
+    with short_worker_errors():
+        list(DataLoader(Rows(), num_workers=1))
+
+
+def test_error_in_a_worker_reads_like_one_without_workers():
+    with pytest.raises(ValueError, match=r"\Aimages/0\.png: broken\.\nMend it: now\Z"):
+        fail_in_a_worker(ValueError)
+
+
+def test_bug_in_a_worker_keeps_its_traceback():
+    with pytest.raises(KeyError, match="Original Traceback"):
+        fail_in_a_worker(KeyError)
+
+
+def test_killed_worker_is_said_in_a_line_with_what_to_do():
+    with pytest.raises(ChildProcessError, match=r"(is killed by signal|exited unexpectedly).*--dataloader_num_workers"):
+        fail_in_a_worker("killed")

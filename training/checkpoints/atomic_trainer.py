@@ -10,19 +10,22 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import Trainer
-from transformers.trainer_utils import rotate_checkpoints
+from transformers.trainer_utils import TrainOutput
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from ...data.files.atomic import UNFINISHED, sync
 from ..distributed import any_across_ranks
 from ..identity import Identity, write_identity
 from .finite import StateCheck
 from .manifest import verify_checkpoint, write_manifest
+from .rotation import number_of_run, rotate_checkpoints
 
 logger = logging.getLogger(__name__)
 
+SAME_RECIPE = "Give the recipe it was trained by, or another output_dir to begin anew."
 SAVE_ERRORS = (OSError, RuntimeError, SafetensorError)  # of files, of torch.save, of safetensors
 
 
@@ -41,11 +44,19 @@ class AtomicCheckpointTrainer(Trainer):
     failed_saves = 0
     identity: Identity | None = None
     _saving: Path | None = None  # the hidden folder, while a checkpoint is being written
+    _run = 1  # number of this run among those in the folder
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.state_check = StateCheck()
         self.add_callback(self.state_check)
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
+        """Train as the parent does."""
+        if self.args.should_save:
+            start = Path(resume_from_checkpoint) if isinstance(resume_from_checkpoint, str) else None
+            self._run = number_of_run(Path(self._get_output_dir(None)), start)
+        return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._saving or super()._get_output_dir(trial))
@@ -65,7 +76,7 @@ class AtomicCheckpointTrainer(Trainer):
         failed = any_across_ranks(error is not None)  # when this returns, all ranks have written
         if not failed and self.args.should_save:
             try:
-                write_manifest(saving / name)
+                write_manifest(saving / name, run=self._run, step=self.state.global_step)
                 _take_name(saving / name)
             except SAVE_ERRORS as failure:
                 error = failure
@@ -77,7 +88,7 @@ class AtomicCheckpointTrainer(Trainer):
             super()._push_from_checkpoint(str(output_dir / name))
         if self.args.should_save:
             limit, best = self.args.save_total_limit, self.state.best_model_checkpoint
-            rotate_checkpoints(str(output_dir), limit, best, use_mtime=True)
+            rotate_checkpoints(output_dir, output_dir / name, limit=limit, best=best)
 
     def _write_checkpoint(self, model: nn.Module, trial: Any, checkpoint: Path) -> None:
         """Have the parent write into the hidden folder, whose name must not appear in what it writes."""
@@ -115,6 +126,41 @@ class AtomicCheckpointTrainer(Trainer):
         # The parent would make one step more when it resumes in mid-epoch from the checkpoint of the last step.
         if self.state.global_step < self.state.max_steps:
             super()._run_epoch(*args, **kwargs)
+        else:  # nor end by itself where an epoch has no end
+            self.control.should_training_stop = True
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        trained = model or self.model
+        if trained is not None and not self.is_fsdp_enabled:
+            refuse_other_model(trained, Path(resume_from_checkpoint))
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        try:
+            super()._load_optimizer_and_scheduler(checkpoint)
+        except ValueError as error:
+            raise ValueError(f"The optimizer of {checkpoint} is another one ({error}). {SAME_RECIPE}") from error
+
+
+def refuse_other_model(model: nn.Module, checkpoint: Path) -> None:
+    """Raise ValueError, with an example, if the weights of a checkpoint have other names or shapes than a model.
+
+    Those of a sharded checkpoint are left to its loader.
+    """
+    path = checkpoint / SAFE_WEIGHTS_NAME
+    if not path.is_file():
+        return
+    with safe_open(path, framework="pt") as file:
+        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  no iterator
+    state = model.state_dict()
+    shared = {state[name].data_ptr() for name in found.keys() & state.keys()}  # tied weights are saved once
+    wanted = {name: tuple(x.shape) for name, x in state.items() if name in found or x.data_ptr() not in shared}
+    if different := sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name)):
+        name = different[0]
+        raise ValueError(
+            f"{checkpoint} is of another model: {len(different)} of {len(wanted)} tensors differ, such as {name}: "
+            f"{found.get(name, 'absent')} there and {wanted.get(name, 'absent')} now. {SAME_RECIPE}"
+        )
 
 
 def recover_partial_checkpoints(output_dir: Path) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from transformers import TrainingArguments
-from transformers.trainer_utils import sort_checkpoints
 
 from .atomic_trainer import recover_partial_checkpoints
 from .manifest import verify_checkpoint
+from .rotation import find_checkpoints
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ def output_folder(args: TrainingArguments) -> Path:
 
 
 def newest_valid_checkpoint(output_dir: Path, *, world_size: int | None = None) -> Path | None:
-    """Return the last written checkpoint whose files are all as they were saved, None if there is no checkpoint.
+    """Return the newest checkpoint, by run and step, that `verify_checkpoint` passes, None if there is no checkpoint.
 
     Each one that is passed over is logged with its fault.
 
@@ -33,11 +33,11 @@ def newest_valid_checkpoint(output_dir: Path, *, world_size: int | None = None) 
         ValueError: there are checkpoints, but no valid one; each is named with its fault.
     """
     faults = []
-    for name in reversed(sort_checkpoints(str(output_dir), use_mtime=True)):
-        fault = verify_checkpoint(Path(name), world_size=world_size)
+    for path in reversed(find_checkpoints(output_dir)):
+        fault = verify_checkpoint(path, world_size=world_size)
         if fault is None:
-            return Path(name)
-        faults.append(f"{name}: {fault}.")
+            return path
+        faults.append(f"{path}: {fault}.")
         logger.warning("Passed over %s", faults[-1])
     if faults:
         raise ValueError(
@@ -76,7 +76,7 @@ def resolve_resume_checkpoint(args: TrainingArguments, *, resume: bool) -> str |
         raise ValueError(f"The processes found different checkpoints: {sorted(found)}. Leave only those they share.")
     if state.is_main_process and (resume or checkpoint):
         print(f"Continues from {checkpoint}." if checkpoint else f"No checkpoint in {output_dir}: from the beginning.")
-    elif state.is_main_process and sort_checkpoints(str(output_dir)):
+    elif state.is_main_process and find_checkpoints(output_dir):
         print(f"Starts from the beginning; --resume would continue from a checkpoint in {output_dir}.")
     return str(checkpoint) if checkpoint else None
 

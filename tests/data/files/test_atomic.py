@@ -1,4 +1,12 @@
+import os
+import resource
+import subprocess
+import sys
+
 import pytest
+import torch
+from helpers.paths import ENVIRONMENT
+from safetensors.torch import save_file
 from wenlan.data import atomic_file
 from wenlan.data.files.atomic import atomic_files
 
@@ -83,3 +91,64 @@ def test_interrupted_move_leaves_a_folder_without_its_config(tmp_path):
     with pytest.raises(OSError, match=r"model\.bin"):
         write_files(tmp_path, {"config.json": "new", "model.bin": "new", "a.json": "new"})
     assert names(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o002, 0o664)])
+def test_files_have_the_mode_of_the_umask_even_if_written_for_the_owner_alone(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        with atomic_files(tmp_path / "model") as folder:
+            save_file({"weight": torch.ones(2)}, folder / "model.safetensors")  # safetensors makes them 0600
+            (folder / "inner").mkdir()
+            (folder / "inner" / "secret").touch(0o600)
+        with atomic_file(tmp_path / "table.parquet") as unfinished:
+            unfinished.touch(0o600)
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_file()}
+    assert modes == dict.fromkeys(["model.safetensors", "secret", "table.parquet"], mode)
+
+
+WRITE = """import pathlib, sys, time
+from wenlan.data.files.atomic import atomic_file, atomic_files
+folder = pathlib.Path(sys.argv[1])
+with atomic_file(folder / "a.txt") as unfinished, atomic_files(folder) as files:
+    unfinished.touch()
+    (files / "b.txt").touch()
+    print("written", flush=True)
+    time.sleep(100)
+"""
+
+
+def start_writing(folder):
+    process = subprocess.Popen([sys.executable, "-c", WRITE, folder], stdout=subprocess.PIPE, env=ENVIRONMENT)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"written\n"
+    return process
+
+
+def test_what_a_killed_process_left_is_removed_and_what_others_write_stays(tmp_path):
+    killed, alive = start_writing(tmp_path), start_writing(tmp_path)
+    killed.kill()
+    killed.wait()
+    elsewhere = tmp_path / f".saving-{killed.pid}@another_machine-a.txt"
+    elsewhere.touch()
+    write_file(tmp_path / "c.txt", "new")
+    alive_files = [path.name for path in tmp_path.glob(".saving-*")]
+    alive.kill()
+    alive.wait()
+    assert sorted(name.split("@")[0] for name in alive_files) == sorted(
+        [f".saving-{alive.pid}"] * 2 + [elsewhere.name.split("@")[0]]
+    )
+    assert elsewhere.exists()
+
+
+def test_error_of_a_full_disk_names_the_file(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large: .*a\.txt"):
+            write_file(tmp_path / "a.txt", "x" * 1000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert names(tmp_path) == []

@@ -31,10 +31,11 @@ class NoisyPairs(Dataset):
         self.epoch.fill_(epoch)
 
 
-def build_trainer(folder, *callbacks, dataset=None, **arguments):
+def build_trainer(folder, *callbacks, dataset=None, config=None, **arguments):
     """Returns a trainer of the same weights each time, with dropout and batch norms that train."""
     torch.manual_seed(0)
-    model = perturb(BriVLForPreTraining(tiny_config(vision={"hidden_dropout_prob": 0.1}, momentum=0.5)))
+    sizes = {"vision": {"hidden_dropout_prob": 0.1}, "momentum": 0.5} | (config or {})
+    model = perturb(BriVLForPreTraining(tiny_config(**sizes)))
     model.reset_momentum_towers()
     defaults: dict[str, Any] = {
         "per_device_train_batch_size": 4,

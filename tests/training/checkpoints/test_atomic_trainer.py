@@ -1,4 +1,5 @@
 import json
+import os
 import resource
 
 import pytest
@@ -98,6 +99,17 @@ def test_older_checkpoint_goes_only_when_the_new_one_is_there(tmp_path):
     assert checkpoints_in(tmp_path / "run") == ["checkpoint-4"]
 
 
+def test_files_of_a_checkpoint_have_the_mode_of_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        build_trainer(tmp_path / "run", max_steps=1, save_steps=1).train()
+    finally:
+        os.umask(before)
+    files = list((tmp_path / "run" / "checkpoint-1").iterdir())
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o640}
+    assert len(files) == 8
+
+
 def test_checkpoint_of_the_same_name_is_replaced(own_checkpoints):
     (own_checkpoints / "checkpoint-4" / "from the earlier run").touch()
     build_trainer(own_checkpoints).train()
@@ -135,6 +147,30 @@ def test_resume_from_the_last_step_trains_no_further(tmp_path):
     trainer.train(resume_from_checkpoint=str(last))
     assert trainer.state.global_step == 6
     assert_equal(trainer.model.state_dict(), load_file(last / "model.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"text": {"projection_dim": 12}, "vision": {"projection_dim": 12}},
+            r"is of another model: \d+ of \d+ tensors",
+        ),
+        ({"queue_size": 99}, r"such as queue\.group_ids: \(\d+,\) there and \(99,\) now"),
+        ({"vision": {"num_hidden_layers": 1}}, r"there and absent now"),
+    ],
+)
+def test_checkpoint_of_another_model_is_refused_with_an_example(checkpoints, tmp_path, change, message):
+    trainer = build_trainer(tmp_path / "run", config=change)
+    with pytest.raises(ValueError, match=message):
+        trainer.train(resume_from_checkpoint=str(checkpoints / "checkpoint-4"))
+
+
+def test_checkpoint_of_another_optimizer_is_refused(checkpoints, tmp_path):
+    trainer = build_trainer(tmp_path / "run")
+    trainer.model.brivl.text_model.encoder.fc1.weight.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"The optimizer of .*checkpoint-4 is another one"):
+        trainer.train(resume_from_checkpoint=str(checkpoints / "checkpoint-4"))
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])

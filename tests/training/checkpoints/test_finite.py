@@ -92,7 +92,7 @@ def test_older_checkpoint_with_a_non_finite_tensor_is_passed_over(own_checkpoint
         weights[tensor][0, 0] = float("inf")
         save_file(weights, newest / name, metadata={"format": "pt"})
     (newest / "manifest.json").unlink()
-    write_manifest(newest)
+    write_manifest(newest, run=1, step=4)
     assert f"1 of the tensors in {name} are not finite" in verify_checkpoint(newest)
     assert newest_valid_checkpoint(own_checkpoints) == own_checkpoints / "checkpoint-2"
     assert tensor in caplog.text

@@ -1,6 +1,7 @@
 import os
 
 import pytest
+from helpers.training.tiny_trainer import build_trainer
 from transformers import TrainingArguments
 from wenlan.training.checkpoints.resume import newest_valid_checkpoint, resolve_resume_checkpoint
 
@@ -46,9 +47,16 @@ def test_both_ways_to_resume_are_refused(checkpoints):
 
 
 def test_higher_step_of_an_earlier_run_is_not_newer(own_checkpoints):
-    """A run that began anew in the same folder has written checkpoint-2 after the other's checkpoint-4."""
-    os.utime(own_checkpoints / "checkpoint-4", (1e9, 1e9))
-    assert newest_valid_checkpoint(own_checkpoints) == own_checkpoints / "checkpoint-2"
+    """A run that began anew in the same folder writes checkpoint-2 and 3 after the other's checkpoint-4."""
+    build_trainer(own_checkpoints, max_steps=3).train()
+    os.utime(own_checkpoints / "checkpoint-4", (4e9, 4e9))  # the clock says otherwise
+    assert newest_valid_checkpoint(own_checkpoints) == own_checkpoints / "checkpoint-3"
+
+
+def test_note_in_an_old_checkpoint_does_not_make_it_the_newest(own_checkpoints):
+    (own_checkpoints / "checkpoint-2" / "note.txt").touch()
+    os.utime(own_checkpoints / "checkpoint-2", (4e9, 4e9))
+    assert newest_valid_checkpoint(own_checkpoints) == own_checkpoints / "checkpoint-4"
 
 
 def test_unfinished_save_is_cleared_away(own_checkpoints):
