@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..files.atomic import temporary_path
+from ..files.atomic import naming, temporary_path
 from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
 from ..rows.types import PairRow
 from ..rows.validation import RowChecker
@@ -131,7 +131,7 @@ def _write_rows(file: str, rows: Iterable[PairRow], *, with_lists: bool) -> Pair
     text = List(Value("string")) if with_lists else Value("string")
     boxes = List(List(Value("float32"), length=4))
     features = Features({"image": Image(), "text": text, "boxes": boxes, "row_number": Value("int64")})
-    with ArrowWriter(path=file, features=features) as writer:
+    with naming(Path(file)), ArrowWriter(path=file, features=features) as writer:
         for row in rows:
             if isinstance(row["text"], str) and with_lists:
                 row["text"] = [row["text"]]
