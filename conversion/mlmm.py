@@ -8,7 +8,6 @@ The result computes what the original computes, its LayerNorm epsilons included.
 XLM-R, which has never seen an image, that is the whole region part.
 """
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,9 @@ from typing import Any
 import torch
 from transformers import AutoProcessor, AutoTokenizer, PreTrainedTokenizerBase
 
+from ..data.files.bounded import read_bounded_text
 from ..data.files.checkpoint import read_checkpoint
+from ..data.files.json_files import read_json
 from ..data.files.model_folder import open_pretrained
 from ..modeling_mlmm.configuration_mlmm import XLM_R_FIELDS, MLMMConfig
 from ..modeling_mlmm.modeling_mlmm import MLMMModel, MLMMPreTrainedModel
@@ -92,17 +93,18 @@ def read_answers(path: Path, count: int) -> list[str]:
         FileNotFoundError: for no such file.
         ValueError: for another number of answers, ids that are not 0 to count - 1, empty or repeated answers.
     """
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"No such file of answers: {path}")
     try:
-        text = path.read_text("utf-8")
-        found: Any = json.loads(text) if path.suffix == ".json" else text.strip("\n").split("\n")
-    except ValueError as error:  # no UTF-8, no JSON
+        found: Any = read_json(path) if path.suffix == ".json" else read_bounded_text(path).strip("\n").split("\n")
+    except UnicodeDecodeError as error:
         raise ValueError(f"{path} cannot be read as answers: {error}") from error
     if isinstance(found, dict):
         if sorted(map(str, found.values())) != sorted(map(str, range(len(found)))):
             raise ValueError(f"{path}: the ids of its {len(found)} answers are not 0 to {len(found) - 1}, each once.")
         found = sorted(found, key=lambda answer: int(found[answer]))
+    if not isinstance(found, list):
+        raise ValueError(f"{path} cannot be read as answers: it holds a {type(found).__name__}, no list.")
     answers = [str(answer).strip() for answer in found]
     if len(answers) != count:
         raise ValueError(f"{path} has {len(answers)} answers, the checkpoint {count}.")
@@ -163,12 +165,9 @@ def read_overrides(path: Path | None) -> dict[str, object]:
     """
     if path is None:
         return {}
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"No such configuration file: {path}")
-    try:
-        values = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from error
+    values: Any = read_json(path)
     kind = values.pop("model_type", "mlmm") if isinstance(values, dict) else None
     if kind == "xlm-roberta":
         taken = {name: values[name] for name in XLM_R_FIELDS if name in values}

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..data.files.bounded import read_bounded_text
 from ..data.rows.text import is_blank
 from ..modeling_region_detector.image_processing_region_detector import RegionImageProcessor
 from ..modeling_region_detector.modeling_region_detector import RegionDetector
@@ -36,10 +37,10 @@ def read_names(path: Path, count: int, option: str) -> list[str]:
         FileNotFoundError: for no such file.
         ValueError: for another number of names, an empty one, or text that is not UTF-8.
     """
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"No such file of names: {path}")
     try:
-        names = [line.strip() for line in path.read_text("utf-8").strip().split("\n")]
+        names = [line.strip() for line in read_bounded_text(path).strip().split("\n")]
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8: {error}") from error
     if len(names) == count + 1 and names[0] in NONE_OF_THEM:

@@ -18,8 +18,11 @@ def detection_map(
         class_names: name of each label.
 
     Raises:
+        ValueError: no target holds a box.
         ImportError: when torchmetrics or pycocotools is not installed.
     """
+    if not any(len(one["labels"]) for one in targets):
+        raise ValueError(f"None of the {len(targets)} images has a true box, so that there is no mAP; give others.")
     try:
         from torchmetrics.detection import MeanAveragePrecision
 

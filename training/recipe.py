@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from ..data.files.bounded import read_bounded_text
 from .recipe_options import (
     build_parser,
     collect_type_errors,
@@ -46,7 +47,7 @@ def read_recipe(name: str) -> dict[str, Any]:
     """
     path = find_recipe(name)
     try:
-        values = read_yaml(path.read_text("utf-8"))
+        values = read_yaml(read_bounded_text(path))
     except ValueError as error:
         raise ValueError(f"{path} is {error}") from error
     if not isinstance(values, dict):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from ..files.bounded import read_bounded_text
 from ..files.image_ids import canonical_image_id
 from ..rows.report import BadRowReport
 from .rows import Record
@@ -104,7 +105,7 @@ class Multi30K:
         file = self.root / f"task{task}" / "image_splits" / name
         if not file.is_file():
             raise FileNotFoundError(f"There is no {file}, the list of images that the captions belong to.")
-        lines = file.read_text("utf-8-sig", errors="surrogateescape").rstrip("\n").split("\n")
+        lines = read_bounded_text(file, errors="surrogateescape").rstrip("\n").split("\n")
         names = [line.strip().partition("#")[0] for line in lines]
         if "" in names:
             raise ValueError(f"{file}, line {names.index('') + 1} is empty; the captions count on every line.")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
+from ..files.bounded import MAX_TEXT_BYTES, read_bounded
 from ..rows.report import BadRowError
 from ..rows.text import check_unicode, clean_caption
 
@@ -175,8 +176,8 @@ class WordList:
 
 
 def _read_words(file: Path) -> set[str]:
-    words = set()
-    for number, line in enumerate(file.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
+    words, data = set(), read_bounded(file, max_bytes=MAX_TEXT_BYTES)
+    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
         try:
             words.add(unicodedata.normalize("NFC", line.decode().strip()).casefold())
         except UnicodeDecodeError as error:

@@ -4,6 +4,8 @@ import os
 import stat
 from pathlib import Path
 
+MAX_TEXT_BYTES = 256 << 20
+
 
 def read_bounded(path: str | os.PathLike[str], *, max_bytes: int) -> bytes:
     """Return what a regular file holds.
@@ -19,6 +21,19 @@ def read_bounded(path: str | os.PathLike[str], *, max_bytes: int) -> bytes:
     if len(data) > max_bytes:
         raise ValueError(f"{path} grew above the limit of {max_bytes:,} bytes while it was read.")
     return data
+
+
+def read_bounded_text(path: str | os.PathLike[str], *, errors: str = "strict") -> str:
+    """Return the text of a list or of settings that a user wrote, without a mark of UTF-8, with "\\n" for line ends.
+
+    Args:
+        errors: what becomes of bytes that are not UTF-8, as for `bytes.decode`.
+
+    Raises:
+        FileNotFoundError, ValueError, OSError: as `read_bounded`; it is no UTF-8.
+    """
+    data = read_bounded(path, max_bytes=MAX_TEXT_BYTES)
+    return data.decode("utf-8-sig", errors).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def check_regular(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> None:
@@ -38,4 +53,4 @@ _KINDS = {
     stat.S_IFSOCK: "socket",
 }
 
-__all__ = ["check_regular", "read_bounded"]
+__all__ = ["MAX_TEXT_BYTES", "check_regular", "read_bounded", "read_bounded_text"]

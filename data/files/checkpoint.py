@@ -9,6 +9,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from .bounded import check_regular
+
 
 def read_checkpoint(path: Path) -> Mapping[str, object]:
     """Return what a file of `torch.save` or a safetensors file holds; memory-mapped where the format allows it.
@@ -18,8 +20,9 @@ def read_checkpoint(path: Path) -> Mapping[str, object]:
         ValueError: for a pickle with anything but tensors and plain containers, a file that is damaged or something
             else, and a checkpoint without names.
     """
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"No such checkpoint file: {path}")
+    check_regular(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .atomic import atomic_file
+from .bounded import check_regular, read_bounded
 
+MAX_BYTES = 4 << 30  # the annotations of Visual Genome have less than 1 GB
 PACKED = (b"\x1f\x8b", b"PK\x03\x04")  # gzip, zip
 
 
@@ -29,10 +31,10 @@ def read_json(path: Path, *, object_hook: Callable[[dict], object] | None = None
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is packed, or no JSON.
+        ValueError: it is packed, no JSON, no regular file, or too large.
     """
     try:
-        content = path.read_bytes()
+        content = read_bounded(path, max_bytes=MAX_BYTES)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"There is no file {path}.") from error
     if content.startswith(PACKED):
@@ -40,11 +42,12 @@ def read_json(path: Path, *, object_hook: Callable[[dict], object] | None = None
     try:
         return json.loads(content, object_hook=object_hook)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no JSON ({error}); fetch or write it again.") from error
+        raise ValueError(f"{path} is no JSON ({str(error)[:200]}); fetch or write it again.") from error
 
 
 def holds_list(path: Path) -> bool:
     """Return True if a file begins as a JSON list; only its beginning is read."""
+    check_regular(path)
     with path.open("rb") as file:
         head = file.read(200)
     return head.decode(json.detect_encoding(head), "ignore").lstrip("\ufeff \t\r\n").startswith("[")

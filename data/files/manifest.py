@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from .json_files import write_json
+from .bounded import read_bounded
+from .json_files import MAX_BYTES, write_json
 
 MANIFEST = "manifest.json"
 
@@ -22,13 +23,13 @@ def agree_with_manifest(folder: Path, wanted: Mapping[str, object], *, shards: s
     """
     file, wanted = folder / MANIFEST, json.loads(json.dumps(wanted))
     try:
-        found = json.loads(file.read_bytes())
+        found = json.loads(read_bounded(file, max_bytes=MAX_BYTES))
     except FileNotFoundError:
         if any(folder.glob(shards)):
             raise ValueError(f"{folder} holds shards but no {MANIFEST}; give another output folder.") from None
         write_json(file, wanted)
         return
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} cannot be read ({error}); give another output folder.") from error
     if found != wanted:
         raise ValueError(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 from ..rows.report import BadRowError
+from .bounded import check_regular
 from .manifest import agree_with_manifest
 
 logger = logging.getLogger(__name__)
@@ -88,9 +89,10 @@ def reading_shard(path: Path, advice: str = "") -> Iterator[None]:
     import pyarrow as pa
 
     try:
+        check_regular(path)
         yield
-    except (pa.ArrowException, OSError, EOFError, TypeError, LookupError, ValueError) as error:
-        raise BadRowError("broken shard", f"{path}: {type(error).__name__}: {error}{advice}") from error
+    except (pa.ArrowException, OSError, EOFError, TypeError, LookupError, ValueError, RecursionError) as error:
+        raise BadRowError("broken shard", f"{path}: {type(error).__name__}: {str(error)[:200]}{advice}") from error
 
 
 __all__ = ["ShardStore", "reading_shard", "split_into_shards"]

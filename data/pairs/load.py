@@ -54,7 +54,7 @@ def read_pairs(
             are counted in `other_splits` of the report.
         max_rows: read no more rows than this.
         on_bad_row: leave a bad row out and count it, or raise at the first one.
-        max_bad_fraction: raise if a greater fraction of the rows is bad.
+        max_bad_fraction: raise if a greater fraction of the rows, or of their boxes, is bad.
         max_text_length: cut longer texts to so many characters, and count them.
         check_image: called with each path or each image's bytes; raises ValueError, whose `cause` attribute, if it
             has one, is the cause to count by. Without it an image only has to exist.
@@ -83,6 +83,7 @@ def read_pairs(
     if not report.rows_read:
         raise TooManyBadRowsError(f"{report.source} holds no rows; write one pair a line.")
     report.raise_above(max_bad_fraction)
+    checker.raise_above(max_bad_fraction)
     report.log()
     assert dataset is not None, "there are good rows"
     return dataset, report

@@ -1,6 +1,5 @@
 """Feature files that users have to the shards that `read_regions` opens."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from ..files.json_files import read_json
 from ..files.safe_npz import PickledArrayError, read_npz
 from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
 from .feature_formats import Sizes, to_region_row
@@ -134,7 +134,7 @@ def read_sizes(file: Path) -> Sizes:
         ValueError: it has another form.
     """
     try:
-        content = json.loads(file.read_text("utf-8-sig"))
+        content: Any = read_json(file)
         if isinstance(content.get("images"), list):
             content = {entry["file_name"]: (entry["height"], entry["width"]) for entry in content["images"]}
         return {Path(name).stem.lower(): (int(height), int(width)) for name, (height, width) in content.items()}

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
+from .printable import printable
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -42,6 +44,12 @@ REMEDIES = {
     "duplicate image": "give every image one entry and an id of its own",
     "size differs": "write width and height of the upright image, and boxes in its pixels",
     "empty box": "write bbox as [x, y, width, height] in pixels, finite and inside the image",
+    "box outside": "the box, or most of it, lies outside of the image; write it in pixels of the upright image",
+    "no box can be used": "write [x1, y1, x2, y2] in pixels of the image, or leave `boxes` out of the row",
+    "box within a pixel": "write boxes in pixels, not in fractions of the image",
+    "box reversed": "width and height were negative: the other corner was given; the box between the two was taken",
+    "box by corners": "the boxes of this file are [x1, y1, x2, y2] and were read so",
+    "box in fractions": "the boxes of this file are fractions of the image and were brought to pixels",
     "box clipped": "the part outside of the image was cut off",
     "duplicate box": "the same class has the same box twice; one was kept",
     "unknown category": "list the category, with its id, in `categories`",
@@ -85,8 +93,7 @@ class BadRowError(ValueError):
     def describe(self, source: str | Path, row: int | str) -> str:
         """Return one line a user can act on: source, row, what was found, what to do."""
         remedy = f" ({REMEDIES[self.cause]})" if self.cause in REMEDIES else ""
-        line = f"{source}{f', row {row}' if row != '' else ''}: {self}{remedy}"
-        return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)  # names of files may hold any
+        return printable(f"{source}{f', row {row}' if row != '' else ''}: {str(self)[:MAX_FOUND]}{remedy}")
 
 
 class TooManyBadRowsError(ValueError):
@@ -94,6 +101,7 @@ class TooManyBadRowsError(ValueError):
 
 
 KEPT, LEFT_OUT, REPAIRED = "kept", "left out", "repaired"
+MAX_FOUND = 300  # characters of what was found
 MAX_WORKERS = 128  # of a DataLoader that count apart
 MAX_CAUSES = 32  # of a worker that count apart
 EXAMPLE_BYTES = 400
@@ -227,7 +235,8 @@ class BadRowReport:
         return {"source": str(self.source)} | {name: getattr(self, name) for name in names} | splits
 
     def __str__(self) -> str:
-        lines = [f"{self.source}: kept {self.rows_kept} of {self.rows_read} rows ({self.bad_fraction:.1%} bad)"]
+        kept = f"kept {self.rows_kept} of {self.rows_read} rows ({self.bad_fraction:.1%} bad)"
+        lines = [f"{printable(str(self.source))}: {kept}"]
         for title in (LEFT_OUT, REPAIRED):
             most_common = sorted(self._sum(title).items(), key=lambda item: -item[1][0])
             lines += [f"  {title} {number} x {cause}. First: {first}" for cause, (number, first) in most_common]

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..files.image_ids import find_file, name_in_other_case
-from .report import BadRowError, BadRowReport
+from .report import BadRowError, BadRowReport, TooManyBadRowsError
 from .text import check_unicode, clean_caption, clean_each
 from .types import PairRow, StoredImage
 
 MAX_EDGE = 1e6  # no image has so many pixels a side
+MARGIN = 0.02  # by which rounded and careless boxes leave their image, of its side
 
 
 @dataclass
@@ -31,6 +32,8 @@ class RowChecker:
     max_text_length: int | None
     check_image: Callable[[str | bytes], object] | None
     report: BadRowReport
+    boxes_kept: int = 0
+    boxes_dropped: int = 0
 
     def check(self, row: int | str, fields: Mapping[str, object]) -> PairRow:
         """Return the row with `image`, `text` and `boxes` (None where there are none).
@@ -42,9 +45,9 @@ class RowChecker:
         for column in self.columns:
             if fields.get(column) is None:
                 raise BadRowError("missing field", f"no {column!r} among {list(fields)}")
-        image = self._image(fields[image_column])
+        image, size = self._image(fields[image_column])
         text = self._text(fields[text_column], row)
-        boxes = self._boxes(fields["boxes"], row) if fields.get("boxes") is not None else None
+        boxes = self._boxes(fields["boxes"], row, size) if fields.get("boxes") is not None else None
         return {"image": image, "text": text, "boxes": boxes}
 
     def _text(self, value: object, row: int | str) -> str | list[str]:
@@ -61,7 +64,9 @@ class RowChecker:
             return clean_caption(text[: self.max_text_length])
         return text
 
-    def _image(self, value: object) -> StoredImage:
+    def _image(self, value: object) -> tuple[StoredImage, tuple[int, int] | None]:
+        """Return the image, and its width and height if `check_image` tells them."""
+        size = None
         if isinstance(value, dict):
             value = value.get("bytes") if value.get("bytes") is not None else value.get("path")
         if isinstance(value, str):
@@ -72,19 +77,36 @@ class RowChecker:
             raise BadRowError("empty file", "an image of 0 bytes")
         if self.check_image is not None:
             try:
-                self.check_image(value)
+                size = getattr(self.check_image(value), "size", None)
             except ValueError as error:
                 raise BadRowError.of_image(error) from error
-        return {"bytes": None, "path": value} if isinstance(value, str) else {"bytes": value, "path": None}
+        stored = StoredImage(bytes=None, path=value) if isinstance(value, str) else StoredImage(bytes=value, path=None)
+        return stored, size
 
-    def _boxes(self, value: object, row: int | str) -> list[list[float]]:
-        good = []
-        for box in value if isinstance(value, list) else [value]:
-            if edges := _edges(box):
+    def _boxes(self, value: object, row: int | str, size: tuple[int, int] | None) -> list[list[float]]:
+        good, given = [], value if isinstance(value, list) else [value]
+        for box in given:
+            edges, cause = _edges(box), "box dropped"
+            if edges and max(edges) <= 1:
+                edges, cause = None, "box within a pixel"
+            elif edges and size and not _is_inside(edges, size):
+                edges, cause = None, "box outside"
+            if edges:
                 good.append(edges)
             else:
-                self.report.add_repair("box dropped", row, repr(box)[:80])
+                self.report.add_repair(cause, row, repr(box)[:80])
+        self.boxes_kept += len(good)
+        self.boxes_dropped += len(given) - len(good)
+        if given and not good:
+            raise BadRowError("no box can be used", f"{repr(given)[:80]}")
         return good
+
+    def raise_above(self, max_bad_fraction: float) -> None:
+        """Raise TooManyBadRowsError if a greater fraction of the boxes of the rows cannot be used."""
+        total = self.boxes_kept + self.boxes_dropped
+        if self.boxes_dropped > max_bad_fraction * total:
+            found = f"{self.boxes_dropped} of {total} boxes cannot be used, more than {max_bad_fraction:.0%}"
+            raise TooManyBadRowsError(f"{found}; are they [x1, y1, x2, y2] in pixels?\n{self.report}")
 
 
 def path_below_root(value: str, root: Path) -> str:
@@ -121,6 +143,13 @@ def resolve_path(value: str, root: Path) -> str:
 def shorten(path: str) -> str:
     """Return a path in quotation marks, without its middle where it is long."""
     return repr(path if len(path) <= 200 else f"{path[:80]} ... {path[-80:]}")
+
+
+def _is_inside(edges: list[float], size: tuple[int, int]) -> bool:
+    """Return True unless a box leaves its image by more than carelessness."""
+    x1, y1, x2, y2 = edges
+    across, down = (max(1.0, MARGIN * side) for side in size)
+    return x1 >= -across and y1 >= -down and x2 <= size[0] + across and y2 <= size[1] + down
 
 
 def _edges(box: object) -> list[float] | None:

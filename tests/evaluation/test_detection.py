@@ -29,6 +29,13 @@ def test_no_prediction_gives_zero():
     assert detection_map(empty, TARGETS, NAMES)["mAP50"] == 0.0
 
 
+def test_nothing_to_find_is_no_metric():
+    none = [TARGETS[1]] * 2
+    for predictions in (found(none), found(TARGETS[:2])):
+        with pytest.raises(ValueError, match="None of the 2 images has a true box"):
+            detection_map(predictions, none, NAMES)
+
+
 def test_loose_boxes_count_at_the_overlap_that_they_reach():
     loose = found(TARGETS)
     loose[0]["boxes"] = loose[0]["boxes"] * torch.tensor([1.0, 1.0, 1.0, 0.62])  # overlap 0.62 of the first box

@@ -96,7 +96,7 @@ def _read(
     class_names: list[str] | None = None,
     attribute_names: list[str] | None = None,
 ) -> DetectionData:
-    return read_coco_detection(
+    data = read_coco_detection(
         Path(file),
         image_root=image_root,
         max_bad_fraction=args.max_bad_fraction,
@@ -104,6 +104,9 @@ def _read(
         class_names=class_names,
         attribute_names=attribute_names,
     )
+    if not any(map(len, data.dataset["objects"])):
+        raise ValueError(f"{file} has no box in any of its {len(data.dataset)} images: nothing to learn or to find.")
+    return data
 
 
 def _shuffle_labels(row: dict, index: int, *, num_classes: int, seed: int) -> dict:

@@ -116,7 +116,9 @@ def int8(
 
     lines = None
     if sentences:
-        lines = [line for line in sentences.read_text("utf-8-sig").splitlines() if line.strip()]
+        from ..data.files.bounded import read_bounded_text
+
+        lines = [line for line in read_bounded_text(sentences).splitlines() if line.strip()]
     typer.echo(quantize_text_tower(model, output, sentences=lines))
 
 

@@ -1,5 +1,7 @@
 """Errors of the `wenlan` command: one line for a user's mistake, and how to resume after Ctrl-C."""
 
+import io
+import logging
 import os
 import shlex
 import sys
@@ -9,6 +11,8 @@ from pathlib import Path
 
 import typer
 from typer.core import TyperGroup
+
+from ..data.rows.printable import printable
 
 
 class ShortErrors(TyperGroup):
@@ -23,8 +27,24 @@ class ShortErrors(TyperGroup):
         except (ValueError, OSError, ImportError, StrictDataclassError) as error:
             if ctx.params["debug"]:
                 raise
-            typer.secho(f"Error: {error}{_what_makes_it(error)}", fg="red", err=True)
+            # What a check of a configuration raises is wrapped in a second message.
+            cause = error.__cause__ if isinstance(error, StrictDataclassError) and error.__cause__ else error
+            text = printable(f"Error: {cause}{_what_makes_it(error)}", keep_lines=True)
+            typer.secho(text, fg="red", err=True)
             raise typer.Exit(1) from error
+
+
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record), keep_lines=True)
+
+
+def print_safely() -> None:
+    """Make logs and output show what a terminal cannot, or must not, as escapes."""
+    if logging.lastResort is not None:  # prints warnings where no program has set up logging
+        logging.lastResort.setFormatter(_PrintableFormatter())
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _what_makes_it(error: BaseException | None) -> str:
@@ -56,4 +76,4 @@ def resume_hint(output: Path) -> Iterator[None]:
         raise typer.Exit(130) from error
 
 
-__all__ = ["ShortErrors", "resume_hint"]
+__all__ = ["ShortErrors", "print_safely", "resume_hint"]

@@ -9,7 +9,7 @@ from .. import __version__
 from .convert import convert_app, export_app
 from .data import data_app
 from .demo import demo_mlmm, quickstart
-from .errors import ShortErrors
+from .errors import ShortErrors, print_safely
 from .evaluate import evaluate
 from .predict import answer, draw_regions, embed, zero_shot
 from .recipes import recipes_app
@@ -45,6 +45,7 @@ def main(
 ) -> None:
     """Prepare what all commands share; the options are read where they act."""
     set_thread_defaults()
+    print_safely()
 
 
 def _add(panel: str, *commands: Callable[..., None]) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import yaml
 
+from ....data.files.bounded import read_bounded
+
 MAX_BYTES = 1_000_000
 MAX_VALUES = 20_000
 MAX_BASES = 8
@@ -37,17 +39,16 @@ def read_detectron2_yaml(path: Path, above: tuple[Path, ...] = ()) -> dict[str, 
         FileNotFoundError: for no such file, or no such base.
         ValueError: for a file that is no configuration, asks to run code, or is too large.
     """
-    if not path.is_file():
+    if not path.exists():
         wanted = f", the _BASE_ of {above[-1]}" if above else ""
         raise FileNotFoundError(
             f"No such configuration file: {path}{wanted}. A whole configuration, as cfg.dump() writes, needs no other."
         )
-    if path.stat().st_size > MAX_BYTES or len(above) > MAX_BASES:
-        raise ValueError(
-            f"{path} is no configuration of a detector: larger than {MAX_BYTES:,} bytes, or its own _BASE_."
-        )
+    if len(above) > MAX_BASES:
+        raise ValueError(f"{path} is no configuration of a detector: it is its own _BASE_.")
+    content = read_bounded(path, max_bytes=MAX_BYTES)
     try:
-        sections = _plain(yaml.load(path.read_bytes(), Loader=_PlainLoader), budget=[MAX_VALUES])
+        sections = _plain(yaml.load(content, Loader=_PlainLoader), budget=[MAX_VALUES])
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     if not isinstance(sections, dict):

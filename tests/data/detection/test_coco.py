@@ -47,7 +47,7 @@ def test_images_boxes_and_names_come_out_with_classes_in_the_order_of_their_ids(
 
 
 def test_image_without_boxes_is_kept(folder):
-    assert objects_of(read_coco_detection(write(folder))) == []
+    assert objects_of(read_coco_detection(write(folder, [annotation([1, 2, 10, 20])])), 1) == []
 
 
 def test_attributes_are_numbered_in_the_order_of_their_ids(folder):
@@ -78,6 +78,19 @@ def test_second_file_is_read_with_the_numbers_of_the_first(folder):
         ("unknown category", annotation([1, 2, 3, 4], 1, 8)),
         ("unknown category", annotation([1, 2, 3, 4], 1, None)),
         ("unknown category", annotation([1, 2, 3, 4], 1, [7])),
+        ("unknown category", annotation([1, 2, 3, 4], 1, True)),
+        ("unknown category", annotation([1, 2, 3, 4], 1, 2**70)),
+        ("empty box", annotation([1, 2, True, 5])),
+        ("empty box", annotation([1, 2, 10**400, 5])),
+        ("empty box", annotation([1, 2, "wide", 5])),
+        ("empty box", annotation([1, 2, "nan", 5])),
+        ("box outside", annotation([30, 2, 30, 5])),
+        ("box outside", annotation([0, 0, 4000, 3000])),
+        ("box within a pixel", annotation([0.1, 0.2, 0.5, 0.5])),
+        ("box within a pixel", annotation([0, 0, 1, 1])),
+        ("crowd skipped", annotation([1, 2, 3, 4], iscrowd=True)),
+        ("crowd skipped", annotation([1, 2, 3, 4], iscrowd="1")),
+        ("unknown image", annotation([1, 2, 3, 4], 2**64)),
         ("crowd skipped", annotation([1, 2, 3, 4], iscrowd=1)),
         ("duplicate box", annotation([5, 5, 9, 9])),
         ("unknown image", annotation([1, 2, 3, 4], 99)),
@@ -86,14 +99,14 @@ def test_second_file_is_read_with_the_numbers_of_the_first(folder):
     ],
 )
 def test_unusable_box_is_left_out_and_counted(folder, cause, box):
-    data = read_coco_detection(write(folder, [annotation([5, 5, 9, 9]), box]))
+    data = read_coco_detection(write(folder, [annotation([5, 5, 9, 9]), box]), max_bad_fraction=0.5)
     assert [item["bbox"] for item in objects_of(data)] == [[5, 5, 9, 9]]
     assert dict(data.report.repairs) == {cause: 1}
     assert "annotation 1" in data.report.examples[cause]
 
 
 def test_box_beyond_the_image_is_clipped_and_counted(folder):
-    data = read_coco_detection(write(folder, [annotation([-4, 20, 10, 20])]))
+    data = read_coco_detection(write(folder, [annotation([-4, 20, 10, 12])]))
     assert objects_of(data)[0]["bbox"] == [0, 20, 6, 10]
     assert data.report.repairs == {"box clipped": 1}
 
@@ -117,7 +130,13 @@ def test_unknown_attribute_is_left_out_and_counted(folder):
         ("path leaves image root", image(3, "../a.png")),
         ("image is a URL", image(3, "https://example.org/a.png")),
         ("missing field", image(3, None)),
-        ("missing field", image("3", "a.png")),
+        ("missing field", image("three", "a.png")),
+        ("missing field", image(3.5, "a.png")),
+        ("missing field", image(2**63, "a.png")),
+        ("missing field", image(True, "a.png")),
+        ("missing field", image(3, "a.png", width=40.5)),
+        ("missing field", image(3, "a.png", width="wide")),
+        ("size differs", image(3, "a.png", width=10**9)),
         ("missing field", image(3, "a.png", width=0)),
         ("missing field", "a.png"),
         ("duplicate image", image(1, "b.png")),
@@ -128,7 +147,7 @@ def test_unknown_attribute_is_left_out_and_counted(folder):
 def test_unusable_image_is_left_out_and_counted(folder, cause, wrong):
     (folder / "broken.png").write_bytes(b"no image")
     images = [image(1, "a.png"), image(2, "b.png"), wrong]
-    file = write(folder, [annotation([1, 2, 3, 4], 3)] * (wrong in images[2:] and cause == "file missing"), images)
+    file = write(folder, [annotation([1, 2, 3, 4]), annotation([1, 2, 3, 4], 3)], images)
     data = read_coco_detection(file, max_bad_fraction=0.5, check_image=open_image)
     assert data.dataset["image_id"][:] == [1, 2]
     assert dict(data.report.counts) == {cause: 1}
@@ -156,7 +175,14 @@ def test_too_many_bad_images_raise_with_the_account(folder):
         ({"categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "a"}]}, "the same id or name"),
         ({"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}, "the same id or name"),
         ({"categories": [{"id": 1}]}, "'name'"),
-        ({"categories": [{"id": 1, "name": "a"}, {"id": "2", "name": "b"}]}, "Each of the categories"),
+        ({"categories": [{"id": 1, "name": "a"}, {"id": "two", "name": "b"}]}, "Each of the categories"),
+        ({"categories": [{"id": 1, "name": "a"}, "b"]}, "Each of the categories"),
+        ({"categories": [{"id": 1, "name": ["a"]}]}, "Each of the categories"),
+        ({"categories": [{"id": 1, "name": "a"}, {"id": 2, "name": " "}]}, "of the id 2, is empty"),
+        ({"categories": [{"id": 1, "name": "\u200b"}]}, "of the id 1, is empty"),
+        ({"categories": [{"id": 1, "name": "a"}, {"id": "1", "name": "b"}]}, "the ids 1 and '1', which could be"),
+        ({"images": [image(7, "a.png"), image("007", "b.png")]}, "the ids 7 and '007', which could be"),
+        ({"attributes": {"id": 1}}, "Each of the attributes"),
     ],
 )
 def test_file_of_another_form_is_refused(folder, content, message):
@@ -168,3 +194,74 @@ def test_file_that_is_no_json_is_refused(folder):
     (folder / "x.json").write_text("{", "utf-8")
     with pytest.raises(ValueError, match=r"x\.json is no JSON"):
         read_coco_detection(folder / "x.json")
+
+
+def test_ids_and_sizes_written_as_text_or_with_a_point_are_read(folder):
+    images = [image("000000000001", "a.png", 40.0, "30"), image("2", "b.png", "40", 30.0)]
+    categories = [{"id": "7", "name": "cat"}, {"id": "10", "name": "dog"}]
+    boxes = [annotation(["1", "2.5", "10", "2e1"], 1, 7, iscrowd="0"), annotation([0, 0, 5, 5], "2", "10")]
+    boxes[0]["attribute_ids"] = ["5"]
+    file = write(folder, boxes, images, categories=categories, attributes=[{"id": "5", "name": "red"}])
+    data = read_coco_detection(file, check_image=open_image)
+    assert data.class_names == ["cat", "dog"]
+    assert objects_of(data) == [{"bbox": [1, 2.5, 10, 20], "category_id": 0, "attribute_ids": [0]}]
+    assert objects_of(data, 1) == [{"bbox": [0, 0, 5, 5], "category_id": 1, "attribute_ids": []}]
+    assert data.dataset["image_id"][:] == [1, 2]
+    assert not data.report.repairs
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [annotation([1, 2, 3, 4], iscrowd=1)] * 3,
+        [annotation([1, 2, 3, 4], 9)],
+        [annotation([1, 2, 3, 4], "first")],
+        [annotation([1, 2, 0, 4])],
+        [annotation([1, 2, 3, 4], 1, 8)],
+    ],
+)
+@pytest.mark.parametrize("max_bad_fraction", [0.1, 1.0])
+def test_file_of_which_no_box_is_left_is_refused(folder, boxes, max_bad_fraction):
+    with pytest.raises(TooManyBadRowsError, match=r"All boxes.*0 of \d can be used"):
+        read_coco_detection(write(folder, boxes), max_bad_fraction=max_bad_fraction)
+
+
+def test_boxes_left_out_are_compared_with_the_fraction(folder):
+    good = [annotation([x, 2, 10, 5]) for x in range(8)]
+    file = write(folder, [*good, annotation([1, 2, 0, 5]), annotation([1, 2, 3, 4], iscrowd=1)])
+    with pytest.raises(TooManyBadRowsError, match="More than 19% of the boxes are left out: 8 of 10 can be used"):
+        read_coco_detection(file, max_bad_fraction=0.19)
+    assert len(objects_of(read_coco_detection(file, max_bad_fraction=0.2))) == 8
+
+
+def test_duplicates_are_not_among_the_bad_boxes(folder):
+    data = read_coco_detection(write(folder, [annotation([1, 2, 10, 5])] * 9), max_bad_fraction=0)
+    assert data.report.repairs == {"duplicate box": 8}
+
+
+@pytest.mark.parametrize("name", ["cat", "animals"])
+def test_heading_without_boxes_is_no_class(folder, name):
+    categories = [{"id": 0, "name": name, "supercategory": "none"}]
+    categories += [{"id": 1, "name": "cat", "supercategory": name}, {"id": 2, "name": "dog", "supercategory": name}]
+    file = write(folder, [annotation([1, 2, 3, 4], 1, 2)], categories=categories)
+    assert read_coco_detection(file).class_names == ["cat", "dog"]
+
+
+def test_heading_with_boxes_and_class_without_are_classes(folder, caplog):
+    categories = [
+        {"id": 0, "name": "animal", "supercategory": "none"},
+        {"id": 1, "name": "cat", "supercategory": "animal"},
+    ]
+    categories += [
+        {"id": 2, "name": "fox", "supercategory": "none"},
+        {"id": 3, "name": "person", "supercategory": "person"},
+    ]
+    data = read_coco_detection(write(folder, [annotation([1, 2, 3, 4], 1, 0)], categories=categories))
+    assert data.class_names == ["animal", "cat", "fox", "person"]
+    assert "3 of 4 categories have no box: cat, fox, person" in caplog.text
+
+
+def test_negative_sides_are_the_other_corner(folder):
+    data = read_coco_detection(write(folder, [annotation([30, 25, -10, -5]), annotation([30, 5, -10, 8])]))
+    assert [item["bbox"] for item in objects_of(data)] == [[20, 20, 10, 5], [20, 5, 10, 8]]
+    assert data.report.repairs == {"box reversed": 2}

@@ -193,9 +193,39 @@ def test_list_of_captions_keeps_the_good_ones(folder):
     ],
 )
 def test_impossible_box_is_dropped_and_counted(folder, box):
-    pairs, report = read_pairs(write_lines(folder, {**GOOD, "boxes": [[0, 0, 2, 3], box]}, GOOD))
+    pairs, report = read_pairs(write_lines(folder, {**GOOD, "boxes": [[0, 0, 2, 3], box]}, GOOD), max_bad_fraction=0.5)
     assert pairs["boxes"][:] == [[[0, 0, 2, 3]], None]
     assert report.repairs == {"box dropped": 1}
+
+
+@pytest.mark.parametrize(
+    ("boxes", "cause"),
+    [
+        ([[0.1, 0.1, 0.4, 0.5]], "box within a pixel"),  # fractions
+        ([[0, 0, 1, 1], [0.2, 0, 1, 0.5]], "box within a pixel"),
+        ([[30, 20, 5, 9], [25, 15, 8, 3]], "box dropped"),  # a corner and a size
+        ([[0, 0, 4000, 3000]], "box outside"),  # of a larger copy of the image
+    ],
+)
+def test_boxes_in_another_unit_or_form_are_not_passed_on(folder, boxes, cause):
+    rows = [{**GOOD, "boxes": boxes}, GOOD]
+    checked = {"check_image": Image.open, "max_bad_fraction": 1.0}
+    with pytest.raises(TooManyBadRowsError, match="no box can be used"):
+        read_pairs(write_lines(folder, *rows), check_image=Image.open)
+    with pytest.raises(TooManyBadRowsError, match=cause):
+        read_pairs(write_lines(folder, rows[0]), **checked)
+    pairs, report = read_pairs(write_lines(folder, *rows), **checked)
+    assert len(pairs) == 1
+    assert report.counts == {"no box can be used": 1}
+    assert report.repairs == {cause: len(boxes)}
+
+
+def test_boxes_left_out_are_compared_with_the_fraction(folder):
+    good = [[0, 0, 2, number] for number in range(3, 12)]
+    file = write_lines(folder, {**GOOD, "boxes": [*good, [3, 3, 2, 2], [3, 3, 2, 1]]})
+    with pytest.raises(TooManyBadRowsError, match="2 of 11 boxes cannot be used, more than 10%"):
+        read_pairs(file)
+    assert read_pairs(file, max_bad_fraction=0.2)[0]["boxes"][:] == [good]
 
 
 @pytest.mark.parametrize("key", SENTENCE_KEYS)

@@ -75,3 +75,14 @@ def test_own_files_are_read_and_the_test_has_the_classes_of_the_training(coco_fi
 def test_own_file_without_a_test_is_not_judged(coco_file):
     args = DetectionDataArguments(data=str(coco_file))
     assert load_test_data(args, load_training_data(args, seed=0)) == {}
+
+
+def test_file_without_boxes_is_neither_trained_nor_evaluated_on(coco_file):
+    content = json.loads(coco_file.read_text())
+    empty = coco_file.with_name("empty.json")
+    empty.write_text(json.dumps(content | {"annotations": []}))
+    with pytest.raises(ValueError, match=r"empty\.json has no box in any of its 1 images"):
+        load_training_data(DetectionDataArguments(data=str(empty)), seed=0)
+    args = DetectionDataArguments(data=str(coco_file), test_data=str(empty))
+    with pytest.raises(ValueError, match=r"empty\.json has no box in any of its 1 images"):
+        load_test_data(args, load_training_data(args, seed=0))

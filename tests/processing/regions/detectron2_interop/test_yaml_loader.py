@@ -76,5 +76,5 @@ def test_text_that_is_no_configuration_is_refused(text, tmp_path):
 
 def test_large_file_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(detectron2_yaml, "MAX_BYTES", 10)
-    with pytest.raises(ValueError, match="larger than 10 bytes"):
+    with pytest.raises(ValueError, match="above the limit of 10"):
         read(tmp_path, "A: 1\nB: 2\nC: 3\n")
