@@ -261,6 +261,7 @@ class BriVLConfig(PreTrainedConfig):
             momentum tower: the same numbers, less time and memory. False gives the momentum towers a copy of their own.
         contrastive_chunk_size: pairs that go through the towers at a time; the loss still compares the whole batch.
             Activations are kept for one chunk only and computed again in the backward pass (GradCache). 0: all at once.
+        hypothesis_template: sentence around a label in zero-shot classification, where none is given; {} is the label.
 
     Example:
 
@@ -300,6 +301,7 @@ class BriVLConfig(PreTrainedConfig):
     group_positives: bool = False
     share_frozen_trunk: bool = True
     contrastive_chunk_size: int = 0
+    hypothesis_template: str = "{}"
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:

@@ -85,6 +85,10 @@ def _register_pipeline(module: ModuleType) -> None:
         "pt": (AutoModelForVisualQuestionAnswering,),
         "type": "multimodal",
     }
+    checked = f"{__package__}.pipelines.checked_pipelines"
+    tasks = module.PIPELINE_REGISTRY.supported_tasks
+    tasks["zero-shot-image-classification"]["impl"] = f"{checked}.CheckedZeroShotPipeline"
+    tasks["feature-extraction"]["impl"] = f"{checked}.CheckedFeatureExtractionPipeline"
 
 
 def register_on_import() -> None:

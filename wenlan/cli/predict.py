@@ -1,5 +1,6 @@
 """Use of a trained model: `wenlan zero-shot`, `embed`, `answer` and `draw-regions`."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -11,19 +12,20 @@ BriVLFolder = Annotated[str, typer.Argument(help="Folder or hub id of a BriVL mo
 def zero_shot(
     model: BriVLFolder,
     images: Annotated[list[Path], typer.Argument(help="Images to label.")],
-    labels: Annotated[str, typer.Option(help="Candidate labels, separated by commas: 猫,狗,飞机")],
-    template: Annotated[str, typer.Option(help="Sentence around a label; {} is the label.")] = "{}",
+    labels: Annotated[str, typer.Option(help="Candidate labels, separated by commas or 、: 猫,狗,飞机")],
+    template: Annotated[
+        str | None, typer.Option(help="Sentence around a label; {} is the label. Default: the model's own.")
+    ] = None,
 ) -> None:
     """Print how likely each label is for each image."""
     from transformers import pipeline
 
     from ..data.rows.vocabulary import check_vocabulary
+    from ..pipelines.checked_pipelines import check_template, distinct_labels
     from ..pipelines.open_brivl import open_brivl
     from ..processing.image_decoding import ImageDecodingError, decode_image
 
-    candidates = [label.strip() for label in labels.replace("，", ",").split(",") if label.strip()]
-    if not candidates:
-        raise ValueError("Give at least one label: --labels 猫,狗")
+    candidates = distinct_labels(re.split(r"[,，、､،;；|\n]", labels))
     brivl, processor = open_brivl(model)
     classify = pipeline(
         "zero-shot-image-classification",
@@ -31,6 +33,8 @@ def zero_shot(
         tokenizer=processor.tokenizer,
         image_processor=processor.image_processor,
     )
+    template = brivl.config.hypothesis_template if template is None else template
+    check_template(template)
     check_vocabulary(processor.tokenizer, [template.replace("{}", label) for label in candidates], what="labels")
     failures = 0
     for path in images:

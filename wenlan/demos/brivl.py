@@ -70,7 +70,7 @@ def _draw_pipeline(folder: Path, test: Dataset) -> Image.Image:
     place = {name: index for index, name in enumerate(test["name_zh"])}
     rows, cells = [test[place[name]] for name in SHOWN if name in place], []
     for row in rows:
-        scores = classify(decode_image(row["image"]), candidate_labels=SHOWN, hypothesis_template="{}")[:3]
+        scores = classify(decode_image(row["image"]), candidate_labels=SHOWN)[:3]
         lines = [
             (f"{score['label']} {score['score']:.0%}", RIGHT if score["label"] == row["name_zh"] else PLAIN)
             for score in scores
