@@ -30,7 +30,7 @@ def embed_texts(
     """Return the embeddings of n sentences: (n, d) float32 unit rows on the CPU.
 
     Raises:
-        ValueError: for a blank text or nothing to embed.
+        ValueError: for a blank text, nothing to embed or embeddings that are not finite.
     """
     return _embed(model, lambda batch: processor(text=batch, return_tensors="pt"), texts, batch_size, progress)
 
@@ -52,7 +52,7 @@ def embed_images(
 
     Raises:
         ImageDecodingError: for an image that cannot be decoded.
-        ValueError: for nothing to embed.
+        ValueError: for nothing to embed or embeddings that are not finite.
     """
     prepare = partial(_prepare_images, processor, detector)
     return _embed(model, prepare, iterate_images(images), batch_size, progress)
@@ -76,7 +76,13 @@ def _embed(
     with tqdm(desc="embed", disable=not progress) as bar:
         while batch := list(islice(rest, batch_size)):
             output = model(**prepare(batch).to(model.device))
-            embeddings.append((output.image_embeds if output.text_embeds is None else output.text_embeds).float().cpu())
+            found = (output.image_embeds if output.text_embeds is None else output.text_embeds).float().cpu()
+            if not found.isfinite().all():
+                raise ValueError(
+                    f"The embeddings are not finite: the weights are broken, or {model.dtype} is too narrow for this "
+                    "model; try float32."
+                )
+            embeddings.append(found)
             bar.update(len(batch))
     model.train(was_training)
     if not embeddings:

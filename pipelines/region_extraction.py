@@ -23,7 +23,7 @@ from ..data.files.image_listing import list_images
 from ..data.regions.schema import LABELS, RegionInfo
 from ..data.regions.shards import SkippedInput
 from ..data.regions.writer import RegionFolder
-from ..data.rows.report import BadRowError, BadRowReport, TooManyBadRowsError
+from ..data.rows.report import BadRowError, BadRowReport, TooManyBadRowsError, check_fraction
 from ..processing.image_decoding import ImageDecodingError, decode_image
 from ..processing.regions.feature_extractor import RegionFeatureExtractor
 from ..processing.regions.output import RegionOutput
@@ -94,6 +94,7 @@ def extract_regions(
         raise ValueError(
             f"dtype {dtype!r} of {', '.join(DTYPES)}; batch_size {batch_size}, num_workers {num_workers} > 0."
         )
+    check_fraction(max_bad_fraction)
     listed = list_images(images, image_root=image_root)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     extractor = RegionFeatureExtractor.from_pretrained(model, backend, dtype=DTYPES[dtype], device=device)

@@ -1,3 +1,3 @@
-from .embed import EmbedReport, embed_to_parquet
+from .embed import embed_to_parquet
 
-__all__ = ["EmbedReport", "embed_to_parquet"]
+__all__ = ["embed_to_parquet"]

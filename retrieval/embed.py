@@ -1,9 +1,13 @@
-"""A folder of images or a file of sentences to a Parquet file of embeddings."""
+"""A folder of images or a file of sentences to a Parquet file of embeddings.
 
-import logging
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+A run that was killed resumes with the same command: finished pieces lie in a hidden folder beside the output until it
+is complete, and the output has the same bytes as that of an unbroken run.
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -11,112 +15,191 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..data.files.atomic import atomic_file
-from ..data.files.image_listing import list_images
-from ..data.rows.text import is_blank
+from ..data.files.hashing import hash_json, hash_model
+from ..data.files.lock import output_lock
+from ..data.files.shard_store import ShardStore, reading_shard
+from ..data.rows.report import BadRowError, BadRowReport, TooManyBadRowsError, check_fraction
 from ..data.rows.vocabulary import SAMPLE, check_vocabulary
 from ..pipelines.embedding import embed_images, embed_texts
 from ..pipelines.open_brivl import open_brivl
-from ..processing.image_decoding import ImageDecodingError, decode_image
+from ..processing.processing_brivl import BriVLProcessor
 from ..processing.regions.feature_extractor import RegionFeatureExtractor
+from .embed_inputs import EmbedInputs, Item, identify, load
 
-logger = logging.getLogger(__name__)
-
-
-@dataclass
-class EmbedReport:
-    """Counts of what was written and what was left out."""
-
-    output: Path
-    rows: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
-
-    def __str__(self) -> str:
-        skipped = ", ".join(f"{count} {cause}" for cause, count in self.skipped.items())
-        return f"{self.rows} embeddings in {self.output}" + (f"; skipped: {skipped}" if skipped else "")
+SHARD_KEY = b"wenlan.embeddings"
 
 
 def embed_to_parquet(
-    model: str, source: Path, output: Path, *, detector: str | None = None, batch_size: int = 32
-) -> EmbedReport:
+    model: str,
+    source: Path,
+    output: Path,
+    *,
+    detector: str | None = None,
+    batch_size: int = 32,
+    shard_size: int = 256,
+    max_bad_fraction: float = 0.1,
+) -> BadRowReport:
     """Write `id` (path below the folder, or the sentence) and `embedding` (d float32, unit length) row by row.
 
-    What cannot be embedded is skipped, logged once a cause and counted. The file appears only when it is complete.
+    What cannot be embedded is left out and counted. The file appears only when it is complete.
 
     Args:
         model: folder or hub id of a BriVL model.
-        source: a folder of images (searched recursively), or a UTF-8 text file with one sentence a line.
+        source: a folder of images (see `list_images`), an image, a text file with one sentence a line (UTF-8, or UTF-16
+            with its mark), or a file of pairs, whose captions are read.
         output: the Parquet file.
         detector: folder or hub id of the region detector whose boxes the model looks at (BriVL 1.0), for images.
         batch_size: images or sentences at a time.
+        shard_size: images or sentences a shard, which is also what a kill can cost.
+        max_bad_fraction: a greater fraction left out is an error, after all others were written.
+
+    Returns:
+        Counts of what was written and what was left out, over all runs into `output`.
 
     Raises:
         FileNotFoundError: no such source.
-        ValueError: nothing in it can be embedded, or a detector was given for sentences; nothing is written.
+        ValueError: the source is of another kind, or a detector was given for sentences; another process writes the
+            output, or it was begun with another model; an embedding is not finite. Nothing is written.
+        TooManyBadRowsError: too much was left out; if it was all, nothing is written.
     """
-    if not source.exists():
-        raise FileNotFoundError(f"There is no {source}: give a folder of images or a text file.")
-    if detector is not None and not source.is_dir():
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
+    check_fraction(max_bad_fraction)
+    if output.is_dir():
+        raise ValueError(f"{output} is a folder; give the name of a file, such as {output / 'embeddings.parquet'}.")
+    inputs = EmbedInputs.open(source)
+    if detector is not None and not inputs.are_images:
         raise ValueError(f"A detector finds boxes in images, but {source} is a file of sentences; leave it out.")
     encoder, processor = open_brivl(model)
-    report = EmbedReport(output)
-    rows: Iterator[tuple[str, Any]] = _images(source, report) if source.is_dir() else _sentences(source, report)
-    if not source.is_dir():
-        head = list(islice(rows, SAMPLE))
-        texts = [text for _, text in head]
-        check_vocabulary(processor.tokenizer, texts, max_tokens=processor.max_text_length, what="sentences")
-        rows = chain(head, rows)
-    embed = embed_images if source.is_dir() else embed_texts
+    settings = {"model": hash_model(encoder), "processor": _hash_processor(processor), "detector": None}
+    embed = partial(embed_images if inputs.are_images else embed_texts, encoder, processor, batch_size=batch_size)
     if detector is not None:
-        embed = partial(embed_images, detector=RegionFeatureExtractor.from_pretrained(detector))
-    dim = encoder.config.projection_dim
-    schema = pa.schema({"id": pa.string(), "embedding": pa.list_(pa.float32(), dim)})
-    with atomic_file(output) as unfinished:
-        with pq.ParquetWriter(unfinished, schema, compression="zstd") as writer, tqdm(desc="embed") as bar:
-            while batch := list(islice(rows, batch_size)):
-                ids, items = zip(*batch, strict=True)
-                values = pa.array(embed(encoder, processor, items, batch_size=batch_size).flatten().numpy())
-                writer.write_batch(
-                    pa.record_batch([pa.array(ids), pa.FixedSizeListArray.from_arrays(values, dim)], schema)
-                )
-                report.rows += len(batch)
-                bar.update(len(batch))
-        if not report.rows:
-            raise ValueError(f"Nothing in {source} can be embedded; skipped: {dict(report.skipped)}.")
+        extractor = RegionFeatureExtractor.from_pretrained(detector)
+        settings["detector"] = extractor.model_hash
+        embed = partial(embed, detector=extractor)
+    with output_lock(folder := output.with_name(f".{output.name}.shards")), _removed_if_useless(folder):
+        store = EmbeddingShards.open(folder, inputs, settings, batch_size, shard_size)
+        if not inputs.are_images:
+            head = [item for _, item in next(inputs.pieces(SAMPLE), []) if isinstance(item, str)]
+            check_vocabulary(processor.tokenizer, head, max_tokens=processor.max_text_length, what="sentences")
+        pending = set(store.pending())
+        for shard, piece in enumerate(tqdm(inputs.pieces(shard_size), desc="embed", total=len(store.identities))):
+            if shard in pending:
+                store.write(shard, *_embed_piece(piece, embed), dim=encoder.config.projection_dim)
+        report = store.merge(output, source)
+    if not report.rows_kept:
+        raise TooManyBadRowsError(f"Nothing in {source} can be embedded.\n{report}")
+    if report.bad_fraction > max_bad_fraction:
+        raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of {source} was left out.\n{report}")
     return report
 
 
-def _images(folder: Path, report: EmbedReport) -> Iterator[tuple[str, Image.Image]]:
-    for name, path in list_images(folder):
-        try:
-            image = decode_image(path)
-        except ImageDecodingError as error:
-            _skip(report, error.cause, error)
-        else:
-            yield name, image
+@contextmanager
+def _removed_if_useless(folder: Path) -> Iterator[None]:
+    """Remove the folder of shards at the end, and after an error that came before the first one."""
+    try:
+        yield
+    except Exception:
+        if not any(folder.glob(f"{EmbeddingShards.name}-*")):
+            shutil.rmtree(folder)
+        raise
+    shutil.rmtree(folder)
 
 
-def _sentences(file: Path, report: EmbedReport) -> Iterator[tuple[str, str]]:
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
+def _hash_processor(processor: BriVLProcessor) -> str:
+    vocabulary = sorted(processor.tokenizer.get_vocab().items())
+    return hash_json([processor.to_json_string(), processor.image_processor.to_json_string(), vocabulary])
+
+
+def _embed_piece(
+    piece: Sequence[Item], embed: Callable[[Iterable], Tensor]
+) -> tuple[list[str], Tensor | None, list[tuple[str, BadRowError]]]:
+    """Return the ids and embeddings (n, d) of the good items of a piece, and the bad ones."""
+    ids: list[str] = []
+    bad: list[tuple[str, BadRowError]] = []
+
+    def good_items() -> Iterator[Any]:
+        for place, item in piece:
             try:
-                sentence = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-            except UnicodeDecodeError:
-                _skip(report, "invalid UTF-8", f"{file}, line {number}")
+                loaded = load(item)
+            except BadRowError as error:
+                bad.append((place, error))
                 continue
-            if not is_blank(sentence):
-                yield sentence, sentence
-            else:
-                _skip(report, "empty line", f"{file}, line {number}")
+            ids.append(loaded if isinstance(loaded, str) else place)
+            yield loaded
+
+    items = good_items()
+    first = list(islice(items, 1))
+    return ids, embed(chain(first, items)) if first else None, bad
 
 
-def _skip(report: EmbedReport, cause: str, what: object) -> None:
-    if not report.skipped[cause]:
-        logger.warning("Skipped, %s: %s. Further ones of this cause are only counted.", cause, what)
-    report.skipped[cause] += 1
+class EmbeddingShards(ShardStore[str]):
+    """The embeddings of the pieces of some inputs; a shard is known by the hash of its piece."""
+
+    name, suffix = "embeddings", ".parquet"
+
+    @classmethod
+    def open(
+        cls, folder: Path, inputs: EmbedInputs, settings: dict[str, str | None], batch_size: int, shard_size: int
+    ) -> "EmbeddingShards":
+        """Return the shards of inputs, of which a killed run may have written some.
+
+        Raises:
+            ValueError: that run had another model, or the inputs cannot be read.
+        """
+        if shard_size < 1:
+            raise ValueError(f"shard_size is {shard_size}; it must be 1 or more.")
+        identities = [f"{identify(piece)}-{batch_size}" for piece in inputs.pieces(shard_size)]
+        try:
+            return cls(folder, identities, settings)
+        except ValueError as error:
+            raise ValueError(f"{error} Or remove {folder}.") from error
+
+    def read_identity(self, path: Path) -> str:
+        """Return the hash of the piece that a shard holds."""
+        return self._read_header(path)["identity"]
+
+    def write(
+        self, shard: int, ids: Sequence[str], embeddings: Tensor | None, bad: list[tuple[str, BadRowError]], *, dim: int
+    ) -> None:
+        """Write a shard, which appears when it is complete."""
+        header = {
+            "identity": self.identities[shard],
+            "bad": [(place, error.cause, error.found) for place, error in bad],
+        }
+        metadata = {SHARD_KEY: json.dumps(header)}
+        schema = pa.schema({"id": pa.string(), "embedding": pa.list_(pa.float32(), dim)}, metadata)
+        values = pa.array([] if embeddings is None else embeddings.flatten().numpy(), pa.float32())
+        columns = [pa.array(ids, pa.string()), pa.FixedSizeListArray.from_arrays(values, dim)]
+        with atomic_file(self.path(shard)) as unfinished:
+            table = pa.Table.from_arrays(columns, schema=schema)
+            pq.write_table(table, unfinished, compression="zstd", write_page_checksum=True)
+
+    def merge(self, output: Path, source: Path) -> BadRowReport:
+        """Write all rows into one file, if there are any; return what they are and what was left out."""
+        report = BadRowReport(source)
+        for path in self.paths():
+            with reading_shard(path, "; start again"):
+                report.keep_rows(pq.read_metadata(path).num_rows)
+            for place, cause, found in self._read_header(path)["bad"]:
+                report.add_bad_row(BadRowError(cause, found), place)
+        if not report.rows_kept:
+            return report
+        schema = pq.read_schema(self.path(0)).remove_metadata()
+        with atomic_file(output) as unfinished, pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
+            for path in self.paths():
+                with reading_shard(path, "; start again"):
+                    table = pq.read_table(path, page_checksum_verification=True)
+                writer.write_table(table.replace_schema_metadata())
+        return report
+
+    def _read_header(self, path: Path) -> dict[str, Any]:
+        with reading_shard(path):
+            return json.loads(pq.read_metadata(path).metadata[SHARD_KEY])
 
 
-__all__ = ["EmbedReport", "embed_to_parquet"]
+__all__ = ["EmbeddingShards", "embed_to_parquet"]

@@ -96,7 +96,7 @@ class _Walk:
             suffix = os.path.splitext(name)[1].lower()
             if name.startswith("."):
                 self._ignore("hidden", path)
-            elif suffix in image_suffixes() or _looks_like_image(path):
+            elif suffix in image_suffixes() or looks_like_image(path):
                 yield Path(path).relative_to(self.folder).as_posix(), Path(path)
             else:
                 self._ignore(suffix or "without suffix", path)
@@ -142,7 +142,8 @@ class _Walk:
         self.first.setdefault(kind, os.path.relpath(path, self.folder)[:100])
 
 
-def _looks_like_image(path: str) -> bool:
+def looks_like_image(path: str) -> bool:
+    """Return whether a file begins as a JPEG, PNG, GIF, WebP, AVIF or JPEG 2000 image does."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return False
@@ -199,4 +200,4 @@ def _name_and_path(entry: object, place: str) -> tuple[str, str]:
     return str(name), path
 
 
-__all__ = ["image_suffixes", "list_images"]
+__all__ = ["image_suffixes", "list_images", "looks_like_image"]

@@ -100,6 +100,12 @@ class TooManyBadRowsError(ValueError):
     """More rows are bad than the caller allows; the message holds the counts."""
 
 
+def check_fraction(max_bad_fraction: float) -> None:
+    """Raise ValueError for a number that is no fraction, such as NaN."""
+    if not 0 <= max_bad_fraction <= 1:
+        raise ValueError(f"max_bad_fraction is {max_bad_fraction}; it is a fraction of 0 to 1.")
+
+
 KEPT, LEFT_OUT, REPAIRED = "kept", "left out", "repaired"
 MAX_FOUND = 300  # characters of what was found
 MAX_WORKERS = 128  # of a DataLoader that count apart
@@ -284,4 +290,4 @@ class BadRowReport:
         return shared.numpy().view(CELL).reshape(MAX_WORKERS, MAX_CAUSES)
 
 
-__all__ = ["REMEDIES", "BadRowError", "BadRowReport", "TooManyBadRowsError"]
+__all__ = ["REMEDIES", "BadRowError", "BadRowReport", "TooManyBadRowsError", "check_fraction"]

@@ -1,63 +1,252 @@
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from transformers import AutoModel, AutoProcessor
-from wenlan.data import load_emoji7
+from helpers.brivl.tiny_folder import SENTENCES, save_tiny_folder
+from PIL import Image
+from transformers import AutoProcessor
+from typer.testing import CliRunner
+from wenlan.data import TooManyBadRowsError
+from wenlan.data.files.lock import output_lock
+from wenlan.modeling_brivl import BriVLModel
 from wenlan.pipelines import embed_images, embed_texts
 from wenlan.retrieval import embed_to_parquet
 
-pytestmark = pytest.mark.slow
+from wenlan.cli.main import app
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_tiny_folder(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def model_and_processor(model_folder):
+    return BriVLModel.from_pretrained(model_folder).eval(), AutoProcessor.from_pretrained(model_folder)
+
+
+def write_images(folder, count=5):
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        noise = np.random.default_rng(index).integers(0, 256, (30 + index % 3, 40, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"{index:03}.png")
+    return folder
 
 
 @pytest.fixture
 def images(tmp_path):
-    folder = tmp_path / "images"
-    (folder / "inner").mkdir(parents=True)
-    for index, row in enumerate(load_emoji7()["test"].select(range(5))):
-        row["image"].save(folder / "inner" / f"{index}.png")
-    return folder
+    write_images(tmp_path / "images" / "inner")
+    return tmp_path / "images"
 
 
-def test_embeddings_of_a_folder_equal_those_of_the_python_api(quickstart_folder, images, tmp_path):
-    report = embed_to_parquet(str(quickstart_folder), images, tmp_path / "out.parquet", batch_size=2)
+def ids_of(output):
+    return pq.read_table(output)["id"].to_pylist()
+
+
+def test_embeddings_of_a_folder_equal_those_of_the_python_api(model_folder, model_and_processor, images, tmp_path):
+    report = embed_to_parquet(model_folder, images, tmp_path / "out.parquet", batch_size=2, shard_size=3)
     table = pq.read_table(tmp_path / "out.parquet")
-    assert report.rows == 5
-    assert table["id"].to_pylist() == [f"inner/{index}.png" for index in range(5)]
-    model, processor = AutoModel.from_pretrained(quickstart_folder), AutoProcessor.from_pretrained(quickstart_folder)
-    expected = embed_images(model, processor, sorted((images / "inner").iterdir()))
+    assert report.rows_kept == 5
+    assert table["id"].to_pylist() == [f"inner/{index:03}.png" for index in range(5)]
+    expected = embed_images(*model_and_processor, sorted((images / "inner").iterdir()))
     torch.testing.assert_close(torch.tensor(table["embedding"].to_pylist()), expected, atol=1e-5, rtol=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "out.parquet"]
 
 
-def test_bad_images_are_skipped_and_counted_by_cause(quickstart_folder, images, tmp_path):
+def test_bad_images_are_left_out_and_counted_by_cause(model_folder, images, tmp_path):
     (images / "a.jpg").write_bytes(b"")
     (images / "b.png").write_text("not an image")
-    (images / "c.png").write_bytes((images / "inner" / "0.png").read_bytes()[:200])
-    report = embed_to_parquet(str(quickstart_folder), images, tmp_path / "out.parquet")
-    assert report.rows == 5
-    assert report.skipped == {"empty file": 1, "not an image": 1, "truncated": 1}
+    (images / "c.png").write_bytes((images / "inner" / "000.png").read_bytes()[:200])
+    os.mkfifo(images / "d.png")
+    (images / "e.png").symlink_to("/dev/zero")
+    with (images / "f.png").open("wb") as file:
+        file.truncate(6 * 2**30)
+    report = embed_to_parquet(model_folder, images, tmp_path / "out.parquet", max_bad_fraction=0.6)
+    assert report.rows_kept == 5
+    assert report.counts == {"empty file": 1, "not an image": 1, "truncated": 1, "unreadable": 2, "too large": 1}
+    with pytest.raises(TooManyBadRowsError, match=r"kept 5 of 11 rows"):
+        embed_to_parquet(model_folder, images, tmp_path / "again.parquet")
+    assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "out.parquet").read_bytes()
 
 
-def test_sentences_keep_their_order_and_blank_lines_are_counted(quickstart_folder, tmp_path):
-    source = tmp_path / "sentences.txt"
-    source.write_bytes("\ufeff猫\n\n\u200b\n\u3164\u2800\n红色的心\n".encode() + b"\xff\xfe\n")
-    report = embed_to_parquet(str(quickstart_folder), source, tmp_path / "out.parquet")
+@pytest.mark.parametrize("name", [b"\xc3\xa8.png", b"\xb5\xc2\xb9\xfa.jpg", "猫 100%\n.png".encode(), b"-x.png"])
+def test_images_of_any_name_are_embedded(model_folder, tmp_path, name):
+    write_images(tmp_path / "images", 1)
+    os.rename(tmp_path / "images" / "000.png", os.path.join(os.fsencode(tmp_path), b"images", name))
+    (tmp_path / "images" / os.fsdecode(b"\xb5.png")).write_bytes(b"no image")
+    report = embed_to_parquet(model_folder, tmp_path / "images", tmp_path / "out.parquet", max_bad_fraction=0.5)
+    assert ids_of(tmp_path / "out.parquet") == [os.fsdecode(name).encode("utf-8", "backslashreplace").decode()]
+    assert str(report).replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+def test_sentences_keep_their_order(model_folder, model_and_processor, tmp_path, encoding):
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    (tmp_path / "s.txt").write_bytes((mark + "猫\r\n\r\n  红色的湖 \n猫").encode(encoding))
+    report = embed_to_parquet(model_folder, tmp_path / "s.txt", tmp_path / "out.parquet", shard_size=2)
     table = pq.read_table(tmp_path / "out.parquet")
-    assert table["id"].to_pylist() == ["猫", "红色的心"]
-    assert report.skipped == {"empty line": 3, "invalid UTF-8": 1}
-    model, processor = AutoModel.from_pretrained(quickstart_folder), AutoProcessor.from_pretrained(quickstart_folder)
-    expected = embed_texts(model, processor, ["猫", "红色的心"])
+    assert table["id"].to_pylist() == ["猫", "红色的湖", "猫"]
+    assert (report.rows_kept, report.counts) == (3, {})
+    expected = embed_texts(*model_and_processor, ["猫", "红色的湖", "猫"])
     torch.testing.assert_close(torch.tensor(table["embedding"].to_pylist()), expected, atol=1e-6, rtol=0)
 
 
-def test_nothing_is_written_when_nothing_can_be_embedded(quickstart_folder, tmp_path):
-    folder = tmp_path / "broken"
-    folder.mkdir()
-    (folder / "a.png").write_text("no image")
-    with pytest.raises(ValueError, match="not an image"):
-        embed_to_parquet(str(quickstart_folder), folder, tmp_path / "out" / "x.parquet")
-    assert list((tmp_path / "out").iterdir()) == []
+def test_bad_sentences_are_left_out_with_their_lines(model_folder, tmp_path):
+    lines = [b"\xff\xfe", "\u200b\u00ad".encode(), *(sentence.encode() for sentence in SENTENCES)]
+    (tmp_path / "s.txt").write_bytes(b"\n".join(["猫".encode(), *lines]))
+    report = embed_to_parquet(model_folder, tmp_path / "s.txt", tmp_path / "out.parquet", max_bad_fraction=0.3)
+    assert ids_of(tmp_path / "out.parquet") == ["猫", *SENTENCES]
+    assert report.counts == {"invalid UTF-8": 1, "empty text": 1}
+    assert "line 3" in report.examples["empty text"]
 
 
-def test_missing_source_is_named(quickstart_folder, tmp_path):
+def test_captions_of_pairs_are_embedded(model_folder, tmp_path):
+    rows = [{"file_name": "a.png", "text": "一只猫"}, {"file_name": "b.png", "text": ["雪山", "湖"]}]
+    (tmp_path / "metadata.jsonl").write_text("\n".join(json.dumps(row) for row in rows), "utf-8")
+    (tmp_path / "c.csv").write_text("image,text\n0.png,一只猫\n", "utf-8")
+    pq.write_table(pa.table({"image": ["0.png"], "text": ["一只猫"]}), tmp_path / "p.parquet")
+    for name, ids in (("metadata.jsonl", ["一只猫", "雪山", "湖"]), ("c.csv", ["一只猫"]), ("p.parquet", ["一只猫"])):
+        embed_to_parquet(model_folder, tmp_path / name, tmp_path / "out.parquet")
+        assert ids_of(tmp_path / "out.parquet") == ids
+
+
+@pytest.mark.parametrize("name", ["photo.png", "photo", "photo.txt"])
+def test_one_image_is_embedded_whatever_its_name(model_folder, model_and_processor, tmp_path, name):
+    write_images(tmp_path, 1)
+    (tmp_path / "000.png").rename(tmp_path / name)
+    embed_to_parquet(model_folder, tmp_path / name, tmp_path / "out.parquet")
+    table = pq.read_table(tmp_path / "out.parquet")
+    assert table["id"].to_pylist() == [name]
+    expected = embed_images(*model_and_processor, tmp_path / name)
+    torch.testing.assert_close(torch.tensor(table["embedding"].to_pylist()), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("s.txt.gz", gzip.compress("猫\n".encode()), "gzip"),
+        ("s.txt", gzip.compress("猫\n".encode()), "gzip"),
+        ("s.docx", b"PK\x03\x04\x14\x00", "Office"),
+        ("s.bin", bytes(range(256)), "neither an image nor text"),
+        ("rows.txt", b'{"image": "a.png", "text": "x"}\n', "name it .jsonl"),
+        ("list.json", b'[{"image": "a.png"}]', "name it .jsonl"),
+        ("c.csv", b"image,caption\n0.png,x\n", "'text'"),
+        ("m.jsonl", b'{"image": "a.png", "caption": "x"}\n', "text"),
+        ("s.txt", b"", "Nothing in"),
+        ("s.txt", b"\n\n \n", "Nothing in"),
+        ("a.png", b"no image", "Nothing in"),
+    ],
+)
+def test_other_files_are_refused_in_a_short_message(model_folder, tmp_path, name, data, message):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ValueError, match=message) as caught:
+        embed_to_parquet(model_folder, tmp_path / name, tmp_path / "out" / "x.parquet")
+    assert len(str(caught.value)) < 500
+    assert not any((tmp_path / "out").glob("*"))
+
+
+def test_missing_sources_pipes_and_output_folders_are_named(model_folder, images, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        embed_to_parquet(str(quickstart_folder), tmp_path / "nowhere", tmp_path / "out.parquet")
+        embed_to_parquet(model_folder, tmp_path / "nowhere", tmp_path / "out.parquet")
+    with pytest.raises(ValueError, match="pipe"):
+        embed_to_parquet(model_folder, tmp_path / "pipe", tmp_path / "out.parquet")
+    with pytest.raises(ValueError, match="is a folder"):
+        embed_to_parquet(model_folder, images, tmp_path)
+    for options in ({"max_bad_fraction": float("nan")}, {"max_bad_fraction": -1}, {"batch_size": 0}, {"shard_size": 0}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            embed_to_parquet(model_folder, images, tmp_path / "out.parquet", **options)
+
+
+def test_model_that_gives_no_finite_embeddings_writes_nothing(tmp_path, images):
+    model = save_tiny_folder(tmp_path / "model")
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    model.save_pretrained(tmp_path / "nan")
+    with torch.no_grad():  # finite weights, infinite activations
+        for parameter in model.parameters():
+            parameter.fill_(1e38)
+    model.save_pretrained(tmp_path / "huge")
+    for name in ("nan", "huge"):
+        AutoProcessor.from_pretrained(tmp_path / "model").save_pretrained(tmp_path / name)
+        with pytest.raises(ValueError, match=r"NaN or infinite|not finite"):
+            embed_to_parquet(str(tmp_path / name), images, tmp_path / "out" / "x.parquet")
+        assert not any((tmp_path / "out").glob("*"))
+
+
+def test_second_process_on_one_output_is_refused(model_folder, images, tmp_path):
+    with (
+        output_lock(tmp_path / ".out.parquet.shards"),
+        pytest.raises(ValueError, match=f"Process {os.getpid()} on .* is writing"),
+    ):
+        embed_to_parquet(model_folder, images, tmp_path / "out.parquet")
+
+
+class Killed:
+    """The command as a process of its own."""
+
+    def __init__(self, model, source, output):
+        wenlan = Path(sys.executable).parent / "wenlan"
+        self.command = [wenlan, "embed", model, source, "--output", output, "--batch-size", "2", "--shard-size", "2"]
+        self.shards = output.with_name(f".{output.name}.shards")
+
+    def run(self, shards):
+        """Kills the command when there are so many shards; returns their bytes and times."""
+        process = subprocess.Popen(self.command, stderr=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        while process.poll() is None and len(list(self.shards.glob("embeddings-*"))) < shards:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        return {path.name: path.stat().st_mtime_ns for path in self.shards.glob("embeddings-*")}
+
+
+@pytest.mark.slow
+def test_killed_command_resumes_and_gives_the_same_bytes(model_folder, tmp_path):
+    source = write_images(tmp_path / "images", 40)
+    (source / "007.png").write_bytes(b"no image")
+    whole, output = tmp_path / "whole.parquet", tmp_path / "out.parquet"
+    expected = embed_to_parquet(model_folder, source, whole, batch_size=2, shard_size=2)
+    killed = Killed(model_folder, source, output)
+    first = killed.run(3)
+    second = killed.run(12)
+    assert first.items() <= second.items()  # none is made again
+    (source / "001.png").write_bytes((source / "002.png").read_bytes())
+    Image.open(source / "003.png").transpose(Image.Transpose.ROTATE_180).save(source / "003.png")
+    report = embed_to_parquet(model_folder, source, output, batch_size=2, shard_size=2)
+    assert (report.rows_kept, report.counts) == (expected.rows_kept, expected.counts)
+    changed = embed_to_parquet(model_folder, source, whole, batch_size=2, shard_size=2)
+    assert changed.rows_kept == 39
+    assert output.read_bytes() == whole.read_bytes()
+    assert not killed.shards.exists()
+
+
+def test_another_model_is_refused_while_pieces_of_the_first_are_there(model_folder, images, tmp_path):
+    shards = tmp_path / ".out.parquet.shards"
+    shards.mkdir()
+    (shards / "manifest.json").write_text('{"model": "another"}', "utf-8")
+    (shards / "embeddings-00000-of-00001.parquet").touch()
+    with pytest.raises(ValueError, match=r"begun otherwise.*model is 'another'.*Or remove .*\.out\.parquet\.shards"):
+        embed_to_parquet(model_folder, images, tmp_path / "out.parquet")
+
+
+def test_command_says_what_it_did_and_is_quiet_when_nobody_reads(model_folder, images, tmp_path):
+    (images / "bad.png").write_bytes(b"")
+    arguments = ["embed", model_folder, str(images), "--output", str(tmp_path / "out.parquet")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert "1 x empty file" in result.output
+    result = CliRunner().invoke(app, [*arguments, "--max-bad-fraction", "0.2"])
+    assert result.exit_code == 0
+    assert f"5 embeddings in {tmp_path / 'out.parquet'}" in result.output

@@ -23,7 +23,11 @@ class ShortErrors(TyperGroup):
         from huggingface_hub.errors import StrictDataclassError  # a wrong value in a configuration
 
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError:  # of `| head`: click ends without a word
+            raise
         except (ValueError, OSError, ImportError, StrictDataclassError) as error:
             if ctx.params["debug"]:
                 raise

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from .errors import resume_hint
+
 BriVLFolder = Annotated[str, typer.Argument(help="Folder or hub id of a BriVL model.")]
 
 
@@ -51,17 +53,32 @@ def zero_shot(
 
 def embed(
     model: BriVLFolder,
-    source: Annotated[Path, typer.Argument(help="A folder of images, or a text file with one sentence a line.")],
+    source: Annotated[Path, typer.Argument(help="A folder of images, a text file with one sentence a line, or pairs.")],
     output: Annotated[Path, typer.Option(help="The Parquet file to write.")],
     detector: Annotated[
         str | None, typer.Option(help="Folder or hub id of a region detector: BriVL 1.0 looks at its boxes.")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Images or sentences at a time.")] = 32,
+    shard_size: Annotated[int, typer.Option(help="Images or sentences that a kill can cost at most.")] = 256,
+    max_bad_fraction: Annotated[float, typer.Option(help="A greater fraction left out ends in exit code 1.")] = 0.1,
 ) -> None:
-    """Write the embeddings of images or sentences to a Parquet file with the columns `id` and `embedding`."""
+    """Write the embeddings of images or sentences to a Parquet file with the columns `id` and `embedding`.
+
+    Of pairs (.jsonl, .csv, .tsv, .parquet) the captions are embedded. The same command resumes a run that was stopped.
+    """
     from ..retrieval.embed import embed_to_parquet
 
-    typer.echo(embed_to_parquet(model, source, output, detector=detector, batch_size=batch_size))
+    with resume_hint(output):
+        report = embed_to_parquet(
+            model,
+            source,
+            output,
+            detector=detector,
+            batch_size=batch_size,
+            shard_size=shard_size,
+            max_bad_fraction=max_bad_fraction,
+        )
+    typer.echo(f"{report}\n{report.rows_kept} embeddings in {output}")
 
 
 def answer(

@@ -1,4 +1,7 @@
+import subprocess
+import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -118,3 +121,11 @@ def test_wrong_value_in_a_recipe_is_one_line_and_exit_code_one(tmp_path):
     result = run(app, ["pretrain-brivl", str(recipe)])
     assert result.exit_code == 1
     assert "temperature must be positive" in result.output
+
+
+def test_reader_that_goes_away_ends_the_command_without_a_word():
+    command = [Path(sys.executable).parent / "wenlan", "recipes", "list"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait() == 1
