@@ -10,7 +10,7 @@ from transformers.processing_utils import ProcessorMixin, TextKwargs, Unpack
 from transformers.utils import logging
 
 from .image_processing_brivl import BoxesInput, BriVLImageProcessor, BriVLImageProcessorKwargs
-from .text_inputs import check_tokenizer, check_vocabulary_file, read_texts, saved_vocab_size
+from .text_inputs import check_tokenizer, check_vocabulary_file, read_texts, reset_tokenizer, saved_vocab_size
 
 logger = logging.get_logger(__name__)
 
@@ -54,6 +54,11 @@ class BriVLProcessor(ProcessorMixin):
         vocab_size = saved_vocab_size(pretrained_model_name_or_path)
         check_tokenizer(processor.tokenizer, pretrained_model_name_or_path, vocab_size)
         return processor
+
+    def save_pretrained(self, save_directory: str | PathLike, *args: Any, **kwargs: Any) -> list[str]:
+        """Write the processor, the same whatever it was called with."""
+        reset_tokenizer(self.tokenizer)
+        return super().save_pretrained(save_directory, *args, **kwargs)
 
     @property
     def unused_input_names(self) -> list[str]:

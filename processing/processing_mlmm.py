@@ -17,7 +17,7 @@ from transformers.utils import logging
 from .array_images import iterate_images
 from .image_decoding import ImageSource, decode_image
 from .region_inputs import Regions, list_regions, pad_regions, read_regions_of
-from .text_inputs import check_tokenizer, check_vocabulary_file, read_texts, saved_vocab_size
+from .text_inputs import check_tokenizer, check_vocabulary_file, read_texts, reset_tokenizer, saved_vocab_size
 
 logger = logging.get_logger(__name__)
 
@@ -95,6 +95,7 @@ class MLMMProcessor(ProcessorMixin):
         Raises:
             ValueError: there is no detector to copy.
         """
+        reset_tokenizer(self.tokenizer)
         named, folder = self.detector, Path(save_directory)
         own = named if named is not None and named.startswith(OWN_FOLDER) else None
         try:

@@ -40,6 +40,14 @@ def read_texts(texts: str | Sequence[str]) -> str | list[str]:
     return texts[:MAX_CHARACTERS] if isinstance(texts, str) else [text[:MAX_CHARACTERS] for text in texts]
 
 
+def reset_tokenizer(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Make a tokenizer forget padding and truncation of its last call, which would be saved with it."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)  # a slow one has none
+    if backend is not None:
+        backend.no_padding()
+        backend.no_truncation()
+
+
 def check_vocabulary_file(source: str | PathLike[str]) -> None:
     """Raise ValueError for a folder with the settings of a tokenizer and without its vocabulary."""
     folder = Path(source)
@@ -76,4 +84,11 @@ def saved_vocab_size(folder: str | PathLike[str]) -> int | None:
         return None
 
 
-__all__ = ["check_tokenizer", "check_vocabulary_file", "is_blank", "read_texts", "saved_vocab_size"]
+__all__ = [
+    "check_tokenizer",
+    "check_vocabulary_file",
+    "is_blank",
+    "read_texts",
+    "reset_tokenizer",
+    "saved_vocab_size",
+]

@@ -21,14 +21,14 @@ from transformers import (
     set_seed,
 )
 
-from ..data.files.atomic import atomic_files
+from ..data.files.atomic import atomic_files, describe_free_space, format_bytes
 from ..data.files.lock import output_lock
 from ..data.rows.report import BadRowReport
 from .callbacks.outcome import OutcomeGuard
 from .callbacks.set_epoch import SetEpochCallback
 from .callbacks.skip_non_finite import NonFiniteGuard
 from .callbacks.stop_on_signal import train_until_signal
-from .checkpoints.atomic_trainer import AtomicCheckpointTrainer
+from .checkpoints.atomic_trainer import SAVE_ERRORS, AtomicCheckpointTrainer
 from .checkpoints.finite import refuse_non_finite
 from .checkpoints.resume import output_folder, resolve_resume_checkpoint
 from .identity import IDENTITY, Identity, refuse_other_run, write_identity
@@ -149,6 +149,7 @@ class Run:
 
         Raises:
             ValueError: the weights are not finite.
+            OSError: they could not be written, for lack of disk for example.
         """
         state = trainer.accelerator.get_state_dict(trainer.model)
         refuse_non_finite(state.items(), trainer.state.global_step)
@@ -158,10 +159,18 @@ class Run:
         state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         model = trainer.accelerator.unwrap_model(trainer.model).get_submodule(part)
         assert isinstance(model, PreTrainedModel)
-        with atomic_files(self.output_dir) as folder:
-            model.save_pretrained(folder, state_dict=state)
-            processor.save_pretrained(folder, **options)
-            trainer.state.save_to_json(str(folder / "trainer_state.json"))
+        needed = sum(value.nbytes for value in state.values())
+        try:
+            with atomic_files(self.output_dir) as folder:
+                model.save_pretrained(folder, state_dict=state)
+                processor.save_pretrained(folder, **options)
+                trainer.state.save_to_json(str(folder / "trainer_state.json"))
+        except SAVE_ERRORS as error:
+            raise OSError(
+                f"The model could not be written into {self.output_dir}: {str(error)[:100]}. It needs "
+                f"{format_bytes(needed)}; {describe_free_space(self.output_dir)}. Checkpoints there are intact: make "
+                "room and give the same command with --resume."
+            ) from error
 
     def finish(self, trainer: Trainer, following: str) -> Path:
         """Print where the model is and the command that comes next, wait for all ranks, and return the folder."""

@@ -43,6 +43,21 @@ def temporary_path(path: Path) -> Path:
     return path.with_name(f"{UNFINISHED}{os.getpid()}@{HOST}-{path.name}")
 
 
+def format_bytes(count: float) -> str:
+    """Return a number of bytes in the unit that suits it.
+
+    >>> [format_bytes(count) for count in (0, 999, 12_345_678, 3e15)]
+    ['0 bytes', '999 bytes', '12.3 MB', '3000.0 TB']
+    """
+    unit = min(max(len(str(int(count))) - 1, 0) // 3, 4)
+    return f"{count / 1000**unit:.1f} {'kMGT'[unit - 1]}B" if unit else f"{int(count)} bytes"
+
+
+def describe_free_space(folder: Path) -> str:
+    """Return how much room is left where a folder is, in words."""
+    return f"{format_bytes(shutil.disk_usage(folder).free)} are free on the disk of {folder}"
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Give an OSError that names no file, such as that of a full disk while writing, the name of this one."""
@@ -139,6 +154,8 @@ __all__ = [
     "UNFINISHED",
     "atomic_file",
     "atomic_files",
+    "describe_free_space",
+    "format_bytes",
     "naming",
     "publish",
     "remove_unfinished",

@@ -146,3 +146,15 @@ def test_saved_and_loaded_gives_the_same_bits(image_processor, tokenizer, tmp_pa
 def test_processor_holds_no_input_name_that_it_does_not_return(processor):
     batch = processor(images=PATHS, text=CASE["texts"], boxes=CASE["raw_boxes"])
     assert set(processor.model_input_names) == set(batch)
+
+
+def test_tokenizer_is_saved_alike_whatever_it_was_called_with(processor, tmp_path):
+    """Padding and truncation of the last call would go with it, so that a resumed run wrote another file."""
+    saved = []
+    for number, options in enumerate([{}, {"padding": "max_length", "max_length": 9}, {"truncation": False}]):
+        processor(text=["一只猫", "猫"], **options)
+        processor.save_pretrained(tmp_path / str(number))
+        saved.append((tmp_path / str(number) / "tokenizer.json").read_bytes())
+    assert saved[0] == saved[1] == saved[2]
+    assert json.loads(saved[0])["padding"] is None
+    assert json.loads(saved[0])["truncation"] is None

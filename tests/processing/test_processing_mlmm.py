@@ -200,3 +200,13 @@ def test_limit_without_room_for_a_piece_is_refused(small_tokenizer):
 def test_decode_returns_the_text(processor):
     batch = processor(text="racing car")
     assert processor.batch_decode(batch["input_ids"], skip_special_tokens=True) == ["racing car"]
+
+
+def test_tokenizer_is_saved_alike_whatever_it_was_called_with(processor, tmp_path, make_image):
+    processor.save_pretrained(tmp_path / "new")
+    processor(regions=[make_image(0), make_image(1)], text=["a cat", "two red keys and more"])
+    processor.save_pretrained(tmp_path / "used")
+    processor.tokenizer.backend_tokenizer.enable_padding(length=40)
+    processor.save_pretrained(tmp_path / "padded")
+    new, used, padded = ((tmp_path / name / "tokenizer.json").read_bytes() for name in ("new", "used", "padded"))
+    assert new == used == padded

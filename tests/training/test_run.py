@@ -1,17 +1,24 @@
 """A run that breaks fails and leaves no model. A folder that is in use is refused."""
 
+import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from helpers.paths import ENVIRONMENT
+from helpers.training.tiny_trainer import build_trainer
 from kill_resume import write_inputs
 from torch.utils.data import DataLoader, Dataset
 from wenlan.data.files.lock import LOCK, output_lock
+from wenlan.processing import MLMMProcessor
+from wenlan.training.checkpoints.manifest import verify_checkpoint
 from wenlan.training.identity import IDENTITY
-from wenlan.training.run import REPORT, short_worker_errors
+from wenlan.training.run import REPORT, Run, RunArguments, short_worker_errors
 from wenlan.training_scripts import (
     finetune_retrieval,
     finetune_vqa,
@@ -99,3 +106,42 @@ def test_bug_in_a_worker_keeps_its_traceback():
 def test_killed_worker_is_said_in_a_line_with_what_to_do():
     with pytest.raises(ChildProcessError, match=r"(is killed by signal|exited unexpectedly).*--dataloader_num_workers"):
         fail_in_a_worker("killed")
+
+
+def files(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("streaming", ["false", "true"])
+def test_run_that_has_ended_ends_at_once_when_it_is_resumed_and_writes_the_same_files(tmp_path, streaming, capsys):
+    """A stream, which never ends by itself, too; also where only the last save is missing."""
+    recipe, output = write_inputs(tmp_path), tmp_path / "run"
+    pairs = [json.loads(line) for line in (tmp_path / "images" / "metadata.jsonl").read_text("utf-8").splitlines()]
+    images = [(tmp_path / "images" / pair["image"]).read_bytes() for pair in pairs]
+    texts = [pair["text"][0] for pair in pairs]
+    pq.write_table(pa.table({"image": images, "text": texts}), tmp_path / "pairs.parquet")
+    data = ["--data", str(tmp_path / "pairs.parquet"), "--streaming", "true"] if streaming == "true" else []
+    command = [str(recipe), "--output_dir", str(output), *data, "--max_steps", "3", "--save_steps", "2"]
+    pretrain_brivl.main(command)
+    whole = files(output)
+    pretrain_brivl.main([*command, "--resume"])
+    assert files(output) == whole
+    for name in ("model.safetensors", "config.json"):
+        (output / name).unlink()
+    pretrain_brivl.main([*command, "--resume"])
+    assert files(output) == whole
+    assert capsys.readouterr().out.count("The model is in") == 3
+
+
+def test_model_that_does_not_fit_on_the_disk_is_one_line_and_leaves_none(tmp_path, small_tokenizer):
+    trainer, before = build_trainer(tmp_path / "run"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    trainer.train()
+    run = Run(trainer.args, RunArguments())
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"could not be written into .*It needs \d+\.\d kB; .*B are free .*--resume"):
+            run.save(trainer, MLMMProcessor(small_tokenizer), part="brivl")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert sorted(path.name for path in run.output_dir.iterdir()) == ["checkpoint-2", "checkpoint-4"]
+    assert verify_checkpoint(run.output_dir / "checkpoint-4") is None

@@ -1,4 +1,4 @@
-"""Stopping a run on SIGTERM or Ctrl-C between two steps, with a complete checkpoint.
+"""Stopping a run on SIGTERM, Ctrl-C or the end of its terminal (SIGHUP) between two steps, with a complete checkpoint.
 
 `enable_jit_checkpoint` of the Trainer is not used: it saves inside a step, when the momentum towers have moved and the
 optimizer has not, so that the resumed run differs; and it waits three seconds first.
@@ -6,6 +6,7 @@ optimizer has not, so that the resumed run differs; and it waits three seconds f
 
 import os
 import signal
+import stat
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -16,11 +17,13 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 
 from ..distributed import any_across_ranks
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StopOnSignal(TrainerCallback):
-    """Note SIGTERM and the first Ctrl-C inside `with`, and stop after the step; a second Ctrl-C acts as it did before.
+    """Note SIGTERM, SIGHUP and the first Ctrl-C inside `with`, and stop after the step; a second Ctrl-C acts as before.
+
+    Under `nohup`, which ignores SIGHUP, it stays ignored. What would be printed to a terminal that is gone is lost.
 
     After the optimizer step at hand a checkpoint is saved and training ends, on all ranks at the same step. DataLoader
     workers get a process group of their own, since a signal to the whole group (Ctrl-C, `timeout`, `kill -- -PGID`)
@@ -38,7 +41,8 @@ class StopOnSignal(TrainerCallback):
 
     def __enter__(self) -> "StopOnSignal":
         if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
-            self._previous = {number: signal.signal(number, self._take_note) for number in SIGNALS}
+            noted = [number for number in SIGNALS if not _is_ignored_hangup(number)]
+            self._previous = {number: signal.signal(number, self._take_note) for number in noted}
         return self
 
     def __exit__(
@@ -51,6 +55,8 @@ class StopOnSignal(TrainerCallback):
         self.signal_number = number
         if number == signal.SIGINT:  # SIGTERM may come twice from one cause: torchrun and `timeout` repeat it
             signal.signal(number, self._previous[number])
+        if number == signal.SIGHUP:
+            _let_go_of_the_terminal()
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -78,7 +84,8 @@ def train_until_signal(trainer: Trainer, checkpoint: str | None) -> None:
     """Train from a checkpoint, if given, to the end, or to a signal; then say how to resume and raise SystemExit.
 
     Raises:
-        SystemExit: with 128 + the number of the signal, as shells have it: 143 for SIGTERM, 130 for Ctrl-C.
+        SystemExit: with 128 + the number of the signal, as shells have it: 143 for SIGTERM, 130 for Ctrl-C,
+            129 for SIGHUP.
     """
     with StopOnSignal() as stop:
         trainer.add_callback(stop)
@@ -88,6 +95,19 @@ def train_until_signal(trainer: Trainer, checkpoint: str | None) -> None:
             step, folder = trainer.state.global_step, trainer.args.output_dir
             print(f"Stopped by a signal after step {step}. To resume in {folder}: the same command with --resume")
         raise SystemExit(128 + (stop.signal_number or signal.SIGTERM))
+
+
+def _is_ignored_hangup(number: int) -> bool:
+    return number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN
+
+
+def _let_go_of_the_terminal() -> None:
+    """Send to nowhere what goes to a terminal: writing to one that is gone is an error."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+            os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def _leave_the_group(worker_init_fn: Callable[[int], None] | None, worker_id: int) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import Trainer
-from transformers.trainer_utils import TrainOutput
+from transformers.trainer_utils import IntervalStrategy, TrainOutput
 from transformers.utils import SAFE_WEIGHTS_NAME
 
-from ...data.files.atomic import UNFINISHED, sync
+from ...data.files.atomic import UNFINISHED, describe_free_space, sync
 from ..distributed import any_across_ranks
 from ..identity import Identity, write_identity
 from .finite import StateCheck
@@ -30,7 +30,7 @@ SAVE_ERRORS = (OSError, RuntimeError, SafetensorError)  # of files, of torch.sav
 
 
 class AtomicCheckpointTrainer(Trainer):
-    """A `Trainer` whose checkpoints are complete or absent; nothing else differs.
+    """A `Trainer` whose checkpoints are complete or absent, and hold the processor of its collator.
 
     A run whose weights or state are broken ends, see `finite.py`; that step is not saved. A checkpoint that cannot be
     saved (disk full) is logged and counted, the older ones stay, and training goes on. With several ranks all give it
@@ -106,15 +106,34 @@ class AtomicCheckpointTrainer(Trainer):
         if best_step is not None and self.args.should_save:
             state.save_to_json(str(checkpoint / "trainer_state.json"))
 
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        processor = getattr(self.data_collator, "processor", None)
+        if self.args.should_save and self.processing_class is None and processor is not None:
+            processor.save_pretrained(output_dir or self.args.output_dir)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log as the parent does; what the log keeps is that of the whole run, without times of this process."""
+        super().log(logs, start_time)
+        if "train_runtime" in logs:  # a summary since the start, or since the run was resumed
+            self.state.log_history.pop()
+        else:
+            timed = [name for name in logs if name.endswith(("_runtime", "_per_second"))]
+            self.state.log_history[-1] = {x: y for x, y in self.state.log_history[-1].items() if x not in timed}
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        # What a resumed run logs next would lack the losses since the last log.
+        if self.control.should_save and self.args.logging_strategy != IntervalStrategy.NO:
+            self.control.should_log = True
+        super()._maybe_log_save_evaluate(*args, **kwargs)
+
     def _give_up(self, saving: Path, error: Exception | None) -> None:
         self.failed_saves += 1
         logger.error(
-            "The checkpoint of step %d could not be saved (%s). The older ones are intact and training goes on; "
-            "%.1f GB are free on the disk of %s.",
+            "The checkpoint of step %d could not be saved (%s). The older ones are intact and training goes on; %s.",
             self.state.global_step,
             error or "another process failed",
-            shutil.disk_usage(saving.parent).free / 1e9,
-            saving.parent,
+            describe_free_space(saving.parent),
         )
         if self.args.should_save:
             shutil.rmtree(saving, ignore_errors=True)
@@ -186,4 +205,4 @@ def _take_name(checkpoint: Path) -> None:
     shutil.rmtree(saving, ignore_errors=True)
 
 
-__all__ = ["AtomicCheckpointTrainer", "recover_partial_checkpoints"]
+__all__ = ["SAVE_ERRORS", "AtomicCheckpointTrainer", "recover_partial_checkpoints"]

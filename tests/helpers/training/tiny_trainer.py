@@ -31,7 +31,7 @@ class NoisyPairs(Dataset):
         self.epoch.fill_(epoch)
 
 
-def build_trainer(folder, *callbacks, dataset=None, config=None, **arguments):
+def build_trainer(folder, *callbacks, dataset=None, config=None, data_collator=None, **arguments):
     """Returns a trainer of the same weights each time, with dropout and batch norms that train."""
     torch.manual_seed(0)
     sizes = {"vision": {"hidden_dropout_prob": 0.1}, "momentum": 0.5} | (config or {})
@@ -50,5 +50,6 @@ def build_trainer(folder, *callbacks, dataset=None, config=None, **arguments):
         args,
         train_dataset=dataset or NoisyPairs(14),
         eval_dataset=NoisyPairs(4),
+        data_collator=data_collator,
         callbacks=[MomentumQueueCallback(), *callbacks],
     )

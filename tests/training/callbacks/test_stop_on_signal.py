@@ -1,4 +1,5 @@
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from kill_resume import write_inputs
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 from wenlan.training.callbacks.set_epoch import SetEpochCallback
-from wenlan.training.callbacks.stop_on_signal import StopOnSignal, train_until_signal
+from wenlan.training.callbacks.stop_on_signal import SIGNALS, StopOnSignal, train_until_signal
 from wenlan.training.checkpoints.manifest import verify_checkpoint
 from wenlan.training.checkpoints.resume import newest_valid_checkpoint
 
@@ -35,7 +36,9 @@ def stopped(trainer, checkpoint=None):
 
 
 # SIGTERM comes twice from `timeout` and from torchrun
-@pytest.mark.parametrize(("number", "times", "code"), [(signal.SIGTERM, 2, 143), (signal.SIGINT, 1, 130)])
+@pytest.mark.parametrize(
+    ("number", "times", "code"), [(signal.SIGTERM, 2, 143), (signal.SIGINT, 1, 130), (signal.SIGHUP, 2, 129)]
+)
 def test_signal_ends_the_run_after_its_step_with_a_whole_checkpoint(tmp_path, number, times, code, capsys):
     trainer = build_trainer(tmp_path / "run", Signal(number, 3, times), save_strategy="no")
     assert stopped(trainer) == code
@@ -70,10 +73,10 @@ def test_second_interrupt_ends_the_run_at_once(tmp_path):
 
 
 def test_handlers_are_those_of_before_also_after_an_error():
-    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    before = [signal.getsignal(number) for number in SIGNALS]
     with pytest.raises(ValueError, match="stop"), StopOnSignal():
         raise ValueError("stop")
-    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 def test_other_threads_train_without_handlers():
@@ -109,3 +112,31 @@ def test_command_exits_with_143_when_its_whole_process_group_is_terminated(tmp_p
     newest = newest_valid_checkpoint(output)
     assert f"Stopped by a signal after step {newest.name.removeprefix('checkpoint-')}." in printed
     assert "--resume" in printed
+
+
+def test_hangup_that_nohup_ignores_stays_ignored(tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        trainer = build_trainer(tmp_path / "run", Signal(signal.SIGHUP, 2), max_steps=3)
+        train_until_signal(trainer, None)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert trainer.state.global_step == 3
+
+
+@pytest.mark.slow
+def test_closed_terminal_ends_the_command_with_129_and_a_checkpoint(tmp_path):
+    """All that it prints goes to the terminal, which is gone then."""
+    recipe, output = write_inputs(tmp_path), tmp_path / "run"
+    options = ["--output_dir", str(output), "--max_steps", "100000", "--disable_tqdm", "false", "--logging_steps", "1"]
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(sys.executable, [sys.executable, "-m", "wenlan", "pretrain-brivl", str(recipe), *options])
+    while not list(output.glob("checkpoint-*")):
+        os.read(terminal, 10_000)
+    os.close(terminal)
+    _, status = os.waitpid(process, 0)
+    assert os.waitstatus_to_exitcode(status) == 129
+    assert list(output.glob(".saving-*")) == []
+    assert newest_valid_checkpoint(output) is not None

@@ -6,8 +6,9 @@ import pytest
 import torch
 from helpers.training.tiny_trainer import build_trainer
 from safetensors.torch import load_file
-from transformers import TrainerCallback
+from transformers import AutoTokenizer, TrainerCallback, default_data_collator
 from transformers.trainer_callback import ExportableState
+from wenlan.processing import MLMMProcessor
 from wenlan.training.callbacks.set_epoch import SetEpochCallback
 from wenlan.training.checkpoints.manifest import verify_checkpoint
 
@@ -184,6 +185,7 @@ def test_run_resumed_in_mid_epoch_is_bit_equal_to_an_unbroken_one(tmp_path, work
         "dataloader_num_workers": workers,
         "max_steps": last,
         "save_steps": step,
+        "logging_steps": 4,
     }
     build_trainer(tmp_path / "whole", SetEpochCallback(), **arguments).train()
     build_trainer(tmp_path / "broken", SetEpochCallback(), StopAfter(step), **arguments).train()
@@ -192,3 +194,20 @@ def test_run_resumed_in_mid_epoch_is_bit_equal_to_an_unbroken_one(tmp_path, work
     assert_equal(
         state_of(tmp_path / "whole" / f"checkpoint-{last}"), state_of(tmp_path / "broken" / f"checkpoint-{last}")
     )
+    states = [tmp_path / name / f"checkpoint-{last}" / "trainer_state.json" for name in ("whole", "broken")]
+    whole, broken = (json.loads(path.read_text("utf-8"))["log_history"] for path in states)
+    assert broken == whole
+    assert [entry["step"] for entry in whole if "loss" in entry][-1] == last
+
+
+def test_checkpoint_holds_the_processor_of_the_collator(tmp_path, small_tokenizer):
+    class Collator:
+        processor = MLMMProcessor(small_tokenizer)
+
+        def __call__(self, rows):
+            return default_data_collator(rows)
+
+    build_trainer(tmp_path / "run", data_collator=Collator(), max_steps=1, save_steps=1).train()
+    opened = AutoTokenizer.from_pretrained(tmp_path / "run" / "checkpoint-1")
+    assert opened.get_vocab() == small_tokenizer.get_vocab()
+    assert verify_checkpoint(tmp_path / "run" / "checkpoint-1") is None
