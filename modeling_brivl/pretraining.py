@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers.utils import ModelOutput, can_return_tuple, logging
+from transformers.utils.loading_report import LoadStateDictInfo
 
 from .configuration_brivl import BriVLConfig
 from .contrastive_loss import info_nce, similarity_logits
@@ -59,7 +60,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = ["image", "text"]
     _keys_to_ignore_on_load_unexpected = None
-    _optional_weights = ("momentum_", "queue.")
+    _optional_weights = ("momentum_", "queue.")  # prefixes that a checkpoint may lack
 
     def __init__(self, config: BriVLConfig) -> None:
         super().__init__(config)
@@ -105,11 +106,13 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         for momentum_tower, _ in self._towers:
             momentum_tower.requires_grad_(False)
 
-    def after_loading(self, missing_keys: set[str]) -> None:
-        """Start the momentum towers from the query towers where the checkpoint has none."""
-        if any(key.startswith("momentum_") for key in missing_keys):
+    def _adjust_missing_and_unexpected_keys(self, loading_info: LoadStateDictInfo) -> None:
+        """Start momentum towers that the checkpoint lacks from the query towers, before transformers reports."""
+        super()._adjust_missing_and_unexpected_keys(loading_info)
+        if any(key.startswith("momentum_") for key in loading_info.missing_keys):
             self.reset_momentum_towers()
-        super().after_loading(missing_keys)
+        optional = {key for key in loading_info.missing_keys if key.startswith(self._optional_weights)}
+        loading_info.missing_keys -= optional
 
     def update_momentum(self) -> None:
         """Move the momentum towers towards the query towers; once per optimizer step, before its first forward."""

@@ -33,7 +33,6 @@ class BriVLPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["TransformerEncoderLayer"]
     # BriVLModel opens a pre-training checkpoint too and leaves its momentum half aside.
     _keys_to_ignore_on_load_unexpected: list[str] | set[str] | None = [r"^momentum_", r"^queue\."]
-    _optional_weights: tuple[str, ...] = ()  # prefixes that a checkpoint may lack
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike | None, *args: Any, **kwargs: Any) -> Self:
@@ -54,19 +53,14 @@ class BriVLPreTrainedModel(PreTrainedModel):
                 "the file was probably cut while it was saved or copied. Fetch it again."
             ) from error
         model, info = loaded
-        missing = sorted(key for key in info["missing_keys"] if not key.startswith(cls._optional_weights))
-        if missing:
+        if missing := sorted(info["missing_keys"]):
             names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
             raise ValueError(
                 f"{pretrained_model_name_or_path} lacks {len(missing)} weights of {cls.__name__}: {names}. "
                 "It holds another model, or config.json does not belong to it."
             )
-        model.after_loading(info["missing_keys"])
+        model.freeze()  # `requires_grad` is not kept
         return loaded if with_info else model
-
-    def after_loading(self, missing_keys: set[str]) -> None:
-        """Restore what loading does not keep: `requires_grad`."""
-        self.freeze()
 
     def freeze(self) -> None:
         """Set `requires_grad` as the configuration says. Loading recreates parameters, so it runs again after it."""

@@ -100,4 +100,11 @@ def parse_recipe(dataclasses: Sequence[type], argv: Sequence[str] | None = None)
     return tuple(found)
 
 
-__all__ = ["describe_recipe", "find_recipe", "parse_recipe", "read_recipe", "shipped_recipes"]
+def given_fields(argv: Sequence[str] | None = None) -> set[str]:
+    """Return the names of the fields that a recipe, or an option of its command line, gives."""
+    recipe, *words = normalize_options(sys.argv[1:] if argv is None else argv)
+    options = (word.removeprefix("--").partition("=")[0] for word in words if word.startswith("--"))
+    return {*read_recipe(recipe), *options}
+
+
+__all__ = ["describe_recipe", "find_recipe", "given_fields", "parse_recipe", "read_recipe", "shipped_recipes"]

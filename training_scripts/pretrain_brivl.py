@@ -9,7 +9,7 @@
 The recipes are in `recipes/`; the command line overrides any field, and a key of a dictionary as `--field.key`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from torch.utils.data import Dataset
@@ -20,18 +20,22 @@ from ..data.pairs.dataset import TrainingPairs
 from ..data.pairs.streaming import StreamedPairs
 from ..evaluation.zero_shot.emoji7 import evaluate_emoji7
 from ..modeling_brivl.momentum_queue_callback import MomentumQueueCallback
+from ..modeling_brivl.pretraining import BriVLForPreTraining
+from ..pipelines.open_brivl import open_brivl
 from ..processing.augmentation.image import Augmentation
 from ..processing.collators.brivl import ContrastiveCollator
+from ..processing.processing_brivl import BriVLProcessor
 from ..training.brivl.data import DataArguments, describe_pairs, load_pairs, report_data
 from ..training.brivl.feature_cache import CachedFeatureMaps
 from ..training.brivl.model import ModelArguments, build_model
+from ..training.brivl.own_pairs import OwnEvaluation, describe_change, fit_to_pairs
 from ..training.callbacks.outcome import refuse_too_few
 from ..training.callbacks.stream_per_rank import prepare_streaming
 from ..training.checkpoints.atomic_trainer import AtomicCheckpointTrainer
 from ..training.content_digest import DigestedImages
 from ..training.identity import describe_run
 from ..training.lora import LoraArguments, add_text_lora, merge_text_lora
-from ..training.recipe import parse_recipe
+from ..training.recipe import given_fields, parse_recipe
 from ..training.run import METRICS, REPORT, Run, RunArguments, hold_output_folder
 
 ARGUMENTS = (ModelArguments, DataArguments, LoraArguments, RunArguments, TrainingArguments)
@@ -46,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     """
     arguments = parse_recipe(ARGUMENTS, argv)
     with hold_output_folder(arguments[-1]):
-        return pretrain(*arguments)
+        return pretrain(*arguments, given=given_fields(argv))
 
 
 def pretrain(
@@ -55,17 +59,21 @@ def pretrain(
     lora_args: LoraArguments,
     run_args: RunArguments,
     args: TrainingArguments,
+    *,
+    given: Collection[str] = (),
 ) -> Path:
-    """Train, save and evaluate; return the folder."""
+    """Train, save and evaluate; return the folder. `given` are the fields that are not to follow from the data."""
     run = Run(args, run_args)
     callbacks = [MomentumQueueCallback(), *run.callbacks]
     if data_args.streaming:
         callbacks.append(prepare_streaming(args))
     images, ranks = DigestedImages(), {"rank": args.process_index, "world_size": args.world_size}
     pairs, texts = load_pairs(data_args, args.seed, **ranks, check_image=images)
-    if isinstance(pairs, TrainingPairs):
-        refuse_too_few(args, len(pairs))
     model, processor = build_model(model_args, texts)
+    if isinstance(pairs, TrainingPairs):
+        if data_args.fit_to_data:
+            print(fit_to_pairs(args, data_args, model, len(pairs), given))
+        refuse_too_few(args, len(pairs))
     if data_args.duplicate_captions == "positive":
         model.config.group_positives = True
     if lora_args.lora_rank:
@@ -75,17 +83,12 @@ def pretrain(
     settings |= {name: getattr(data_args, name) for name in names} | vars(lora_args)
     data = describe_pairs(pairs, images, args.dataloader_num_workers)
     run.identify(describe_run(args, settings, data=data, model=model.config, tokenizer=processor.tokenizer))
+    evaluation = None
     if run.is_main:
-        report = report_data(
-            pairs,
-            data_args,
-            tokenizer=processor.tokenizer,
-            max_tokens=processor.max_text_length,
-            batch_size=args.train_batch_size * args.world_size,
-            queue_size=model.config.queue_size,
-        )
-        print(report)
-        report.save(run.output_dir / REPORT)
+        batch_size = args.train_batch_size * args.world_size
+        write_report(run, pairs, data_args, model, processor, batch_size=batch_size)
+        if data_args.fit_to_data and isinstance(pairs, TrainingPairs):
+            evaluation = OwnEvaluation.open(data_args, pairs, processor)
 
     collator = ContrastiveCollator(processor, Augmentation(**data_args.augmentation))
     dataset: Dataset = pairs
@@ -94,16 +97,50 @@ def pretrain(
         dataset = CachedFeatureMaps(pairs, backbone, collator, views=data_args.cached_views)
         collator = ContrastiveCollator(processor)
     trainer = AtomicCheckpointTrainer(model, args, train_dataset=dataset, data_collator=collator, callbacks=callbacks)
+    before = None if evaluation is None else evaluation(model.brivl, processor)
     read = [pairs.bad_rows] if isinstance(pairs, StreamedPairs) else []
     run.train(trainer, collator.bad_rows, *read, max_bad_fraction=data_args.max_bad_fraction)
 
     if lora_args.lora_rank:
         merge_text_lora(model)
     run.save(trainer, processor, part="brivl")
-    if run.is_main and data_args.data == "emoji7":
+    following = f"wenlan zero-shot {run.output_dir} IMAGE --labels 猫,狗"
+    if evaluation is not None and before is not None:
+        after = evaluation(open_brivl(run.output_dir)[0].to(args.device), processor)
+        facts = {"split": evaluation.name, "before": before.to_dict(), "after": after.to_dict()}
+        write_json(run.output_dir / METRICS, facts)
+        print(f"\n{after}\n{describe_change(before, after)}")
+        columns = "" if data_args.text_column == "text" else f" --text-column {data_args.text_column}"
+        split = f" --split {evaluation.name}{columns}"
+        following = (
+            f"wenlan evaluate {run.output_dir} --data {data_args.data}{split} --output {run.output_dir}/evaluation"
+        )
+    elif run.is_main and data_args.data == "emoji7":
         results = evaluate_emoji7(AutoModel.from_pretrained(run.output_dir), processor, language=data_args.language)
         write_json(run.output_dir / METRICS, results)
-    return run.finish(trainer, f"wenlan zero-shot {run.output_dir} IMAGE --labels 猫,狗")
+    return run.finish(trainer, following)
+
+
+def write_report(
+    run: Run,
+    pairs: TrainingPairs | StreamedPairs,
+    data_args: DataArguments,
+    model: BriVLForPreTraining,
+    processor: BriVLProcessor,
+    *,
+    batch_size: int,
+) -> None:
+    """Print the report on the data and write it to `data_report.json`."""
+    report = report_data(
+        pairs,
+        data_args,
+        tokenizer=processor.tokenizer,
+        max_tokens=processor.max_text_length,
+        batch_size=batch_size,
+        queue_size=model.config.queue_size,
+    )
+    print(report)
+    report.save(run.output_dir / REPORT)
 
 
 __all__ = ["ARGUMENTS", "main"]

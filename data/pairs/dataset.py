@@ -38,6 +38,7 @@ class TrainingPairs(EpochDraws, TorchDataset):
         group_by_caption: rows for which the same caption is drawn are a group, whatever their images.
         seed: of all draws.
         bad_rows: what was left out when the dataset was read.
+        held_out: rows that are kept for an evaluation.
 
     Raises:
         ValueError: a column is missing, or groups are to be made in two ways.
@@ -50,6 +51,7 @@ class TrainingPairs(EpochDraws, TorchDataset):
     group_column: str | None = None
     group_by_caption: bool = False
     bad_rows: BadRowReport | None = None
+    held_out: "Dataset | None" = None
 
     def __post_init__(self) -> None:
         import datasets

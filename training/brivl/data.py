@@ -10,6 +10,7 @@ from ...data.pairs.dataset import TrainingPairs
 from ...data.pairs.load import read_pairs
 from ...data.pairs.report import PairReport
 from ...data.pairs.report_pairs import report_pairs
+from ...data.pairs.splits import hold_out
 from ...data.pairs.streaming import StreamedPairs
 from ...processing.augmentation.image import Augmentation
 from ...processing.image_decoding import decode_image
@@ -46,6 +47,11 @@ class DataArguments:
         "are grouped by their concept, so that ignore and mask are the same there",
     )
     augmentation: Annotated[dict, Augmentation] = option({}, "fields of wenlan.processing.Augmentation")
+    fit_to_data: bool = option(
+        False,
+        "batch, steps, queue and cached_views follow the number of pairs where neither recipe nor command line gives "
+        "them; a split, or images that are held out, are evaluated on before and after",
+    )
     cached_views: int = option(0, "0: augment anew each epoch; n: a frozen backbone sees n views of an image once")
 
     def __post_init__(self) -> None:
@@ -53,6 +59,8 @@ class DataArguments:
             raise ValueError(f"duplicate_captions is {self.duplicate_captions!r}; give ignore, mask or positive.")
         if self.streaming and self.data == "emoji7":
             raise ValueError("emoji7 is no stream; give shards of your own as data, or streaming false.")
+        if self.fit_to_data and (self.streaming or self.data == "emoji7"):
+            raise ValueError("fit_to_data is for pairs of your own whose number is known: give data, not streaming.")
         if self.streaming and self.cached_views:
             raise ValueError("A stream is never seen as a whole, so that nothing can be cached; set cached_views to 0.")
 
@@ -92,9 +100,13 @@ def load_pairs(
         max_bad_fraction=args.max_bad_fraction,
         check_image=check_image,
     )
+    held_out = None
+    if args.fit_to_data and not bad_rows.has_splits:
+        dataset, held_out = hold_out(dataset)
     texts = [text for row in dataset["text"] for text in ([row] if isinstance(row, str) else row)]
     by_caption = args.duplicate_captions != "ignore"
-    return TrainingPairs(dataset, group_by_caption=by_caption, seed=seed, bad_rows=bad_rows), texts
+    pairs = TrainingPairs(dataset, group_by_caption=by_caption, seed=seed, bad_rows=bad_rows, held_out=held_out)
+    return pairs, texts
 
 
 def describe_pairs(pairs: TrainingPairs | StreamedPairs, images: DigestedImages, workers: int) -> dict[str, object]:

@@ -8,6 +8,7 @@ PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_inte
 SCRIPTS = {
     "Train": {
         "pretrain-brivl": ("pretrain_brivl", "Pre-train BriVL from a recipe, such as brivl_small."),
+        "finetune-brivl": ("finetune_brivl", "Train a BriVL further on pairs of your own: MODEL --data PAIRS."),
         "pretrain-mlmm": ("pretrain_mlmm", "Pre-train MLMM from a recipe, such as mlmm_tiny."),
         "finetune-retrieval": (
             "finetune_retrieval",
