@@ -18,6 +18,7 @@ from transformers import AutoModel, TrainingArguments
 from ..data.files.json_files import write_json
 from ..data.pairs.dataset import TrainingPairs
 from ..data.pairs.streaming import StreamedPairs
+from ..evaluation.retrieval.own_pairs import PairEvaluation
 from ..evaluation.zero_shot.emoji7 import evaluate_emoji7
 from ..modeling_brivl.momentum_queue_callback import MomentumQueueCallback
 from ..modeling_brivl.pretraining import BriVLForPreTraining
@@ -106,19 +107,30 @@ def pretrain(
     run.save(trainer, processor, part="brivl")
     following = f"wenlan zero-shot {run.output_dir} IMAGE --labels 猫,狗"
     if evaluation is not None and before is not None:
-        after = evaluation(open_brivl(run.output_dir)[0].to(args.device), processor)
-        facts = {"split": evaluation.name, "before": before.to_dict(), "after": after.to_dict()}
-        write_json(run.output_dir / METRICS, facts)
-        print(f"\n{after}\n{describe_change(before, after)}")
-        columns = "" if data_args.text_column == "text" else f" --text-column {data_args.text_column}"
-        split = f" --split {evaluation.name}{columns}"
-        following = (
-            f"wenlan evaluate {run.output_dir} --data {data_args.data}{split} --output {run.output_dir}/evaluation"
-        )
+        following = evaluate_again(run, evaluation, before, processor, args, data_args)
     elif run.is_main and data_args.data == "emoji7":
         results = evaluate_emoji7(AutoModel.from_pretrained(run.output_dir), processor, language=data_args.language)
         write_json(run.output_dir / METRICS, results)
     return run.finish(trainer, following)
+
+
+def evaluate_again(
+    run: Run,
+    evaluation: OwnEvaluation,
+    before: PairEvaluation,
+    processor: BriVLProcessor,
+    args: TrainingArguments,
+    data_args: DataArguments,
+) -> str:
+    """Evaluate the saved model, print and write its metrics beside those before; return the command that repeats it."""
+    model, _ = open_brivl(run.output_dir)
+    model.to(args.device)  # type: ignore[arg-type]  # transformers wraps `to` without its types
+    after = evaluation(model, processor)
+    facts = {"split": evaluation.name, "before": before.to_dict(), "after": after.to_dict()}
+    write_json(run.output_dir / METRICS, facts)
+    print(f"\n{after}\n{describe_change(before, after)}")
+    command = f"wenlan evaluate {run.output_dir} --data {data_args.data} --split {evaluation.name}"
+    return command + ("" if data_args.text_column == "text" else f" --text-column {data_args.text_column}")
 
 
 def write_report(
