@@ -41,6 +41,8 @@ def read_json(path: Path, *, object_hook: Callable[[dict], object] | None = None
         raise ValueError(f"{path} is packed; unpack it (gunzip, unzip) and give the file that comes out.")
     try:
         return json.loads(content, object_hook=object_hook)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8; save it so, for instance: iconv -f gb18030 -t utf-8") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON ({str(error)[:200]}); fetch or write it again.") from error
 

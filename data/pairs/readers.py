@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files.bounded import check_regular
 from ..rows.report import BadRowError
 from ..rows.text import MAX_CHARACTERS
 from ..rows.text_files import open_text
@@ -45,7 +46,9 @@ def find_pair_files(source: Path) -> list[Path]:
             return files
         known = f"{', '.join(FOLDER_FILES)} and no .parquet file"
         raise FileNotFoundError(f"{source} holds none of {known}; add one, or give the file itself.")
-    if not source.is_file():
+    if source.exists():
+        check_regular(source)
+    else:
         raise FileNotFoundError(f"{source} does not exist; give a file of pairs or a folder with {FOLDER_FILES[0]}.")
     if _kind(source) not in READERS or source.name.lower().endswith(".parquet.gz"):
         raise ValueError(f"{source} is none of {', '.join(READERS)}; rename or convert it.")

@@ -32,6 +32,14 @@ BINARY = {
     b"\xff\xd8\xff": "an image",
     b"GIF8": "an image",
     b"%PDF": "a PDF file",
+    b"BZh": "packed with bzip2",
+    b"\xfd7zXZ": "packed with xz",
+    b"\x28\xb5\x2f\xfd": "packed with zstd",
+    b"7z\xbc\xaf": "packed with 7-Zip",
+    b"Rar!": "packed with RAR",
+    b"version https://git-lfs": "a pointer of Git LFS in place of the file (git lfs pull fetches it)",
+    b"<!DOCTYPE": "a web page, perhaps in place of a download",
+    b"<html": "a web page, perhaps in place of a download",
 }
 GUESSES = ["gb18030", "big5", "shift_jis", "euc_jp", "euc_kr", "cp1252", "cp1251"]
 
@@ -93,10 +101,12 @@ def find_encoding(path: Path, head: bytes) -> str:
         return encoding
     for magic, what in BINARY.items():
         if head.startswith(magic):
-            raise ValueError(f"{path} is {what}, no text file; save it as text in UTF-8.")
-    if (zeros := head.count(0)) > len(head) / 50:
-        if b"\n\x00" in head or b"\x00\n" in head:
-            return "utf-16-le" if head[1::2].count(0) >= zeros / 2 else "utf-16-be"
+            raise ValueError(f"{path} is {what}; give a text file in UTF-8.")
+    if head[1:4:2] == b"\0\0" and 0 not in head[:4:2]:  # two characters of ASCII
+        return "utf-16-le"
+    if head[:4:2] == b"\0\0" and 0 not in head[1:4:2]:
+        return "utf-16-be"
+    if head.count(0) > len(head) / 10:
         raise ValueError(f"{path} holds zeros, so it is no text file; save it as text in UTF-8.")
     lines = head.splitlines()[: -1 if len(head) == HEAD else None]
     if len(lines) > 2 and sum(map(_is_foreign, lines)) > len(lines) / 2:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -109,6 +110,9 @@ def test_bytes_that_are_not_of_the_encoding_that_was_given_are_counted(folder):
         ("image.csv", b"\x89PNG\r\n\x1a\n" + bytes(100), "is an image"),
         ("table.jsonl", b"PAR1" + bytes(100), "is a parquet file"),
         ("zeros.csv", bytes(1000), "holds zeros"),
+        ("packed.csv", b"BZh91AY" + bytes(range(256)), "packed with bzip2"),
+        ("pointer.jsonl", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n", "git lfs pull"),
+        ("page.csv", b"<!DOCTYPE html>\n<html><body>404</body></html>\n", "is a web page"),
         ("cut.jsonl.gz", gzip.compress(JSON_LINES.encode() * 99)[:-20], "damaged gzip"),
         ("list.jsonl", b'[\n{"image": "0.png", "text": "x"}\n]', "JSON list"),
         ("one-line.jsonl", b'[{"image": "0.png", "text": "x"}]', "JSON list"),
@@ -123,6 +127,20 @@ def test_file_of_another_kind_is_refused_with_what_to_do(folder, name, content, 
     with pytest.raises(ValueError, match=message) as caught:
         read_pairs(folder / name)
     assert len(str(caught.value)) < 400 + len(str(folder))
+
+
+def test_zeros_in_captions_are_no_other_encoding(folder):
+    assert read(folder, "pairs.csv", CSV.replace("一只", "一\0只").replace("湖\n", "湖\0\n").encode()) == TEXTS
+
+
+@pytest.mark.parametrize("name", ["pairs.csv", "pairs.jsonl"])
+def test_pipe_and_device_are_no_files_of_pairs(folder, name):
+    os.mkfifo(folder / name)
+    with pytest.raises(ValueError, match="is no regular file but a pipe"):
+        read_pairs(folder / name)
+    (folder / f"linked-{name}").symlink_to("/dev/zero")
+    with pytest.raises(ValueError, match="is no regular file but a device"):
+        read_pairs(folder / f"linked-{name}")
 
 
 def test_line_of_many_megabytes_costs_one_row(folder):
