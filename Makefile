@@ -11,7 +11,7 @@ PYTEST := $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 setup: $(INSTALLED) links
 
-$(INSTALLED): setup.cfg pyproject.toml
+$(INSTALLED): setup.cfg setup.py pyproject.toml
 	@echo "Setting up $(VENV): downloads PyTorch and friends, a few minutes the first time."
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,dev]'

@@ -17,14 +17,19 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The wheel of a copy, since building writes into the source folder."""
+def built(tmp_path_factory):
+    """Holds a copy of the source, since building writes into its folder."""
     folder = tmp_path_factory.mktemp("wheel")
     shutil.copytree(ROOT, folder / "source", ignore=OUTPUTS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built):
     isolation = ["--no-isolation"] if find_spec("setuptools") else []
-    build = [sys.executable, "-m", "build", "--wheel", *isolation, "--outdir", folder, folder / "source"]
+    build = [sys.executable, "-m", "build", "--wheel", *isolation, "--outdir", built, built / "source"]
     subprocess.run(build, check=True, capture_output=True)
-    (path,) = folder.glob("*.whl")
+    (path,) = built.glob("*.whl")
     with ZipFile(path) as archive:
         yield archive
 
@@ -99,3 +104,40 @@ def test_wheel_holds_the_legal_texts(wheel, name):
 def test_wheel_installs_the_command(wheel):
     (path,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
     assert "wenlan = wenlan.cli.main:app" in wheel.read(path).decode()
+
+
+@pytest.fixture(scope="module")
+def editable(built):
+    """What `pip install --editable` puts into site-packages."""
+    build = "from setuptools import build_meta; build_meta.build_editable('../editable')"
+    (built / "editable").mkdir()
+    subprocess.run([sys.executable, "-c", build], cwd=built / "source", check=True, capture_output=True)
+    (path,) = (built / "editable").glob("*.whl")
+    with ZipFile(path) as archive:
+        archive.extractall(built / "site")
+    return built
+
+
+@pytest.mark.parametrize("beside", ["wenlan", "wenlan/wenlan"])
+def test_folder_of_the_same_name_does_not_hide_an_editable_install(editable, tmp_path, beside):
+    (tmp_path / beside).mkdir(parents=True, exist_ok=True)
+    script = f"""
+import site, sys
+site.addsitedir({str(editable / "site")!r})
+sys.path += {[path for path in sys.path if path.endswith("-packages")]}
+import wenlan, wenlan.data.files.atomic as atomic
+from transformers import AutoConfig
+print(wenlan.__file__, atomic.__file__, AutoConfig.for_model("brivl").model_type, wenlan.BriVLModel.__name__, sep="\\n")
+"""
+    run = subprocess.run([sys.executable, "-S", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    source = editable / "source"
+    paths = [str(source / "wenlan" / "__init__.py"), str(source / "data" / "files" / "atomic.py")]
+    assert run.stdout.split() == [*paths, "brivl", "BriVLModel"]
+
+
+def test_modules_of_a_checkout_run_from_its_root(editable):
+    command = [sys.executable, "-m", "wenlan", "--version"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path.endswith("-packages"))}
+    run = subprocess.run(command, cwd=editable / "source", env=environment, capture_output=True, text=True)
+    assert run.stdout.startswith("wenlan "), run.stderr
