@@ -4,7 +4,8 @@
     wenlan extract-regions coco.json --image-root train2014 --output runs/regions --model MODEL --top-k 100
 
 Killed at any moment and started again, it resumes with the first shard that is not complete; no row is lost or doubled,
-and every row has the same bits as in an unbroken run on the same machine.
+and every row has the same bits as in an unbroken run on the same machine. Started again when all is done, it
+makes those shards anew that are damaged, or of which an image was replaced.
 """
 
 import logging
@@ -100,7 +101,8 @@ def extract_regions(
     extractor = RegionFeatureExtractor.from_pretrained(model, backend, dtype=DTYPES[dtype], device=device)
     choice = choice or RegionChoice()
     info = _describe(extractor, choice, top_k, {"backend": backend, "dtype": dtype})
-    folder = RegionFolder(Path(output), [name for name, _ in listed], info, shard_size=shard_size)
+    names, paths = zip(*listed, strict=True)
+    folder = RegionFolder(Path(output), names, info, shard_size=shard_size, paths=paths)
     pending = folder.pending()
     done = len(listed) - sum(len(folder.inputs[shard]) for shard in pending)
     extract = _Extraction(extractor, choice, info, batch_size, num_workers)

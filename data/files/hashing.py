@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+END_BYTES = 16 << 10
 DIGITS = 16  # hexadecimal digits of a short hash, which are 64 bits
 NOT_THE_MODEL = ("_name_or_path", "transformers_version", "dtype")  # of a configuration
 
@@ -35,6 +37,21 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def hash_ends(path: Path) -> str:
+    """Return 16 hexadecimal digits that tell a file from what replaces it: of its size, and its first and last 16 KiB.
+
+    That is all of a small file, and of a large image its header and the end of its data; "" if it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            head = file.read(END_BYTES)
+            file.seek(max(size - END_BYTES, len(head)))
+            return hash_bytes(b"%d " % size + head + file.read(END_BYTES))
+    except OSError:
+        return ""
+
+
 def hash_weights(settings: str, weights: "Mapping[str, Tensor]") -> str:
     """Return 16 hexadecimal digits that identify the weights of a model, in their dtype, and what it is built by.
 
@@ -57,4 +74,4 @@ def hash_model(model: "PreTrainedModel") -> str:
     return hash_weights(json.dumps(settings, sort_keys=True, default=str), model.state_dict())
 
 
-__all__ = ["fingerprint", "hash_bytes", "hash_file", "hash_json", "hash_model", "hash_weights"]
+__all__ = ["fingerprint", "hash_bytes", "hash_ends", "hash_file", "hash_json", "hash_model", "hash_weights"]

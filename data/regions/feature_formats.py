@@ -14,6 +14,7 @@ import numpy as np
 
 from ..files.atomic import atomic_file
 from ..rows.report import BadRowError
+from .checks import check_array
 
 Sizes = Mapping[str, tuple[int, int]]
 OBJECT_FIELDS = {"objects_id": "object_ids", "objects_conf": "object_scores"}
@@ -37,18 +38,20 @@ def to_region_row(name: str, arrays: Mapping[str, np.ndarray], sizes: Sizes | No
             return {"image_id": name} | _from_bua(arrays)
         if {"features", "norm_bb"} <= arrays.keys():
             return {"image_id": name} | _from_uniter(name, arrays, sizes)
-    except (TypeError, LookupError, AttributeError, ValueError) as error:
+    except (TypeError, LookupError, AttributeError, ArithmeticError, ValueError) as error:
         if isinstance(error, BadRowError):
             raise
-        raise BadRowError("not region features", f"{type(error).__name__}: {error}") from error
-    raise BadRowError("not region features", f"it holds {sorted(arrays)}, neither x and bbox nor features and norm_bb")
+        raise BadRowError("not region features", f"{type(error).__name__}: {str(error)[:100]}") from error
+    held = ", ".join(sorted(arrays))[:100]
+    raise BadRowError("not region features", f"it holds {held}, neither x and bbox nor features and norm_bb")
 
 
 def _from_bua(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     stored = arrays["info"].item() if "info" in arrays else {}
     info: dict[str, Any] = (stored if isinstance(stored, dict) else {}) | dict(arrays)
     row: dict[str, Any] = {"boxes": arrays["bbox"], "features": arrays["x"]}
-    row |= {name: int(info[key]) for key, name in (("image_h", "image_height"), ("image_w", "image_width"))}
+    sides = (("image_h", "image_height"), ("image_w", "image_width"))
+    row |= {name: np.asarray(info[key]).item() for key, name in sides}
     row |= {name: np.asarray(info[key]) for key, name in INFO_FIELDS.items() if key in info}
     if "soft_labels" in info:
         row |= {"class_probs": info["soft_labels"], "background_index": int(info.get("background_index", 0))}
@@ -56,7 +59,7 @@ def _from_bua(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _from_uniter(name: str, arrays: Mapping[str, np.ndarray], sizes: Sizes | None) -> dict[str, Any]:
-    boxes = arrays["norm_bb"][:, :4].astype(np.float32)
+    boxes = check_array("norm_bb", arrays["norm_bb"], np.float32, (-1, -1))[:, :4]
     row: dict[str, Any] = {"image_height": None, "image_width": None, "features": arrays["features"]}
     if sizes is not None:
         size = sizes.get(Path(name).name.lower()) or sizes.get(Path(name).stem.lower())
@@ -67,7 +70,7 @@ def _from_uniter(name: str, arrays: Mapping[str, np.ndarray], sizes: Sizes | Non
         row |= {"image_height": height, "image_width": width}
     row["boxes"] = boxes
     if "soft_labels" in arrays:
-        probs = arrays["soft_labels"].astype(np.float32)
+        probs = check_array("soft_labels", arrays["soft_labels"], np.float32, (-1, -1))
         row |= {"class_probs": probs, "background_index": 0}
         row |= {"object_ids": probs[:, 1:].argmax(axis=1), "object_scores": probs[:, 1:].max(axis=1)}
     elif "conf" in arrays:

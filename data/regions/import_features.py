@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from ..files.image_ids import name_as_text
 from ..files.json_files import read_json
 from ..files.safe_npz import PickledArrayError, read_npz
 from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
 from .feature_formats import Sizes, to_region_row
-from .schema import LABELS, RegionInfo
+from .schema import LABELS, MAX_CLASSES, RegionInfo
 from .shards import SkippedInput
 from .uniter_lmdb import UniterLmdb
 from .writer import RegionFolder
@@ -59,10 +60,12 @@ def import_regions(
     with _open_source(source, allow_pickle) as (names, read_arrays):
 
         def read_row(name: str) -> dict[str, Any]:
-            return to_region_row(name.removesuffix(".npz"), read_arrays(name), sizes_by_name)
+            return to_region_row(name_as_text(name.removesuffix(".npz")), read_arrays(name), sizes_by_name)
 
         info = _info_of_first(names, read_row, {"model_hash": model, "top_k": top_k}, source)
-        folder = RegionFolder(output, [name.removesuffix(".npz") for name in names], info, shard_size=shard_size)
+        ids = [name_as_text(name.removesuffix(".npz")) for name in names]
+        paths = [source / name for name in names] if source.is_dir() else []
+        folder = RegionFolder(output, ids, info, shard_size=shard_size, paths=paths)
         for shard in tqdm(folder.pending(), desc="import", unit=" shards", disable=None):
             rows, skipped = [], []
             for position in folder.inputs[shard]:
@@ -113,8 +116,8 @@ def _info_of_first(
             row = read_row(name)
             info = RegionInfo(
                 **common,
-                feature_dim=np.asarray(row["features"]).shape[-1],
-                num_classes=np.asarray(row["class_probs"]).shape[-1] if "class_probs" in row else 0,
+                feature_dim=_width("features", row),
+                num_classes=_width("class_probs", row) if "class_probs" in row else 0,
                 background_index=row.get("background_index", -1),
                 box_unit="normalized" if row["image_height"] is None else "pixels",
                 labels=tuple(label for label in LABELS if label in row),
@@ -125,6 +128,13 @@ def _info_of_first(
         except BadRowError as error:
             report.add_bad_row(error, name)
     raise TooManyBadRowsError(f"No file could be used.\n{report}")
+
+
+def _width(name: str, row: dict[str, Any]) -> int:
+    shape = np.asarray(row[name]).shape
+    if len(shape) != 2 or not 1 <= shape[1] <= MAX_CLASSES:
+        raise BadRowError("wrong shape", f"{name} is {shape}, not (n, 1 to {MAX_CLASSES})")
+    return shape[1]
 
 
 def read_sizes(file: Path) -> Sizes:

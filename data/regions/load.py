@@ -159,7 +159,10 @@ def _uncompressed_copy(shard: Path, cache_dir: Path) -> Path:
         schema = read_header(shard).info.schema()
         with atomic_file(copy) as unfinished, pa.ipc.new_stream(str(unfinished), schema) as writer:
             for batch in read_batches(shard):
-                writer.write_batch(batch.replace_schema_metadata(None))
+                try:
+                    writer.write_batch(batch.replace_schema_metadata(None))
+                except pa.ArrowInvalid as error:
+                    raise BadRowError("broken shard", f"{shard}: its columns are not those of regions") from error
     return copy
 
 

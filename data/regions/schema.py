@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..rows.report import BadRowError
+from .checks import check_array, check_boxes, check_image_size, check_probabilities
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,6 +31,7 @@ LABELS = {  # optional columns -> what a reader gets
     "attribute_ids": np.int64,
     "attribute_scores": np.float32,
 }
+MAX_WIDTH = 2**20
 MAX_CLASSES = 2**16  # ids of the best classes are uint16
 
 StoredRow = dict[str, object]  # the columns of a file, of one row
@@ -62,8 +64,13 @@ class RegionInfo:
     def __post_init__(self) -> None:
         if self.box_unit not in BOX_UNITS or not set(self.labels) <= LABELS.keys():
             raise ValueError(f"box_unit {self.box_unit!r} of {BOX_UNITS}, labels {self.labels} of {tuple(LABELS)}.")
-        if self.num_classes > MAX_CLASSES:
-            raise ValueError(f"num_classes is {self.num_classes}; at most {MAX_CLASSES} can be stored.")
+        if not (0 <= self.num_classes <= MAX_CLASSES and 1 <= self.feature_dim <= MAX_WIDTH):
+            raise ValueError(
+                f"num_classes is {self.num_classes}, feature_dim {self.feature_dim}; at most {MAX_CLASSES} and "
+                f"1 to {MAX_WIDTH} can be stored."
+            )
+        if not -1 <= self.background_index < max(1, self.num_classes):
+            raise ValueError(f"background_index is {self.background_index}, none of the {self.num_classes} classes.")
         if self.top_k is not None and not 1 <= self.top_k <= self.num_classes:
             raise ValueError(f"top_k is {self.top_k}; it must lie between 1 and the {self.num_classes} classes.")
 
@@ -93,16 +100,25 @@ class RegionInfo:
         """Return the stored form of a row of arrays, as `RowDecoder` gives it back.
 
         Raises:
-            BadRowError: an array has another width or length than this says, or a number is not finite.
+            BadRowError: an array has another width or length than this says, a number is not finite, or boxes do not
+                fit into the image (see `checks`).
         """
-        boxes = _checked("boxes", row.get("boxes"), np.float32, (-1, 4))
-        stored: StoredRow = {name: row.get(name) for name in ("image_id", "image_height", "image_width")}
-        features = _checked("features", row.get("features"), np.float16, (len(boxes), self.feature_dim))
-        stored |= {"boxes": list(boxes), "features": features.tobytes()}
+        size = check_image_size(row.get("image_height"), row.get("image_width"))
+        if (size is None) != (self.box_unit == "normalized"):
+            raise BadRowError("no image size", f"boxes are {self.box_unit} here, and the image has the size {size}")
+        boxes = check_array("boxes", row.get("boxes"), np.float32, (-1, 4))
+        stored: StoredRow = {"image_id": row.get("image_id")}
+        stored |= dict(zip(("image_height", "image_width"), size or (None, None), strict=True))
+        features = check_array("features", row.get("features"), np.float16, (len(boxes), self.feature_dim))
+        stored |= {"boxes": list(check_boxes(boxes, size)), "features": _to_half(features).tobytes()}
         if self.num_classes:
-            probs = _checked("class_probs", row.get("class_probs"), np.float32, (len(boxes), self.num_classes))
+            probs = check_array("class_probs", row.get("class_probs"), np.float32, (len(boxes), self.num_classes))
+            probs = check_probabilities(probs)
+            if row.get("background_index", self.background_index) != self.background_index:
+                found = f"class {row['background_index']} is the background, in other images {self.background_index}"
+                raise BadRowError("another background", found)
             stored |= {"class_probs": self._encode_probs(probs), "background_index": self.background_index}
-        return stored | {name: _checked(name, row.get(name), LABELS[name], (len(boxes),)) for name in self.labels}
+        return stored | {name: check_array(name, row.get(name), LABELS[name], (len(boxes),)) for name in self.labels}
 
     def _encode_probs(self, probs: np.ndarray) -> bytes | dict[str, bytes]:
         import torch
@@ -127,8 +143,15 @@ class RowDecoder:
     torch: bool = False
 
     def __call__(self, columns: dict[str, list]) -> dict[str, list]:
-        """Return the columns with every array decoded; any choice of columns will do."""
-        return {name: [self._decode(name, value) for value in values] for name, values in columns.items()}
+        """Return the columns with every array decoded; any choice of columns will do.
+
+        Raises:
+            BadRowError: with the cause "broken shard", for bytes that are not what the file says of them.
+        """
+        try:
+            return {name: [self._decode(name, value) for value in values] for name, values in columns.items()}
+        except (ValueError, LookupError, TypeError) as error:
+            raise BadRowError("broken shard", f"its rows do not fit its description: {str(error)[:100]}") from error
 
     def _decode(self, name: str, value: Any) -> Any:
         if name == "boxes":
@@ -160,22 +183,6 @@ class RowDecoder:
         return probs
 
 
-def _checked(name: str, values: object, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
-    if values is None:
-        raise BadRowError("array missing", f"there are no {name}")
-    try:
-        array: np.ndarray = np.asarray(values).astype(np.float32 if dtype is np.float16 else dtype)
-    except (TypeError, ValueError) as error:
-        raise BadRowError("no numbers", f"{name}: {error}") from error
-    if dtype is np.float16:
-        array = _to_half(array)
-    if array.ndim != len(shape) or any(want not in (-1, have) for want, have in zip(shape, array.shape, strict=True)):
-        raise BadRowError("wrong shape", f"{name} is {array.shape} and must be {shape}")
-    if not np.isfinite(array).all():
-        raise BadRowError("not finite", f"{name} holds NaN, or a number too large for {np.dtype(dtype).name}")
-    return array
-
-
 # NumPy's own casts between these are up to 300 times as slow: most probabilities are subnormal in float16.
 def _to_half(array: np.ndarray) -> np.ndarray:
     import torch
@@ -189,4 +196,4 @@ def _from_half(data: bytes, width: int) -> np.ndarray:
     return torch.from_numpy(np.frombuffer(bytearray(data), "<f2")).float().numpy().reshape(-1, width)
 
 
-__all__ = ["BOX_UNITS", "LABELS", "METADATA_KEY", "RegionInfo", "RowDecoder", "StoredRow"]
+__all__ = ["BOX_UNITS", "LABELS", "MAX_CLASSES", "METADATA_KEY", "RegionInfo", "RowDecoder", "StoredRow"]

@@ -35,16 +35,26 @@ class SkippedInput:
 
 @dataclass(frozen=True)
 class ShardHeader:
-    """Metadata of a shard: common information of its rows, digest of its input ids, inputs left out."""
+    """Metadata of a shard: common information of its rows, digest of its input ids, of their files, inputs left out.
+
+    The digest of the files is None in shards that were written before it was kept.
+    """
 
     info: RegionInfo
     digest: str
+    content: str | None
     skipped: tuple[SkippedInput, ...]
     num_rows: int
 
 
 def write_shard(
-    path: Path, rows: Iterable[StoredRow], info: RegionInfo, *, digest: str = "", skipped: Sequence[SkippedInput] = ()
+    path: Path,
+    rows: Iterable[StoredRow],
+    info: RegionInfo,
+    *,
+    digest: str = "",
+    content: str = "",
+    skipped: Sequence[SkippedInput] = (),
 ) -> None:
     """Write rows, as `RegionInfo.encode` gives them, to a Parquet file that appears when it is complete.
 
@@ -67,7 +77,7 @@ def write_shard(
     ):
         for group in _groups(rows):
             writer.write_batch(pa.RecordBatch.from_pylist(group, writer.schema))
-        shard = {"digest": digest, "skipped": [asdict(entry) for entry in skipped]}
+        shard = {"digest": digest, "content": content, "skipped": [asdict(entry) for entry in skipped]}
         writer.add_key_value_metadata({SHARD_KEY: json.dumps(shard)})
 
 
@@ -99,7 +109,7 @@ def read_header(path: Path) -> ShardHeader:
         info = RegionInfo.from_json(metadata.metadata[METADATA_KEY])
         shard = json.loads(metadata.metadata[SHARD_KEY])
         skipped = tuple(SkippedInput(**entry) for entry in shard["skipped"])
-        return ShardHeader(info, shard["digest"], skipped, metadata.num_rows)
+        return ShardHeader(info, shard["digest"], shard.get("content"), skipped, metadata.num_rows)
 
 
 def read_batches(path: Path) -> "Iterator[pa.RecordBatch]":
@@ -115,4 +125,4 @@ def read_batches(path: Path) -> "Iterator[pa.RecordBatch]":
             yield from parquet.read_row_group(group).to_batches()
 
 
-__all__ = ["SHARD_NAME", "ShardHeader", "SkippedInput", "read_batches", "read_header", "write_shard"]
+__all__ = ["SHARD_KEY", "SHARD_NAME", "ShardHeader", "SkippedInput", "read_batches", "read_header", "write_shard"]

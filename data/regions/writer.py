@@ -1,17 +1,20 @@
 """A folder of regions that is filled shard by shard; each is an exact set of inputs."""
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from ..files.atomic import remove_unfinished
-from ..files.hashing import hash_bytes
+from ..files.hashing import hash_bytes, hash_ends, hash_json
 from ..files.json_files import write_json
 from ..files.shard_store import ShardStore, split_into_shards
 from ..rows.report import BadRowError, BadRowReport
 from .schema import RegionInfo, StoredRow
-from .shards import SkippedInput, read_header, write_shard
+from .shards import SkippedInput, read_batches, read_header, write_shard
+
+logger = logging.getLogger(__name__)
 
 REPORT = "report.json"
 
@@ -24,6 +27,7 @@ class RegionFolder(ShardStore[str]):
         image_ids: of all inputs, in the order that fixes which shard an input is in.
         info: what all rows have in common; its settings are those of the run.
         shard_size: inputs a shard.
+        paths: of the inputs' files; a shard is made again where one was replaced (see `hash_ends`).
 
     Raises:
         ValueError: two inputs have the same id, or the folder was begun with other inputs or settings, or holds shards
@@ -32,25 +36,51 @@ class RegionFolder(ShardStore[str]):
 
     name, suffix = "regions", ".parquet"
 
-    def __init__(self, folder: Path, image_ids: Sequence[str], info: RegionInfo, *, shard_size: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        image_ids: Sequence[str],
+        info: RegionInfo,
+        *,
+        shard_size: int,
+        paths: Sequence[Path] = (),
+    ) -> None:
         name, count = max(Counter(image_ids).items(), key=lambda item: item[1], default=("", 0))
         if count > 1:
             raise ValueError(f"{count} inputs have the id {name!r}, so that their rows could not be told apart.")
-        self.image_ids, self.info = image_ids, info
+        self.image_ids, self.info, self.files = image_ids, info, paths
         self.inputs = split_into_shards(len(image_ids), shard_size)  # of each shard, their positions
         inputs = {"count": len(image_ids), "sha256": _hash_names(image_ids)}
         settings = {"inputs": inputs, "shard_size": shard_size, "info": asdict(info)}
         super().__init__(folder, [_hash_names(image_ids[part.start : part.stop]) for part in self.inputs], settings)
 
     def read_identity(self, path: Path) -> str:
-        """Return the digest of the ids of a shard's inputs."""
-        return read_header(path).digest
+        """Return the digest of the ids of a shard's inputs; every page of it is read and compared with its checksum."""
+        for _ in read_batches(path):
+            pass
+        header = read_header(path)
+        if header.info.to_json() != self.info.to_json():
+            raise BadRowError("broken shard", f"{path} is described otherwise than the folder")
+        return header.digest
+
+    def _is_finished(self, shard: int) -> bool:
+        if not super()._is_finished(shard):
+            return False
+        content = read_header(self.path(shard)).content
+        if content in (None, self._content(shard)):
+            return True
+        logger.warning("%s is of images that were replaced since; it is made again.", self.path(shard))
+        return False
+
+    def _content(self, shard: int) -> str:
+        return hash_json([hash_ends(self.files[position]) for position in self.inputs[shard]]) if self.files else ""
 
     def write(self, shard: int, rows: Sequence[StoredRow], skipped: Sequence[SkippedInput]) -> None:
         """Write a shard, in which every one of its inputs is a row or skipped."""
         found, wanted = len(rows) + len(skipped), len(self.inputs[shard])
         assert found == wanted, f"{found} rows and skipped inputs for {wanted} inputs"
-        write_shard(self.path(shard), rows, self.info, digest=self.identities[shard], skipped=skipped)
+        content = self._content(shard)
+        write_shard(self.path(shard), rows, self.info, digest=self.identities[shard], content=content, skipped=skipped)
 
     def finish(self) -> BadRowReport:
         """Write `report.json`: rows and every input left out, over all runs; remove what killed runs left behind."""

@@ -259,3 +259,22 @@ def test_few_images_are_decoded_ahead(detector, photos, monkeypatch):
     assert next(images)[0] == 0
     assert len(decoded) <= 4
     assert [position for position, _ in images] == list(range(1, 10))
+
+
+def test_same_command_repairs_a_flipped_bit_and_sees_an_image_that_was_replaced(detector, photos, tmp_path):
+    def extract():
+        return extract_regions(photos, tmp_path / "out", model=detector, choice=CHOICE, shard_size=4)
+
+    extract()
+    before, shards = rows_of(tmp_path / "out"), sorted((tmp_path / "out").glob("*.parquet"))
+    first, *_, last = sorted(before)
+    data = shards[0].read_bytes()
+    shards[0].write_bytes(data[:2000] + bytes([data[2000] ^ 1]) + data[2001:])
+    Image.new("RGB", (90, 70), "red").save(photos / last)
+    report = extract()
+    assert report.rows_kept == 10
+    after = rows_of(tmp_path / "out")
+    assert all(np.array_equal(before[first][name], after[first][name]) for name in ARRAYS)
+    assert shards[0].read_bytes() == data
+    assert (after[last]["image_height"], after[last]["image_width"]) == (70, 90)
+    assert not np.array_equal(before[last]["features"], after[last]["features"])

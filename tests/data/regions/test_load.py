@@ -96,7 +96,7 @@ def test_folders_of_one_detector_are_read_together(tmp_path):
         ({"model_hash": "xyz"}, {}, "model_hash is 'abc' in .*a.regions-00000.* and 'xyz' in .*b.regions-00000"),
         ({"feature_dim": 7}, {"width": 7}, "feature_dim is 6 in .*a.regions.* and 7 in .*b.regions"),
         ({"num_classes": 4}, {"classes": 4}, "num_classes is 5 in .* and 4 in"),
-        ({"box_unit": "normalized"}, {}, "box_unit is 'pixels' in .* and 'normalized' in"),
+        ({"box_unit": "normalized"}, {"size": None}, "box_unit is 'pixels' in .* and 'normalized' in"),
     ],
 )
 def test_shards_that_do_not_belong_together_are_named(tmp_path, change, row_change, message):

@@ -1,10 +1,12 @@
 import dataclasses
 import json
+import os
 
+import pyarrow.parquet as pq
 import pytest
 from helpers.regions.rows import INFO, random_row, same
 from wenlan.data import read_regions
-from wenlan.data.regions.shards import SkippedInput
+from wenlan.data.regions.shards import SHARD_KEY, SkippedInput, read_batches
 from wenlan.data.regions.writer import RegionFolder
 
 NAMES = [f"{index}.png" for index in range(7)]
@@ -108,3 +110,47 @@ def test_shard_without_rows_is_a_finished_one(tmp_path):
     assert open_folder(tmp_path, [BAD, "b.png"], shard_size=1).pending() == []
     (row,) = read_regions(tmp_path)
     assert same(row, random_row("b.png"), names=["image_id", "boxes", "features"])
+
+
+@pytest.mark.parametrize("place", [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99])
+def test_shard_with_a_flipped_bit_is_pending(tmp_path, place):
+    folder = open_folder(tmp_path)
+    fill(folder, folder.pending())
+    data, rows = bytearray(folder.path(1).read_bytes()), list(read_batches(folder.path(1)))
+    data[int(place * len(data))] ^= 16
+    folder.path(1).write_bytes(data)
+    if open_folder(tmp_path).pending() != [1]:  # a bit that says nothing, such as of a page's statistics
+        folder.path(1).write_bytes(data)
+        assert list(read_batches(folder.path(1))) == rows
+
+
+def test_shard_of_an_image_that_was_replaced_is_pending(tmp_path, caplog):
+    images = [tmp_path / name for name in NAMES]
+    for image in images:
+        image.write_bytes(b"old" * 30_000)
+    folder = RegionFolder(tmp_path / "out", NAMES, INFO, shard_size=3, paths=images)
+    fill(folder, folder.pending())
+    assert folder.pending() == []
+    images[4].write_bytes(b"old" * 30_000)
+    os.utime(images[5], (1, 1))
+    assert folder.pending() == []
+    for position, content in ((0, b"new" * 30_000), (4, b"old" * 30_001), (6, b"")):
+        images[position].write_bytes(content)
+        assert folder.pending() == [position // 3]
+        fill(folder, folder.pending())
+    images[5].unlink()
+    assert folder.pending() == [1]
+    assert "of images that were replaced since" in caplog.text
+
+
+def test_shards_from_before_files_were_looked_at_are_finished(tmp_path):
+    folder = open_folder(tmp_path)
+    fill(folder, folder.pending())
+    path = folder.path(0)
+    table = pq.read_table(path)
+    shard = json.loads(pq.read_metadata(path).metadata[SHARD_KEY])
+    del shard["content"]
+    metadata = table.schema.metadata | {SHARD_KEY: json.dumps(shard)}
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+    images = [tmp_path / name for name in NAMES]
+    assert RegionFolder(tmp_path, NAMES, INFO, shard_size=3, paths=images).pending() == [1, 2]

@@ -12,14 +12,14 @@ INFO = RegionInfo(
 )
 
 
-def random_row(name, *, count=3, seed=0, width=6, classes=5):
+def random_row(name, *, count=3, seed=0, width=6, classes=5, size=(48, 64)):
     rng = np.random.default_rng([seed, count])
     probs = rng.random((count, classes)).astype(np.float32)
     return {
         "image_id": name,
-        "image_height": 48,
-        "image_width": 64,
-        "boxes": (rng.random((count, 4)) * 48).astype(np.float32),
+        "image_height": size and size[0],
+        "image_width": size and size[1],
+        "boxes": np.sort(rng.random((count, 2, 2)) * (size or (1,))[0], axis=1).reshape(-1, 4).astype(np.float32),
         "features": rng.normal(size=(count, width)).astype(np.float16),
         "class_probs": probs / probs.sum(axis=1, keepdims=True),
         "background_index": 0,
