@@ -1,6 +1,7 @@
 """Models given by name, a folder or an id of the hub, opened by one function that refuses what would fail later."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from torch import nn
 
 from .bounded import read_bounded
@@ -20,18 +20,6 @@ MAX_MESSAGE = 300  # characters of what a library said
 HUB_ID = re.compile(r"(?!.*(--|\.\.))\w[\w.-]{0,95}(/\w[\w.-]{0,95})?", re.ASCII)
 LOCAL_FOLDERS = {"checkpoints", "demo", "model", "models", "out", "output", "outputs", "runs", "weights"}
 LOCAL_SUFFIXES = {".bin", ".json", ".onnx", ".pt", ".pth", ".safetensors", ".tar", ".yaml", ".yml", ".zip"}
-LOADING_ERRORS = (
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    RuntimeError,  # RecursionError, too
-    MemoryError,
-    SafetensorError,
-    StrictDataclassError,  # a wrong value in a configuration
-)
 
 
 class MissingModelError(FileNotFoundError):
@@ -52,10 +40,13 @@ def read_model_config(name: str | PathLike[str], *, file: str | None = CONFIG) -
     name, path = str(name), Path(name)
     if not path.exists():
         if is_local(name):
-            raise MissingModelError(name, f"There is no model folder {name}.")
+            raise MissingModelError(name, f"There is no model folder {name}. Give one, or an id of the hub.")
         return None
     if not path.is_dir():
         raise MissingModelError(name, f"{name} is a file; give the folder of a model, which holds {CONFIG}.")
+    for one in path.iterdir():
+        if not (one.is_file() or one.is_dir() or one.is_symlink()) or (one.is_symlink() and one.is_char_device()):
+            raise ValueError(f"{one} is neither a file nor a folder; take it away.")
     if file is None:
         return None
     if not (path / file).is_file():
@@ -74,7 +65,7 @@ def is_local(name: str) -> bool:
     first, slash, _ = name.partition("/")
     return (
         not HUB_ID.fullmatch(name)
-        or Path(name).exists()
+        or os.path.lexists(name)
         or Path(name).suffix.lower() in LOCAL_SUFFIXES
         or (bool(slash) and (first in LOCAL_FOLDERS or Path(first).exists()))
         or re.fullmatch(r"checkpoint-\d+", Path(name).name) is not None
@@ -148,19 +139,20 @@ def _short_errors(name: str | PathLike[str]) -> Iterator[None]:
     """Turn what a library raises over a damaged or missing model into one line."""
     try:
         yield
-    except LOADING_ERRORS as error:
-        if isinstance(error, PermissionError | MissingModelError):
-            raise
-        message = " ".join(str(error).split())
+    except (PermissionError, MissingModelError):
+        raise
+    except Exception as error:  # transformers, tokenizers, safetensors and timm raise nearly anything
+        cause = error.__cause__ if isinstance(error, StrictDataclassError) and error.__cause__ else error
+        message = " ".join(str(cause).split()).partition(" Model type should be one of")[0]
         if isinstance(error, OSError) and not Path(name).exists():
             known = "entry not found" in message.lower() or "not a valid model identifier" in message
             reason = "the hub has no such model" if known else "the hub cannot be reached"
             raise MissingModelError(str(name), f"There is no folder {name}, and {reason}.") from error
-        is_told = isinstance(error, ValueError | OSError | StrictDataclassError)
-        if is_told and len(message) <= MAX_MESSAGE and "\n" not in str(error):
-            raise
-        told = message if is_told else f"{type(error).__name__}: {message}"
-        raise ValueError(f"{name} cannot be opened, it is damaged or something else: {told[:MAX_MESSAGE]}") from error
+        is_told = isinstance(cause, ValueError | OSError) and len(message) <= MAX_MESSAGE
+        if is_told and str(name) in message:
+            raise (OSError if isinstance(cause, OSError) else ValueError)(message) from error
+        told = message if is_told else f"damaged, or no such model ({type(cause).__name__}: {message[:MAX_MESSAGE]})"
+        raise ValueError(f"{name}: {told}") from error
 
 
 __all__ = [

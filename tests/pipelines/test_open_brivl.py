@@ -76,7 +76,7 @@ def test_folder_without_a_processor_is_named(folder):
         ("runs/quickstart", "wenlan quickstart"),
         ("./runs/brivl_small/", "wenlan pretrain-brivl brivl_small"),
         ("runs/demo_mlmm/mlmm", "wenlan demo-mlmm"),
-        ("runs/mine", "Give the folder of a model"),
+        ("runs/mine", "Give one"),
     ],
 )
 def test_command_that_makes_a_missing_model_is_named(name, command, tmp_path, monkeypatch):

@@ -66,7 +66,7 @@ def _what_makes_it(error: BaseException | None) -> str:
     for name, path in shipped_recipes().items():
         made[str(read_recipe(name).get("output_dir"))] = describe_recipe(path)[0]
     command = made.get(os.path.relpath(error.name))
-    return f" Make it first: {command}" if command else " Give the folder of a model, or its id on the hub."
+    return f" Make it first: {command}" if command else ""
 
 
 @contextmanager
