@@ -42,6 +42,7 @@ def embed_to_parquet(
     batch_size: int = 32,
     shard_size: int = 256,
     max_bad_fraction: float = 0.1,
+    encoding: str | None = None,
 ) -> BadRowReport:
     """Write `id` (path below the folder, or the sentence) and `embedding` (d float32, unit length) row by row.
 
@@ -49,13 +50,14 @@ def embed_to_parquet(
 
     Args:
         model: folder or hub id of a BriVL model.
-        source: a folder of images (see `list_images`), an image, a text file with one sentence a line (UTF-8, or UTF-16
-            with its mark), or a file of pairs, whose captions are read.
+        source: a folder of images (see `list_images`), an image, a text file with one sentence a line (see
+            `open_text`), or a file of pairs, whose captions are read.
         output: the Parquet file.
         detector: folder or hub id of the region detector whose boxes the model looks at (BriVL 1.0), for images.
         batch_size: images or sentences at a time.
         shard_size: images or sentences a shard, which is also what a kill can cost.
         max_bad_fraction: a greater fraction left out is an error, after all others were written.
+        encoding: of a text file, if it is not UTF-8 or UTF-16.
 
     Returns:
         Counts of what was written and what was left out, over all runs into `output`.
@@ -71,7 +73,7 @@ def embed_to_parquet(
     check_fraction(max_bad_fraction)
     if output.is_dir():
         raise ValueError(f"{output} is a folder; give the name of a file, such as {output / 'embeddings.parquet'}.")
-    inputs = EmbedInputs.open(source)
+    inputs = EmbedInputs.open(source, encoding=encoding)
     if detector is not None and not inputs.are_images:
         raise ValueError(f"A detector finds boxes in images, but {source} is a file of sentences; leave it out.")
     encoder, processor = open_brivl(model)

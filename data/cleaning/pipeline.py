@@ -8,9 +8,9 @@ its bytes where the file of pairs holds these: rows with the same key share one 
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from PIL import Image
@@ -19,10 +19,12 @@ from tqdm import tqdm
 from ..files.atomic import atomic_files
 from ..files.hashing import fingerprint
 from ..files.json_files import write_json
+from ..files.lock import output_lock
 from ..pairs.readers import find_pair_files, read_files
 from ..pairs.writers import open_pair_writer, schema_with_images
 from ..rows.report import BadRowError
 from .cooccurrence import PairCounter, PairRules
+from .facts_log import FactsLog
 from .image_rules import ImageFacts, examine_image
 from .near_duplicates import NearDuplicateIndex
 from .row import CaptionRule, CrawlRow
@@ -51,7 +53,7 @@ def clean_pairs(
 
     The source is read twice, since co-occurring and equal pairs have to be counted first; images are read once a row.
     Memory grows by the tables of fingerprints alone. Cleaning the output once more leaves nothing out and changes
-    nothing.
+    nothing. A run that was killed is resumed by the same call: what it found out about images is not looked for again.
 
     Args:
         source: as for `read_pairs`.
@@ -70,8 +72,8 @@ def clean_pairs(
         FileNotFoundError: no such file.
         ImportError: `simplified` without OpenCC.
         OSError: the output cannot be written; an earlier one stays as it was.
-        ValueError: the source lacks a column or would be overwritten, a word list is not UTF-8, or no pair is left;
-            an earlier output stays as it was.
+        ValueError: the source lacks a column or would be overwritten, a word list is not UTF-8, no pair is left, or
+            another process writes into the folder; an earlier output stays as it was.
     """
     files = find_pair_files(Path(source))
     columns, output_dir = (image_column, text_column), Path(output_dir)
@@ -81,9 +83,11 @@ def clean_pairs(
         raise ValueError(f"{output} is the source and would be replaced; give another output folder.")
     root = Path(os.path.abspath(image_root if image_root is not None else files[0].parent))
     report = CleanReport(Path(source), output, root, settings or CleanSettings())
-    cleaner = _Cleaner(files, columns, root, report.settings, decode, workers, encoding)
+    log = FactsLog(output_dir, root)
+    cleaner = _Cleaner(files, columns, root, report.settings, decode, workers, log, encoding)
     with ExitStack() as stack:
         try:
+            stack.enter_context(_locked(output_dir, log))
             unfinished = stack.enter_context(atomic_files(output_dir, last=REPORT_NAME))
         except OSError as error:
             raise OSError(f"Cannot write to {output_dir} ({error}); give another output folder.") from error
@@ -98,6 +102,24 @@ def clean_pairs(
     return report
 
 
+@contextmanager
+def _locked(folder: Path, log: FactsLog) -> Iterator[None]:
+    """Hold the output folder; only a run that is stopped leaves a log, and one that leaves nothing leaves no folder."""
+    is_new = not folder.exists()
+    try:
+        with output_lock(folder):
+            try:
+                yield
+            except ValueError:
+                log.remove()
+                raise
+            log.remove()
+    finally:
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()
+
+
 @dataclass
 class _Cleaner:
     files: list[Path]
@@ -106,6 +128,7 @@ class _Cleaner:
     settings: CleanSettings
     decode: Callable[[bytes], Image.Image]
     workers: int
+    log: FactsLog
     encoding: str | None
 
     def __post_init__(self) -> None:
@@ -175,9 +198,19 @@ class _Cleaner:
         if not any(map(self.settings.applies, IMAGE_RULES)):
             yield from ((row, None) for row in rows)
             return
+        known = self.log.read()
+        next(known)
+        for row in rows:
+            found = known.send(row.image)
+            if found is None:
+                rows = chain([row], rows)
+                break
+            yield row, found
         with ThreadPoolExecutor(self.workers) as pool:  # Pillow decodes without the interpreter's lock
             while batch := list(islice(rows, 8 * self.workers)):
-                yield from zip(batch, pool.map(self._examine, batch), strict=True)
+                facts = list(pool.map(self._examine, batch))
+                self.log.write((row.image for row in batch), facts)
+                yield from zip(batch, facts, strict=True)
 
     def _examine(self, row: CrawlRow) -> ImageFacts | BadRowError:
         return examine_image(row.image, self.root, self.decode)

@@ -50,7 +50,7 @@ def find_pair_files(source: Path) -> list[Path]:
         check_regular(source)
     else:
         raise FileNotFoundError(f"{source} does not exist; give a file of pairs or a folder with {FOLDER_FILES[0]}.")
-    if _kind(source) not in READERS or source.name.lower().endswith(".parquet.gz"):
+    if kind_of(source) not in READERS or source.name.lower().endswith(".parquet.gz"):
         raise ValueError(f"{source} is none of {', '.join(READERS)}; rename or convert it.")
     return [source]
 
@@ -68,7 +68,7 @@ def read_rows(file: Path, columns: tuple[str, str], root: Path, *, encoding: str
     Raises:
         ValueError: a table lacks a column, and the message names the nearest one; a text file is none.
     """
-    return READERS[_kind(file)](file, columns, root, encoding)
+    return READERS[kind_of(file)](file, columns, root, encoding)
 
 
 def read_files(
@@ -81,11 +81,12 @@ def read_files(
     """
     for file in files:
         rows = read_rows(file, columns, root, encoding=encoding)
-        for number, fields in _check_first_lines(file, rows, columns) if _kind(file) == ".jsonl" else rows:
+        for number, fields in _check_first_lines(file, rows, columns) if kind_of(file) == ".jsonl" else rows:
             yield number if len(files) == 1 else f"{file.name}/{number}", fields
 
 
-def _kind(file: Path) -> str:
+def kind_of(file: Path) -> str:
+    """Return the suffix that says how a file is read, without .gz behind it."""
     kind = file.suffix.lower()
     return Path(file.stem).suffix.lower() if kind == ".gz" else kind
 
@@ -133,7 +134,7 @@ def _from_brivl_lines(fields: dict, columns: tuple[str, str]) -> dict:
 def _read_table(file: Path, columns: tuple[str, str], root: Path, encoding: str | None) -> Iterator[Row]:
     with open_text(file, encoding=encoding) as lines:
         first = next(lines, "")
-        if _kind(file) == ".tsv" and _is_conceptual_captions(first):
+        if kind_of(file) == ".tsv" and _is_conceptual_captions(first):
             yield from _read_conceptual_captions(itertools.chain([first], lines), columns, root)
             return
         before, delimiter = 0, None
@@ -141,7 +142,7 @@ def _read_table(file: Path, columns: tuple[str, str], root: Path, encoding: str 
             before, delimiter, first = 1, given[1], next(lines, "")
         delimiter = delimiter or _find_delimiter(file, first, columns)
         dialect: dict = {"delimiter": delimiter, "strict": True}
-        if _kind(file) == ".tsv" and delimiter == "\t":
+        if kind_of(file) == ".tsv" and delimiter == "\t":
             dialect["quoting"] = csv.QUOTE_NONE
         reader = csv.reader(itertools.chain([first], lines), **dialect)
         header = _names(next(reader, []))
@@ -175,7 +176,7 @@ def _names(cells: list[str]) -> list[str]:
 
 def _find_delimiter(file: Path, first: str, columns: tuple[str, str]) -> str:
     """Return what separates the names of a header: that of the file's kind, or another one if only it gives them."""
-    own, others = ("\t", ",;|") if _kind(file) == ".tsv" else (",", ";\t|")
+    own, others = ("\t", ",;|") if kind_of(file) == ".tsv" else (",", ";\t|")
     for delimiter in (own, *others):
         if columns[1] in _names(next(csv.reader([first], delimiter=delimiter), [])):
             return delimiter
@@ -276,4 +277,4 @@ def _check_columns(file: Path, header: Iterable[str], columns: tuple[str, str]) 
 
 READERS = {".jsonl": _read_json_lines, ".csv": _read_table, ".tsv": _read_table, ".parquet": _read_parquet}
 
-__all__ = ["FOLDER_FILES", "find_pair_files", "read_files", "read_rows"]
+__all__ = ["FOLDER_FILES", "find_pair_files", "kind_of", "read_files", "read_rows"]

@@ -91,11 +91,14 @@ def test_images_of_any_name_are_embedded(model_folder, tmp_path, name):
     assert str(report).replace("\n", "").isprintable()
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
-def test_sentences_keep_their_order(model_folder, model_and_processor, tmp_path, encoding):
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "gb18030"])
+def test_sentences_keep_their_order(model_folder, model_and_processor, tmp_path, encoding, packed):
     mark = "\ufeff" if encoding == "utf-16-be" else ""
-    (tmp_path / "s.txt").write_bytes((mark + "猫\r\n\r\n  红色的湖 \n猫").encode(encoding))
-    report = embed_to_parquet(model_folder, tmp_path / "s.txt", tmp_path / "out.parquet", shard_size=2)
+    data = (mark + "猫\r\n\r\n  红色的湖 \n猫").encode(encoding)
+    (tmp_path / "s.txt").write_bytes(gzip.compress(data) if packed else data)
+    options = {"shard_size": 2, "encoding": "gb18030" if encoding == "gb18030" else None}
+    report = embed_to_parquet(model_folder, tmp_path / "s.txt", tmp_path / "out.parquet", **options)
     table = pq.read_table(tmp_path / "out.parquet")
     assert table["id"].to_pylist() == ["猫", "红色的湖", "猫"]
     assert (report.rows_kept, report.counts) == (3, {})
@@ -136,10 +139,10 @@ def test_one_image_is_embedded_whatever_its_name(model_folder, model_and_process
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("s.txt.gz", gzip.compress("猫\n".encode()), "gzip"),
-        ("s.txt", gzip.compress("猫\n".encode()), "gzip"),
-        ("s.docx", b"PK\x03\x04\x14\x00", "Office"),
-        ("s.bin", bytes(range(256)), "neither an image nor text"),
+        ("s.txt", b"\xfd7zXZ\0\0", "xz"),
+        ("s.docx", b"PK\x03\x04\x14\x00", "zip"),
+        ("s.bin", b"ab" + bytes(range(256)) + bytes(99), "no text"),
+        ("s.txt", "一只猫\n雪山和湖\n苹果\n".encode("gb18030"), "--encoding gb18030"),
         ("rows.txt", b'{"image": "a.png", "text": "x"}\n', "name it .jsonl"),
         ("list.json", b'[{"image": "a.png"}]', "name it .jsonl"),
         ("c.csv", b"image,caption\n0.png,x\n", "'text'"),

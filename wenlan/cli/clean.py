@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..data.cleaning.settings import RULES, SWITCHES
+from .errors import resume_hint
 
 
 def _rule(rule: str) -> object:
@@ -47,21 +48,19 @@ def clean(
     from ..data.cleaning.settings import CleanSettings
     from ..processing.image_decoding import decode_image
 
-    report = clean_pairs(
-        source,
-        output,
-        decode=decode_image,
-        image_root=image_root,
-        image_column=image_column,
-        text_column=text_column,
-        encoding=encoding,
-        settings=CleanSettings(
-            skip=[rule for rule in SWITCHES if not context.params[rule]],
-            simplified=simplified,
-            drop_words=tuple(drop_words or ()),
-        ),
-        workers=workers,
-    )
+    skip = [rule for rule in SWITCHES if not context.params[rule]]
+    with resume_hint(output):
+        report = clean_pairs(
+            source,
+            output,
+            decode=decode_image,
+            image_root=image_root,
+            image_column=image_column,
+            text_column=text_column,
+            encoding=encoding,
+            settings=CleanSettings(skip=skip, simplified=simplified, drop_words=tuple(drop_words or ())),
+            workers=workers,
+        )
     typer.echo(report)
     root = "" if report.output.suffix == ".parquet" else f" --image_root {report.image_root}"
     typer.echo(f"Train on them: wenlan pretrain-brivl RECIPE --data {report.output}{root}")

@@ -61,6 +61,7 @@ def embed(
     batch_size: Annotated[int, typer.Option(help="Images or sentences at a time.")] = 32,
     shard_size: Annotated[int, typer.Option(help="Images or sentences that a kill can cost at most.")] = 256,
     max_bad_fraction: Annotated[float, typer.Option(help="A greater fraction left out ends in exit code 1.")] = 0.1,
+    encoding: Annotated[str | None, typer.Option(help="Of a text file, such as gb18030 or big5.")] = None,
 ) -> None:
     """Write the embeddings of images or sentences to a Parquet file with the columns `id` and `embedding`.
 
@@ -77,6 +78,7 @@ def embed(
             batch_size=batch_size,
             shard_size=shard_size,
             max_bad_fraction=max_bad_fraction,
+            encoding=encoding,
         )
     typer.echo(f"{report}\n{report.rows_kept} embeddings in {output}")
 

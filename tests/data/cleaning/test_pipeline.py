@@ -11,7 +11,9 @@ import pytest
 from datasets import load_dataset
 from PIL import Image
 from wenlan.data import CleanSettings, clean_pairs, read_pairs
+from wenlan.data.cleaning.facts_log import LOG
 from wenlan.data.cleaning.pipeline import IMAGE_RULES
+from wenlan.data.files.lock import output_lock
 from wenlan.processing import decode_image
 
 PAIR_AND_DUPLICATE_RULES = ("equal_pairs", "exact_duplicates", "near_duplicates")
@@ -415,3 +417,64 @@ def test_interrupted_run_leaves_nothing(tmp_path):
 def test_unknown_rule_names_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'han_length'"):
         CleanSettings(skip=("han_lenght",))
+
+
+class Decoder:
+    """Decodes images, and is stopped at one of them."""
+
+    def __init__(self, stop=None):
+        self.calls, self.stop = 0, stop
+
+    def __call__(self, data):
+        self.calls += 1
+        if self.calls == self.stop:
+            raise KeyboardInterrupt
+        return decode_image(data)
+
+
+def crawl_of(folder, count, *, as_bytes):
+    """Writes good images, each twice the same under another name, and broken ones."""
+    rows = []
+    for number in range(count):
+        data = b"no image" if number % 7 == 3 else encode(draw(number // 2))
+        (folder / f"{number}.jpg").write_bytes(data)
+        rows.append({"image": data if as_bytes else f"{number}.jpg", "text": caption(number)})
+    if not as_bytes:
+        return write_lines(folder, *rows)
+    pq.write_table(pa.Table.from_pylist(rows), folder / "crawl.parquet")
+    return folder / "crawl.parquet"
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_stopped_run_resumes_where_it_was_and_writes_the_same(tmp_path, as_bytes):
+    source = crawl_of(tmp_path, 40, as_bytes=as_bytes)
+    whole = clean_pairs(source, tmp_path / "whole", decode=decode_image)
+    for stop in (20, 10):
+        with pytest.raises(KeyboardInterrupt):
+            clean_pairs(source, tmp_path / "clean", decode=Decoder(stop))
+    with (tmp_path / "clean" / LOG).open("ab") as file:
+        file.write(b'["half a li')  # what a kill may leave
+    decoder = Decoder()
+    report = clean_pairs(source, tmp_path / "clean", decode=decoder)
+    assert decoder.calls == 40 - 16 - 8
+    assert report.output.read_bytes() == whole.output.read_bytes()
+    left, expected = ({path.name for path in (tmp_path / name).iterdir()} for name in ("clean", "whole"))
+    assert left == expected
+
+
+def test_image_that_was_replaced_is_read_again(tmp_path):
+    source = crawl_of(tmp_path, 40, as_bytes=False)
+    with pytest.raises(KeyboardInterrupt):
+        clean_pairs(source, tmp_path / "clean", decode=Decoder(30))
+    (tmp_path / "12.jpg").write_bytes(encode(draw(99)))
+    whole = clean_pairs(source, tmp_path / "whole", decode=decode_image)
+    decoder = Decoder()
+    report = clean_pairs(source, tmp_path / "clean", decode=decoder)
+    assert decoder.calls == 40 - 12
+    assert report.output.read_bytes() == whole.output.read_bytes()
+
+
+def test_second_run_into_one_folder_is_refused(tmp_path):
+    source = crawl_of(tmp_path, 4, as_bytes=False)
+    with output_lock(tmp_path / "clean"), pytest.raises(ValueError, match="is writing into"):
+        clean_pairs(source, tmp_path / "clean", decode=decode_image)
