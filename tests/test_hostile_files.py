@@ -257,7 +257,7 @@ def test_checkpoint_of_a_stranger_is_resumed_without_running_it(attack):
     for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin"):
         kept = (checkpoint / name).read_bytes()
         (checkpoint / name).write_bytes((attack / "evil.pth").read_bytes())
-        write_manifest(checkpoint)
+        write_manifest(checkpoint, run=1, step=2)
         assert_nothing_runs(
             attack, lambda: build_trainer(attack / "run", max_steps=4).train(resume_from_checkpoint=str(checkpoint))
         )

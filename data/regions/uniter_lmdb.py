@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..files.safe_npz import read_npz
+from ..files.safe_pickle import array_from_bytes
 from ..rows.report import BadRowError
+from .lmdb_file import LmdbError, LmdbFile
 
 NAMES_KEY = b"__keys__"
 
@@ -21,35 +23,41 @@ class UniterLmdb:
         folder: holds data.mdb.
 
     Raises:
-        ImportError: lmdb or msgpack is not installed.
-        ValueError: it is no LMDB.
+        ImportError: msgpack is not installed.
+        ValueError: it is no whole LMDB.
     """
 
     def __init__(self, folder: Path) -> None:
         try:
-            import lmdb
             import msgpack  # noqa: F401
         except ImportError as error:
-            raise ImportError("LMDB files need further packages: pip install 'wenlan[lmdb]'") from error
-        try:
-            self._environment = lmdb.open(str(folder), readonly=True, lock=False, create=False)
-        except lmdb.Error as error:
-            raise ValueError(f"{folder} cannot be opened as LMDB ({error}).") from error
+            raise ImportError("LMDB files need a further package: pip install 'wenlan[lmdb]'") from error
+        self._file = LmdbFile(folder / "data.mdb")
 
     def __enter__(self) -> "UniterLmdb":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._environment.close()
+        self._file.close()
 
     def names(self) -> list[str]:
-        """Return the names of all images' files, in the order of the database."""
-        with self._environment.begin() as transaction:
-            stored = transaction.get(NAMES_KEY)
-            if stored is not None:
-                return [str(name) for name in json.loads(stored)]
-            keys = transaction.cursor().iternext(values=False)
-            return [key.decode("utf-8", "backslashreplace") for key in keys if not key.startswith(b"__")]
+        """Return the names of all images' files, each once, in the order of the database.
+
+        Bytes of a key that are not UTF-8 come out as lone surrogates.
+
+        Raises:
+            ValueError: a page, or the list of names, is damaged.
+        """
+        stored = self._file.get(NAMES_KEY)
+        if stored is None:
+            return [key.decode("utf-8", "surrogateescape") for key in self._file if not key.startswith(b"__")]
+        try:
+            names = json.loads(stored)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{self._file.path}: its list of names is no JSON ({str(error)[:100]}).") from error
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"{self._file.path}: its list of names holds something else than names.")
+        return list(dict.fromkeys(names))
 
     def read(self, name: str) -> dict[str, np.ndarray]:
         """Return the arrays of an image.
@@ -57,18 +65,23 @@ class UniterLmdb:
         Raises:
             BadRowError: there are none, or they cannot be read.
         """
-        with self._environment.begin() as transaction:
-            value = transaction.get(name.encode())
+        try:
+            value = self._file.get(name.encode("utf-8", "surrogateescape"))
+        except UnicodeEncodeError:
+            value = None
+        except LmdbError as error:
+            raise BadRowError("broken entry", f"{name[:80]!r}: {error}") from error
         if value is None:
-            raise BadRowError("missing entry", f"the list of names has {name}, the database has not")
+            raise BadRowError("missing entry", f"the list of names has {name[:80]!r}, the database has not")
         if value.startswith(b"\x80") and len(value) > 1:
             raise BadRowError(
-                "pickled", f"the value of {name} is a pickle, as some other programs write; it is not read"
+                "pickled", f"the value of {name[:80]!r} is a pickle, as some other programs write; it is not read"
             )
         try:
             return read_npz(value) if value.startswith(b"PK") else _read_msgpack(value)
         except Exception as error:  # damaged values raise nearly anything
-            raise BadRowError("broken entry", f"{name}: {type(error).__name__}: {error}") from error
+            found = f"{type(error).__name__}: {str(error)[:100]}"
+            raise BadRowError("broken entry", f"{name[:80]!r}: {found}") from error
 
 
 def _read_msgpack(value: bytes) -> dict[str, np.ndarray]:
@@ -87,9 +100,7 @@ def _to_array(fields: dict[Any, Any]) -> Any:
         return fields
     kind = fields["type"]
     dtype = np.dtype(kind.decode() if isinstance(kind, bytes) else kind)
-    if dtype.hasobject:
-        raise ValueError("an array of objects")
-    return np.frombuffer(fields["data"], dtype).reshape(fields["shape"])
+    return array_from_bytes(fields["data"], dtype, tuple(fields["shape"]))
 
 
 __all__ = ["UniterLmdb"]

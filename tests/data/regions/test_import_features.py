@@ -236,7 +236,7 @@ def test_import_goes_on_with_the_missing_shards(bua_folder, tmp_path):
 
 
 def test_lmdb_without_the_package_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "lmdb", None)
+    monkeypatch.setitem(sys.modules, "msgpack", None)
     with pytest.raises(ImportError, match=r"pip install 'wenlan\[lmdb\]'"):
         uniter_lmdb.UniterLmdb(tmp_path)
 
