@@ -7,6 +7,7 @@ its name `checkpoint-STEP`. Older ones are deleted after that.
 import logging
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,12 @@ class AtomicCheckpointTrainer(Trainer):
             super()._load_optimizer_and_scheduler(checkpoint)
         except ValueError as error:
             raise ValueError(f"The optimizer of {checkpoint} is another one ({error}). {SAME_RECIPE}") from error
+        if checkpoint is not None and self.optimizer is not None:
+            # Names of its state are the same objects again: those read and those of later steps would be saved twice,
+            # and the file would differ from that of an unbroken run in nothing but that.
+            state = self.optimizer.state
+            for parameter in state:
+                state[parameter] = {sys.intern(name): value for name, value in state[parameter].items()}
 
 
 def refuse_other_model(model: nn.Module, checkpoint: Path) -> None:
