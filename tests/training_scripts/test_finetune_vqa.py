@@ -128,7 +128,7 @@ def test_renamed_answer_is_refused_by_a_resumed_run(tmp_path):
 
 def test_resumed_run_gives_the_same_bits(recipe, tmp_path):
     options = [recipe, *SMOKE, "--max_steps", "8", "--save_strategy", "steps", "--save_steps", "2"]  # of 3 an epoch
-    options += ["--gradient_accumulation_steps", "2", "--output_dir", str(tmp_path)]
+    options += ["--gradient_accumulation_steps", "2", "--save_total_limit", "9", "--output_dir", str(tmp_path)]
     whole = load_file(main(options) / "model.safetensors")
     for step in (4, 6, 8):
         shutil.rmtree(tmp_path / f"checkpoint-{step}")
@@ -204,6 +204,7 @@ def test_command_passes_options_on_and_answers_mistakes_in_a_line(recipe, tmp_pa
 def test_control_of_another_run_does_not_pass_for_that_of_this_one(recipe, tuned, tmp_path):
     folder = shutil.copytree(tuned, tmp_path / "run")
     (folder / IDENTITY).unlink()
+    shutil.rmtree(folder / "checkpoint-12")
     options = ["--with_control", "true", "--resume", "--output_dir", str(folder)]
     with pytest.raises(ValueError, match=r"question_only was trained otherwise: max_steps is 12 there and 13"):
         main([recipe, *SMOKE, "--max_steps", "13", *options])
