@@ -39,6 +39,8 @@ def embed_to_parquet(
     output: Path,
     *,
     detector: str | None = None,
+    text_column: str = "text",
+    split: str | None = None,
     batch_size: int = 32,
     shard_size: int = 256,
     max_bad_fraction: float = 0.1,
@@ -54,6 +56,7 @@ def embed_to_parquet(
             `open_text`), or a file of pairs, whose captions are read.
         output: the Parquet file.
         detector: folder or hub id of the region detector whose boxes the model looks at (BriVL 1.0), for images.
+        text_column, split: of a file of pairs: the column with the captions, and whose rows are taken; None: all.
         batch_size: images or sentences at a time.
         shard_size: images or sentences a shard, which is also what a kill can cost.
         max_bad_fraction: a greater fraction left out is an error, after all others were written.
@@ -73,7 +76,7 @@ def embed_to_parquet(
     check_fraction(max_bad_fraction)
     if output.is_dir():
         raise ValueError(f"{output} is a folder; give the name of a file, such as {output / 'embeddings.parquet'}.")
-    inputs = EmbedInputs.open(source, encoding=encoding)
+    inputs = EmbedInputs.open(source, encoding=encoding, text_column=text_column, split=split)
     if detector is not None and not inputs.are_images:
         raise ValueError(f"A detector finds boxes in images, but {source} is a file of sentences; leave it out.")
     encoder, processor = open_brivl(model)

@@ -16,6 +16,7 @@ from ..data.files.hashing import hash_bytes
 from ..data.files.image_ids import name_as_text
 from ..data.files.image_listing import image_suffixes, list_images, looks_like_image
 from ..data.pairs.readers import READERS, kind_of, read_files
+from ..data.pairs.splits import SplitFilter
 from ..data.rows.report import BadRowError
 from ..data.rows.text import clean_caption, is_blank
 from ..data.rows.text_files import open_text
@@ -34,14 +35,19 @@ class EmbedInputs:
         source: a folder or a file.
         images: id and path of each, None for sentences.
         encoding: of a text file; see `open_text`.
+        text_column, split: of a file of pairs; None: all its rows.
     """
 
     source: Path
     images: Sequence[Item] | None = None
     encoding: str | None = None
+    text_column: str = TEXT_COLUMN
+    split: str | None = None
 
     @classmethod
-    def open(cls, source: Path, *, encoding: str | None = None) -> "EmbedInputs":
+    def open(
+        cls, source: Path, *, encoding: str | None = None, text_column: str = TEXT_COLUMN, split: str | None = None
+    ) -> "EmbedInputs":
         """Return the inputs of a source.
 
         Raises:
@@ -55,7 +61,7 @@ class EmbedInputs:
         check_regular(source)
         if source.suffix.lower() in image_suffixes() or looks_like_image(str(source)):
             return cls(source, [(name_as_text(source.name), source)])
-        return cls(source, encoding=encoding)
+        return cls(source, None, encoding, text_column, split)
 
     @property
     def are_images(self) -> bool:
@@ -74,18 +80,20 @@ class EmbedInputs:
         return self._captions() if kind_of(self.source) in READERS else self._sentences()
 
     def _captions(self) -> Iterator[Item]:
-        columns = (TEXT_COLUMN, TEXT_COLUMN)
-        for number, fields in read_files([self.source], columns, self.source.parent, encoding=self.encoding):
+        splits, columns = SplitFilter(self.split), (self.text_column, self.text_column)
+        rows = read_files([self.source], columns, self.source.parent, encoding=self.encoding)
+        for number, fields in splits.select(rows):
             place = f"row {number}"
             if isinstance(fields, BadRowError):
                 yield place, fields
                 continue
-            text = fields.get(TEXT_COLUMN)
+            text = fields.get(self.text_column)
             for caption in text if isinstance(text, list) else [text]:
                 try:
                     yield place, clean_caption(caption)
                 except BadRowError as error:
                     yield place, error
+        splits.check(self.source)
 
     def _sentences(self) -> Iterator[Item]:
         with open_text(self.source, encoding=self.encoding) as lines:

@@ -139,7 +139,7 @@ def read_evaluation_rows(
         split: of a file with a column `split`, by default test; of one without it, "held-out" for the images that
             `hold_out` keeps from training, by default all.
         max_bad_fraction: stop if a greater fraction of the rows is bad.
-        **options: image_root, image_column and text_column of `read_pairs`.
+        **options: image_root, image_column, text_column and encoding of `read_pairs`.
 
     Raises:
         FileNotFoundError, ValueError, TooManyBadRowsError: as `read_pairs`.
@@ -162,6 +162,7 @@ def evaluate_model(
     image_root: str | Path | None = None,
     image_column: str = "image",
     text_column: str = "text",
+    encoding: str | None = None,
     detector: str | None = None,
     regions: str | None = None,
     max_bad_fraction: float = 0.1,
@@ -171,7 +172,7 @@ def evaluate_model(
 
     Args:
         name: folder or hub id of a BriVL, or of an MLMM.
-        source, split, image_root, image_column, text_column, max_bad_fraction: see `read_evaluation_rows`.
+        source, split, image_root, image_column, text_column, encoding, max_bad_fraction: see `read_evaluation_rows`.
         detector: folder or hub id of the region detector whose boxes a BriVL 1.0 looks at.
         regions: folder of the regions that an MLMM looks at, under the paths of the images.
         batch_size: images, or captions, at a time.
@@ -189,8 +190,8 @@ def evaluate_model(
         )
     if (kind == "mlmm" and detector) or (kind == "brivl" and regions):
         raise ValueError("--regions is for an MLMM, --detector for a BriVL.")
-    columns = {"image_root": image_root, "image_column": image_column, "text_column": text_column}
-    rows, report = read_evaluation_rows(source, split=split, max_bad_fraction=max_bad_fraction, **columns)
+    options = {"image_root": image_root, "image_column": image_column, "text_column": text_column, "encoding": encoding}
+    rows, report = read_evaluation_rows(source, split=split, max_bad_fraction=max_bad_fraction, **options)
     if kind == "brivl":
         brivl, processor = open_brivl(name)
         boxes = RegionFeatureExtractor.from_pretrained(detector) if detector else None

@@ -91,6 +91,22 @@ def test_images_of_any_name_are_embedded(model_folder, tmp_path, name):
     assert str(report).replace("\n", "").isprintable()
 
 
+@pytest.mark.parametrize("split", ["test", "Testing", None])
+def test_captions_of_a_language_and_a_split_are_embedded(model_folder, tmp_path, split):
+    rows = [("猫", "train"), ("红色的湖", "test"), ("苹果", "test")]
+    lines = [json.dumps({"image": "x", "text_zh": text, "text_en": "cat", "split": name}) for text, name in rows]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(lines), "utf-8")
+    options = {"text_column": "text_zh", "split": split}
+    embed_to_parquet(model_folder, tmp_path / "pairs.jsonl", tmp_path / "out.parquet", **options)
+    assert ids_of(tmp_path / "out.parquet") == [text for text, name in rows if split is None or name == "test"]
+    with pytest.raises(ValueError, match=r"has no column 'text'.*Did you mean text_zh or text_en"):
+        embed_to_parquet(model_folder, tmp_path / "pairs.jsonl", tmp_path / "none.parquet")
+    with pytest.raises(ValueError, match=r"no rows of the split 'dev', only of test \(2\), train \(1\)"):
+        embed_to_parquet(
+            model_folder, tmp_path / "pairs.jsonl", tmp_path / "none.parquet", text_column="text_zh", split="dev"
+        )
+
+
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "gb18030"])
 def test_sentences_keep_their_order(model_folder, model_and_processor, tmp_path, encoding, packed):

@@ -107,8 +107,8 @@ def _evaluation_rows(args: DataArguments, pairs: TrainingPairs) -> "tuple[str, D
     name = next((name for name in ("validation", "test") if pairs.bad_rows.other_splits[name]), None)
     if name is None:
         return None
-    columns = {"image_root": args.image_root, "image_column": args.image_column, "text_column": args.text_column}
-    return name, *read_evaluation_rows(args.data, split=name, max_bad_fraction=args.max_bad_fraction, **columns)
+    same = ("image_root", "image_column", "text_column", "encoding", "max_bad_fraction")
+    return name, *read_evaluation_rows(args.data, split=name, **{option: getattr(args, option) for option in same})
 
 
 def describe_change(before: PairEvaluation, after: PairEvaluation) -> str:

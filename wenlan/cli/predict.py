@@ -58,6 +58,8 @@ def embed(
     detector: Annotated[
         str | None, typer.Option(help="Folder or hub id of a region detector: BriVL 1.0 looks at its boxes.")
     ] = None,
+    text_column: Annotated[str, typer.Option(help="Of pairs: the column with the captions, as text_zh.")] = "text",
+    split: Annotated[str | None, typer.Option(help="Of pairs with a column split, such as test; else all.")] = None,
     batch_size: Annotated[int, typer.Option(help="Images or sentences at a time.")] = 32,
     shard_size: Annotated[int, typer.Option(help="Images or sentences that a kill can cost at most.")] = 256,
     max_bad_fraction: Annotated[float, typer.Option(help="A greater fraction left out ends in exit code 1.")] = 0.1,
@@ -75,6 +77,8 @@ def embed(
             source,
             output,
             detector=detector,
+            text_column=text_column,
+            split=split,
             batch_size=batch_size,
             shard_size=shard_size,
             max_bad_fraction=max_bad_fraction,
