@@ -41,8 +41,7 @@ def users_folder(quickstart_folder, tmp_path, monkeypatch):
         row["image"].convert("RGBA").save(tmp_path / "photos" / f"{index}.png")
         lines.append(f'{{"image": "{index}.png", "text": "{row["name_zh"]}"}}')
     (tmp_path / "photos" / "metadata.jsonl").write_text("\n".join(lines), "utf-8")
-    rows[0]["image"].save(tmp_path / "cat.png")
-    (tmp_path / "sentences.txt").write_text("猫\n红色的心\n", "utf-8")
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
     write_crawl(tmp_path)
     write_shards(tmp_path / "shards")
     write_original_checkpoint(tmp_path)
@@ -106,7 +105,7 @@ def run_command(line):
     if words[0] == "make":  # the two set-up commands: this very run is one of them, so only what they call
         subprocess.run(["make", "--dry-run", "--always-make", "-C", ROOT, *words[1:]], check=True)
         return
-    if "pretrain-brivl" in line or "training_scripts.pretrain_brivl" in line:
+    if "pretrain-brivl" in line or "finetune-brivl" in line or "training_scripts.pretrain_brivl" in line:
         line += f" {SMOKE}"
     if "train-detector" in line:
         line += f" {SMOKE_DETECTOR}"

@@ -4,7 +4,7 @@ import json
 
 import torch
 from helpers.mlmm.corpus_files import write_corpus
-from helpers.mlmm.folder import noise_image, write_model
+from helpers.mlmm.folder import write_model
 from helpers.mlmm.golden import Golden
 from helpers.mlmm.golden_files import write_golden
 from helpers.training.recipes import SMALL_MLMM, write_recipe
@@ -19,7 +19,6 @@ def write_mlmm_files(folder):
     write_model(folder / "runs" / "mlmm_vqa")
     (folder / "runs" / "demo_mlmm").mkdir()
     (folder / "runs" / "demo_mlmm" / "vqa").symlink_to(folder / "runs" / "mlmm_vqa")
-    noise_image(1).save(folder / "dog.png")
     write_my_corpus(folder)
     write_golden(folder, "uc2_tiny").rename(folder / "uc2.pt")
     (folder / "tokenizer").rename(folder / "xlm-roberta-base")
