@@ -33,6 +33,7 @@ def read_pairs(
     max_bad_fraction: float = 0.1,
     max_text_length: int | None = None,
     check_image: Callable[[str | bytes], object] | None = None,
+    log: bool = True,
 ) -> "tuple[Dataset, BadRowReport]":
     """Return the pairs of a file as a dataset, and the report of what was left out or repaired.
 
@@ -58,6 +59,7 @@ def read_pairs(
         max_text_length: cut longer texts to so many characters, and count them.
         check_image: called with each path or each image's bytes; raises ValueError, whose `cause` attribute, if it
             has one, is the cause to count by. Without it an image only has to exist.
+        log: log the report if anything was left out or repaired.
 
     Returns:
         A dataset with `image` (`datasets.Image`), `text` (a string, or a list of strings if any row has a list),
@@ -84,7 +86,8 @@ def read_pairs(
         raise TooManyBadRowsError(f"{report.source} holds no rows; write one pair a line.")
     report.raise_above(max_bad_fraction)
     checker.raise_above(max_bad_fraction)
-    report.log()
+    if log:
+        report.log()
     assert dataset is not None, "there are good rows"
     return dataset, report
 

@@ -144,7 +144,7 @@ def read_evaluation_rows(
     Raises:
         FileNotFoundError, ValueError, TooManyBadRowsError: as `read_pairs`.
     """
-    options |= {"check_image": decode_image, "max_bad_fraction": max_bad_fraction}
+    options |= {"check_image": decode_image, "max_bad_fraction": max_bad_fraction, "log": False}  # the caller shows it
     is_held_out = split == HELD_OUT
     rows, report = read_pairs(source, split=None if is_held_out else split or "test", **options)
     if is_held_out and report.has_splits:

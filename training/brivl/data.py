@@ -99,6 +99,7 @@ def load_pairs(
         split=args.wanted_split,
         max_bad_fraction=args.max_bad_fraction,
         check_image=check_image,
+        log=False,  # `report_data` tells it
     )
     held_out = None
     if args.fit_to_data and not bad_rows.has_splits:

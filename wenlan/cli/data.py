@@ -106,6 +106,7 @@ def captions(
         max_rows=max_rows,
         max_bad_fraction=max_bad_fraction,
     )
+    rows.is_logged = True  # it is printed below
     guard = Decontaminator(strict=strict)
     for other in test_set or []:
         guard.add_test_set(other, _read_test_set(other, split_file))

@@ -82,3 +82,11 @@ def test_mistakes_are_one_line(tmp_path, words, message):
     assert result.stderr.startswith("Error: ")
     assert message in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_left_out_is_told_once(tmp_path, caplog):
+    rows = [{"image": f"{number}.jpg", "captions": {"en": [f"cat {number}"]}} for number in range(9)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, [*rows, {"image": "9.jpg"}])), "utf-8")
+    result = captions("lines", tmp_path / "rows.jsonl", "--output", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert (result.output + caplog.text).count("missing field:") == 1
