@@ -66,10 +66,13 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, source: str | PathLike[s
     number = len(tokenizer)
     if number <= len(set(tokenizer.all_special_ids)):
         raise ValueError(NO_VOCABULARY.format(source))
-    if vocab_size is not None and not vocab_size - max(128, SPARE_ROWS * vocab_size) <= number <= vocab_size:
+    if vocab_size is None:
+        return
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= vocab_size or number < vocab_size - max(128, SPARE_ROWS * vocab_size):
         raise ValueError(
-            f"The tokenizer in {source} has {number} entries and the model {vocab_size}: it is another model's. Copy "
-            "this model's tokenizer.json there."
+            f"The tokenizer in {source} has {number} entries up to number {largest}, and the model {vocab_size}: it is "
+            "another model's. Copy this model's tokenizer.json there."
         )
 
 

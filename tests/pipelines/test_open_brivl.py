@@ -30,11 +30,17 @@ def test_model_is_ready_with_its_processor(folder):
     assert model(**processor(text="猫", return_tensors="pt")).text_embeds.shape == (1, model.config.projection_dim)
 
 
-def keep_special_tokens(folder):
-    path = folder / "tokenizer.json"
+def rewrite(path, change):
     saved = json.loads(path.read_text("utf-8"))
-    saved["model"]["vocab"] = {token: number for token, number in saved["model"]["vocab"].items() if number < 5}
+    change(saved)
     path.write_text(json.dumps(saved), "utf-8")
+
+
+def keep_special_tokens(folder):
+    def keep(saved):
+        saved["model"]["vocab"] = {token: number for token, number in saved["model"]["vocab"].items() if number < 5}
+
+    rewrite(folder / "tokenizer.json", keep)
 
 
 @pytest.mark.parametrize("damage", [lambda folder: (folder / "tokenizer.json").unlink(), keep_special_tokens])
@@ -47,14 +53,21 @@ def test_tokenizer_without_vocabulary_is_refused_wherever_it_is_opened(folder, d
 
 @pytest.mark.parametrize("characters", [40, 4000])
 def test_tokenizer_of_another_model_is_refused(folder, characters):
-    path = folder / "config.json"
-    config = json.loads(path.read_text("utf-8"))
-    config["text_config"]["encoder_config"]["vocab_size"] = 1000
-    path.write_text(json.dumps(config), "utf-8")
+    rewrite(folder / "config.json", lambda config: config["text_config"]["encoder_config"].update(vocab_size=1000))
     text = "".join(chr(0x4E00 + number) for number in range(characters))
     build_character_tokenizer([text], max_length=11).save_pretrained(folder)
     with pytest.raises(ValueError, match="it is another model's"):
         AutoProcessor.from_pretrained(folder)
+
+
+def test_tokenizer_with_numbers_that_the_model_lacks_is_refused(folder):
+    def move(saved):
+        vocab = saved["model"]["vocab"]
+        saved["model"]["vocab"] = {token: number if number < 8 else number + 50 for token, number in vocab.items()}
+
+    rewrite(folder / "tokenizer.json", move)
+    with pytest.raises(ValueError, match="it is another model's"):
+        open_brivl(folder)
 
 
 def test_processor_of_mlmm_is_checked_alike(tmp_path):
