@@ -21,8 +21,8 @@ class ContrastiveCollator(ImageCollator):
     equal for rows that must not be each other's negatives) and, needed with `augmentation`, `draw_seed` (int, made from
     seed, epoch and index). What the first row holds, all rows must hold.
 
-    An image that cannot be decoded is left out with its row, counted in `bad_rows` and logged once a cause. The
-    batch is then shorter.
+    An image that cannot be decoded, or a text that cannot be read, is left out with its row, counted in `bad_rows` and
+    logged once a cause. The batch is then shorter.
 
     Args:
         augmentation: changes each image before the processor sees it; without moving it if rows have boxes.
@@ -32,7 +32,7 @@ class ContrastiveCollator(ImageCollator):
     augmentation: Augmentation | None = None
 
     def __call__(self, rows: Sequence[PairExample]) -> dict[str, torch.Tensor]:
-        """Return the batch of the B rows whose image can be decoded.
+        """Return the batch of the B rows whose image can be decoded and whose text can be read.
 
         Returns:
             pixel_values (B, 3, S, S) float32, or feature_map (B, C, H, W) float32.
@@ -41,14 +41,16 @@ class ContrastiveCollator(ImageCollator):
             group_ids: (B,) int64, if the rows have a `group_id`.
 
         Raises:
-            ValueError: every image of the batch is bad, a text is blank, boxes do not fit their image, rows with
+            ValueError: every row of the batch is bad, boxes do not fit their image, rows with
                 boxes or feature maps are to be augmented in a way that cannot be, or a `draw_seed` is missing.
         """
-        if "feature_map" in rows[0]:
+        given, rows = rows, [row for row in rows if self.has_text(row["text"])]
+        if rows and "feature_map" in rows[0]:
+            self.check_batch(given, rows)
             batch = self._collate_feature_maps(rows)
         else:
             decoded = [(row, image) for row in rows if (image := self._augmented(row)) is not None]
-            self.check_batch(rows, decoded)
+            self.check_batch(given, decoded)
             rows, images = zip(*decoded, strict=True)
             boxes = [row["boxes"] for row in rows] if "boxes" in rows[0] else None
             batch = self.processor.image_processor(list(images), boxes=boxes, return_tensors="pt")

@@ -9,6 +9,7 @@ from PIL import Image
 
 from ...data.rows.report import BadRowError, BadRowReport
 from ..image_decoding import ImageDecodingError, decode_image
+from ..text_inputs import read_texts
 
 
 @dataclass
@@ -31,13 +32,22 @@ class ImageCollator:
             self.bad_rows.add_bad_row(BadRowError.of_image(error))
             return None
 
+    def has_text(self, text: str) -> bool:
+        """Return True for a text that a processor takes; any other is counted."""
+        try:
+            read_texts([text])
+        except ValueError:
+            self.bad_rows.add_bad_row(BadRowError("empty text", repr(text)[:80]))
+            return False
+        return True
+
     def check_batch(self, rows: Sequence[object], decoded: Sequence[object]) -> None:
-        """Count the decoded images of some rows; raise ValueError if there is none."""
+        """Count the good ones of some rows; raise ValueError if there is none."""
         self.bad_rows.keep_rows(len(decoded))
         if not decoded:
             raise ValueError(
-                f"None of the {len(rows)} images of a batch can be decoded; so far: {dict(self.bad_rows.counts)}. "
-                "Check the image root."
+                f"None of the {len(rows)} images of a batch can be decoded, or their texts read; so far: "
+                f"{dict(self.bad_rows.counts)}. Check the image root."
             )
 
 

@@ -127,7 +127,12 @@ def test_augmenting_feature_maps_is_an_error(processor):
         collator([{"feature_map": torch.zeros(4, 2, 2), "text": "虎", "draw_seed": 0}])
 
 
-def test_blank_text_is_an_error_and_not_a_bad_image(collator):
-    with pytest.raises(ValueError, match="Text 0 is blank"):
-        collator([{"image": noise(), "text": " "}])
-    assert not collator.bad_rows.counts
+@pytest.mark.parametrize("text", [" ", "\u200b", "\ue000", "\u3164", "\ud83d", None])
+@pytest.mark.parametrize("rest", [{"image": noise()}, {"feature_map": torch.zeros(4, 2, 2)}], ids=["image", "map"])
+def test_row_whose_text_cannot_be_read_is_left_out_and_counted(collator, text, rest):
+    batch = collator([{**rest, "text": text, "group_id": 3}, {**rest, "text": "虎", "group_id": 4}])
+    assert batch["group_ids"].tolist() == [4]
+    assert collator.bad_rows.counts == {"empty text": 1}
+    assert collator.bad_rows.rows_kept == 1
+    with pytest.raises(ValueError, match="None of the 1 images"):
+        collator([{**rest, "text": text}])

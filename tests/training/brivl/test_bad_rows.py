@@ -14,6 +14,7 @@ from wenlan.training.brivl.model import build_model
 from wenlan.training.recipe import parse_recipe
 from wenlan.training_scripts.pretrain_brivl import ARGUMENTS, main
 
+BOXES = [[0, 0, 9, 9]] * 20  # enough that the bad ones are few
 LEFT_OUT = {
     "broken line": [b'{"image": "good.png"', b"[1, 2]", b"42"],
     "missing field": [{"image": "good.png"}, {"text": ["猫"]}],
@@ -38,8 +39,8 @@ LEFT_OUT = {
 }
 REPAIRED = {
     "box dropped": [
-        {"image": "good.png", "text": ["猫"], "boxes": [[0, 0, 9, 9], [9, 9, 3, 3]]},
-        {"image": "good.png", "text": ["猫"], "boxes": [[1, 2, 3]]},
+        {"image": "good.png", "text": ["猫"], "boxes": [*BOXES, [9, 9, 3, 3]]},
+        {"image": "good.png", "text": ["猫"], "boxes": [[1, 2, 3], *BOXES]},
     ],
     "caption dropped": [{"image": "good.png", "text": ["猫", "image"]}, {"image": "good.png", "text": ["", "猫"]}],
 }
