@@ -42,6 +42,8 @@ def hash_ends(path: Path) -> str:
 
     That is all of a small file, and of a large image its header and the end of its data; "" if it cannot be read.
     """
+    if not path.is_file():  # a pipe would never end
+        return ""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size

@@ -1,5 +1,7 @@
 import json
 import logging
+import os
+import unicodedata
 from collections import Counter
 
 import numpy as np
@@ -278,3 +280,21 @@ def test_same_command_repairs_a_flipped_bit_and_sees_an_image_that_was_replaced(
     assert shards[0].read_bytes() == data
     assert (after[last]["image_height"], after[last]["image_width"]) == (70, 90)
     assert not np.array_equal(before[last]["features"], after[last]["features"])
+
+
+def test_folder_of_odd_names_kinds_and_links_is_extracted(detector, photos, tmp_path):
+    (photos / "000.png").rename(photos / os.fsdecode(b"\xb5\xc2.png"))
+    (photos / "001.jpg").rename(photos / "100% \u732b\n.jfif")
+    (photos / "003.png").rename(photos / unicodedata.normalize("NFD", "\u304c.png"))
+    save_images(tmp_path / "album", 2)
+    (photos / "album").symlink_to(tmp_path / "album")
+    (photos / "loop").symlink_to(".")
+    os.mkfifo(photos / "pipe.png")
+    (photos / "zero.png").symlink_to("/dev/zero")
+    with (photos / "huge.png").open("wb") as file:
+        file.truncate(6 * 2**30)
+    report = extract_regions(photos, tmp_path / "out", model=detector, choice=CHOICE, max_bad_fraction=0.3)
+    assert report.counts == {"unreadable": 2, "too large": 1}
+    names = {"\\udcb5\\udcc2.png", "100% \u732b\n.jfif", unicodedata.normalize("NFD", "\u304c.png"), "album/001.jpg"}
+    assert names < rows_of(tmp_path / "out").keys()
+    assert len(rows_of(tmp_path / "out")) == 12

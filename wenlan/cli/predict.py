@@ -22,6 +22,7 @@ def zero_shot(
     """Print how likely each label is for each image."""
     from transformers import pipeline
 
+    from ..data.rows.printable import printable
     from ..data.rows.vocabulary import check_vocabulary
     from ..pipelines.checked_pipelines import check_template, distinct_labels
     from ..pipelines.open_brivl import open_brivl
@@ -44,9 +45,10 @@ def zero_shot(
             scores = classify(decode_image(path), candidate_labels=candidates, hypothesis_template=template)
         except ImageDecodingError as error:
             failures += 1
-            typer.secho(f"{path}  skipped: {error}", fg="red", err=True)
+            typer.secho(f"{printable(str(path))}  skipped: {error}", fg="red", err=True)
         else:
-            typer.echo(f"{path}  " + "  ".join(f"{row['label']} {row['score']:.1%}" for row in scores))
+            found = "  ".join(f"{row['label']} {row['score']:.1%}" for row in scores)
+            typer.echo(f"{printable(str(path))}  {found}")
     if failures == len(images):
         raise ValueError("No image could be read.")
 
