@@ -79,9 +79,9 @@ class _TowerConfig(PreTrainedConfig):
     num_hidden_layers: int = 4
     num_attention_heads: int = 4
     intermediate_size: int = 2048
-    hidden_dropout_prob: float = 0.1
-    layer_norm_eps: float = 1e-5
-    initializer_range: float = 0.02
+    hidden_dropout_prob: float | int = 0.1
+    layer_norm_eps: float | int = 1e-5
+    initializer_range: float | int = 0.02
     trainable_backbone: list[str] | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -293,16 +293,16 @@ class BriVLConfig(PreTrainedConfig):
     else:
         text_config: dict | PreTrainedConfig | None = None
         vision_config: dict | PreTrainedConfig | None = None
-    temperature: float = 0.07
+    temperature: float | int = 0.07
     queue_size: int = 9600
-    momentum: float = 0.99
+    momentum: float | int = 0.99
     multi_positive_top_k: int = 0
     in_batch_negatives: bool = False
     group_positives: bool = False
     share_frozen_trunk: bool = True
     contrastive_chunk_size: int = 0
     hypothesis_template: str = "{}"
-    initializer_range: float = 0.02
+    initializer_range: float | int = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
         _check_limits(self, vars(self) | kwargs)

@@ -170,16 +170,16 @@ class RegionDetectorConfig(PreTrainedConfig):
     anchor_ratios: list | tuple = (0.5, 1.0, 2.0)
     cell_anchors: list | None = None
     plus_one: bool = True
-    min_proposal_size: float = 16.0
+    min_proposal_size: float | int = 16.0
     clip_before_top_k: bool = True
     pre_nms_top_n: int = 6000
     post_nms_top_n: int = 300
     pre_nms_top_n_train: int = 12000
     post_nms_top_n_train: int = 2000
-    rpn_nms_threshold: float = 0.7
+    rpn_nms_threshold: float | int = 0.7
     pooler: str = "roi_pool"
     pooler_size: int = 14
-    canonical_box_size: float = 224.0
+    canonical_box_size: float | int = 224.0
     box_weights: list | tuple = (1.0, 1.0, 1.0, 1.0)
     background_first: bool = True
     num_objects: int = 1600
@@ -188,17 +188,17 @@ class RegionDetectorConfig(PreTrainedConfig):
     attribute_embedding_dim: int = 256
     attribute_hidden_dim: int = 512
     region_boxes: str = "proposals"
-    selection_nms_threshold: float = 0.3
+    selection_nms_threshold: float | int = 0.3
     rpn_iou_thresholds: list | tuple = (0.3, 0.7)
     rpn_batch_size: int = 256
-    rpn_positive_fraction: float = 0.5
-    roi_iou_threshold: float = 0.5
+    rpn_positive_fraction: float | int = 0.5
+    roi_iou_threshold: float | int = 0.5
     roi_batch_size: int = 512
-    roi_positive_fraction: float = 0.25
-    attribute_loss_weight: float = 0.2
+    roi_positive_fraction: float | int = 0.25
+    attribute_loss_weight: float | int = 0.2
     max_attributes: int = 16
-    norm_eps: float = 1e-5
-    initializer_range: float = 0.01
+    norm_eps: float | int = 1e-5
+    initializer_range: float | int = 0.01
 
     def __post_init__(self, **kwargs: Any) -> None:
         for name, value in (vars(self) | kwargs).items():

@@ -13,7 +13,7 @@ made, read the weights behind an adapter's back in evaluation mode.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import nn
 
@@ -21,6 +21,7 @@ from ..modeling_brivl.frozen_trunk import is_trainable
 from ..modeling_brivl.modeling_brivl import BriVLModel
 from ..modeling_brivl.pretraining import BriVLForPreTraining
 from ..modeling_brivl.towers import BriVLTextModel
+from .option_conflicts import Overrules
 from .recipe_options import option
 
 if TYPE_CHECKING:
@@ -34,10 +35,14 @@ INSTALL = "LoRA needs a further package: pip install 'wenlan[lora]'"
 class LoraArguments:
     """Low-rank adapters on the text encoder."""
 
-    lora_rank: int = option(0, "of the adapters on the text encoder; 0: no adapters")
-    lora_alpha: float = option(16, "an adapter's output is scaled by alpha / rank")
-    lora_dropout: float = option(0.0, "on the input of the adapters")
+    lora_rank: int = option(0, "of the adapters on the text encoder; 0: no adapters", low=0)
+    lora_alpha: float = option(16, "an adapter's output is scaled by alpha / rank", above=0)
+    lora_dropout: float = option(0.0, "on the input of the adapters", low=0, below=1)
     lora_targets: list[str] = option(["query", "value"], "names of the linear layers that get one")
+
+    OVERRULES: ClassVar = (
+        Overrules("lora_rank", ("lora_alpha", "lora_dropout", "lora_targets"), lambda rank: rank == 0, "--lora_rank 8"),
+    )
 
 
 def lora_for_fine_tuning(model: BriVLModel, args: LoraArguments, *, train_head: bool = False) -> "PeftModel":

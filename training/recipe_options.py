@@ -7,6 +7,7 @@ YAML. What keys a dictionary takes, its annotation says: `Annotated[dict, BriVLC
 import argparse
 import copy
 import difflib
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field, fields, is_dataclass
@@ -17,11 +18,24 @@ import yaml
 from transformers import CONFIG_MAPPING, HfArgumentParser, PreTrainedConfig
 from transformers.hf_argparser import DataClassType
 
+from .option_values import Described, Limits
+
 Value = TypeVar("Value")
+MAX_VALUES = 10_000  # of a recipe
+MAX_MESSAGE = 400  # characters
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads 5e-4 as a number, as YAML 1.2 does and PyYAML does not."""
+    """Reads 5e-4 as a number, as YAML 1.2 does and PyYAML does not, and refuses a key that comes twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """Return the mapping."""
+        seen: set[object] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
+            seen.add((key.tag, key.value) if isinstance(key, yaml.ScalarNode) else key)
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(
@@ -38,25 +52,40 @@ def read_yaml(text: str) -> Any:
     """Return what a YAML text says, without running anything in it.
 
     Raises:
-        ValueError: it is no YAML.
+        ValueError: it is no YAML, or more than a recipe can be; the message names the line.
     """
     try:
-        return yaml.load(text, _Loader)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(f"not valid YAML: {error}") from error
+        value = yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        place = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ValueError(f"not valid YAML{place}: {error.problem}") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ValueError(f"not valid YAML: {str(error).splitlines()[0]}") from error
+    waiting, count = [value], 0
+    while waiting:
+        count += 1
+        one = waiting.pop()
+        if count > MAX_VALUES:
+            raise ValueError(f"no recipe: it has more than {MAX_VALUES} values, or aliases that make as many")
+        waiting += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+    return value
 
 
-def option(default: Value, description: str) -> Value:
-    """Return a dataclass field with a default, which may be a list or dictionary, and a description for `--help`."""
+def option(default: Value, description: str, **limits: float) -> Value:
+    """Return a dataclass field with a default, which may be a list or dictionary, and a description for `--help`.
+
+    A number's `limits` are those of `Limits`: low, high, above, below, also.
+    """
+    metadata = {"help": Described(description, Limits(**limits) if limits else None)}
     if isinstance(default, list | dict):
-        return field(default_factory=lambda: copy.copy(default), metadata={"help": description})
-    return field(default=default, metadata={"help": description})
+        return field(default_factory=lambda: copy.copy(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
-def build_parser(dataclasses: Sequence[type]) -> argparse.ArgumentParser:
+def build_parser(dataclasses: Sequence[type], command: str = "COMMAND") -> argparse.ArgumentParser:
     """Return a parser with a group of options for each dataclass; its `error` raises ValueError."""
     parser = _Parser(
-        usage="COMMAND RECIPE [--FIELD VALUE ...] [--FIELD.KEY VALUE ...]",
+        usage=f"{command} RECIPE [--FIELD VALUE ...] [--FIELD.KEY VALUE ...]",
         allow_abbrev=False,  # a misspelt option must not pass for another
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -125,6 +154,19 @@ def merge_dotted(values: dict[str, Any], dotted: Mapping[str, str | None], datac
     return problems
 
 
+def names_in_options(words: Iterable[str]) -> set[str]:
+    """Return the fields that the options of a command line set, those of dotted ones included."""
+    return {word[2:].partition("=")[0].partition(".")[0] for word in words if word.startswith("--")}
+
+
+def join_problems(problems: Sequence[str]) -> str:
+    """Return the problems as one message, as many as it holds."""
+    told = list(itertools.takewhile(lambda one: len(one) < MAX_MESSAGE, itertools.accumulate(problems, "{} {}".format)))
+    kept = max(1, len(told))
+    rest = f" And {len(problems) - kept} more." if kept < len(problems) else ""
+    return " ".join(problems[:kept]) + rest
+
+
 def unknown_keys(title: str, names: Iterable[str], known: Iterable[str]) -> list[str]:
     """Return one sentence with the names that are not known, each with the nearest known one; nothing if all are."""
     known, problems = sorted(known), []
@@ -147,6 +189,14 @@ def collect_type_errors(parser: argparse.ArgumentParser, problems: list[str]) ->
             action.type = _collecting(action, action.type, problems)
 
 
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "string_to_bool": "true or false",
+    "read_yaml": "keys with values, in YAML",
+}
+
+
 def _collecting(action: argparse.Action, convert: Callable[[str], Any], problems: list[str]) -> Callable[[str], Any]:
     choices = action.choices
 
@@ -157,7 +207,7 @@ def _collecting(action: argparse.Action, convert: Callable[[str], Any], problems
                 return value
             expected = ", ".join(map(str, choices))
         except (TypeError, ValueError, argparse.ArgumentTypeError):
-            expected = f"a value of type {convert.__name__}"
+            expected = KINDS.get(convert.__name__, f"a value of type {convert.__name__}")
         problems.append(f"{action.dest} is {text!r}; give {expected}.")
         return next(iter(choices)) if choices else None
 
@@ -211,7 +261,9 @@ def _unknown_in(name: str, values: object, known: type) -> list[str]:
 __all__ = [
     "build_parser",
     "collect_type_errors",
+    "join_problems",
     "merge_dotted",
+    "names_in_options",
     "normalize_options",
     "option",
     "read_yaml",

@@ -49,7 +49,7 @@ class RunArguments:
     on_non_finite: Literal["skip", "stop"] = option(
         "skip", "the step, or the run, when the loss or a gradient is not finite"
     )
-    max_skipped_in_a_row: int = option(25, "stop when more steps in a row are skipped")
+    max_skipped_in_a_row: int = option(25, "stop when more steps in a row are skipped", low=0)
 
 
 @contextmanager

@@ -36,6 +36,7 @@ from ..training.retrieval.report import evaluate_models, format_recalls
 from ..training.retrieval.trainer import RetrievalTrainer
 from ..training.run import METRICS, REPORT, Run, RunArguments, hold_output_folder, wait_for_all
 
+COMMAND = "wenlan finetune-retrieval"
 ARGUMENTS = (RetrievalArguments, RetrievalData, RunArguments, TrainingArguments)
 JOBS: dict[str, type[RetrievalJob]] = {"mlmm": MLMMRetrieval, "brivl": BriVLRetrieval}
 
@@ -47,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
         ValueError: the data, the recipe, or the checkpoint to continue from is bad.
     """
-    arguments = parse_recipe(ARGUMENTS, argv)
+    arguments = parse_recipe(ARGUMENTS, argv, command=COMMAND)
     with hold_output_folder(arguments[-1]):
         return finetune(*arguments)
 

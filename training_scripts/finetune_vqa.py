@@ -49,6 +49,7 @@ from ..training.vqa.report import (
 from ..training.vqa.targets import add_targets
 from ..training.vqa.trainer import VQACollator, VQATrainer
 
+COMMAND = "wenlan finetune-vqa"
 ARGUMENTS = (VQAArguments, QuestionArguments, RunArguments, TrainingArguments)
 
 
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         ValueError: the data, the recipe, the list of answers, or the checkpoint to continue from is bad.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    own, _, run_args, args = parse_recipe(ARGUMENTS, argv)
+    own, _, run_args, args = parse_recipe(ARGUMENTS, argv, command=COMMAND)
     with hold_output_folder(args):
         if own.with_control and not (own.question_only or own.predict_only):
             folder = output_folder(args) / CONTROL
@@ -73,11 +74,10 @@ def main(argv: Sequence[str] | None = None) -> Path:
 def finetune(argv: Sequence[str]) -> VQATrainer:
     """Train one model, unless it is only to answer; save and evaluate it; return its trainer."""
     started = time.monotonic()
-    own, data, run_args, args = parse_recipe(ARGUMENTS, argv)
+    own, data, run_args, args = parse_recipe(ARGUMENTS, argv, command=COMMAND)
     if not own.init_from:
         raise ValueError("Give init_from: the folder of an MLMM, pre-trained or for questions.")
     detect_model_type(own.init_from, expected="mlmm")
-    args.remove_unused_columns = False  # what a row holds becomes tensors in the collator
     run = Run(args, run_args, trains=not own.predict_only)
     info = read_info([{"regions": paths} for paths in data.folders(predict_only=own.predict_only)])
     processor = load_processor(MLMMArguments(init_from=own.init_from), info)

@@ -39,6 +39,7 @@ from ..training.lora import LoraArguments, add_text_lora, merge_text_lora
 from ..training.recipe import given_fields, parse_recipe
 from ..training.run import METRICS, REPORT, Run, RunArguments, hold_output_folder
 
+COMMAND = "wenlan pretrain-brivl"
 ARGUMENTS = (ModelArguments, DataArguments, LoraArguments, RunArguments, TrainingArguments)
 
 
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
         ValueError: the data, the recipe, or the checkpoint to continue from is bad.
     """
-    arguments = parse_recipe(ARGUMENTS, argv)
+    arguments = parse_recipe(ARGUMENTS, argv, command=COMMAND)
     with hold_output_folder(arguments[-1]):
         return pretrain(*arguments, given=given_fields(argv))
 

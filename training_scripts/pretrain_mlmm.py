@@ -34,6 +34,7 @@ from ..training.mlmm.trainer import MLMMTrainer
 from ..training.recipe import parse_recipe
 from ..training.run import METRICS, REPORT, Run, RunArguments, hold_output_folder
 
+COMMAND = "wenlan pretrain-mlmm"
 ARGUMENTS = (MLMMArguments, CorpusArguments, BatchArguments, RunArguments, TrainingArguments)
 
 
@@ -44,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
         ValueError: the data, the recipe, or the checkpoint to continue from is bad.
     """
-    arguments = parse_recipe(ARGUMENTS, argv)
+    arguments = parse_recipe(ARGUMENTS, argv, command=COMMAND)
     with hold_output_folder(arguments[-1]):
         return pretrain(*arguments)
 

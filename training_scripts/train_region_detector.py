@@ -26,6 +26,7 @@ from ..training.identity import describe_run
 from ..training.recipe import parse_recipe
 from ..training.run import METRICS, Run, RunArguments, hold_output_folder
 
+COMMAND = "wenlan train-detector"
 ARGUMENTS = (DetectorArguments, DetectionDataArguments, RunArguments, TrainingArguments)
 
 
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training, after saving a checkpoint.
         ValueError: the data, the recipe, or the checkpoint to continue from is bad.
     """
-    arguments = parse_recipe(ARGUMENTS, argv)
+    arguments = parse_recipe(ARGUMENTS, argv, command=COMMAND)
     with hold_output_folder(arguments[-1]):
         return train(*arguments)
 

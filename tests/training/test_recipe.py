@@ -105,7 +105,7 @@ def test_option_is_read_with_hyphens_too(recipe):
         (["--nested.a"], "--nested.a has no value"),
         (["--nested.a", "[1,"], "--nested.a is not valid YAML"),
         (["--kind", "huge"], "kind is 'huge'; give small, large"),
-        (["--learning_rate", "fast"], "learning_rate is 'fast'; give a value of type float"),
+        (["--learning_rate", "fast"], "learning_rate is 'fast'; give a number"),
         (["stray"], "stray"),
     ],
 )

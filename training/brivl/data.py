@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from ...data.emoji7.dataset import draw_text, load_emoji7, training_texts
 from ...data.pairs.dataset import TrainingPairs
@@ -15,6 +15,7 @@ from ...data.pairs.streaming import StreamedPairs
 from ...processing.augmentation.image import Augmentation
 from ...processing.image_decoding import decode_image
 from ..content_digest import DigestedImages, digest_rows, digest_shards
+from ..option_conflicts import Overrules
 from ..recipe_options import option
 
 if TYPE_CHECKING:
@@ -33,13 +34,13 @@ class DataArguments:
     )
     language: str = option("zh", "of emoji7's texts; what the data report expects of others")
     streaming: bool = option(False, "read .tar or .parquet shards as a stream; needs max_steps, keeps no copy")
-    shuffle_buffer: int = option(1000, "pairs that a reader of a stream shuffles at a time")
+    shuffle_buffer: int = option(1000, "pairs that a reader of a stream shuffles at a time", low=1)
     image_root: str | None = option(None, "folder of the images, if not beside the file")
     image_column: str = "image"
     text_column: str = option("text", "column with the caption or the captions; such as text_zh")
     encoding: str | None = option(None, "of a text file, such as gb18030 or big5; by default UTF-8 or UTF-16")
     split: str = option("train", "of a file with a column `split`; all: every row")
-    max_bad_fraction: float = option(0.1, "stop if a greater fraction of the rows is bad")
+    max_bad_fraction: float = option(0.1, "stop if a greater fraction of the rows is bad", low=0, high=1)
     duplicate_captions: Literal["ignore", "mask", "positive"] = option(
         "ignore",
         "pairs with the same caption are each other's negatives (ignore), neither negatives nor positives "
@@ -52,7 +53,16 @@ class DataArguments:
         "batch, steps, queue and cached_views follow the number of pairs where neither recipe nor command line gives "
         "them; a split, or images that are held out, are evaluated on before and after",
     )
-    cached_views: int = option(0, "0: augment anew each epoch; n: a frozen backbone sees n views of an image once")
+    cached_views: int = option(
+        0, "0: augment anew each epoch; n: a frozen backbone sees n views of an image once", low=0
+    )
+
+    OVERRULES: ClassVar = (
+        Overrules("streaming", ("shuffle_buffer",), lambda streams: not streams, "--streaming true"),
+        Overrules(
+            *("data", ("image_root", "image_column", "text_column")), lambda data: data == "emoji7", "your own --data"
+        ),
+    )
 
     def __post_init__(self) -> None:
         if self.duplicate_captions not in ("ignore", "mask", "positive"):

@@ -1,7 +1,7 @@
 """A model to pre-train and its processor: from a recipe, or from a folder."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import timm
 import torch
@@ -14,6 +14,7 @@ from ...modeling_brivl.pretraining import BriVLForPreTraining
 from ...processing.image_processing_brivl import BriVLImageProcessor
 from ...processing.processing_brivl import BriVLProcessor
 from ...processing.tokenizers.character import build_character_tokenizer
+from ..option_conflicts import Overrules
 from ..recipe_options import option
 from ..text_tower import TextTower, load_text_tower, load_text_weights
 
@@ -33,6 +34,14 @@ class ModelArguments:
     init_from: str | None = option(
         None, "folder or hub id of a whole BriVL, whose configuration and processor replace all the above"
     )
+
+    OVERRULES: ClassVar = (
+        Overrules("init_from", ("variant", "model_config", "image_weights", "text_weights"), bool, "no init_from"),
+    )
+
+    def __post_init__(self) -> None:
+        if not (self.init_from or self.text_weights):  # whose sizes would count
+            build_config(self)
 
 
 def build_model(args: ModelArguments, texts: list[str]) -> tuple[BriVLForPreTraining, BriVLProcessor]:

@@ -103,7 +103,7 @@ class OutcomeGuard(TrainerCallback, ExportableState):
                 f"Training failed at {place}: {self.failure} (max_bad_fraction). The ledger above names the causes. "
                 "No model was saved: mend the data and resume from an earlier checkpoint, or begin anew."
             )
-        if state.global_step < state.max_steps:
+        if state.global_step < state.max_steps or not state.global_step:
             raise ValueError(
                 f"Training failed at {place}: the data gave no further batch. No model was saved: see that the files "
                 "are there and hold samples, then give the same command with --resume."

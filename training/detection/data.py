@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from ...data.detection.coco import DetectionData, read_coco_detection
 from ...data.detection.dataset import DetectionRows
@@ -12,6 +12,7 @@ from ...data.emoji_scenes.dataset import load_emoji_scenes, parse_size
 from ...data.rows.report import BadRowReport
 from ...processing.augmentation.detection import DetectionAugmentation
 from ...processing.image_decoding import decode_image
+from ..option_conflicts import Overrules
 from ..recipe_options import option
 
 SCENES = "emoji_scenes"
@@ -30,9 +31,14 @@ class DetectionDataArguments:
     scenes: str = option("cpu", "size of EmojiScenes: tests, cpu, gpu, or a number")
     scene_options: dict = option({}, "num_classes and canvas of EmojiScenes")
     shuffle_labels: bool = option(False, "a control: boxes keep their place, not their class")
-    max_bad_fraction: float = option(0.1, "stop if a greater fraction of the images is bad")
+    max_bad_fraction: float = option(0.1, "stop if a greater fraction of the images is bad", low=0, high=1)
     check_images: bool = option(True, "decode every image before training")
     augmentation: Annotated[dict, DetectionAugmentation] = option({}, "fields of DetectionAugmentation")
+
+    OVERRULES: ClassVar = (
+        Overrules("data", ("image_root", "test_data", "test_image_root"), lambda data: data == SCENES, "a file"),
+        Overrules("data", ("scenes", "scene_options"), lambda data: data != SCENES, f"--data {SCENES}"),
+    )
 
 
 def load_training_data(

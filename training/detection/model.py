@@ -1,7 +1,7 @@
 """A region detector to train and its image processor: from a recipe, or from a folder."""
 
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, ClassVar, get_type_hints
 
 import timm
 import torch
@@ -13,6 +13,7 @@ from ...modeling_region_detector.configuration_region_detector import RegionDete
 from ...modeling_region_detector.image_processing_region_detector import RegionImageProcessor
 from ...modeling_region_detector.modeling_region_detector import RegionDetector
 from ...processing.regions.imagenet_weights import load_imagenet_resnet
+from ..option_conflicts import Overrules
 from ..recipe_options import option, refuse_unknown
 
 
@@ -33,6 +34,15 @@ class DetectorArguments:
     init_from: str | None = option(
         None, "folder or hub id of a RegionDetector, which replaces all the above; its classes may differ"
     )
+
+    NEEDS: ClassVar = {"eval_do_concat_batches": False}  # images differ in their number of boxes
+    OVERRULES: ClassVar = (
+        Overrules("init_from", ("variant", "model_config", "image_processor", "image_weights"), bool, "no init_from"),
+    )
+
+    def __post_init__(self) -> None:
+        if not self.init_from:
+            build_processor(self, RegionDetectorConfig.from_variant(self.variant, self.model_config))
 
 
 def build_detector(

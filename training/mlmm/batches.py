@@ -1,12 +1,15 @@
 """The options of MLMM's batches, and the sampler that they make."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from transformers import TrainingArguments
 
 from ...data.mlmm.batch_sampler import CurriculumStage, MLMMBatches
 from ...data.mlmm.corpus import MLMMCorpus
+from ..option_conflicts import Overrules
 from ..recipe_options import option
 
 
@@ -14,13 +17,19 @@ from ..recipe_options import option
 class BatchArguments:
     """Sizes of batches, in tokens with examples of like length, and the fraction hidden in them."""
 
-    token_budget: int = option(10240, "word pieces and regions of a batch, with padding")
-    bucket_size: int = option(8192, "examples sorted by length together")
-    batch_multiple: int = option(8, "of which a batch's number of examples is one")
-    language_temperature: float = option(1.0, "1: languages by their captions; the higher, the more equal")
-    masked_fraction: float = option(0.15, "of words and of regions")
+    token_budget: int = option(10240, "word pieces and regions of a batch, with padding", low=1)
+    bucket_size: int = option(8192, "examples sorted by length together", low=1)
+    batch_multiple: int = option(8, "of which a batch's number of examples is one", low=1)
+    language_temperature: float = option(
+        1.0, "1: languages by their captions; the higher, the more equal", above=0, also=math.inf
+    )
+    masked_fraction: float = option(0.15, "of words and of regions", above=0, high=1)
     curriculum: list[dict] = option(
         [], "what comes first: mappings with steps, and perhaps tasks and languages, the only ones there"
+    )
+
+    OVERRULES: ClassVar = (
+        Overrules("token_budget", ("per_device_train_batch_size",), lambda budget: True, "--token_budget"),
     )
 
     def stages(self) -> list[CurriculumStage]:

@@ -42,9 +42,11 @@ class CorpusArguments:
     test_regions: str | None = option(None, "regions of unseen images, evaluated at the end")
     test_captions: str | None = option(None, "their captions, as captions")
     test_objects: str | None = option(None, "emoji_scenes: hide its names of things in the test captions")
-    test_examples: int = option(700, "captions of each test")
+    test_examples: int = option(700, "captions of each test", low=1)
     on_bad_shard: Literal["raise", "skip"] = option("raise", "a damaged shard of regions")
-    max_bad_fraction: float = option(0.1, "stop if a greater fraction of a file's rows is bad or has no regions")
+    max_bad_fraction: float = option(
+        0.1, "stop if a greater fraction of a file's rows is bad or has no regions", low=0, high=1
+    )
     shuffle_pairs: bool = option(False, "a control: captions of other images")
 
     def listed(self) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """An MLMM to pre-train and its processor: from a recipe, from an XLM-R, or from a folder, whose type is read first."""
 
 from dataclasses import dataclass, fields
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from transformers import AutoModelForMaskedLM, PreTrainedTokenizerBase
@@ -13,6 +13,7 @@ from ...modeling_mlmm.original_checkpoint import load_original_checkpoint
 from ...modeling_mlmm.pretraining import MLMMForPreTraining
 from ...processing.processing_mlmm import MLMMProcessor
 from ...processing.tokenizers.unigram import load_small_tokenizer
+from ..option_conflicts import Overrules
 from ..recipe_options import option, refuse_unknown
 from ..text_tower import ENCODER_SIZES, check_sizes, load_text_tower, load_text_weights
 
@@ -32,8 +33,14 @@ class MLMMArguments:
         "folder or hub id of an MLMM, whose weights, sizes and processor go before text_weights and "
         "max_text_length; model_config may still change how it trains",
     )
-    max_text_length: int = option(60, "word pieces; longer captions are left out")
+    max_text_length: int = option(60, "word pieces; longer captions are left out", low=1)
     detector: str | None = option(None, "folder or hub id of the regions' detector, for images later on")
+
+    OVERRULES: ClassVar = (Overrules("init_from", ("text_weights", "max_text_length"), bool, "no init_from"),)
+
+    def __post_init__(self) -> None:
+        if not (self.init_from or self.text_weights):  # whose sizes would count
+            MLMMConfig(**self.model_config)
 
 
 def load_processor(args: MLMMArguments, info: RegionInfo) -> MLMMProcessor:

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from ...evaluation.tables.paper import GROUPS, Setting
+from ..option_conflicts import Overrules
 from ..recipe_options import option
 
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -22,17 +23,22 @@ class RetrievalArguments:
     retrieval_loss: Literal["itm", "margin"] = option(
         "itm", "MLMM: classify pairs, or rank the right one of a group first"
     )
-    rank_margin: float = option(0.2, "of the margin loss")
-    num_wrong: int = option(1, "MLMM: wrong images, and wrong captions, of each caption")
+    rank_margin: float = option(0.2, "of the margin loss", low=0)
+    num_wrong: int = option(1, "MLMM: wrong images, and wrong captions, of each caption", low=1)
     hard_negatives: dict = option(
         {}, "MLMM, in place of num_wrong: {pool: 399, keep: 31}: the hardest of so many wrong ones"
     )
-    scoring_batch_size: int = option(256, "pairs, or images of BriVL, that are evaluated at once")
+    scoring_batch_size: int = option(256, "pairs, or images of BriVL, that are evaluated at once", low=1)
     scoring_dtype: Literal["float32", "bfloat16", "float16"] = option(
         "float32", "MLMM: what scores are computed in; they are stored as float32"
     )
     without_regions: bool = option(False, "MLMM: a control, the test once more with regions of zeros")
     evaluate_only: bool = option(False, "evaluate init_from as it is")
+
+    OVERRULES: ClassVar = (
+        Overrules("hard_negatives", ("num_wrong",), bool, "--hard_negatives {}"),
+        Overrules("retrieval_loss", ("rank_margin",), lambda loss: loss != "margin", "--retrieval_loss margin"),
+    )
 
     def __post_init__(self) -> None:
         problems = [] if self.init_from else ["init_from is missing: the folder of a pre-trained MLMM or BriVL"]
@@ -40,8 +46,6 @@ class RetrievalArguments:
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 problems.append(f"{name} is {getattr(self, name)!r}; give {', '.join(known)}")
-        if self.scoring_batch_size < 1:
-            problems.append(f"scoring_batch_size is {self.scoring_batch_size}; give 1 or more")
         if problems:
             raise ValueError(f"The recipe cannot be used: {'; '.join(problems)}.")
 
@@ -71,17 +75,12 @@ class RetrievalData:
     test_regions: str | None = option(None, "are evaluated on at the end")
     test_captions: str | None = option(None, "theirs")
     validation_language: str = option("en", "in which the best checkpoint is chosen, or a model's only one")
-    validation_images: int = option(100, "the first so many; 0: all")
-    test_images: int = option(0, "the first so many; 0: all")
-    test_caption: int = option(0, "0: all captions of an image; n: its n-th alone, or its last if it has fewer")
-    test_folds: int = option(1, "parts that are evaluated on their own; 5 of COCO's test")
+    validation_images: int = option(100, "the first so many; 0: all", low=0)
+    test_images: int = option(0, "the first so many; 0: all", low=0)
+    test_caption: int = option(0, "0: all captions of an image; n: its n-th alone, or its last if it has fewer", low=0)
+    test_folds: int = option(1, "parts that are evaluated on their own; 5 of COCO's test", low=1)
     on_bad_shard: Literal["raise", "skip"] = option("raise", "a damaged shard of regions")
-    max_bad_fraction: float = option(0.1, "stop if a greater fraction of a file's rows is bad")
-
-    def __post_init__(self) -> None:
-        counts = ("validation_images", "test_images", "test_caption")
-        if below := [f"{name} is {getattr(self, name)}" for name in counts if getattr(self, name) < 0]:
-            raise ValueError(f"The recipe cannot be used: {'; '.join(below)}; give 0 (all) or more.")
+    max_bad_fraction: float = option(0.1, "stop if a greater fraction of a file's rows is bad", low=0, high=1)
 
     def part(self, name: str, *, needs_regions: bool = True) -> dict[str, Any] | None:
         """Return regions and captions of "training", "validation" or "test" as a mapping, None if there are none.

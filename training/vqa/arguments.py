@@ -1,8 +1,10 @@
 """Options of fine-tuning to questions: the model, its head and its control; the files and their regions."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ...data.vqa.load import QuestionSource, Split, find_annotations
+from ..option_conflicts import Overrules
 from ..recipe_options import option
 
 
@@ -14,7 +16,7 @@ class VQAArguments:
         None, "folder or hub id of an MLMM: a pre-trained one, or one for questions with its own answers"
     )
     detector: str | None = option(None, "folder or hub id of the regions' detector, if the MLMM names none")
-    head_lr_factor: float = option(10.0, "the head learns so many times faster")
+    head_lr_factor: float = option(10.0, "the head learns so many times faster", above=0)
     prior_bias: bool = option(False, "a new head starts from the frequencies of answers, for short runs")
     answer_embeddings: bool = option(
         False, "the answers of a new head start from the embeddings of their words, likewise"
@@ -44,11 +46,19 @@ class QuestionArguments:
     )
     answers: list[str] = option([], "files with lists of answers, in place of counting those of training")
     min_answer_questions: int = option(
-        9, "of each language, answers that so many questions have (VQA 2.0: 9, 3,129 answers)"
+        9, "of each language, answers that so many questions have (VQA 2.0: 9, 3,129 answers)", low=1
     )
-    max_answers: int | None = option(None, "of each language, the so many most common instead (VQA VG Japanese: 3000)")
+    max_answers: int | None = option(
+        None, "of each language, the so many most common instead (VQA VG Japanese: 3000)", low=1
+    )
     nfkc_answers: bool = option(False, "write answers in other languages than English in compatibility form")
-    max_bad_fraction: float = option(0.1, "stop if a greater fraction of a file's questions cannot be used")
+    max_bad_fraction: float = option(
+        0.1, "stop if a greater fraction of a file's questions cannot be used", low=0, high=1
+    )
+
+    OVERRULES: ClassVar = (
+        Overrules("max_answers", ("min_answer_questions",), lambda size: size is not None, "no max_answers"),
+    )
 
     def sources(self, *, test: bool) -> list[QuestionSource]:
         """Return the files to evaluate on or those to train on; ValueError if the lists do not go together."""
