@@ -8,7 +8,7 @@ from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 
-from ..data.files.bounded import read_bounded_text
+from ..data.files.bounded import read_bounded
 from .option_conflicts import find_overruled, set_needed
 from .option_values import fit_arguments
 from .recipe_options import (
@@ -22,6 +22,8 @@ from .recipe_options import (
     split_dotted,
     unknown_keys,
 )
+
+MAX_RECIPE = 1_000_000  # bytes
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -52,7 +54,7 @@ def read_recipe(name: str) -> dict[str, Any]:
     """
     path = find_recipe(name)
     try:
-        values = read_yaml(read_bounded_text(path))
+        values = read_yaml(read_bounded(path, max_bytes=MAX_RECIPE).decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no text in UTF-8; save it as such.") from error
     except ValueError as error:

@@ -265,7 +265,8 @@ def test_recipe_in_another_encoding_is_named_and_a_mark_of_utf8_is_read(tmp_path
 def test_shipped_recipe_has_no_option_without_effect(name, tmp_path):
     kinds = {"brivl": "brivl", "mlmm": "mlmm", "detector": "detector", "retrieval": "retrieval", "vqa": "vqa"}
     module, _ = SCRIPTS[kinds[name.partition("_")[0]]]
-    parse_recipe(module.ARGUMENTS, [name, "--bf16", "false", "--use_cpu", "true", "--output_dir", str(tmp_path)])
+    options = ["--bf16", "false", "--use_cpu", "true", "--output_dir", str(tmp_path)]
+    parse_recipe(module.ARGUMENTS, [name, *options, *(["--data", "mine"] if name == "brivl_finetune" else [])])
 
 
 def test_help_names_the_command(capsys):
