@@ -18,7 +18,7 @@ from ..data.files.image_listing import image_suffixes, list_images, looks_like_i
 from ..data.pairs.readers import READERS, kind_of, read_files
 from ..data.pairs.splits import SplitFilter
 from ..data.rows.report import BadRowError
-from ..data.rows.text import clean_caption, is_blank
+from ..data.rows.text import MAX_CHARACTERS, clean_caption, is_blank
 from ..data.rows.text_files import open_text
 from ..processing.image_decoding import ImageDecodingError, decode_image
 
@@ -136,6 +136,8 @@ def load(item: str | Path | BadRowError) -> str | Image.Image:
 def _check_sentence(sentence: str) -> str | BadRowError:
     if not sentence.isprintable() and any("\ud800" <= character <= "\udfff" for character in sentence):
         return BadRowError("invalid UTF-8", ascii(sentence[:80]))
+    if len(sentence) > MAX_CHARACTERS:
+        return BadRowError("text too long", f"{len(sentence):,} characters, more than {MAX_CHARACTERS:,}")
     return BadRowError("empty text", ascii(sentence[:80])) if is_blank(sentence) else sentence
 
 

@@ -124,10 +124,10 @@ def test_sentences_keep_their_order(model_folder, model_and_processor, tmp_path,
 
 def test_bad_sentences_are_left_out_with_their_lines(model_folder, tmp_path):
     lines = [b"\xff\xfe", "\u200b\u00ad".encode(), *(sentence.encode() for sentence in SENTENCES)]
-    (tmp_path / "s.txt").write_bytes(b"\n".join(["猫".encode(), *lines]))
-    report = embed_to_parquet(model_folder, tmp_path / "s.txt", tmp_path / "out.parquet", max_bad_fraction=0.3)
+    (tmp_path / "s.txt").write_bytes(b"\n".join(["猫".encode(), *lines, b"a" * 10_001]))
+    report = embed_to_parquet(model_folder, tmp_path / "s.txt", tmp_path / "out.parquet", max_bad_fraction=0.4)
     assert ids_of(tmp_path / "out.parquet") == ["猫", *SENTENCES]
-    assert report.counts == {"invalid UTF-8": 1, "empty text": 1}
+    assert report.counts == {"invalid UTF-8": 1, "empty text": 1, "text too long": 1}
     assert "line 3" in report.examples["empty text"]
 
 

@@ -92,7 +92,7 @@ def embed_answers(
     embeddings: torch.Tensor, answers: Sequence[str], tokenizer: "PreTrainedTokenizerBase"
 ) -> torch.Tensor:
     """Return (a, h) mean embeddings of the pieces of each answer, less their mean, with a standard deviation of 1."""
-    pieces = tokenizer(list(answers), add_special_tokens=False)["input_ids"]
+    pieces = tokenizer(list(answers), add_special_tokens=False, verbose=False)["input_ids"]
     means = torch.stack([embeddings[ids or [tokenizer.unk_token_id]].mean(dim=0) for ids in pieces])
     return (means - means.mean(dim=0)) / means.std(dim=0).square().mean().sqrt()
 
