@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from ..files.json_files import read_json, write_json
+from ..rows.text import is_blank
 from ..rows.types import QuestionRow
 
 
@@ -82,8 +83,9 @@ def read_answers(path: str | Path) -> list[str]:
         content = sorted(content, key=content.__getitem__)
     if not isinstance(content, list) or not content:
         raise ValueError(f"{path} holds no answers; it must be a JSON list of them, or an object answer -> number.")
-    if bad := [answer for answer in content if not isinstance(answer, str)]:
-        raise ValueError(f"{path}: {bad[0]!r} is no answer; write strings.")
+    # VQA 2.0 has an empty answer; one of invisible characters is a mistake.
+    if bad := [answer for answer in content if not isinstance(answer, str) or (answer and is_blank(answer))]:
+        raise ValueError(f"{path}: {str(bad[0])[:40]!a} is no answer; write strings that can be read.")
     if twice := [answer for answer, count in Counter(content).items() if count > 1]:
         raise ValueError(f"{path} has {twice[0]!r} twice; a question would have two right numbers.")
     return content
