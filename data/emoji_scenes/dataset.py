@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from ..files.dataset_cache import dataset_cache
 from ..files.hashing import hash_bytes
 from ..rows.languages import LANGUAGES
 from ..rows.types import Scene, SceneRow
@@ -72,7 +73,7 @@ def load_emoji_scenes(
     return Dataset.from_generator(
         _encoded_rows,
         features=scene_features(),
-        cache_dir=None if cache_dir is None else str(cache_dir),
+        cache_dir=str(cache_dir or dataset_cache()),
         gen_kwargs=options,
         split=NamedSplit(split),
         fingerprint=hash_bytes(f"{sorted(options.items())} {hash_of_sources()}".encode()),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from torch.utils.data import IterableDataset
 
+from ..files.dataset_cache import dataset_cache
 from ..rows.epoch import EpochDraws
 from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
 from ..rows.text import clean_caption, clean_each
@@ -99,6 +100,7 @@ class StreamedPairs(EpochDraws, IterableDataset):
         self._folder = os.path.commonpath([os.path.dirname(os.path.abspath(shard)) for shard in self.shards])
         root = Path(os.path.abspath(self._folder if self.image_root is None else self.image_root))
         self._checker = RowChecker(root, self.columns, None, self.check_image, self.bad_rows)
+        dataset_cache()  # it is looked for, though nothing is kept there
         self._samples = datasets.IterableDataset.from_generator(
             _read_shards, gen_kwargs={"shards": self.shards, "columns": self.columns}
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..files.atomic import atomic_file
+from ..files.dataset_cache import dataset_cache
 from ..files.hashing import hash_bytes
 from ..rows.report import BadRowError
 from .schema import RegionInfo, RowDecoder
@@ -65,6 +66,7 @@ def read_regions(
         from datasets import IterableDataset
 
         arguments = {"shards": [str(path) for path in shards], "decode": decoder, "skip": skip}
+        dataset_cache()  # it is looked for, though nothing is kept there
         return IterableDataset.from_generator(_stream_rows, gen_kwargs=arguments)
     return _map_shards(shards, skip, Path(cache_dir) if cache_dir else None).with_transform(decoder)
 
@@ -134,9 +136,9 @@ def _stream_rows(shards: list[str], decode: RowDecoder, skip: bool) -> Iterator[
 
 
 def _map_shards(shards: list[Path], skip: bool, cache_dir: Path | None) -> "Dataset":
-    from datasets import Dataset, concatenate_datasets, config
+    from datasets import Dataset, concatenate_datasets
 
-    cache_dir = cache_dir or Path(config.HF_DATASETS_CACHE) / "wenlan_regions"
+    cache_dir = cache_dir or dataset_cache() / "wenlan_regions"
     copies = []
     for shard in shards:
         try:

@@ -1,49 +1,17 @@
 """`wenlan extract-regions` as a process of its own, killed with SIGKILL, stopped with Ctrl-C, and started again."""
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 from helpers.regions.images import save_detector, save_images, spoil
+from helpers.stopped_command import StoppedCommand
 from wenlan.data import read_regions
 from wenlan.pipelines.region_extraction import RegionChoice, extract_regions
 
 pytestmark = pytest.mark.slow
 COUNT, SHARD_SIZE = 120, 5
 SHARDS = COUNT // SHARD_SIZE
-
-
-class Runs:
-    """Starts the command on a folder of images."""
-
-    def __init__(self, folder, output):
-        self.output = output
-        options = ["--min-boxes", "4", "--max-boxes", "8", "--shard-size", str(SHARD_SIZE)]
-        self.arguments = [str(folder / "list.txt"), "--output", str(output), "--model", str(folder / "model"), *options]
-
-    def start(self, log):
-        command = [Path(sys.executable).parent / "wenlan", "extract-regions", *self.arguments]
-        with log.open("w") as stream:
-            environment = os.environ | {"OMP_NUM_THREADS": "1"}
-            # pytest may run where interrupts are ignored, which a child would inherit
-            restore = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
-            return subprocess.Popen(command, stdout=stream, stderr=stream, env=environment, preexec_fn=restore)
-
-    def shards(self):
-        return {path.name: path.read_bytes() for path in self.output.glob("regions-*.parquet")}
-
-    def stop(self, log, number, more):
-        """Starts the command and sends a signal when there are so many more shards; returns the exit code."""
-        process, wanted = self.start(log), len(self.shards()) + more
-        while process.poll() is None and len(self.shards()) < wanted:
-            time.sleep(0.001)
-        process.send_signal(number)
-        return process.wait(60)
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +25,10 @@ def outcome(tmp_path_factory):
     choice = RegionChoice(min_boxes=4, max_boxes=8)
     whole = folder / "whole"
     extract_regions(folder / "list.txt", whole, model=folder / "model", choice=choice, shard_size=SHARD_SIZE)
-    runs, found = (
-        Runs(folder, folder / "out"),
-        {"names": names, "causes": causes, "whole": whole, "out": folder / "out"},
-    )
+    options = ["--min-boxes", "4", "--max-boxes", "8", "--shard-size", str(SHARD_SIZE), "--model", folder / "model"]
+    arguments = ["extract-regions", folder / "list.txt", "--output", folder / "out", *options]
+    runs = StoppedCommand(arguments, lambda: [*(folder / "out").glob("regions-*.parquet")])
+    found = {"names": names, "causes": causes, "whole": whole, "out": folder / "out"}
     found["killed"] = runs.stop(folder / "1.txt", signal.SIGKILL, 4)
     found["after_kill"] = runs.shards()
     (folder / "out" / ".saving-1-regions-00000-of-00024.parquet").write_bytes(b"half a shard")

@@ -2,10 +2,6 @@ import gzip
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from helpers.brivl.tiny_folder import SENTENCES, save_tiny_folder
+from helpers.stopped_command import StoppedCommand
 from PIL import Image
 from transformers import AutoProcessor
 from typer.testing import CliRunner
@@ -213,34 +210,20 @@ def test_second_process_on_one_output_is_refused(model_folder, images, tmp_path)
         embed_to_parquet(model_folder, images, tmp_path / "out.parquet")
 
 
-class Killed:
-    """The command as a process of its own."""
-
-    def __init__(self, model, source, output):
-        wenlan = Path(sys.executable).parent / "wenlan"
-        self.command = [wenlan, "embed", model, source, "--output", output, "--batch-size", "2", "--shard-size", "2"]
-        self.shards = output.with_name(f".{output.name}.shards")
-
-    def run(self, shards):
-        """Kills the command when there are so many shards; returns their bytes and times."""
-        process = subprocess.Popen(self.command, stderr=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        while process.poll() is None and len(list(self.shards.glob("embeddings-*"))) < shards:
-            time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        return {path.name: path.stat().st_mtime_ns for path in self.shards.glob("embeddings-*")}
-
-
 @pytest.mark.slow
 def test_killed_command_resumes_and_gives_the_same_bytes(model_folder, tmp_path):
     source = write_images(tmp_path / "images", 40)
     (source / "007.png").write_bytes(b"no image")
     whole, output = tmp_path / "whole.parquet", tmp_path / "out.parquet"
     expected = embed_to_parquet(model_folder, source, whole, batch_size=2, shard_size=2)
-    killed = Killed(model_folder, source, output)
-    first = killed.run(3)
-    second = killed.run(12)
-    assert first.items() <= second.items()  # none is made again
+    shards = tmp_path / ".out.parquet.shards"
+    arguments = ["embed", model_folder, source, "--output", output, "--batch-size", "2", "--shard-size", "2"]
+    command = StoppedCommand(arguments, lambda: [*shards.glob("embeddings-*")])
+    times = []
+    for more in (3, 9):
+        assert command.stop(tmp_path / "log.txt", signal.SIGKILL, more) == -signal.SIGKILL
+        times.append({path.name: path.stat().st_mtime_ns for path in command.find_shards()})
+    assert times[0].items() <= times[1].items()  # none is made again
     (source / "001.png").write_bytes((source / "002.png").read_bytes())
     Image.open(source / "003.png").transpose(Image.Transpose.ROTATE_180).save(source / "003.png")
     report = embed_to_parquet(model_folder, source, output, batch_size=2, shard_size=2)
@@ -248,7 +231,7 @@ def test_killed_command_resumes_and_gives_the_same_bytes(model_folder, tmp_path)
     changed = embed_to_parquet(model_folder, source, whole, batch_size=2, shard_size=2)
     assert changed.rows_kept == 39
     assert output.read_bytes() == whole.read_bytes()
-    assert not killed.shards.exists()
+    assert not shards.exists()
 
 
 def test_another_model_is_refused_while_pieces_of_the_first_are_there(model_folder, images, tmp_path):

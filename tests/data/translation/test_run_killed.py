@@ -1,49 +1,17 @@
 """`wenlan translate-captions` as a process of its own, killed with SIGKILL, stopped with Ctrl-C, and started again."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 import torch
+from helpers.stopped_command import StoppedCommand
 from helpers.training.tiny_translators import english_captions, save_nllb_of_words
 from wenlan.data.translation.run import ModelChoice, translate_captions
 
 pytestmark = pytest.mark.slow
 COUNT, SHARD_SIZE = 900, 10
 SHARDS = COUNT // SHARD_SIZE
-
-
-class Runs:
-    """Starts the command on a file of captions."""
-
-    def __init__(self, source, model, output):
-        self.output = output
-        options = ["--languages", "de", "--shard-size", str(SHARD_SIZE), "--device", "cpu"]
-        self.arguments = [str(source), "--output", str(output), "--model", model, *options]
-
-    def start(self, log):
-        command = [Path(sys.executable).parent / "wenlan", "translate-captions", *self.arguments]
-        with log.open("w") as stream:
-            environment = os.environ | {"OMP_NUM_THREADS": "1"}
-            # pytest may run where interrupts are ignored, which a child would inherit
-            restore = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
-            return subprocess.Popen(command, stdout=stream, stderr=stream, env=environment, preexec_fn=restore)
-
-    def shards(self):
-        return {path.name: path.read_bytes() for path in self.output.glob("shards/de/translations-*.parquet")}
-
-    def stop(self, log, number, more):
-        """Starts the command and sends a signal when there are so many more shards; returns the exit code."""
-        process, wanted = self.start(log), len(self.shards()) + more
-        while process.poll() is None and len(self.shards()) < wanted:
-            time.sleep(0.001)
-        process.send_signal(number)
-        return process.wait(60)
 
 
 def files(folder):
@@ -61,7 +29,10 @@ def outcome(tmp_path_factory):
     source.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     choice = ModelChoice(model, device="cpu")
     translate_captions(source, folder / "whole", model=choice, languages=["de"], shard_size=SHARD_SIZE)
-    runs, found = Runs(source, model, folder / "out"), {"rows": rows, "whole": folder / "whole", "out": folder / "out"}
+    options = ["--languages", "de", "--shard-size", str(SHARD_SIZE), "--device", "cpu", "--model", model]
+    arguments = ["translate-captions", source, "--output", folder / "out", *options]
+    runs = StoppedCommand(arguments, lambda: [*(folder / "out").glob("shards/de/translations-*.parquet")])
+    found = {"rows": rows, "whole": folder / "whole", "out": folder / "out"}
     found["killed"] = runs.stop(folder / "1.txt", signal.SIGKILL, 5)
     found["after_kill"] = runs.shards()
     (folder / "out" / "shards" / "de" / ".saving-1-translations-00050-of-00090.parquet").write_bytes(b"half a shard")
