@@ -82,8 +82,10 @@ def captions(
     translated: Annotated[bool, typer.Option(help="Of coco-cn: the translated captions.")] = False,
     image_root: Annotated[Path | None, typer.Option(help="Folder of the images; each must be there then.")] = None,
     image_column: Annotated[str | None, typer.Option(help="Of conceptual: number of a column of paths.")] = None,
-    max_rows: Annotated[int | None, typer.Option(help="Read no more.")] = None,
-    max_bad_fraction: Annotated[float | None, typer.Option(help="Stop above this fraction of bad rows.")] = None,
+    max_rows: Annotated[int | None, typer.Option(min=1, help="Read no more.")] = None,
+    max_bad_fraction: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Stop above this fraction of bad rows.")
+    ] = None,
 ) -> None:
     """Turn the captions of a public data set into files that training reads, without images of any test set."""
     from ..data.captions.decontamination import Decontaminator, is_test
@@ -140,8 +142,8 @@ def scenes(
         typer.Option(help="detect, pretrain, finetune, validation, test or test_style; again for more. Default: all."),
     ] = None,
     size: Annotated[str, typer.Option(help="Scenes of each split: a number, or a preset: tests, cpu or gpu.")] = "cpu",
-    num_classes: Annotated[int, typer.Option(help="Only the first so many classes.")] = 128,
-    canvas: Annotated[int, typer.Option(help="Pixels a side.")] = 192,
+    num_classes: Annotated[int, typer.Option(min=1, help="Only the first so many classes.")] = 128,
+    canvas: Annotated[int, typer.Option(min=1, help="Pixels a side.")] = 192,
     image_format: Annotated[Literal["png", "webp", "jpg"], typer.Option(help="Of the images.")] = "png",
 ) -> None:
     """Draw EmojiScenes: images with exact boxes, captions in seven languages, questions and answers."""

@@ -11,8 +11,8 @@ def quickstart(
         "runs/quickstart"
     ),
     recipe: Annotated[str, typer.Option(help="Recipe file or name.")] = "brivl_tiny",
-    max_steps: Annotated[int | None, typer.Option(help="Fewer steps than the recipe: a smoke run.")] = None,
-    cached_views: Annotated[int | None, typer.Option(help="Fewer views of each image: a smoke run.")] = None,
+    max_steps: Annotated[int | None, typer.Option(min=1, help="Fewer steps than the recipe: a smoke run.")] = None,
+    cached_views: Annotated[int | None, typer.Option(min=0, help="Fewer views of each image: a smoke run.")] = None,
 ) -> None:
     """Train a small BriVL on the embedded emoji data, evaluate it, use it, and write a report with images."""
     from ..demos.brivl import run_quickstart

@@ -28,7 +28,9 @@ def evaluate(
     detector: Annotated[str | None, typer.Option(help="Of BriVL 1.0: folder or hub id of a region detector.")] = None,
     regions: Annotated[str | None, typer.Option(help="Of an MLMM: folder that extract-regions wrote.")] = None,
     output: Annotated[Path | None, typer.Option(help=f"Folder for metrics.json and {GRID}.")] = None,
-    max_bad_fraction: Annotated[float, typer.Option(help="Stop if a greater fraction of the rows is bad.")] = 0.1,
+    max_bad_fraction: Annotated[
+        float, typer.Option(min=0, max=1, help="Stop if a greater fraction of the rows is bad.")
+    ] = 0.1,
     batch_size: Annotated[int, typer.Option(min=1, help="Images or captions at a time.")] = 32,
 ) -> None:
     """Print how well a model finds your images by their captions, and captions by images, beside chance."""

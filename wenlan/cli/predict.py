@@ -62,9 +62,11 @@ def embed(
     ] = None,
     text_column: Annotated[str, typer.Option(help="Of pairs: the column with the captions, as text_zh.")] = "text",
     split: Annotated[str | None, typer.Option(help="Of pairs with a column split, such as test; else all.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Images or sentences at a time.")] = 32,
-    shard_size: Annotated[int, typer.Option(help="Images or sentences that a kill can cost at most.")] = 256,
-    max_bad_fraction: Annotated[float, typer.Option(help="A greater fraction left out ends in exit code 1.")] = 0.1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images or sentences at a time.")] = 32,
+    shard_size: Annotated[int, typer.Option(min=1, help="Images or sentences that a kill can cost at most.")] = 256,
+    max_bad_fraction: Annotated[
+        float, typer.Option(min=0, max=1, help="A greater fraction left out ends in exit code 1.")
+    ] = 0.1,
     encoding: Annotated[str | None, typer.Option(help="Of a text file, such as gb18030 or big5.")] = None,
 ) -> None:
     """Write the embeddings of images or sentences to a Parquet file with the columns `id` and `embedding`.
@@ -93,7 +95,7 @@ def answer(
     model: Annotated[str, typer.Argument(help="Folder or hub id of an MLMM for visual question answering.")],
     image: Annotated[Path, typer.Argument(help="The image.")],
     question: Annotated[list[str], typer.Option(help="In any of the seven languages; may be given several times.")],
-    top_k: Annotated[int, typer.Option(help="How many answers.")] = 3,
+    top_k: Annotated[int, typer.Option(min=1, help="How many answers.")] = 3,
     detector: Annotated[
         str | None, typer.Option(help="Folder or hub id of the region detector, if the model's folder has none.")
     ] = None,
@@ -121,8 +123,8 @@ def draw_regions(
     image: Annotated[Path, typer.Argument(help="The image.")],
     model: Annotated[str, typer.Option(help="Folder or hub id of a region detector.")],
     output: Annotated[Path, typer.Option(help="The image to write; its name says the format, such as .png.")],
-    threshold: Annotated[float, typer.Option(help="Confidence from which a box is drawn.")] = 0.3,
-    max_boxes: Annotated[int, typer.Option(help="At most so many boxes.")] = 36,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Confidence from which a box is drawn.")] = 0.3,
+    max_boxes: Annotated[int, typer.Option(min=1, help="At most so many boxes.")] = 36,
     region_boxes: Annotated[
         str, typer.Option(help="detections, proposals (MLMM), refined (BriVL 1.0: no threshold), refined_agnostic.")
     ] = "detections",

@@ -8,9 +8,9 @@ import typer
 from .errors import resume_hint
 
 OutputFolder = Annotated[Path, typer.Option(help="Folder for the shards and the report; a stopped run resumes there.")]
-TopK = Annotated[int | None, typer.Option(help="Classes kept of each region's distribution; all without it.")]
-ShardSize = Annotated[int, typer.Option(help="Images a shard.")]
-MaxBad = Annotated[float, typer.Option(help="A greater fraction of inputs left out ends in exit code 1.")]
+TopK = Annotated[int | None, typer.Option(min=1, help="Classes kept of each region's distribution; all without it.")]
+ShardSize = Annotated[int, typer.Option(min=1, help="Images a shard.")]
+MaxBad = Annotated[float, typer.Option(min=0, max=1, help="A greater fraction of inputs left out ends in exit code 1.")]
 
 
 def extract_regions(
@@ -19,18 +19,18 @@ def extract_regions(
     model: Annotated[str, typer.Option(help="Folder or hub id of a region detector.")],
     backend: Annotated[str, typer.Option(help="native or detectron2.")] = "native",
     image_root: Annotated[Path | None, typer.Option(help="Folder of the images in a list, if not beside it.")] = None,
-    min_boxes: Annotated[int, typer.Option(help="At least so many regions an image.")] = 10,
-    max_boxes: Annotated[int, typer.Option(help="At most so many.")] = 100,
-    threshold: Annotated[float, typer.Option(help="Confidence from which a box is a region.")] = 0.2,
+    min_boxes: Annotated[int, typer.Option(min=0, help="At least so many regions an image.")] = 10,
+    max_boxes: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Confidence from which a box is a region.")] = 0.2,
     region_boxes: Annotated[
         str | None, typer.Option(help="proposals (MLMM), refined (BriVL 1.0), detections, refined_agnostic (LXMERT).")
     ] = None,
     top_k: TopK = None,
-    batch_size: Annotated[int, typer.Option(help="Images of equal size a forward pass.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images of equal size a forward pass.")] = 8,
     shard_size: ShardSize = 256,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     device: Annotated[str | None, typer.Option(help="Such as cuda:1; a GPU if there is one.")] = None,
-    num_workers: Annotated[int, typer.Option(help="Threads that decode images.")] = 2,
+    num_workers: Annotated[int, typer.Option(min=0, help="Threads that decode images.")] = 2,
     max_bad_fraction: MaxBad = 0.1,
 ) -> None:
     """Write boxes, features and classes of the regions of all images; bad images are left out and listed."""

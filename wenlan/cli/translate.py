@@ -28,17 +28,20 @@ def translate_captions(
     ] = None,
     encoding: Annotated[str | None, typer.Option(help="Of a text file, such as gb18030 or big5.")] = None,
     num_beams: Annotated[int | None, typer.Option(min=1, help="4 on a GPU and 1 (greedy) on a CPU without it.")] = None,
-    batch_tokens: Annotated[int, typer.Option(help="Source tokens of a batch, padding included.")] = 2048,
-    max_source_tokens: Annotated[int, typer.Option(help="Longer captions are not translated.")] = 128,
-    shard_size: Annotated[int, typer.Option(help="Rows a shard.")] = 1000,
+    batch_tokens: Annotated[int, typer.Option(min=1, help="Source tokens of a batch, padding included.")] = 2048,
+    max_source_tokens: Annotated[int, typer.Option(min=1, help="Longer captions are not translated.")] = 128,
+    shard_size: Annotated[int, typer.Option(min=1, help="Rows a shard.")] = 1000,
     skip_filter: Annotated[
         list[str] | None, typer.Option(help="A filter to turn off, such as copied. May be given several times.")
     ] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     device: Annotated[str | None, typer.Option(help="Such as cuda:1; a GPU if there is one.")] = None,
-    max_bad_fraction: Annotated[float, typer.Option(help="A greater fraction of bad rows ends in exit code 1.")] = 0.1,
+    max_bad_fraction: Annotated[
+        float, typer.Option(min=0, max=1, help="A greater fraction of bad rows ends in exit code 1.")
+    ] = 0.1,
     max_filtered_fraction: Annotated[
-        float, typer.Option(help="A greater fraction of captions left out in a language ends in exit code 1.")
+        float,
+        typer.Option(min=0, max=1, help="A greater fraction of captions left out in a language ends in exit code 1."),
     ] = 0.5,
 ) -> None:
     """Write the captions of a corpus in other languages; bad translations are left out, counted and shown."""
