@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from .bounded import read_bounded
 from .image_ids import find_file, name_as_text
+from .json_files import MAX_BYTES, read_json
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +158,7 @@ def looks_like_image(path: str) -> bool:
 
 def _read_text(file: Path) -> str:
     try:
-        return file.read_text("utf-8-sig")
+        return read_bounded(file, max_bytes=MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{file} is not UTF-8 ({error}); save it as UTF-8.") from error
 
@@ -174,16 +176,13 @@ def _read_json_lines(file: Path) -> Iterator[tuple[str, str]]:
         if line.strip():
             try:
                 entry = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise ValueError(f"{file}, line {number}: {error}; write one JSON object a line.") from error
             yield _name_and_path(entry, f"{file}, line {number}")
 
 
 def _read_coco(file: Path) -> Iterator[tuple[str, str]]:
-    try:
-        content = json.loads(_read_text(file))
-    except ValueError as error:
-        raise ValueError(f"{file} is no JSON ({error}).") from error
+    content = read_json(file)
     entries = content.get("images") if isinstance(content, dict) else content
     if not isinstance(entries, list):
         raise ValueError(f"{file} has no list `images`; give a file in COCO's form, or JSON lines.")

@@ -178,8 +178,11 @@ def _find_delimiter(file: Path, first: str, columns: tuple[str, str]) -> str:
     """Return what separates the names of a header: that of the file's kind, or another one if only it gives them."""
     own, others = ("\t", ",;|") if kind_of(file) == ".tsv" else (",", ";\t|")
     for delimiter in (own, *others):
-        if columns[1] in _names(next(csv.reader([first], delimiter=delimiter), [])):
-            return delimiter
+        try:
+            if columns[1] in _names(next(csv.reader([first], delimiter=delimiter), [])):
+                return delimiter
+        except csv.Error as error:
+            raise ValueError(f"{file}: its first line holds no names of columns ({error}).") from error
     return own
 
 
@@ -223,9 +226,10 @@ def _read_parquet(file: Path, columns: tuple[str, str], root: Path, encoding: st
     import pyarrow.parquet as pq
 
     try:
+        check_regular(file)
         parquet = pq.ParquetFile(file)
-    except (pa.ArrowException, OSError) as error:
-        yield 1, BadRowError("broken shard", f"{file}: {error}")
+    except (pa.ArrowException, OSError, ValueError) as error:
+        yield 1, BadRowError("broken shard", f"{file}: {str(error)[:100]}")
         return
     with parquet:
         names = parquet.schema_arrow.names

@@ -30,6 +30,7 @@ MAX_IMAGE_BYTES, MAX_TEXT_BYTES = 2**28, 2**24  # a sparse member of a small tar
 MAX_SHARDS = 1_000_000  # that braces stand for
 GZIP = b"\x1f\x8b"
 BLOCK = 512
+CHUNK = 1 << 20  # bytes that are searched at once
 
 Sample = tuple[str, dict | BadRowError]
 
@@ -184,9 +185,9 @@ def _find_next_archive(stream: BinaryIO, end: int) -> int | None:
     stream.seek(end)
     if stream.read(BLOCK) != bytes(BLOCK):
         raise tarfile.ReadError(f"no end of archive at byte {end}: the file is cut off or damaged there")
-    while block := stream.read(BLOCK):
-        if block.count(0) != len(block):
-            return stream.tell() - len(block)
+    while blocks := stream.read(CHUNK):
+        if rest := len(blocks.lstrip(b"\0")):
+            return stream.tell() - len(blocks) + (len(blocks) - rest) // BLOCK * BLOCK
     return None
 
 
