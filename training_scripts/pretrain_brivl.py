@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from transformers import AutoModel, TrainingArguments
 
 from ..data.files.json_files import write_json
+from ..data.files.model_folder import detect_model_type
 from ..data.pairs.dataset import TrainingPairs
 from ..data.pairs.streaming import StreamedPairs
 from ..evaluation.retrieval.own_pairs import PairEvaluation
@@ -65,6 +66,8 @@ def pretrain(
     given: Collection[str] = (),
 ) -> Path:
     """Train, save and evaluate; return the folder. `given` are the fields that are not to follow from the data."""
+    if model_args.init_from:
+        detect_model_type(model_args.init_from, expected="brivl")  # before data are read
     run = Run(args, run_args)
     callbacks = [MomentumQueueCallback(), *run.callbacks]
     if data_args.streaming:

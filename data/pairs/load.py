@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..files.atomic import naming, temporary_path
-from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
+from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError, check_fraction
 from ..rows.types import PairRow
 from ..rows.validation import RowChecker
 from .readers import find_pair_files, read_files
@@ -71,6 +71,7 @@ def read_pairs(
         ValueError: the file lacks a column, or has other splits alone, or a row is bad and `on_bad_row` is "raise".
         TooManyBadRowsError: too many rows are bad, or there are no rows at all.
     """
+    check_fraction(max_bad_fraction)
     files = find_pair_files(Path(source))
     root = Path(os.path.abspath(image_root if image_root is not None else files[0].parent))
     report = BadRowReport(files[0] if len(files) == 1 else Path(source), on_bad_row=on_bad_row)

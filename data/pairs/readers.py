@@ -19,7 +19,7 @@ from ..rows.report import BadRowError
 from ..rows.text import MAX_CHARACTERS
 from ..rows.text_files import open_text
 from .conceptual_captions import numbered_images
-from .splits import SPLIT
+from .splits import split_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -128,7 +128,8 @@ def _from_brivl_lines(fields: dict, columns: tuple[str, str]) -> dict:
         sentences = next((by_key[key] for key in order if by_key.get(key)), "")
     image_column, text_column = columns
     row = {image_column: fields["image_id"], text_column: sentences, "boxes": fields.get("bbox")}
-    return row | ({SPLIT: fields[SPLIT]} if SPLIT in fields else {})
+    split = split_column(fields)
+    return row if split is None else row | {split: fields[split]}
 
 
 def _read_table(file: Path, columns: tuple[str, str], root: Path, encoding: str | None) -> Iterator[Row]:
@@ -234,7 +235,7 @@ def _read_parquet(file: Path, columns: tuple[str, str], root: Path, encoding: st
     with parquet:
         names = parquet.schema_arrow.names
         _check_columns(file, names, columns)
-        wanted = [name for name in names if name in {*columns, "file_name", "boxes", SPLIT}]
+        wanted = [name for name in names if name in {*columns, "file_name", "boxes", split_column(names)}]
         start = 0
         for group in range(parquet.num_row_groups):  # a damaged one costs none of the others
             number = start

@@ -22,7 +22,7 @@ from ..files.image_listing import image_suffixes
 from ..rows.report import BadRowError
 from ..rows.text_files import decode_text
 from .readers import read_rows
-from .splits import SPLIT
+from .splits import split_column
 
 KINDS = (".tar", ".parquet")
 TEXTS = ("txt", "json")
@@ -233,7 +233,8 @@ def _fields(
         return BadRowError("missing field", f"{found_none}{_about_dots(others)}")
     boxes = next((described[name] for name in ("boxes", "bbox") if name in described), None)
     row = {image_column: b"" if image is None else found[image], text_column: text, "boxes": boxes}
-    return row | ({SPLIT: described[SPLIT]} if SPLIT in described else {})
+    split = split_column(described)
+    return row if split is None else row | {split: described[split]}
 
 
 def _about_dots(others: list[str]) -> str:

@@ -30,6 +30,11 @@ def split_name(value: object) -> str:
     return OTHER_NAMES.get(name, name)
 
 
+def split_column(names: Iterable[str]) -> str | None:
+    """Return the column that names splits, in whatever case it is written; None without one."""
+    return next((name for name in names if str(name).strip().casefold() == SPLIT), None)
+
+
 @dataclass
 class SplitFilter:
     """Tells the rows of one split, in a file that names splits; of a file that names none all rows pass.
@@ -50,9 +55,10 @@ class SplitFilter:
         Raises:
             BadRowError: the row names no split although the first row does, or the other way round.
         """
+        column = split_column(fields)
         if self.is_named is None:
-            self.is_named = SPLIT in fields
-        name = split_name(fields[SPLIT]) if fields.get(SPLIT) is not None else ""
+            self.is_named = column is not None
+        name = split_name(fields[column]) if column is not None and fields[column] is not None else ""
         if self.wanted is not None and bool(name) != self.is_named:
             raise BadRowError("bad split", "the row has none, others do" if self.is_named else "other rows have none")
         if name:
@@ -112,4 +118,4 @@ def image_fingerprint(image: "StoredImage") -> int:
     return fingerprint(stored if isinstance(stored, bytes) else Path(str(stored)).read_bytes())
 
 
-__all__ = ["HELD_OUT", "SPLIT", "SplitFilter", "hold_out", "image_fingerprint", "split_name"]
+__all__ = ["HELD_OUT", "SPLIT", "SplitFilter", "hold_out", "image_fingerprint", "split_column", "split_name"]

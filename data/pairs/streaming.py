@@ -24,7 +24,7 @@ from ..rows.validation import RowChecker
 from .caption_groups import caption_group
 from .dataset import NO_GROUP, one_of, stored_image
 from .shards import find_shards, first_fields, read_shard
-from .splits import SPLIT, SplitFilter
+from .splits import SplitFilter, split_column
 
 if TYPE_CHECKING:
     import datasets
@@ -95,7 +95,7 @@ class StreamedPairs(EpochDraws, IterableDataset):
         self.columns = (self.image_column, self.text_column)
         first = first_fields(self.shards[0], self.columns)
         self.has_boxes = first.get("boxes") is not None
-        self._splits = SplitFilter(self.split, is_named=SPLIT in first)
+        self._splits = SplitFilter(self.split, is_named=split_column(first) is not None)
         self.bad_rows = BadRowReport(f"{self.source} ({rank})" if self.world_size > 1 else self.source, shared=True)
         self._folder = os.path.commonpath([os.path.dirname(os.path.abspath(shard)) for shard in self.shards])
         root = Path(os.path.abspath(self._folder if self.image_root is None else self.image_root))

@@ -5,7 +5,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .splits import SPLIT
+from .splits import split_column
 
 if TYPE_CHECKING:
     from pyarrow import Schema
@@ -80,8 +80,8 @@ def schema_with_images(file: Path, columns: tuple[str, str]) -> "Schema | None":
 
     captions = List(Value("string")) if pa.types.is_nested(text.type) else Value("string")
     features = {columns[0]: Image(), columns[1]: captions}
-    if SPLIT in fields:
-        features[SPLIT] = Value("string")
+    if (split := split_column(fields)) is not None:
+        features[split] = Value("string")
     if "boxes" in fields:
         features |= Features.from_arrow_schema(pa.schema([fields["boxes"]]))
     return Features(features).arrow_schema

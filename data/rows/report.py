@@ -201,6 +201,7 @@ class BadRowReport:
 
     def raise_above(self, max_bad_fraction: float) -> None:
         """Raise TooManyBadRowsError, with the counts, if a greater fraction of the rows is bad, or all are."""
+        check_fraction(max_bad_fraction)
         if not self.rows_kept or self.bad_fraction > max_bad_fraction:
             raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the rows (or all) are bad.\n{self}")
 

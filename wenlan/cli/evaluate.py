@@ -37,6 +37,8 @@ def evaluate(
     from ..data.files.json_files import write_json
     from ..evaluation.retrieval.own_pairs import evaluate_model
 
+    if output is not None and output.is_file():
+        raise ValueError(f"{output} is a file; give a folder for the metrics.")
     found = evaluate_model(
         model,
         data,

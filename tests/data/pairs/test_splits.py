@@ -53,6 +53,12 @@ def test_a_split_and_a_language_are_read_from_their_columns(tmp_path, rows, kind
     assert (len(everything), report.other_splits) == (7, {})
 
 
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+def test_the_column_may_be_written_in_capitals(tmp_path, rows, kind):
+    file = write_table(tmp_path, [{"SPLIT " if k == "split" else k: row[k] for k in row} for row in rows], kind)
+    assert read_pairs(file, text_column="text_zh", split="train")[0]["text"][:] == ["红0", "红2", "红6"]
+
+
 def test_without_a_column_split_all_rows_are_of_every_split(tmp_path, rows):
     file = write_table(tmp_path, [{key: row[key] for key in row if key != "split"} for row in rows], "jsonl")
     assert len(read_pairs(file, text_column="text_zh", split="train")[0]) == 7
