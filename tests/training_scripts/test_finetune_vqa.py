@@ -114,6 +114,15 @@ def test_predicting_alone_gives_the_same_answers_and_no_model(looking, things, t
     assert read_json(looking / name) == read_json(again / name)
 
 
+def test_last_batch_is_answered_even_where_training_drops_it(recipe, tmp_path):
+    options = ["--dataloader_drop_last", "true", "--per_device_eval_batch_size", "7", "--output_dir", str(tmp_path)]
+    folder = main([recipe, *SMOKE, "--max_steps", "1", *options])
+    questions = sum(file["questions"] for file in read_json(folder / "data_report.json")["test"])
+    answers = sum(len(read_json(path)) for path in folder.glob("v2_*_results.json"))
+    assert answers == questions > 0
+    assert questions % 7
+
+
 def test_renamed_answer_is_refused_by_a_resumed_run(tmp_path):
     fields = write_sample(tmp_path / "sample")
     recipe = write_recipe(tmp_path / "sample.yaml", "vqa_tiny", **fields, with_control=False)

@@ -13,6 +13,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import nn
+from torch.utils.data import DataLoader
 from transformers import Trainer
 from transformers.trainer_utils import IntervalStrategy, TrainOutput
 from transformers.utils import SAFE_WEIGHTS_NAME
@@ -58,6 +59,15 @@ class AtomicCheckpointTrainer(Trainer):
             start = Path(resume_from_checkpoint) if isinstance(resume_from_checkpoint, str) else None
             self._run = number_of_run(Path(self._get_output_dir(None)), start)
         return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def _get_dataloader(self, *args: Any, **kwargs: Any) -> DataLoader:
+        # The parent would leave the last batch of an evaluation out as well; `dataloader_drop_last` is for training.
+        drop_last = self.args.dataloader_drop_last
+        self.args.dataloader_drop_last = drop_last and kwargs.get("is_training", False)
+        try:
+            return super()._get_dataloader(*args, **kwargs)
+        finally:
+            self.args.dataloader_drop_last = drop_last
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._saving or super()._get_output_dir(trial))

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 from transformers import EvalPrediction
 
 from ...evaluation.detection import detection_map
@@ -48,14 +47,6 @@ class DetectorTrainer(AtomicCheckpointTrainer):
             logs |= {name: round(torch.stack(parts).mean().item(), 4) for name, parts in self._losses.items()}
             self._losses.clear()
         super().log(logs, start_time)
-
-    def get_eval_dataloader(self, eval_dataset: Dataset | str | None = None) -> DataLoader:
-        """Return the parent's loader with its last batch: `dataloader_drop_last` is for training alone."""
-        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
-        try:
-            return super().get_eval_dataloader(eval_dataset)
-        finally:
-            self.args.dataloader_drop_last = drop_last
 
     @torch.no_grad()
     def prediction_step(  # type: ignore[override]  # lists of dictionaries, which the Trainer gathers as well
