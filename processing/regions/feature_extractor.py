@@ -21,6 +21,8 @@ from ...modeling_region_detector.configuration_region_detector import REGION_BOX
 from ...modeling_region_detector.image_processing_region_detector import RegionImageProcessor
 from ...modeling_region_detector.modeling_region_detector import RegionDetector, RegionDetectorOutput
 from ...modeling_region_detector.postprocessing import choose_by_confidence, detect, kept_confidence
+from ..array_images import iterate_images
+from ..image_decoding import ImageSource, decode_image
 from .output import RegionOutput
 
 if TYPE_CHECKING:
@@ -129,7 +131,7 @@ class RegionFeatureExtractor:
     @torch.inference_mode()
     def extract(
         self,
-        images: Sequence[Image.Image],
+        images: ImageSource | Sequence[ImageSource],
         boxes: Boxes | None = None,
         min_boxes: int = 10,
         max_boxes: int = 100,
@@ -142,7 +144,7 @@ class RegionFeatureExtractor:
         Images of equal size share a batch; others do not, since padding changes features near its edge.
 
         Args:
-            images: RGB images.
+            images: one or more of what `decode_image` reads.
             boxes: one (n, 4) an image, x1 y1 x2 y2 in pixels of the image: the features of these, all, in order.
             min_boxes: at least so many regions (or all proposals), whatever their confidence.
             max_boxes: at most so many, the most confident.
@@ -152,11 +154,13 @@ class RegionFeatureExtractor:
             batch_size: images at a time, at most.
 
         Raises:
+            ImageDecodingError: an image cannot be decoded.
             ValueError: no images, or arguments that do not fit.
         """
+        decoded = [decode_image(image) for image in iterate_images(images)]
         region_boxes = region_boxes or self.config.region_boxes
-        _check(images, boxes, min_boxes, max_boxes, conf_threshold, region_boxes)
-        prepared = [self.image_processor([image], return_tensors="pt") for image in images]
+        _check(decoded, boxes, min_boxes, max_boxes, conf_threshold, region_boxes)
+        prepared = [self.image_processor([image], return_tensors="pt") for image in decoded]
         regions: dict[int, _Regions] = {}
         for group in _equally_large(prepared, batch_size):
             batch = {
@@ -173,9 +177,9 @@ class RegionFeatureExtractor:
                 else:
                     chosen = self._choose(found, region_boxes, min_boxes, max_boxes, conf_threshold)
                     # The detector clips to the resized image, whose rounded sides can be part of a pixel longer.
-                    limits = chosen.boxes.new_tensor(images[index].size * 2)
+                    limits = chosen.boxes.new_tensor(decoded[index].size * 2)
                     regions[index] = chosen._replace(boxes=chosen.boxes.minimum(limits))
-        return self._pad([regions[index] for index in range(len(images))], images)
+        return self._pad([regions[index] for index in range(len(decoded))], decoded)
 
     def _choose(
         self, found: _Proposals, region_boxes: str, min_boxes: int, max_boxes: int, conf_threshold: float

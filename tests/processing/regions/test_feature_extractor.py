@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from helpers.regions.golden import golden_detector, read_tensors, relative_difference
@@ -25,6 +26,18 @@ def golden_images(case):
 @pytest.fixture(scope="module")
 def extractor():
     return golden_extractor("bua")
+
+
+def test_images_of_any_kind_give_the_same_regions(extractor, tmp_path):
+    image = golden_images("bua")[0]
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    image.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    expected, array = extractor.extract([image]), np.array(image)
+    for same in (array, array[None] / 255, tmp_path / "turned.png", [Image.open(tmp_path / "turned.png")]):
+        found = extractor.extract(same)
+        assert torch.equal(found.features, expected.features)
+        assert found.image_sizes.tolist() == expected.image_sizes.tolist()
 
 
 @pytest.mark.parametrize("mode", ["mode1", "mode1_between", "mode1_few"])
