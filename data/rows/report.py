@@ -200,9 +200,13 @@ class BadRowReport:
             logger.warning("%s", self)
 
     def raise_above(self, max_bad_fraction: float) -> None:
-        """Raise TooManyBadRowsError, with the counts, if a greater fraction of the rows is bad, or all are."""
+        """Raise TooManyBadRowsError, with the counts, if a greater fraction of the rows is bad, or all are.
+
+        One bad row among several good ones says little of a small source: it passes unless none is allowed.
+        """
         check_fraction(max_bad_fraction)
-        if not self.rows_kept or self.bad_fraction > max_bad_fraction:
+        is_alone = self.counts.total() == 1 < self.rows_kept and max_bad_fraction > 0
+        if not self.rows_kept or (self.bad_fraction > max_bad_fraction and not is_alone):
             raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the rows (or all) are bad.\n{self}")
 
     @property

@@ -50,7 +50,7 @@ def resume(folder, *options):
         (["--max_steps", "5"], "max_steps is 3 there and 5 now"),
         (["--max_steps", "-1", "--num_train_epochs", "1"], "max_steps is 3 there and -1 now, num_train_epochs is None"),
         (["--dataloader_drop_last", "false"], "dataloader_drop_last is True there and False now"),
-        (["--augmentation.rotation_degrees", "3"], r"augmentation\.rotation_degrees is 15 there and 3 now"),
+        (["--augmentation.rotation_degrees", "3"], r"augmentation\.rotation_degrees is 15.0 there and 3.0 now"),
         (["--duplicate_captions", "mask"], "duplicate_captions is 'ignore' there and 'mask' now"),
         (["--cached_views", "1", "--model_config.vision_config.trainable_backbone", "[]"], "cached_views is 0 there"),
         (["--lora_rank", "2"], "lora_rank is 0 there and 2 now"),

@@ -80,3 +80,18 @@ def test_row_may_be_left_out_after_all():
 def test_nothing_counted_is_an_empty_report():
     report = BadRowReport("pairs", shared=True)
     assert (report.rows_read, report.counts, report.examples) == (0, {}, {})
+
+
+@pytest.mark.parametrize(("kept", "bad", "allowed"), [(7, 1, 0.1), (2, 1, 0.01), (9, 1, 0.1)])
+def test_one_bad_row_among_several_good_ones_passes(kept, bad, allowed):
+    report = BadRowReport("a.jsonl", kept)
+    report.add_bad_row(BadRowError("empty text", "''"), 3, number=bad)
+    report.raise_above(allowed)
+
+
+@pytest.mark.parametrize(("kept", "bad", "allowed"), [(7, 1, 0.0), (1, 1, 0.1), (7, 2, 0.1), (0, 1, 1.0)])
+def test_one_bad_row_fails_where_none_is_allowed_or_one_is_good(kept, bad, allowed):
+    report = BadRowReport("a.jsonl", kept)
+    report.add_bad_row(BadRowError("empty text", "''"), 3, number=bad)
+    with pytest.raises(TooManyBadRowsError):
+        report.raise_above(allowed)
