@@ -65,10 +65,10 @@ class CaptionRows:
         """
         report = self.report = BadRowReport(self.source, on_bad_row=self.on_bad_row)
         yield from report.check_rows(islice(self.records(report), self.max_rows), self._check)
+        report.raise_above(self.max_bad_fraction)
         if not self.is_logged:
             report.log()
             self.is_logged = True
-        report.raise_above(self.max_bad_fraction)
 
     def _check(self, place: int | str, record: dict) -> CaptionRow:
         image_id, image, split = (record[name] for name in ("image_id", "image", "split"))

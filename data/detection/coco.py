@@ -104,9 +104,9 @@ def read_coco_detection(
             reader.leave_out("unknown image", f"annotation {index}", str(annotation)[:80])
     if class_names is None:
         _warn_of_unused(rows, names, path)
-    report.log()
     report.raise_above(max_bad_fraction)
     reader.raise_above(max_bad_fraction)
+    report.log()
     return DetectionData(_to_dataset(rows), names, attribute_names, report)
 
 

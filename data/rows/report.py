@@ -107,7 +107,7 @@ def check_fraction(max_bad_fraction: float) -> None:
 
 
 KEPT, LEFT_OUT, REPAIRED = "kept", "left out", "repaired"
-MAX_FOUND = 300  # characters of what was found
+MAX_FOUND = 200  # characters of what was found
 MAX_WORKERS = 128  # of a DataLoader that count apart
 MAX_CAUSES = 32  # of a worker that count apart
 EXAMPLE_BYTES = 400
@@ -246,11 +246,11 @@ class BadRowReport:
         return {"source": str(self.source)} | {name: getattr(self, name) for name in names} | splits
 
     def __str__(self) -> str:
-        kept = f"kept {self.rows_kept} of {self.rows_read} rows ({self.bad_fraction:.1%} bad)"
-        lines = [f"{printable(str(self.source))}: {kept}"]
+        source = printable(str(self.source))
+        lines = [f"{source}: kept {self.rows_kept} of {self.rows_read} rows ({self.bad_fraction:.1%} bad)"]
         for title in (LEFT_OUT, REPAIRED):
-            most_common = sorted(self._sum(title).items(), key=lambda item: -item[1][0])
-            lines += [f"  {title} {number} x {cause}. First: {first}" for cause, (number, first) in most_common]
+            for cause, (number, first) in sorted(self._sum(title).items(), key=lambda item: -item[1][0]):
+                lines.append(f"  {title} {number} x {cause}. First: {first.removeprefix(f'{source}, ')}")
         if self.other_splits:
             others = ", ".join(f"{name[:40]} {count}" for name, count in self.other_splits.most_common(5))
             lines.append(f"  rows of other splits, which are not read: {others}")

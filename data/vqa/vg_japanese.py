@@ -87,8 +87,8 @@ def read_vqa_vg_japanese(
         }
 
     rows = list(report.check_rows(listed, read))
-    report.log()
     report.raise_above(max_bad_fraction)
+    report.log()
     if split is not None and not (rows := [row for row in rows if row["split"] == split]):
         raise ValueError(f"{path} has no question of the split {split!r}.")
     return VQAData(rows, report)

@@ -103,8 +103,8 @@ def read_vqa(
     if by_question is not None and max_rows is None:
         for question_id in by_question.keys() - seen:
             report.add_repair("annotation without question", f"question_id {question_id}", f"none in {path.name}")
-    report.log()
     report.raise_above(max_bad_fraction)
+    report.log()
     return VQAData(rows, report)
 
 

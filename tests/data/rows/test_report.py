@@ -33,7 +33,7 @@ def test_counts_of_all_worker_processes_add_up_exactly(context):
     assert report.counts == {"truncated": 10, "odd": 10}
     assert report.repairs == {"text cut": 2}
     assert report.examples["truncated"] == "pairs, row 0/0: truncated: found 0"
-    assert "left out 10 x odd. First: pairs, row 0/5: odd: found 5" in str(report)
+    assert "left out 10 x odd. First: row 0/5: odd: found 5" in str(report)
 
 
 def test_workers_of_a_later_epoch_and_the_process_itself_count_on():

@@ -51,7 +51,6 @@ def test_detector_can_be_named(folder, image, tmp_path):
     [
         (["cat.png", "--question", " "], "is blank"),
         (["no.png", "--question", "How many?"], "does not exist"),
-        (["cat.png", "--question", "How many?", "--top-k", "0"], "top_k is 0"),
     ],
 )
 def test_mistake_is_one_line_and_exit_code_one(folder, image, monkeypatch, arguments, message):
