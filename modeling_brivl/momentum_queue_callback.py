@@ -22,7 +22,8 @@ class MomentumQueueCallback(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Move the keys of this step into the queue."""
         model = kwargs["model"]
-        model.queue.enqueue(*model.pop_keys())
+        if model.has_waiting_keys:  # not where all batches of the step were left out
+            model.queue.enqueue(*model.pop_keys())
 
 
 __all__ = ["MomentumQueueCallback"]

@@ -128,6 +128,11 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
             )
         self._waiting_keys.append(pairs)
 
+    @property
+    def has_waiting_keys(self) -> bool:
+        """Return True if there was a forward pass in training mode since the last `pop_keys`."""
+        return bool(self._waiting_keys)
+
     def pop_keys(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return the image keys, text keys and group ids of all training forwards since the last call.
 

@@ -96,6 +96,10 @@ class BadRowError(ValueError):
         return printable(f"{source}{f', row {row}' if row != '' else ''}: {str(self)[:MAX_FOUND]}{remedy}")
 
 
+class EmptyBatchError(ValueError):
+    """No row of a batch can be used; they are counted."""
+
+
 class TooManyBadRowsError(ValueError):
     """More rows are bad than the caller allows; the message holds the counts."""
 
@@ -295,4 +299,4 @@ class BadRowReport:
         return shared.numpy().view(CELL).reshape(MAX_WORKERS, MAX_CAUSES)
 
 
-__all__ = ["REMEDIES", "BadRowError", "BadRowReport", "TooManyBadRowsError", "check_fraction"]
+__all__ = ["REMEDIES", "BadRowError", "BadRowReport", "EmptyBatchError", "TooManyBadRowsError", "check_fraction"]

@@ -41,7 +41,8 @@ class ContrastiveCollator(ImageCollator):
             group_ids: (B,) int64, if the rows have a `group_id`.
 
         Raises:
-            ValueError: every row of the batch is bad, boxes do not fit their image, rows with
+            EmptyBatchError: no row can be used.
+            ValueError: boxes do not fit their image, rows with
                 boxes or feature maps are to be augmented in a way that cannot be, or a `draw_seed` is missing.
         """
         given, rows = rows, [row for row in rows if self.has_text(row["text"])]

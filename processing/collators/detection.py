@@ -34,7 +34,8 @@ class DetectionCollator(ImageCollator):
         """Return the batch of the B rows whose image can be decoded: what the processor gives, labels included.
 
         Raises:
-            ValueError: every image of the batch is bad, or a `draw_seed` is missing.
+            EmptyBatchError: no image can be decoded.
+            ValueError: a `draw_seed` is missing.
         """
         images, annotations = [], []
         for row in rows:

@@ -7,7 +7,7 @@ from functools import partial
 
 from PIL import Image
 
-from ...data.rows.report import BadRowError, BadRowReport
+from ...data.rows.report import BadRowError, BadRowReport, EmptyBatchError
 from ..image_decoding import ImageDecodingError, decode_image
 from ..text_inputs import read_texts
 
@@ -42,10 +42,10 @@ class ImageCollator:
         return True
 
     def check_batch(self, rows: Sequence[object], decoded: Sequence[object]) -> None:
-        """Count the good ones of some rows; raise ValueError if there is none."""
+        """Count the good ones of some rows; raise EmptyBatchError if there is none."""
         self.bad_rows.keep_rows(len(decoded))
         if not decoded:
-            raise ValueError(
+            raise EmptyBatchError(
                 f"None of the {len(rows)} images of a batch can be decoded, or their texts read; so far: "
                 f"{dict(self.bad_rows.counts)}. Check the image root."
             )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...data.rows.report import EmptyBatchError
 from ...data.rows.types import QuestionExample, RetrievalExample
 from ..region_inputs import ImageRegions, pad_regions
 from .region_batch import RegionCollator
@@ -30,7 +31,7 @@ class MLMMRetrievalCollator(RegionCollator):
             What the processor gives, and labels (b,): 1 = they match, which opens a group.
 
         Raises:
-            ValueError: no group can be used.
+            EmptyBatchError: no group can be used.
         """
         texts: list[str] = []
         images: list[ImageRegions] = []
@@ -44,7 +45,7 @@ class MLMMRetrievalCollator(RegionCollator):
             images += [right, *wrong] + [right] * len(row["wrong_texts"])
             labels += [1] + [0] * (len(wrong) + len(row["wrong_texts"]))
         if not labels:
-            raise ValueError(f"None of the {len(rows)} groups can be used; so far: {dict(self.bad_rows.counts)}.")
+            raise EmptyBatchError(f"None of the {len(rows)} groups can be used; so far: {dict(self.bad_rows.counts)}.")
         encoded = self.processor(text=texts)
         return {**encoded, **pad_regions(images), "labels": torch.tensor(labels, dtype=torch.int64)}
 

@@ -47,7 +47,8 @@ class MLMMPretrainingCollator(RegionCollator):
             class distributions of the masked regions, in row-major order.
 
         Raises:
-            ValueError: the rows are of several tasks, or no row can be used.
+            EmptyBatchError: no row can be used.
+            ValueError: the rows are of several tasks.
         """
         tasks = {row["task"] for row in rows}
         if len(tasks) != 1 or not tasks <= set(TASKS):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from ...data.rows.report import BadRowError, BadRowReport
+from ...data.rows.report import BadRowError, BadRowReport, EmptyBatchError
 from ...data.rows.types import MaskingExample, QuestionExample
 from ..processing_mlmm import MLMMProcessor
 from ..region_inputs import ImageRegions, RegionError, read_regions_of
@@ -46,12 +46,12 @@ class RegionCollator:
         """Return the rows whose regions can be used, and these regions.
 
         Raises:
-            ValueError: there is none.
+            EmptyBatchError: there is none.
         """
         read = [(row, self.read_image(row["regions"], with_class_probs=with_class_probs)) for row in rows]
         usable = [(row, image) for row, image in read if image is not None]
         if not usable:
-            raise ValueError(
+            raise EmptyBatchError(
                 f"None of the {len(rows)} images of a batch has regions that can be used; so far: "
                 f"{dict(self.bad_rows.counts)}. The log names the first of each cause."
             )

@@ -38,6 +38,7 @@ class OutcomeGuard(TrainerCallback, ExportableState):
         self.failure: str | None = None
         self._non_finite = non_finite
         self._dropped = self._small_in_a_row = 0
+        self._is_small = False  # more than half of the rows read last were left out
         # (ledgers, 2) left out and kept: before the resume, without evaluations, and at the last step
         self._before = torch.zeros(len(self.ledgers), 2, dtype=torch.int64)
         self._other = self._before.clone()
@@ -64,7 +65,9 @@ class OutcomeGuard(TrainerCallback, ExportableState):
         """Count the step; stop training, with a checkpoint if there are no others, if too much was left out."""
         now = self._count()
         left_out, kept = (now - self._last)[0].tolist()
-        self._count_step(state.global_step, is_small=left_out > kept)
+        if left_out or kept:  # a step may have been read with the one before
+            self._is_small = left_out > kept
+        self._count_step(state.global_step)
         now[-1] = _numbers(self.steps)
         self._last = now
         self.check(is_over=state.global_step >= state.max_steps)
@@ -114,12 +117,12 @@ class OutcomeGuard(TrainerCallback, ExportableState):
         rows = sum_across_ranks(torch.stack([_numbers(ledger) for ledger in self.ledgers[:-1]]))
         return torch.cat([rows, _numbers(self.steps)[None]]) - self._other  # steps are the same on all ranks
 
-    def _count_step(self, step: int, *, is_small: bool) -> None:
-        self._small_in_a_row = self._small_in_a_row + 1 if is_small else 0
+    def _count_step(self, step: int) -> None:
+        self._small_in_a_row = self._small_in_a_row + 1 if self._is_small else 0
         dropped, self._dropped = self._non_finite.skipped_steps - self._dropped, self._non_finite.skipped_steps
         if dropped:
             self.steps.add_bad_row(BadRowError("step not finite", "loss or gradient"), step)
-        elif is_small:
+        elif self._is_small:
             self.steps.add_bad_row(BadRowError("small batch", "more than half of the rows were left out"), step)
         else:
             self.steps.keep_rows()

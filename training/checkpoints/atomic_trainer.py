@@ -8,18 +8,24 @@ import logging
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import Trainer
+from transformers import DataCollator, Trainer
 from transformers.trainer_utils import IntervalStrategy, TrainOutput
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from ...data.files.atomic import UNFINISHED, describe_free_space, sync
-from ..distributed import any_across_ranks
+from ...data.rows.report import EmptyBatchError
+from ..distributed import any_across_ranks, sum_across_ranks
 from ..identity import Identity, write_identity
 from .finite import StateCheck
 from .manifest import verify_checkpoint, write_manifest
@@ -31,8 +37,24 @@ SAME_RECIPE = "Give the recipe it was trained by, or another output_dir to begin
 SAVE_ERRORS = (OSError, RuntimeError, SafetensorError)  # of files, of torch.save, of safetensors
 
 
+@dataclass
+class OrEmpty:
+    """A collator that returns an empty batch where the one it wraps raises EmptyBatchError."""
+
+    collate: DataCollator
+
+    def __call__(self, rows: list[Any]) -> dict[str, Any]:
+        """Return the batch."""
+        try:
+            return self.collate(rows)
+        except EmptyBatchError:
+            return {}
+
+
 class AtomicCheckpointTrainer(Trainer):
     """A `Trainer` whose checkpoints are complete or absent, and hold the processor of its collator.
+
+    A batch of which no row can be used is left out on all ranks: it adds nothing to the gradient of its step.
 
     A run whose weights or state are broken ends, see `finite.py`; that step is not saved. A checkpoint that cannot be
     saved (disk full) is logged and counted, the older ones stay, and training goes on. With several ranks all give it
@@ -65,9 +87,40 @@ class AtomicCheckpointTrainer(Trainer):
         drop_last = self.args.dataloader_drop_last
         self.args.dataloader_drop_last = drop_last and kwargs.get("is_training", False)
         try:
-            return super()._get_dataloader(*args, **kwargs)
+            with self._may_be_empty() if kwargs.get("is_training", False) else nullcontext():
+                return super()._get_dataloader(*args, **kwargs)
         finally:
             self.args.dataloader_drop_last = drop_last
+
+    @contextmanager
+    def _may_be_empty(self) -> Iterator[None]:
+        """Have the loader that is made in the block give empty batches where no row can be used."""
+        collator = self.data_collator
+        self.data_collator = OrEmpty(collator)
+        try:
+            yield
+        finally:
+            self.data_collator = collator
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator, num_batches: int, device: torch.device
+    ) -> tuple[list, Tensor | int | None]:
+        """Return the batches of a step; those that are empty on any rank come first, and are empty on all.
+
+        Gradients are sent to the other ranks with the last batch of a step, so that one must not be left out alone.
+        """
+        batches = list(islice(epoch_iterator, num_batches))
+        is_empty = sum_across_ranks(torch.tensor([not batch for batch in batches], dtype=torch.int64)) > 0
+        full = [batch for batch, empty in zip(batches, is_empty.tolist(), strict=True) if not empty]
+        return [{}] * (len(batches) - len(full)) + full, self._get_num_items_in_batch(full, device)
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
+        """Return the loss of a batch, 0 for an empty one."""
+        return (
+            super().training_step(model, inputs, *args, **kwargs)
+            if inputs
+            else torch.zeros((), device=self.args.device)
+        )
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._saving or super()._get_output_dir(trial))
@@ -222,4 +275,4 @@ def _take_name(checkpoint: Path) -> None:
     shutil.rmtree(saving, ignore_errors=True)
 
 
-__all__ = ["SAVE_ERRORS", "AtomicCheckpointTrainer", "recover_partial_checkpoints"]
+__all__ = ["SAVE_ERRORS", "AtomicCheckpointTrainer", "OrEmpty", "recover_partial_checkpoints"]

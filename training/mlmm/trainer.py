@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from ...data.mlmm.batch_sampler import MLMMBatches
-from ..checkpoints.atomic_trainer import AtomicCheckpointTrainer
+from ..checkpoints.atomic_trainer import AtomicCheckpointTrainer, OrEmpty
 
 
 class MLMMTrainer(AtomicCheckpointTrainer):
@@ -35,7 +35,7 @@ class MLMMTrainer(AtomicCheckpointTrainer):
         loader = DataLoader(
             self.train_dataset,
             batch_sampler=self.batches,
-            collate_fn=self.data_collator,
+            collate_fn=OrEmpty(self.data_collator),
             num_workers=args.dataloader_num_workers,
             pin_memory=args.dataloader_pin_memory,
             persistent_workers=args.dataloader_persistent_workers,

@@ -183,3 +183,30 @@ def test_rows_of_an_evaluation_are_no_rows_of_the_training(tmp_path):
     run.train(trainer, rows, max_bad_fraction=0.0)
     assert rows.counts.total() >= 200
     assert trainer.state.global_step == 4
+
+
+@pytest.mark.parametrize("batch", ["1", "2"])
+@pytest.mark.parametrize("accumulation", ["1", "3"])
+def test_batch_without_a_usable_row_is_left_out_and_the_fraction_alone_decides(
+    inputs, run_with, capsys, batch, accumulation
+):
+    recipe, images = inputs
+    options = [recipe, "--max_steps", "12", "--output_dir", str(images.parent / "out"), *FAST]
+    options += ["--per_device_train_batch_size", batch, "--gradient_accumulation_steps", accumulation]
+
+    def spoil():
+        for number in range(0, 37, 3):
+            (images / f"{number}.png").write_bytes(b"no image")
+
+    run_with([*options, "--max_bad_fraction", "0.9"], 2, spoil)
+    assert (images.parent / "out" / "model.safetensors").is_file()
+    assert "x not an image" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"More than 10% of the rows"):
+        main([*options, "--max_bad_fraction", "0.1"])
+
+
+def test_run_of_which_every_batch_is_lost_stops(inputs, run_with):
+    recipe, images = inputs
+    options = [recipe, "--max_steps", "60", "--output_dir", str(images.parent / "out"), *FAST]
+    with pytest.raises(ValueError, match=r"failed at step 31 of 60: (26 steps in a row lost more|\d+ of \d+ images)"):
+        run_with([*options, "--max_bad_fraction", "1"], 5, lambda: [image.unlink() for image in images.glob("*.png")])

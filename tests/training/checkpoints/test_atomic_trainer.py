@@ -1,9 +1,13 @@
 import json
 import os
 import resource
+import subprocess
+import sys
 
 import pytest
 import torch
+from helpers.paths import ENVIRONMENT
+from helpers.training.lose_batches import train_with_losses
 from helpers.training.tiny_trainer import build_trainer
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, TrainerCallback, default_data_collator
@@ -211,3 +215,23 @@ def test_checkpoint_holds_the_processor_of_the_collator(tmp_path, small_tokenize
     opened = AutoTokenizer.from_pretrained(tmp_path / "run" / "checkpoint-1")
     assert opened.get_vocab() == small_tokenizer.get_vocab()
     assert verify_checkpoint(tmp_path / "run" / "checkpoint-1") is None
+
+
+def test_batch_without_a_usable_row_adds_nothing_to_its_step(tmp_path):
+    """Pairs 0, 3 and 6 are lost: one is a whole step, or half of one."""
+    start = {name: value.clone() for name, value in build_trainer(tmp_path).model.state_dict().items()}
+    lost = train_with_losses(tmp_path, max_steps=1, gradient_accumulation_steps=1)
+    assert_equal(lost.model.state_dict(), start)
+    trained = train_with_losses(tmp_path)
+    assert trained.state.global_step == 4
+    assert set(trained.model.queue.group_ids.tolist()) - {-1} == {1, 2, 4, 5, 7}
+    assert any(
+        not torch.equal(value, start[name]) for name, value in trained.model.brivl.state_dict(prefix="brivl.").items()
+    )
+
+
+@pytest.mark.slow
+def test_batch_that_one_rank_lost_is_left_out_by_all(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command += ["-m", "helpers.training.lose_batches", str(tmp_path)]
+    subprocess.run(command, check=True, env=ENVIRONMENT, timeout=120)
