@@ -22,6 +22,7 @@ NOT_DECODED = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"\0\0\0\x0cjP  ")
 SIGNATURES_INSIDE = (b"WEBPVP8", b"ftypavif")  # from bytes 8 and 4 on
 EXAMPLES = 5  # kinds of files that a message names
+MAX_PATH = 4096  # characters, as of Linux
 
 
 @cache
@@ -59,17 +60,20 @@ def list_images(source: str | Path, *, image_root: str | Path | None = None) -> 
     source = Path(source)
     if not source.exists():
         raise FileNotFoundError(f"There is no {source}: give a folder of images or a file that lists them.")
-    ignored = ""
+    ignored, images = "", list[tuple[str, Path]]()
     if source.is_dir():
         walk = _Walk(source)
-        images = list(walk.images())
+        images += walk.images()
         ignored = walk.describe_ignored()
         if ignored and images:
             logger.warning("%s: %s", source, ignored)
     else:
         read = {".jsonl": _read_json_lines, ".json": _read_coco}.get(source.suffix.lower(), _read_lines)
         root = Path(image_root) if image_root is not None else source.parent
-        images = [(name, Path(find_file(os.path.join(root, path)))) for name, path in read(source)]
+        for name, path in read(source):
+            if len(path) > MAX_PATH:
+                raise ValueError(f"{source} has a path of {len(path):,} characters; write one path a line.")
+            images.append((name, Path(find_file(os.path.join(root, path)))))
     unique: dict[str, Path] = {}
     for name, path in images:
         name = name_as_text(name)
@@ -167,7 +171,8 @@ def _read_lines(file: Path) -> Iterator[tuple[str, str]]:
     for line in _read_text(file).split("\n"):
         line = line.removesuffix("\r")
         if line.strip():
-            name = line if os.path.lexists(file.parent / line) else line.strip()  # a name may begin or end in spaces
+            is_there = len(line) <= MAX_PATH and os.path.lexists(file.parent / line)
+            name = line if is_there else line.strip()  # a name may begin or end in spaces
             yield name, name
 
 

@@ -31,6 +31,7 @@ MAX_SHARDS = 1_000_000  # that braces stand for
 GZIP = b"\x1f\x8b"
 BLOCK = 512
 CHUNK = 1 << 20  # bytes that are searched at once
+MAX_PADDING = 16 << 20  # zeros behind an archive; `tar` writes a few kilobytes
 
 Sample = tuple[str, dict | BadRowError]
 
@@ -180,7 +181,7 @@ def _find_next_archive(stream: BinaryIO, end: int) -> int | None:
 
     Raises:
         tarfile.ReadError: there is no end. A damaged header looks like one to `tarfile`; the real one is a block of
-            zeros.
+            zeros. Or there are zeros without end, as in a file whose download only began.
     """
     stream.seek(end)
     if stream.read(BLOCK) != bytes(BLOCK):
@@ -188,6 +189,8 @@ def _find_next_archive(stream: BinaryIO, end: int) -> int | None:
     while blocks := stream.read(CHUNK):
         if rest := len(blocks.lstrip(b"\0")):
             return stream.tell() - len(blocks) + (len(blocks) - rest) // BLOCK * BLOCK
+        if stream.tell() - end > MAX_PADDING:
+            raise tarfile.ReadError(f"from byte {end} on it holds zeros only, more than {MAX_PADDING:,} of them")
     return None
 
 

@@ -93,7 +93,10 @@ class BadRowError(ValueError):
     def describe(self, source: str | Path, row: int | str) -> str:
         """Return one line a user can act on: source, row, what was found, what to do."""
         remedy = f" ({REMEDIES[self.cause]})" if self.cause in REMEDIES else ""
-        return printable(f"{source}{f', row {row}' if row != '' else ''}: {str(self)[:MAX_FOUND]}{remedy}")
+        place = f", row {_shorten(str(row), MAX_PLACE)}" if row != "" else ""
+        head = f"{_shorten(str(source), MAX_SOURCE)}{place}: {_shorten(self.cause, MAX_PLACE)}: "
+        room = min(MAX_FOUND, MAX_DESCRIBED - len(head) - len(remedy))
+        return f"{head}{_shorten(self.found, room)}{remedy}"
 
 
 class EmptyBatchError(ValueError):
@@ -104,6 +107,13 @@ class TooManyBadRowsError(ValueError):
     """More rows are bad than the caller allows; the message holds the counts."""
 
 
+def _shorten(text: str, length: int) -> str:
+    """Return a text as a terminal can show it, without its middle where it is longer."""
+    text = printable(text if len(text) <= 2 * length else f"{text[:length]}{text[-length:]}")
+    half = (length - 5) // 2
+    return text if len(text) <= length else f"{text[:half]} ... {text[-half:]}"
+
+
 def check_fraction(max_bad_fraction: float) -> None:
     """Raise ValueError for a number that is no fraction, such as NaN."""
     if not 0 <= max_bad_fraction <= 1:
@@ -111,7 +121,8 @@ def check_fraction(max_bad_fraction: float) -> None:
 
 
 KEPT, LEFT_OUT, REPAIRED = "kept", "left out", "repaired"
-MAX_FOUND = 200  # characters of what was found
+MAX_DESCRIBED = 340  # characters of a bad row's line; of what was found, of the source and of a row's key or a cause
+MAX_FOUND, MAX_SOURCE, MAX_PLACE = 200, 100, 60
 MAX_WORKERS = 128  # of a DataLoader that count apart
 MAX_CAUSES = 32  # of a worker that count apart
 EXAMPLE_BYTES = 400
@@ -250,7 +261,7 @@ class BadRowReport:
         return {"source": str(self.source)} | {name: getattr(self, name) for name in names} | splits
 
     def __str__(self) -> str:
-        source = printable(str(self.source))
+        source = _shorten(str(self.source), MAX_SOURCE)
         lines = [f"{source}: kept {self.rows_kept} of {self.rows_read} rows ({self.bad_fraction:.1%} bad)"]
         for title in (LEFT_OUT, REPAIRED):
             for cause, (number, first) in sorted(self._sum(title).items(), key=lambda item: -item[1][0]):

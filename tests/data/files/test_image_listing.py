@@ -173,3 +173,12 @@ def test_odd_names_are_listed_from_folders_and_files(tmp_path, name):
     assert ids(tmp_path / "images") == [name]
     (tmp_path / "images" / "list.txt").write_text(f"{name}\r\n", "utf-8", newline="")
     assert list_images(tmp_path / "images" / "list.txt") == [(name, tmp_path / "images" / name)]
+
+
+@pytest.mark.parametrize("name", ["list.txt", "list.jsonl"])
+def test_a_line_that_is_no_path_is_refused_in_a_few_words(tmp_path, name):
+    line = "猫" * 1_000_000
+    (tmp_path / name).write_text(f"a.png\n{line}\n" if name == "list.txt" else json.dumps({"image": line}), "utf-8")
+    with pytest.raises(ValueError, match=r"list\.\w+ has a path of 1,000,000 characters") as refused:
+        list_images(tmp_path / name)
+    assert len(str(refused.value)) < 400

@@ -5,6 +5,7 @@ import io
 import itertools
 import os
 import tarfile
+import time
 
 import pytest
 from PIL import Image
@@ -168,3 +169,21 @@ def test_shards_in_folders_below_and_packed_ones_are_named(tmp_path):
         find_shards(tmp_path)
     with pytest.raises(ValueError, match="Unpack"):
         find_shards(write(tmp_path / "0.tar.gz", b""))
+
+
+@pytest.mark.parametrize("content", [b"", numbered(0, 2)])
+def test_gigabytes_of_zeros_are_not_read_to_their_end(tmp_path, content):
+    shard = tmp_path / "0.tar"
+    shard.write_bytes(content)
+    os.truncate(shard, 6 << 30)
+    start = time.perf_counter()
+    texts, errors = read(shard)
+    assert time.perf_counter() - start < 5
+    assert len(texts) == (2 if content else 0)
+    assert [error.cause for error in errors] == ["broken shard"]
+    assert "zeros" in str(errors[0])
+
+
+def test_zeros_between_archives_are_passed_over(tmp_path):
+    texts, errors = read(write(tmp_path / "0.tar", numbered(0, 1) + bytes(1 << 20) + numbered(1, 2)))
+    assert (texts, errors) == (["红0", "红1"], [])

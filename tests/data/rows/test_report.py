@@ -95,3 +95,17 @@ def test_one_bad_row_fails_where_none_is_allowed_or_one_is_good(kept, bad, allow
     report.add_bad_row(BadRowError("empty text", "''"), 3, number=bad)
     with pytest.raises(TooManyBadRowsError):
         report.raise_above(allowed)
+
+
+@pytest.mark.parametrize("source", ["a.jsonl", f"/data/{'folder/' * 30}a.jsonl", "/数据/" + "图片" * 100 + "/a.jsonl"])
+@pytest.mark.parametrize("row", [3, "shard.tar/" + "key" * 100])
+@pytest.mark.parametrize("found", ["''", "猫" * 5000, f"/{'folder/' * 30}cat.png is truncated", "\x1b[2J" * 100])
+@pytest.mark.parametrize("cause", ["bad image", "broken shard", "a cause that nobody lists"])
+def test_a_bad_row_is_one_short_line_whatever_was_found_and_where(source, row, found, cause):
+    report = BadRowReport(source)
+    report.add_bad_row(BadRowError(cause, found), row)
+    first, *lines = str(report).splitlines()
+    assert len(lines) == 1
+    assert all(len(line) <= 400 and line.isprintable() for line in (first, *lines, *report.examples.values()))
+    assert found[:20].isprintable() <= (found[:20] in lines[0])
+    assert source[:20] not in lines[0]  # it is in the first line
