@@ -9,7 +9,7 @@ makes those shards anew that are damaged, or of which an image was replaced.
 """
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -96,7 +96,8 @@ def extract_regions(
             f"dtype {dtype!r} of {', '.join(DTYPES)}; batch_size {batch_size}, num_workers {num_workers} > 0."
         )
     check_fraction(max_bad_fraction)
-    listed = list_images(images, image_root=image_root)
+    ignored = Counter[str]()
+    listed = list_images(images, image_root=image_root, ignored=ignored)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     extractor = RegionFeatureExtractor.from_pretrained(model, backend, dtype=DTYPES[dtype], device=device)
     choice = choice or RegionChoice()
@@ -113,7 +114,7 @@ def extract_regions(
             if len(failed) > MAX_FAILURES and not rows:
                 raise TooManyBadRowsError(f"The detector failed on all {len(failed)} images.\n{failed[0].message}")
             folder.write(shard, rows, skipped)
-    report = folder.finish()
+    report = folder.finish(ignored)
     if report.bad_fraction > max_bad_fraction:
         raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the images were left out.\n{report}")
     return report

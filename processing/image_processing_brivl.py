@@ -20,6 +20,7 @@ from .array_images import is_array, iterate_images
 from .image_decoding import ImageSource, decode_image
 
 MAX_SIDE, MAX_REGIONS = 8192, 10_000  # a file from anywhere may ask for any number
+MIN_SIDE = 10  # of an image in whose first pixel no object is
 BoxesInput = Sequence[np.ndarray | torch.Tensor | Sequence[Sequence[float]]]
 
 
@@ -81,7 +82,8 @@ class BriVLImageProcessor(TorchvisionBackend):
 
         Raises:
             ImageDecodingError: an image cannot be decoded.
-            ValueError: the boxes do not match the images, or one is not finite, reversed or empty.
+            ValueError: the boxes do not match the images, or one is not finite, reversed, empty or mostly outside of
+                its image, or all are fractions.
         """
         return super().preprocess(images, image_like_kwargs={"boxes": boxes}, **kwargs)
 
@@ -127,7 +129,9 @@ class BriVLImageProcessor(TorchvisionBackend):
                     f"{len(boxes)} arrays of boxes for {len(originals)} images; give one (n, 4) array an image."
                 )
             regions = [
-                _to_regions(_check_boxes(array, index), image.shape, pixel_values.shape, kwargs["max_regions"])
+                _to_regions(
+                    _check_boxes(array, index, image.shape), image.shape, pixel_values.shape, kwargs["max_regions"]
+                )
                 for index, (array, image, pixel_values) in enumerate(
                     zip(boxes, originals, data["pixel_values"], strict=True)
                 )
@@ -154,7 +158,9 @@ def _open(image: ImageSource, *, do_rescale: bool, input_data_format: str | None
     return decode_image(image, input_data_format=input_data_format)
 
 
-def _check_boxes(array: np.ndarray | torch.Tensor | Sequence[Sequence[float]], index: int) -> torch.Tensor:
+def _check_boxes(
+    array: np.ndarray | torch.Tensor | Sequence[Sequence[float]], index: int, shape: torch.Size
+) -> torch.Tensor:
     try:
         boxes = torch.as_tensor(np.asarray(array, dtype=np.float32))
     except (TypeError, ValueError) as error:  # such as rows of unequal length
@@ -172,7 +178,22 @@ def _check_boxes(array: np.ndarray | torch.Tensor | Sequence[Sequence[float]], i
             f"Box {row} of image {index} is {boxes[row].tolist()}; expected finite x1 < x2 and y1 < y2 in pixels. "
             "Fix it or leave it out."
         )
+    height, width = shape[-2:]
+    if min(height, width) >= MIN_SIDE and boxes.abs().max() <= 1:
+        raise ValueError(f"All boxes of image {index} lie within its first pixel: give pixels, not fractions.")
+    inside = torch.minimum(boxes.clamp(min=0), torch.tensor([width, height] * 2))
+    outside = _areas(inside) < _areas(boxes) / 2
+    if outside.any():
+        row = int(outside.nonzero()[0])
+        raise ValueError(
+            f"Box {row} of image {index}, {boxes[row].tolist()}, lies outside of the image, or most of it does: the "
+            f"upright image has {width} x {height} pixels. Fix it or leave it out."
+        )
     return boxes
+
+
+def _areas(boxes: torch.Tensor) -> torch.Tensor:
+    return (boxes[:, 2:].double() - boxes[:, :2].double()).prod(dim=1)
 
 
 def _to_regions(

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..data.files.atomic import atomic_file
+from ..data.files.atomic import atomic_file, check_not_source
 from ..data.files.hashing import hash_json, hash_model
 from ..data.files.lock import output_lock
 from ..data.files.shard_store import ShardStore, reading_shard
@@ -67,8 +67,8 @@ def embed_to_parquet(
 
     Raises:
         FileNotFoundError: no such source.
-        ValueError: the source is of another kind, or a detector was given for sentences; another process writes the
-            output, or it was begun with another model; an embedding is not finite. Nothing is written.
+        ValueError: the source is the output or of another kind, or a detector was given for sentences; another process
+            writes the output, or it was begun with another model; an embedding is not finite. Nothing is written.
         TooManyBadRowsError: too much was left out; if it was all, nothing is written.
     """
     if batch_size < 1:
@@ -76,6 +76,7 @@ def embed_to_parquet(
     check_fraction(max_bad_fraction)
     if output.is_dir():
         raise ValueError(f"{output} is a folder; give the name of a file, such as {output / 'embeddings.parquet'}.")
+    check_not_source(output, source)
     inputs = EmbedInputs.open(source, encoding=encoding, text_column=text_column, split=split)
     if detector is not None and not inputs.are_images:
         raise ValueError(f"A detector finds boxes in images, but {source} is a file of sentences; leave it out.")
@@ -96,6 +97,7 @@ def embed_to_parquet(
             if shard in pending:
                 store.write(shard, *_embed_piece(piece, embed), dim=encoder.config.projection_dim)
         report = store.merge(output, source)
+        report.not_looked_at.update(inputs.not_looked_at)
     if not report.rows_kept:
         raise TooManyBadRowsError(f"Nothing in {source} can be embedded.\n{report}")
     if report.bad_fraction > max_bad_fraction:

@@ -4,8 +4,9 @@ Files are known by their content where their name does not say it.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -36,6 +37,7 @@ class EmbedInputs:
         images: id and path of each, None for sentences.
         encoding: of a text file; see `open_text`.
         text_column, split: of a file of pairs; None: all its rows.
+        not_looked_at: what a folder holds beside its images, by kind.
     """
 
     source: Path
@@ -43,6 +45,7 @@ class EmbedInputs:
     encoding: str | None = None
     text_column: str = TEXT_COLUMN
     split: str | None = None
+    not_looked_at: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def open(
@@ -57,7 +60,8 @@ class EmbedInputs:
         if not source.exists():
             raise FileNotFoundError(f"There is no {source}: give a folder of images, an image or a text file.")
         if source.is_dir():
-            return cls(source, list_images(source))
+            ignored = Counter[str]()
+            return cls(source, list_images(source, ignored=ignored), not_looked_at=ignored)
         check_regular(source)
         if source.suffix.lower() in image_suffixes() or looks_like_image(str(source)):
             return cls(source, [(name_as_text(source.name), source)])

@@ -23,6 +23,7 @@ from ..files.lock import output_lock
 from ..pairs.readers import find_pair_files, read_files
 from ..pairs.writers import open_pair_writer, schema_with_images
 from ..rows.report import BadRowError
+from ..rows.unlisted_images import UnlistedImages
 from .cooccurrence import PairCounter, PairRules
 from .facts_log import FactsLog
 from .image_rules import ImageFacts, examine_image
@@ -84,7 +85,8 @@ def clean_pairs(
     root = Path(os.path.abspath(image_root if image_root is not None else files[0].parent))
     report = CleanReport(Path(source), output, root, settings or CleanSettings())
     log = FactsLog(output_dir, root)
-    cleaner = _Cleaner(files, columns, root, report.settings, decode, workers, log, encoding)
+    unlisted = UnlistedImages.of(source, image_column, image_root)
+    cleaner = _Cleaner(files, columns, root, report.settings, decode, workers, log, encoding, unlisted)
     with ExitStack() as stack:
         try:
             stack.enter_context(_locked(output_dir, log))
@@ -96,6 +98,7 @@ def clean_pairs(
             report.rows_out += 1
             report.captions_out += len(row.captions)
             writer.write(row.to_fields())
+        report.not_looked_at = unlisted.count()
         if not report.rows_out:
             raise ValueError(f"No pair is left, so nothing was written.\n{report}")
         write_json(unfinished / REPORT_NAME, report.to_dict())
@@ -130,6 +133,7 @@ class _Cleaner:
     workers: int
     log: FactsLog
     encoding: str | None
+    unlisted: UnlistedImages
 
     def __post_init__(self) -> None:
         self.steps: list[Callable[[str], str]] = [decode_text] if self.settings.applies("decode_text") else []
@@ -155,7 +159,8 @@ class _Cleaner:
         rules = self._active(
             han_length=self._han_length_fault, han_fraction=self._han_fraction_fault, drop_words=self._unwanted_word
         )
-        for place, fields in read_files(self.files, self.columns, self.root, encoding=self.encoding):
+        rows = read_files(self.files, self.columns, self.root, encoding=self.encoding)
+        for place, fields in self.unlisted.watch(rows):
             report.rows_in += 1
             try:
                 if isinstance(fields, BadRowError):

@@ -7,6 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..rows.report import describe_not_looked_at
+
 # rule -> what it does at the default settings, in the order in which the rules are applied
 RULES = {
     "readable_row": "Keeps rows with an image and a text that is valid, not endless and not empty.",
@@ -107,6 +109,7 @@ class CleanReport:
         captions_in, captions_out: here each caption counts.
         captions_changed: captions that `decode_text` or `simplified` changed, kept or not.
         example_change: the first of them.
+        not_looked_at: what the folder of the source holds beside the rows, such as images that no row names.
         dropped: rule -> what it left out, in the order of `RULES`, without the two that only rewrite.
     """
 
@@ -120,6 +123,7 @@ class CleanReport:
     captions_out: int = 0
     captions_changed: int = 0
     example_change: str | None = None
+    not_looked_at: Counter[str] = field(default_factory=Counter)
     dropped: dict[str, RuleCount] = field(
         default_factory=lambda: {rule: RuleCount() for rule in RULES if rule not in REWRITING}
     )
@@ -149,6 +153,7 @@ class CleanReport:
             "rows": {"in": self.rows_in, "out": self.rows_out},
             "captions": {"in": self.captions_in, "out": self.captions_out, "changed": self.captions_changed},
             "example_change": self.example_change,
+            "not_looked_at": dict(self.not_looked_at),
             "dropped": {
                 rule: dataclasses.asdict(count) | {"causes": dict(count.causes.most_common())}
                 for rule, count in self.dropped.items()
@@ -165,6 +170,7 @@ class CleanReport:
         for rule, count in self.dropped.items():
             if self.settings.applies(rule):
                 lines.append(f"  {rule:<18}{count.rows:>9}{count.captions:>10}  {count.example or ''}".rstrip())
+        lines += describe_not_looked_at(self.not_looked_at)
         off = [rule for rule in RULES if not self.settings.applies(rule)]
         return "\n".join([*lines, f"  off: {', '.join(off)}"] if off else lines)
 

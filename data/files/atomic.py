@@ -33,6 +33,13 @@ def publish(path: Path, mode: int) -> None:
     sync(path)
 
 
+def check_not_source(output: Path, *sources: Path) -> None:
+    """Raise ValueError if writing a file would replace one of those that are read."""
+    for source in sources:
+        if output.exists() and source.exists() and output.samefile(source):
+            raise ValueError(f"{output} is what is read and would be replaced; give another output.")
+
+
 def temporary_path(path: Path) -> Path:
     """Return the hidden name, of this process, under which a file or folder is written; its folder is made.
 
@@ -154,6 +161,7 @@ __all__ = [
     "UNFINISHED",
     "atomic_file",
     "atomic_files",
+    "check_not_source",
     "describe_free_space",
     "format_bytes",
     "naming",

@@ -38,7 +38,9 @@ def image_suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
 
 
-def list_images(source: str | Path, *, image_root: str | Path | None = None) -> list[tuple[str, Path]]:
+def list_images(
+    source: str | Path, *, image_root: str | Path | None = None, ignored: Counter[str] | None = None
+) -> list[tuple[str, Path]]:
     """Return the images as (id, path), sorted by id, each once. Nothing is decoded; a missing image is in the list.
 
     In a folder, an image is what has a suffix of `image_suffixes`, whatever it is, and what begins as a JPEG, PNG, GIF,
@@ -52,6 +54,7 @@ def list_images(source: str | Path, *, image_root: str | Path | None = None) -> 
             bytes that are not UTF-8 are written as in `name_as_text`.
         image_root: the folder that paths in a file are relative to; by default the file's own. Names are found in
             NFC or NFD.
+        ignored: gets the number of files and folders that are not looked at, by kind.
 
     Raises:
         FileNotFoundError: no such source.
@@ -60,20 +63,22 @@ def list_images(source: str | Path, *, image_root: str | Path | None = None) -> 
     source = Path(source)
     if not source.exists():
         raise FileNotFoundError(f"There is no {source}: give a folder of images or a file that lists them.")
-    ignored, images = "", list[tuple[str, Path]]()
+    not_taken, images = "", list[tuple[str, Path]]()
     if source.is_dir():
         walk = _Walk(source)
         images += walk.images()
-        ignored = walk.describe_ignored()
-        if ignored and images:
-            logger.warning("%s: %s", source, ignored)
+        not_taken = walk.describe_ignored()
+        if ignored is not None:
+            ignored.update(walk.ignored)
+        if not_taken and images:
+            logger.warning("%s: %s", source, not_taken)
     else:
         read = {".jsonl": _read_json_lines, ".json": _read_coco}.get(source.suffix.lower(), _read_lines)
         root = Path(image_root) if image_root is not None else source.parent
-        for name, path in read(source):
-            if len(path) > MAX_PATH:
-                raise ValueError(f"{source} has a path of {len(path):,} characters; write one path a line.")
-            images.append((name, Path(find_file(os.path.join(root, path)))))
+        for name, below in read(source):
+            if len(below) > MAX_PATH:
+                raise ValueError(f"{source} has a path of {len(below):,} characters; write one path a line.")
+            images.append((name, Path(find_file(os.path.join(root, below)))))
     unique: dict[str, Path] = {}
     for name, path in images:
         name = name_as_text(name)
@@ -81,10 +86,15 @@ def list_images(source: str | Path, *, image_root: str | Path | None = None) -> 
             raise ValueError(f"{source}: two images have the id {name!r}: {unique[name]} and {path}.")
     if not unique:
         known = f".jpg, .png and {len(image_suffixes()) - 2} more suffixes are images"
-        raise ValueError(f"{source} lists no image; {known}. {ignored}".strip())
+        raise ValueError(f"{source} lists no image; {known}. {not_taken}".strip())
     if len(unique) < len(images):
         logger.warning("%s: %d repeated entries count once.", source, len(images) - len(unique))
     return sorted(unique.items())
+
+
+def walk_images(folder: Path) -> Iterator[Path]:
+    """Yield the images that `list_images` finds in a folder, in no order."""
+    return (path for _, path in _Walk(folder).images())
 
 
 class _Walk:
@@ -204,4 +214,4 @@ def _name_and_path(entry: object, place: str) -> tuple[str, str]:
     return str(name), path
 
 
-__all__ = ["image_suffixes", "list_images", "looks_like_image"]
+__all__ = ["image_suffixes", "list_images", "looks_like_image", "walk_images"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from ..files.atomic import naming, temporary_path
 from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError, check_fraction
 from ..rows.types import PairRow
+from ..rows.unlisted_images import UnlistedImages
 from ..rows.validation import RowChecker
 from .readers import find_pair_files, read_files
 from .splits import SplitFilter
@@ -76,13 +77,14 @@ def read_pairs(
     root = Path(os.path.abspath(image_root if image_root is not None else files[0].parent))
     report = BadRowReport(files[0] if len(files) == 1 else Path(source), on_bad_row=on_bad_row)
     checker = RowChecker(root, (image_column, text_column), max_text_length, check_image, report)
-    splits = SplitFilter(split)
-    rows = itertools.islice(
-        splits.select(read_files(files, checker.columns, checker.root, encoding=encoding)), max_rows
-    )
+    splits, unlisted = SplitFilter(split), UnlistedImages.of(source, image_column, image_root)
+    found = unlisted.watch(read_files(files, checker.columns, checker.root, encoding=encoding))
+    rows = itertools.islice(splits.select(found), max_rows)
     dataset = _write_dataset(_good_rows(rows, checker, report))
     splits.check(report.source)
     report.other_splits, report.has_splits = splits.others, bool(splits.is_named)
+    if max_rows is None:
+        report.not_looked_at = unlisted.count()
     if not report.rows_read:
         raise TooManyBadRowsError(f"{report.source} holds no rows; write one pair a line.")
     report.raise_above(max_bad_fraction)

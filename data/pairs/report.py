@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ..files.json_files import write_json
+from ..rows.report import describe_not_looked_at
 
 
 @dataclass
@@ -19,6 +20,7 @@ class PairReport:
         bad_rows: rows left out while reading, by cause; `repairs`: changes to rows that were kept, by cause.
         examples: the first of each cause.
         other_splits: rows that were not read, by their split.
+        not_looked_at: what a folder holds beside the rows, such as images that no row names.
         bad_fraction: fraction of the rows read that were left out.
         duplicate_images: pairs whose image, byte for byte, an earlier pair has.
         duplicate_captions: pairs whose caption, apart from case and white space, an earlier pair has.
@@ -42,6 +44,7 @@ class PairReport:
     repairs: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
     other_splits: dict[str, int] = field(default_factory=dict)
+    not_looked_at: dict[str, int] = field(default_factory=dict)
     bad_fraction: float = 0.0
     duplicate_images: int = 0
     duplicate_captions: int = 0
@@ -67,6 +70,7 @@ class PairReport:
         if self.other_splits:
             others = ", ".join(f"{name} {count:,}" for name, count in self.other_splits.items())
             lines.append(f"  rows of other splits, which are not read: {others}")
+        lines += describe_not_looked_at(self.not_looked_at)
         lines.append(f"  duplicates: {self.duplicate_captions:,} captions, {self.duplicate_images:,} images")
         most_common = ", ".join(f"{caption[:40]!r} {count:,} x" for caption, count in self.most_common_captions)
         lines += [f"  most common captions: {most_common}"] if most_common else []

@@ -67,6 +67,7 @@ def report_pairs(
         report.examples = dict(bad_rows.examples)
         report.bad_fraction = bad_rows.bad_fraction
         report.other_splits = dict(bad_rows.other_splits.most_common())
+        report.not_looked_at = dict(bad_rows.not_looked_at)
     counts.summarize(report)
     is_grouped = not counts.ungrouped
     report.warnings = find_warnings(report, is_grouped=is_grouped, batch_size=batch_size, queue_size=queue_size)

@@ -2,9 +2,10 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 
 from ..files.atomic import remove_unfinished
 from ..files.hashing import hash_bytes, hash_ends, hash_json
@@ -82,14 +83,20 @@ class RegionFolder(ShardStore[str]):
         content = self._content(shard)
         write_shard(self.path(shard), rows, self.info, digest=self.identities[shard], content=content, skipped=skipped)
 
-    def finish(self) -> BadRowReport:
-        """Write `report.json`: rows and every input left out, over all runs; remove what killed runs left behind."""
+    def finish(self, not_looked_at: Mapping[str, int] = MappingProxyType({})) -> BadRowReport:
+        """Write `report.json`: rows and every input left out, over all runs; remove what killed runs left behind.
+
+        Args:
+            not_looked_at: what the folder of the inputs holds beside them, by kind.
+        """
         headers = [read_header(path) for path in self.paths()]
         skipped = [entry for header in headers for entry in header.skipped]
         report = BadRowReport(self.folder, sum(header.num_rows for header in headers))
         for entry in skipped:
             report.add_bad_row(BadRowError(entry.cause, entry.message), entry.image_id)
+        report.not_looked_at.update(not_looked_at)
         fields = {"inputs": report.rows_read, "rows": report.rows_kept, "counts": report.counts}
+        fields["not_looked_at"] = report.not_looked_at
         write_json(self.folder / REPORT, fields | {"skipped": [asdict(entry) for entry in skipped]})
         remove_unfinished(self.folder)
         return report

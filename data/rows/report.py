@@ -5,7 +5,7 @@ It counts in one process, or in all workers of a DataLoader together.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -114,6 +114,12 @@ def _shorten(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[:half]} ... {text[-half:]}"
 
 
+def describe_not_looked_at(number_of: Mapping[str, int]) -> list[str]:
+    """Return the line on what a folder holds beside the rows, none where there is nothing, for a report."""
+    kinds = [f"{number} {kind}" for kind, number in Counter(number_of).most_common(5)]
+    return [f"  not looked at: {sum(number_of.values())} files or folders ({', '.join(kinds)})"] if kinds else []
+
+
 def check_fraction(max_bad_fraction: float) -> None:
     """Raise ValueError for a number that is no fraction, such as NaN."""
     if not 0 <= max_bad_fraction <= 1:
@@ -157,6 +163,7 @@ class BadRowReport:
         self.source, self.on_bad_row = source, on_bad_row
         self.has_splits = False  # the rows name their split
         self.other_splits: Counter[str] = Counter()  # rows that were not asked for
+        self.not_looked_at: Counter[str] = Counter()  # files of a folder that are no rows, by kind
         self._cells: dict[tuple[str, str], tuple[int, str]] = {}  # (title, cause) -> number, first example
         self._shared = None
         if shared:
@@ -210,8 +217,8 @@ class BadRowReport:
             yield found
 
     def log(self) -> None:
-        """Log the counts if anything was left out or repaired."""
-        if self.counts or self.repairs:
+        """Log the counts if anything was left out, repaired or not looked at."""
+        if self.counts or self.repairs or self.not_looked_at:
             logger.warning("%s", self)
 
     def raise_above(self, max_bad_fraction: float) -> None:
@@ -257,8 +264,8 @@ class BadRowReport:
     def to_dict(self) -> dict[str, object]:
         """Return plain values for JSON."""
         names = ("rows_read", "rows_kept", "counts", "repairs", "examples")
-        splits = {"other_splits": dict(self.other_splits)} if self.other_splits else {}
-        return {"source": str(self.source)} | {name: getattr(self, name) for name in names} | splits
+        others = {name: dict(count) for name in ("other_splits", "not_looked_at") if (count := getattr(self, name))}
+        return {"source": str(self.source)} | {name: getattr(self, name) for name in names} | others
 
     def __str__(self) -> str:
         source = _shorten(str(self.source), MAX_SOURCE)
@@ -269,7 +276,7 @@ class BadRowReport:
         if self.other_splits:
             others = ", ".join(f"{name[:40]} {count}" for name, count in self.other_splits.most_common(5))
             lines.append(f"  rows of other splits, which are not read: {others}")
-        return "\n".join(lines)
+        return "\n".join(lines + describe_not_looked_at(self.not_looked_at))
 
     def _count(self, title: str, cause: str, example: str, number: int) -> None:
         if (line := self._line_of_worker()) is None:
@@ -310,4 +317,12 @@ class BadRowReport:
         return shared.numpy().view(CELL).reshape(MAX_WORKERS, MAX_CAUSES)
 
 
-__all__ = ["REMEDIES", "BadRowError", "BadRowReport", "EmptyBatchError", "TooManyBadRowsError", "check_fraction"]
+__all__ = [
+    "REMEDIES",
+    "BadRowError",
+    "BadRowReport",
+    "EmptyBatchError",
+    "TooManyBadRowsError",
+    "check_fraction",
+    "describe_not_looked_at",
+]

@@ -298,3 +298,5 @@ def test_folder_of_odd_names_kinds_and_links_is_extracted(detector, photos, tmp_
     names = {"\\udcb5\\udcc2.png", "100% \u732b\n.jfif", unicodedata.normalize("NFD", "\u304c.png"), "album/001.jpg"}
     assert names < rows_of(tmp_path / "out").keys()
     assert len(rows_of(tmp_path / "out")) == 12
+    written = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
+    assert written["not_looked_at"] == report.not_looked_at == {"folder listed before": 1}

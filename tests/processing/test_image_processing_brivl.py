@@ -225,3 +225,23 @@ def test_feature_extraction_pipeline_takes_the_image_processor(processor, mean_m
     extract = pipeline("image-feature-extraction", model=mean_model, image_processor=processor)
     expected = sum(WHITE_NORMALISED) / 3
     assert extract(Image.new("RGB", (9, 7), "white")) == [[pytest.approx(expected, abs=1e-5)]]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ([[0, 0, 9, 9], [200, 10, 240, 30]], "Box 1 of image 0.* outside of the image.* 60 x 40 pixels"),
+        ([[-30, -30, -10, -10]], "Box 0 of image 0.* outside"),
+        ([[30, 20, 90, 60]], "Box 0 of image 0.* outside"),
+        ([[0, 0, 1e8, 1e8]], "Box 0 of image 0.* outside"),
+        ([[0.1, 0.1, 0.5, 0.6], [0, 0, 1, 1]], "first pixel"),
+    ],
+)
+def test_boxes_outside_of_their_image_or_in_fractions_are_refused(processor, boxes, message):
+    with pytest.raises(ValueError, match=message):
+        processor([noise(60, 40)], boxes=[boxes])
+
+
+def test_boxes_that_leave_their_image_a_little_stay_as_they_are(processor):
+    batch = processor([noise(60, 40)], boxes=[[[-2, 3, 70, 44], [0, 0, 1, 1]]], return_tensors="pt")
+    torch.testing.assert_close(batch["boxes"][0, 0], torch.tensor([-2 * 40 / 60, 3, 70 * 40 / 60, 44]))

@@ -252,3 +252,20 @@ def test_command_says_what_it_did_and_is_quiet_when_nobody_reads(model_folder, i
     result = CliRunner().invoke(app, [*arguments, "--max-bad-fraction", "0.2"])
     assert result.exit_code == 0
     assert f"5 embeddings in {tmp_path / 'out.parquet'}" in result.output
+
+
+def test_source_is_never_replaced_by_the_output(model_folder, tmp_path):
+    source, link = tmp_path / "a.txt", tmp_path / "b.parquet"
+    source.write_text("一只猫\n", "utf-8")
+    link.hardlink_to(source)
+    for output in (source, link, tmp_path / "." / "a.txt"):
+        with pytest.raises(ValueError, match="is what is read and would be replaced"):
+            embed_to_parquet(model_folder, source, output)
+    assert source.read_text("utf-8") == "一只猫\n"
+
+
+def test_what_a_folder_holds_beside_its_images_is_in_the_report(model_folder, images, tmp_path):
+    (images / "notes.txt").write_text("words", "utf-8")
+    (images / ".hidden.png").touch()
+    report = embed_to_parquet(model_folder, images, tmp_path / "out.parquet")
+    assert report.not_looked_at == {".txt": 1, "hidden": 1}

@@ -137,13 +137,14 @@ def draw_regions(
 
     from ..analysis.plots.boxes import draw_regions as draw
     from ..analysis.plots.boxes import name_regions
-    from ..data.files.atomic import atomic_file
+    from ..data.files.atomic import atomic_file, check_not_source
     from ..processing.image_decoding import decode_image
     from ..processing.regions.feature_extractor import RegionFeatureExtractor
 
     file_format = Image.registered_extensions().get(output.suffix.lower())
     if file_format not in Image.SAVE:
         raise ValueError(f"{output} is no name of an image; end it in .png or .jpg.")
+    check_not_source(output, image)
     decoded = decode_image(image)
     extractor = RegionFeatureExtractor.from_pretrained(model, backend)
     regions = extractor.extract(

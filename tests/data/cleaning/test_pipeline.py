@@ -478,3 +478,17 @@ def test_second_run_into_one_folder_is_refused(tmp_path):
     source = crawl_of(tmp_path, 4, as_bytes=False)
     with output_lock(tmp_path / "clean"), pytest.raises(ValueError, match="is writing into"):
         clean_pairs(source, tmp_path / "clean", decode=decode_image)
+
+
+def test_images_that_no_row_names_are_in_the_report(tmp_path):
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        (folder / name).touch()
+    rows = [{"image": "a.png", "text": "一只猫坐在树下看着湖水"}, {"image": "b.png", "text": "x"}]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    report = clean_pairs(folder, tmp_path / "out", decode=decode_image, settings=TEXT_ONLY)
+    assert (report.rows_out, report.not_looked_at) == (1, {"images that no row names": 1})
+    written = json.loads((tmp_path / "out" / "clean_report.json").read_text("utf-8"))
+    assert written["not_looked_at"] == report.not_looked_at
+    assert "1 images that no row names" in str(report)

@@ -433,3 +433,25 @@ def test_bad_rows_are_logged_once_with_an_example(folder, caplog):
     read_pairs(write_lines(folder, GOOD, "{", "{"), max_bad_fraction=0.9)
     assert len(caplog.records) == 1
     assert "row 2" in caplog.text
+
+
+@pytest.mark.parametrize("split", [None, "train"])
+def test_images_of_a_folder_that_no_row_names_are_counted(folder, split):
+    (folder / "more").mkdir()
+    for name in ("more/c.png", "more/d.jpg", "album.txt", "e"):
+        (folder / name).write_bytes(b"words" if name.endswith("txt") else png("green"))
+    (folder / "link.png").symlink_to("a.png")  # another name of an image that a row has
+    rows = [
+        {"image": "a.png", "text": "红", "split": "train"},
+        {"image": "b.png", "text": "", "split": "train"},  # left out, yet named
+        {"image": "more/../note.png", "text": "字", "split": "test"},
+        {"image": "none.png", "text": "无", "split": "train"},
+    ]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    _, report = read_pairs(folder, split=split, max_bad_fraction=1)
+    assert report.not_looked_at == {"images that no row names": 4}  # cut.png, c.png, d.jpg and e
+    assert "not looked at: 4 files or folders (4 images that no row names)" in str(report)
+    assert report.to_dict()["not_looked_at"] == report.not_looked_at
+    for options in ({"max_rows": 2}, {"image_root": folder}):
+        assert not read_pairs(folder, max_bad_fraction=1, **options)[1].not_looked_at
+    assert not read_pairs(folder / "metadata.jsonl", max_bad_fraction=1)[1].not_looked_at

@@ -54,3 +54,19 @@ def test_report_on_what_is_not_there_is_one_line_and_exit_code_one(tmp_path):
     assert result.exit_code == 1
     assert "does not exist" in result.output
     assert "Traceback" not in result.output
+
+
+def test_report_counts_images_that_no_row_names_and_never_replaces_the_pairs(tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (12, 12)).save(tmp_path / name)
+    pairs = tmp_path / "metadata.jsonl"
+    pairs.write_text(json.dumps({"image": "a.png", "text": "一只猫"}), "utf-8")
+    for source in (tmp_path, pairs):
+        refused = run(app, ["data", "report", str(source), "--output", str(pairs)])
+        assert refused.exit_code == 1
+        assert "would be replaced" in refused.output
+    assert pairs.read_text("utf-8").startswith("{")
+    result = run(app, ["data", "report", str(tmp_path), "--output", str(tmp_path / "report.json")])
+    assert "not looked at: 1 files or folders (1 images that no row names)" in result.stdout
+    written = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    assert written["not_looked_at"] == {"images that no row names": 1}
