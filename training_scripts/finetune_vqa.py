@@ -86,7 +86,7 @@ def finetune(argv: Sequence[str]) -> VQATrainer:
     test = load_test(data, processor)
     train = Questions([]) if own.predict_only else load_training(data, processor, test)
     answers = resolve_answers(own.init_from, data, train.files, predict_only=own.predict_only)
-    add_targets(train.files, answers, nfkc=data.nfkc_answers)
+    add_targets(train.files, answers, nfkc=data.nfkc_answers, max_bad_fraction=data.max_bad_fraction)
     control = run.output_dir / CONTROL if own.with_control and train else None
     report = describe_data(train, test, len(answers))
     targets = [row["targets"] for row in train.rows] if own.prior_bias else ()

@@ -1,5 +1,6 @@
 """The outcome of a run: one that trained on nothing, or left out more than it may, fails and saves no model."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from transformers.trainer_utils import has_length
 from ...data.rows.report import BadRowError, BadRowReport, TooManyBadRowsError
 from ..distributed import sum_across_ranks
 from .skip_non_finite import NonFiniteGuard
+
+logger = logging.getLogger(__name__)
 
 MIN_ROWS = 200  # before so many rows (or steps) are met, one bad row says little
 
@@ -38,6 +41,7 @@ class OutcomeGuard(TrainerCallback, ExportableState):
         self.failure: str | None = None
         self._non_finite = non_finite
         self._dropped = self._small_in_a_row = 0
+        self._learns = False  # the learning rate of some step was above 0
         self._is_small = False  # more than half of the rows read last were left out
         # (ledgers, 2) left out and kept: before the resume, without evaluations, and at the last step
         self._before = torch.zeros(len(self.ledgers), 2, dtype=torch.int64)
@@ -52,7 +56,9 @@ class OutcomeGuard(TrainerCallback, ExportableState):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Read the counts of the run that is resumed, and refuse data that make no step."""
+        """Read the counts of the run that is resumed; refuse data that make no step, and a model that cannot learn."""
+        if not any(parameter.requires_grad for parameter in kwargs["model"].parameters()):
+            raise ValueError("Nothing would be learnt: all parameters of the model are frozen. Train some part of it.")
         name, known = type(self).__name__, state.stateful_callbacks
         assert isinstance(known, dict)  # so `TrainerState` keeps them
         if saved := known.setdefault(name, self.state())["attributes"]:
@@ -60,6 +66,12 @@ class OutcomeGuard(TrainerCallback, ExportableState):
         loader = kwargs["train_dataloader"]
         if has_length(loader) and not len(loader):
             refuse_too_few(args, len(kwargs["train_dataloader"].dataset))
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Note whether the learning rate is above 0."""
+        self._learns |= any(group["lr"] > 0 for group in kwargs["optimizer"].param_groups)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Count the step; stop training, with a checkpoint if there are no others, if too much was left out."""
@@ -110,6 +122,12 @@ class OutcomeGuard(TrainerCallback, ExportableState):
             raise ValueError(
                 f"Training failed at {place}: the data gave no further batch. No model was saved: see that the files "
                 "are there and hold samples, then give the same command with --resume."
+            )
+        if not self._learns:
+            logger.warning(
+                "Nothing was learnt: the learning rate was 0 in all steps, of which the first %s are for warm-up. Give "
+                "--max_steps more or --warmup_steps less.",
+                state.max_steps,
             )
 
     def _count(self) -> torch.Tensor:

@@ -171,6 +171,7 @@ def load_corpus(
         tasks=TASKS_OF[tasks] if isinstance(tasks, str) else tasks,
         max_text_length=max_text_length,
     )
+    loaded.bad_rows.raise_above(args.max_bad_fraction)
     counts = {language: len(table) for language, table in loaded.captions.items()}
     mean = float(loaded.region_counts[loaded.images].mean())
     return loaded, CorpusReport(name, loaded.tasks, len(loaded.images), mean, counts, loaded.bad_rows, reports)

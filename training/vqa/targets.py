@@ -1,5 +1,6 @@
 """The answer vocabulary of a model, and the score of each of its answers to a training question."""
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 
@@ -8,6 +9,10 @@ from ...data.vqa.dataset import QuestionFile
 from ...evaluation.vqa.report import prepare_for
 from ...processing.collators.mlmm_finetuning import soft_targets
 from .arguments import QuestionArguments
+
+logger = logging.getLogger(__name__)
+
+MAX_UNANSWERED = 0.75  # fraction of questions; free answers are mostly rare ones, those of another language all differ
 
 
 def choose_answers(args: QuestionArguments, files: Sequence[QuestionFile]) -> list[str]:
@@ -32,11 +37,15 @@ def choose_answers(args: QuestionArguments, files: Sequence[QuestionFile]) -> li
     return list(dict.fromkeys(answer for one in lists for answer in one))
 
 
-def add_targets(files: Sequence[QuestionFile], answers: Sequence[str], *, nfkc: bool) -> None:
+def add_targets(
+    files: Sequence[QuestionFile], answers: Sequence[str], *, nfkc: bool, max_bad_fraction: float = 0.1
+) -> None:
     """Give every question its `targets`, answer number -> score; count those without an answer in the vocabulary.
 
+    More of these than `max_bad_fraction` are warned of: rare answers are left out of a vocabulary by design.
+
     Raises:
-        ValueError: no question of a file has an answer in the vocabulary.
+        ValueError: more questions of a file than MAX_UNANSWERED, and than `max_bad_fraction`, have no answer there.
     """
     ids = {answer: number for number, answer in enumerate(answers)}
     for file in files:
@@ -44,11 +53,16 @@ def add_targets(files: Sequence[QuestionFile], answers: Sequence[str], *, nfkc: 
             prepared = [prepare_for(row["language"], answer, nfkc=nfkc) for answer in annotated_answers(row)]
             row["targets"] = soft_targets(prepared, ids)
         outside = (row for row in file.rows if not any(row["targets"].values()))
-        if file.note("no answer in the vocabulary", outside) == len(file.rows):
-            raise ValueError(
-                f"None of the {len(answers)} answers is an answer to a question of {file.source.questions}: give a "
-                "list of answers in its language, made from it or from data like it."
-            )
+        lost = file.note("no answer in the vocabulary", outside)
+        found = (
+            f"{lost} of {len(file.rows)} questions of {file.source.questions} have no answer among the {len(answers)} "
+            "of the vocabulary and teach nothing: give a list of answers in their language, made from them or from "
+            "data like them, or lower --min_answer_questions."
+        )
+        if lost > max(MAX_UNANSWERED, max_bad_fraction) * len(file.rows) or lost == len(file.rows):
+            raise ValueError(found)
+        if lost > max_bad_fraction * len(file.rows):
+            logger.warning(found)
 
 
 __all__ = ["add_targets", "choose_answers"]

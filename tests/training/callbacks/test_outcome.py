@@ -210,3 +210,17 @@ def test_run_of_which_every_batch_is_lost_stops(inputs, run_with):
     options = [recipe, "--max_steps", "60", "--output_dir", str(images.parent / "out"), *FAST]
     with pytest.raises(ValueError, match=r"failed at step 31 of 60: (26 steps in a row lost more|\d+ of \d+ images)"):
         run_with([*options, "--max_bad_fraction", "1"], 5, lambda: [image.unlink() for image in images.glob("*.png")])
+
+
+def test_model_of_which_nothing_trains_is_refused(tmp_path):
+    trainer = build_trainer(tmp_path)
+    trainer.model.requires_grad_(False)
+    with pytest.raises(ValueError, match="all parameters of the model are frozen"):
+        Run(trainer.args, RunArguments()).train(trainer, BadRowReport("rows"), max_bad_fraction=0.1)
+
+
+def test_run_that_ends_within_its_first_warm_up_step_is_warned_of(inputs, caplog):
+    recipe, images = inputs
+    options = [recipe, "--max_steps", "1", "--output_dir", str(images.parent / "out"), *FAST[:4]]
+    main([*options, "--lr_scheduler_type", "constant_with_warmup", "--warmup_steps", "1"])
+    assert "Nothing was learnt: the learning rate was 0 in all steps" in caplog.text

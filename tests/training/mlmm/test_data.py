@@ -61,9 +61,11 @@ def test_image_without_regions_is_left_out_and_counted(tmp_path, tokenizer):
     images = IMAGES | {"empty.png": []}
     write_regions(tmp_path / "regions", images)
     write_captions(tmp_path, images | {"empty.png": [1]}, languages=["de"])
-    corpus, report = load(tokenizer, tmp_path / "regions", str(tmp_path))
+    corpus, report = load(tokenizer, tmp_path / "regions", str(tmp_path), max_bad_fraction=0.2)
     assert corpus.bad_rows.counts == Counter({"image without regions": 2})
     assert "left out 2 x image without regions" in str(report)
+    with pytest.raises(TooManyBadRowsError, match="kept 12 of 14 rows"):
+        load(tokenizer, tmp_path / "regions", str(tmp_path))
 
 
 def test_weakly_correlated_corpus_gives_matching_only(files, tokenizer):

@@ -26,7 +26,18 @@ def test_vocabulary_is_counted_by_language_or_read(tmp_path):
     assert choose_answers(replace(args, answers=paths), files) == ["yes", "2", "はい"]
 
 
-def test_list_without_any_answer_of_training_is_refused(tmp_path):
+@pytest.mark.parametrize("answers", [["oui", "non"], ["owl"]])
+def test_list_that_most_questions_have_no_answer_in_is_refused(tmp_path, answers):
     files = train_on(write_arguments(tmp_path)).files
-    with pytest.raises(ValueError, match=r"None of the 2 answers is an answer to a question of .*questions\.json"):
-        add_targets(files, ["oui", "non"], nfkc=False)
+    with pytest.raises(ValueError, match=r"\d+ of \d+ questions of .*questions\.json have no answer among the"):
+        add_targets(files, answers, nfkc=False)
+    add_targets(files, ["owl", "cat"], nfkc=False, max_bad_fraction=0.9)
+
+
+def test_answers_left_out_are_warned_of_beyond_the_fraction(tmp_path, caplog):
+    files = train_on(write_arguments(tmp_path)).files
+    add_targets(files, ["cat", "dog"], nfkc=False)
+    assert "have no answer among the 2 of the vocabulary" in caplog.text
+    caplog.clear()
+    add_targets(files, ["cat", "dog"], nfkc=False, max_bad_fraction=0.5)
+    assert not caplog.records
