@@ -8,6 +8,7 @@ from 0 in their order. Boxes in another form: see `box_forms`.
 
 import logging
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 logger = logging.getLogger(__name__)
+
+MAX_NAME = 200  # characters of a class
 
 
 @dataclass
@@ -90,7 +93,7 @@ def read_coco_detection(
     for index, annotation in enumerate(content["annotations"]):
         image_id = read_whole(annotation.get("image_id")) if isinstance(annotation, dict) else None
         boxes[image_id].append((index, annotation))
-    root, seen = Path(os.path.abspath(image_root or path.parent)), set[int]()
+    root, seen = Path(os.path.abspath(image_root or path.parent)), set[int | str]()
 
     def check(place: int | str, image: object) -> DetectionRow:
         return _check_image(image, root, seen, check_image)
@@ -139,6 +142,7 @@ def _without_headings(categories: list[Any], annotations: list[Any]) -> list[Any
 def _number_names(entries: list[Any], wanted: Sequence[str] | None, what: str) -> tuple[dict[int, int], list[str]]:
     """Return the number from 0 of each id, and the names in that order."""
     names: dict[int, str] = {}
+    looks = set[str]()
     for entry in entries if isinstance(entries, list) else [entries]:
         number = read_whole(entry.get("id")) if isinstance(entry, dict) else None
         name = entry.get("name") if isinstance(entry, dict) else None
@@ -147,12 +151,24 @@ def _number_names(entries: list[Any], wanted: Sequence[str] | None, what: str) -
             raise ValueError(f"Each of the {what} is {{'id': number, 'name': ...}}; found {str(entry)[:80]!r}.")
         if is_blank(name):
             raise ValueError(f"The name of one of the {what}, of the id {number}, is empty; write what it is.")
-        if number in names or name in names.values():
-            raise ValueError(f"Two of the {what} have the same id or name; make them different or merge them.")
+        if len(name) > MAX_NAME:
+            raise ValueError(f"The name of one of the {what}, of the id {number}, has {len(name):,} characters.")
+        if number in names or _look(name) in looks:
+            found = f"{number}: {name!r}"
+            raise ValueError(
+                f"Two of the {what} have the same id or name ({found}); make them different or merge them."
+            )
         names[number] = name
+        looks.add(_look(name))
     order = list(wanted) if wanted is not None else [names[key] for key in sorted(names)]
-    positions = {name: position for position, name in enumerate(order)}
-    return {key: positions[name] for key, name in names.items() if name in positions}, order
+    positions = {_look(name): position for position, name in enumerate(order)}
+    return {key: positions[look] for key, name in names.items() if (look := _look(name)) in positions}, order
+
+
+def _look(name: str) -> str:
+    """Return what is the same of names that look the same: white space, what is not seen and Unicode forms apart."""
+    seen = (character for character in name if unicodedata.category(character) != "Cf")
+    return " ".join(unicodedata.normalize("NFC", "".join(seen)).split())
 
 
 def _warn_of_unused(rows: list[DetectionRow], names: list[str], path: Path) -> None:
@@ -163,7 +179,7 @@ def _warn_of_unused(rows: list[DetectionRow], names: list[str], path: Path) -> N
 
 
 def _check_image(
-    image: object, root: Path, seen: set[int], check_image: Callable[[str], object] | None
+    image: object, root: Path, seen: set[int | str], check_image: Callable[[str], object] | None
 ) -> DetectionRow:
     fields = image if isinstance(image, dict) else {}
     image_id, width, height = (read_whole(fields.get(name)) for name in ("id", "width", "height"))
@@ -183,6 +199,9 @@ def _check_image(
             raise BadRowError.of_image(error) from error
         if tuple(size) != (width, height):
             raise BadRowError("size differs", f"{path} is {size[0]} x {size[1]}, not {width} x {height}")
+    if path in seen:
+        raise BadRowError("duplicate image", f"{file_name[:80]!r} is there under two ids, whose boxes belong together")
+    seen.add(path)
     stored = StoredImage(bytes=None, path=path)
     return {"image": stored, "image_id": image_id, "width": width, "height": height, "objects": []}
 

@@ -265,3 +265,33 @@ def test_negative_sides_are_the_other_corner(folder):
     data = read_coco_detection(write(folder, [annotation([30, 25, -10, -5]), annotation([30, 5, -10, 8])]))
     assert [item["bbox"] for item in objects_of(data)] == [[20, 20, 10, 5], [20, 5, 10, 8]]
     assert data.report.repairs == {"box reversed": 2}
+
+
+@pytest.mark.parametrize("second", ["cat ", " cat", "cat\u200b", "c\u00adat", "cat\n"])
+def test_names_that_look_the_same_are_one_name(folder, second):
+    categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": second}]
+    with pytest.raises(ValueError, match="Two of the categories have the same id or name"):
+        read_coco_detection(write(folder, categories=categories))
+    categories = [{"id": 5, "name": second}]
+    file = write(folder, [annotation([1, 2, 10, 20], category_id=5)], categories=categories)
+    data = read_coco_detection(file, class_names=["dog", "cat"])
+    assert objects_of(data)[0]["category_id"] == 1
+
+
+def test_name_in_two_unicode_forms_is_one_and_a_document_is_none(folder):
+    categories = [{"id": 1, "name": "caf\u00e9"}, {"id": 2, "name": "cafe\u0301"}]
+    with pytest.raises(ValueError, match="Two of the categories"):
+        read_coco_detection(write(folder, categories=categories))
+    with pytest.raises(ValueError, match="of the id 1, has 5,000 characters") as refused:
+        read_coco_detection(write(folder, categories=[{"id": 1, "name": "x" * 5000}]))
+    assert len(str(refused.value)) < 400
+
+
+def test_file_under_two_ids_counts_once(folder):
+    images = [image(1, "a.png"), image(2, "b.png"), image(3, "./a.png")]
+    boxes = [annotation([1, 2, 10, 20]), annotation([5, 5, 9, 9], 3)]
+    with pytest.raises(TooManyBadRowsError, match="1 x duplicate image"):
+        read_coco_detection(write(folder, boxes, images), max_bad_fraction=0)
+    data = read_coco_detection(write(folder, boxes, images), max_bad_fraction=0.4)
+    assert data.dataset["image_id"] == [1, 2]
+    assert data.report.counts == {"duplicate image": 1}
