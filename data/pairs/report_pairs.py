@@ -56,11 +56,12 @@ def report_pairs(
     counted = islice(rows, max_pairs)
     while batch := list(islice(counted, BATCH)):
         counts.add(batch)
+    bad_rows = bad_rows or getattr(pairs, "bad_rows", None)
     if not counts.pairs:
-        raise ValueError(f"{source} holds no pairs.")
+        why = "" if bad_rows is None else f"\n{bad_rows}"
+        raise ValueError(f"{source} holds no pairs.{why}")
     report = PairReport(source, counts.pairs, language=language)
     report.is_sample = max_pairs is not None and next(rows, None) is not None
-    bad_rows = bad_rows or getattr(pairs, "bad_rows", None)
     if bad_rows is not None:
         report.bad_rows = dict(bad_rows.counts.most_common())
         report.repairs = dict(bad_rows.repairs.most_common())

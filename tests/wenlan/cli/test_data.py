@@ -70,3 +70,12 @@ def test_report_counts_images_that_no_row_names_and_never_replaces_the_pairs(tmp
     assert "not looked at: 1 files or folders (1 images that no row names)" in result.stdout
     written = json.loads((tmp_path / "report.json").read_text("utf-8"))
     assert written["not_looked_at"] == {"images that no row names": 1}
+
+
+def test_report_on_shards_without_a_sample_says_why(tmp_path):
+    with (tmp_path / "0.tar").open("wb") as file:
+        file.truncate(6 << 30)
+    result = run(app, ["data", "report", str(tmp_path), "--streaming"])
+    assert result.exit_code == 1
+    assert "holds no pairs" in result.output
+    assert "1 x broken shard" in result.output
