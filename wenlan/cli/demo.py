@@ -7,9 +7,7 @@ import typer
 
 
 def quickstart(
-    output_dir: Annotated[Path, typer.Option(help="Gets the model, the report and its images.")] = Path(
-        "runs/quickstart"
-    ),
+    output_dir: Annotated[Path, typer.Option(help="Gets all; a stopped run resumes there.")] = Path("runs/quickstart"),
     recipe: Annotated[str, typer.Option(help="Recipe file or name.")] = "brivl_tiny",
     max_steps: Annotated[int | None, typer.Option(min=1, help="Fewer steps than the recipe: a smoke run.")] = None,
     cached_views: Annotated[int | None, typer.Option(min=0, help="Fewer views of each image: a smoke run.")] = None,

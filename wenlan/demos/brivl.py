@@ -26,11 +26,13 @@ SHOWN = ["猫", "狗", "玫瑰", "出租车", "飞机", "生日蛋糕", "房子"
 def run_quickstart(output_dir: Path, recipe: str, overrides: Mapping[str, object]) -> Path:
     """Run the whole demo and return the path of the report; `overrides` are recipe fields that differ.
 
+    A run that was stopped goes on from its last checkpoint.
+
     The output folder gets the model, `metrics.json`, `report.html` and its images.
     """
     started = time.monotonic()
     options = [part for name, value in overrides.items() for part in (f"--{name}", str(value))]
-    folder = pretrain([recipe, "--output_dir", str(output_dir), *options])
+    folder = pretrain([recipe, "--output_dir", str(output_dir), "--resume", *options])
     minutes = (time.monotonic() - started) / 60
 
     model, processor = AutoModel.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)

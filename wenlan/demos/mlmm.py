@@ -47,7 +47,7 @@ def run_demo_mlmm(
 ) -> Path:
     """Run the whole demo and return its folder, which holds all metrics in `demo.json`.
 
-    What is there from a run that was stopped is used again: scenes, detector, regions.
+    What is there from a run that was stopped is used again: scenes, detector, regions, and the last checkpoints.
 
     Args:
         output_dir: gets `scenes`, `detector`, `regions`, `mlmm`, `vqa`, `attention.png` and `demo.json`.
@@ -64,7 +64,7 @@ def run_demo_mlmm(
         detector = str(output_dir / "detector")
         if not (output_dir / "detector" / "config.json").exists():
             with _timed("detector", minutes):
-                train_detector(["detector_tiny", "--output_dir", detector, *detector_options])
+                train_detector(["detector_tiny", "--output_dir", detector, "--resume", *detector_options])
     with _timed("regions", minutes):
         for split in SPLITS:
             images = output_dir / "scenes" / split / "images"
@@ -72,7 +72,7 @@ def run_demo_mlmm(
     with _timed("pre-training", minutes):
         options = ["--output_dir", str(output_dir / "mlmm"), "--detector", detector]
         options += [*_paths(output_dir, "pretrain", ""), *_paths(output_dir, "test", "test_")]
-        folder = pretrain(["mlmm_tiny", *options, *pretraining_options])
+        folder = pretrain(["mlmm_tiny", "--resume", *options, *pretraining_options])
     processor = MLMMProcessor.from_pretrained(folder)
     results = {"pre-training": json.loads((folder / "metrics.json").read_text("utf-8"))}
     with _timed("retrieval", minutes):
@@ -112,7 +112,7 @@ def answer_questions(folder: Path, output_dir: Path, options: Sequence[str]) -> 
         scenes = output_dir / "scenes" / split
         files = [str(scenes / vqa_file_names(split, language)[0]) for language in QUESTION_LANGUAGES]
         paths += [[f"--{prefix}questions", *files], [f"--{prefix}regions", str(output_dir / "regions" / split)]]
-    finetune_vqa(["vqa_tiny", *(word for words in paths for word in words), *options])
+    finetune_vqa(["vqa_tiny", "--resume", *(word for words in paths for word in words), *options])
     return json.loads((output_dir / "vqa" / "metrics.json").read_text("utf-8"))["languages"]
 
 

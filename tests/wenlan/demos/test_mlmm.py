@@ -22,5 +22,7 @@ def test_demo_goes_from_images_to_answers_and_uses_again_what_is_there(tmp_path,
     assert {name: row["count"] > 0 for name, row in results["questions"].items()} == {"en": True, "ja": True}
     assert results["pre-training"]["itm"]["all"]["count"] == 28
     assert Image.open(folder / "attention.png").width > 500
+    capsys.readouterr()
     run_demo_mlmm(tmp_path / "demo", **arguments)
+    assert f"Continues from {folder}/mlmm/checkpoint-4." in capsys.readouterr().out
     assert "detector" not in json.loads((folder / "demo.json").read_text("utf-8"))["minutes"]
