@@ -84,6 +84,8 @@ def test_wheel_holds_the_embedded_images_and_recipes(wheel):
 def test_metrics_of_the_wheel_load_without_a_network(wheel, tmp_path):
     wheel.extractall(tmp_path)
     script = """
+import sys
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "")]
 import wenlan
 from wenlan.evaluation import list_metrics, load_metric
 print(wenlan.__file__, *[load_metric(name).name for name in list_metrics()])

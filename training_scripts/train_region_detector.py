@@ -11,7 +11,7 @@ The recipes are in `recipes/`; the command line overrides any field, and a key o
 from collections.abc import Sequence
 from pathlib import Path
 
-from transformers import TrainingArguments
+from transformers import TrainingArguments, set_seed
 
 from ..data.detection.dataset import DetectionRows
 from ..data.files.json_files import write_json
@@ -76,6 +76,7 @@ def train(
 def evaluate(trainer: DetectorTrainer, tests: dict[str, DetectionRows], output_dir: Path) -> None:
     """Print mAP on each of the tests, write all metrics to `metrics.json` and a sheet to `detections.png`."""
     trainer.data_collator = DetectionCollator(trainer.processing_class)
+    set_seed(trainer.args.seed)  # the losses draw anchors and proposals; a resumed run draws the same
     results = {name: trainer.evaluate(rows, metric_key_prefix=name) for name, rows in tests.items()}
     if results and trainer.is_world_process_zero():
         write_json(output_dir / METRICS, results)

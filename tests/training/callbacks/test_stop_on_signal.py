@@ -17,6 +17,14 @@ from wenlan.training.checkpoints.manifest import verify_checkpoint
 from wenlan.training.checkpoints.resume import newest_valid_checkpoint
 
 
+@pytest.fixture(autouse=True)
+def hangup():
+    """SIGHUP as a terminal gives it to its programs, also where the tests run under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 class Signal(TrainerCallback):
     """Sends a signal to this process in mid-step."""
 

@@ -76,7 +76,7 @@ def test_zero_shot_prints_a_probability_per_label_and_skips_bad_images(quickstar
 @pytest.mark.slow
 def test_zero_shot_fails_when_no_image_can_be_read(quickstart_folder, tmp_path):
     (tmp_path / "bad.png").write_text("no image")
-    result = run(app, ["zero-shot", str(quickstart_folder), str(tmp_path / "bad.png"), "--labels", "猫"])
+    result = run(app, ["zero-shot", str(quickstart_folder), str(tmp_path / "bad.png"), "--labels", "猫,狗"])
     assert result.exit_code == 1
     assert "No image could be read" in result.output
 
