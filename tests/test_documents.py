@@ -26,7 +26,7 @@ BLOCK = re.compile(r"```(python|bash)\n(.*?)```", re.DOTALL)
 # A training command runs for one step here.
 SMOKE = "--max_steps 1 --cached_views 0 --per_device_train_batch_size 2 --disable_tqdm true --use_cpu true"
 
-SMOKE_DETECTOR = SMOKE.replace("--cached_views 0", "--scenes 4")
+SMOKE_DETECTOR = SMOKE.replace("--cached_views 0 ", "")
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def users_folder(quickstart_folder, tmp_path, monkeypatch):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "quickstart").symlink_to(quickstart_folder)
     (tmp_path / "photos").mkdir()
-    rows = load_emoji7()["test"].select(range(6))
+    rows = load_emoji7()["test"].select(range(12))
     lines = []
     for index, row in enumerate(rows):
         row["image"].convert("RGBA").save(tmp_path / "photos" / f"{index}.png")
@@ -108,7 +108,7 @@ def run_command(line):
     if "pretrain-brivl" in line or "finetune-brivl" in line or "training_scripts.pretrain_brivl" in line:
         line += f" {SMOKE}"
     if "train-detector" in line:
-        line += f" {SMOKE_DETECTOR}"
+        line += f" {SMOKE_DETECTOR}" + ("" if "--data" in line else " --scenes 4")
     if words[0] == "torchrun":
         line += " --ddp_backend gloo"
     if words[:2] == ["wenlan", "convert"]:  # the checkpoint at hand is small

@@ -20,7 +20,7 @@ def write_finetuning_files(folder):
     for prefix, count, first in (("", 12, 0), ("validation_", 6, 100), ("test_", 6, 200)):
         found = write_corpus(folder / f"{prefix}corpus", count, first=first)
         paths |= dict(zip((f"{prefix}regions", f"{prefix}captions"), found, strict=True))
-    run = {**SMALL_RUN, **EVALUATION, "output_dir": "runs/my_retrieval"}
+    run = {**SMALL_RUN, **EVALUATION, "num_train_epochs": None, "output_dir": "runs/my_retrieval"}
     write_recipe(folder / "my_retrieval.yaml", "retrieval_tiny", **paths, **run)
     (folder / "vqa_sample").mkdir()
     fields = write_sample(folder / "vqa_sample")
