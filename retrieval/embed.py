@@ -100,8 +100,7 @@ def embed_to_parquet(
         report.not_looked_at.update(inputs.not_looked_at)
     if not report.rows_kept:
         raise TooManyBadRowsError(f"Nothing in {source} can be embedded.\n{report}")
-    if report.bad_fraction > max_bad_fraction:
-        raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of {source} was left out.\n{report}")
+    report.raise_above(max_bad_fraction)
     return report
 
 

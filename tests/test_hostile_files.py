@@ -8,7 +8,10 @@ import subprocess
 from configparser import ConfigParser
 from contextlib import suppress
 
+import lmdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import torch
 from helpers.brivl.tiny_folder import save_tiny_folder
@@ -229,7 +232,6 @@ def test_yaml_that_grows_is_refused_at_once(tmp_path):
 
 
 def test_values_of_a_database_are_not_run(attack):
-    lmdb = pytest.importorskip("lmdb")
     (attack / "db").mkdir()
     with lmdb.open(str(attack / "db")) as environment, environment.begin(write=True) as transaction:
         transaction.put(b"a", (attack / "evil.pkl").read_bytes())
@@ -241,7 +243,6 @@ def test_values_of_a_database_are_not_run(attack):
 
 
 def test_type_that_a_parquet_file_brings_is_not_unpickled(attack):
-    pa = pytest.importorskip("pyarrow")
     metadata = {
         b"ARROW:extension:name": b"arrow.py_extension_type",
         b"ARROW:extension:metadata": (attack / "evil.pkl").read_bytes(),

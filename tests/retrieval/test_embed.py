@@ -244,12 +244,13 @@ def test_another_model_is_refused_while_pieces_of_the_first_are_there(model_fold
 
 
 def test_command_says_what_it_did_and_is_quiet_when_nobody_reads(model_folder, images, tmp_path):
-    (images / "bad.png").write_bytes(b"")
+    for name in ("bad", "worse"):
+        (images / f"{name}.png").write_bytes(b"")
     arguments = ["embed", model_folder, str(images), "--output", str(tmp_path / "out.parquet")]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1
-    assert "1 x empty file" in result.output
-    result = CliRunner().invoke(app, [*arguments, "--max-bad-fraction", "0.2"])
+    assert "2 x empty file" in result.output
+    result = CliRunner().invoke(app, [*arguments, "--max-bad-fraction", "0.3"])
     assert result.exit_code == 0
     assert f"5 embeddings in {tmp_path / 'out.parquet'}" in result.output
 
@@ -269,3 +270,9 @@ def test_what_a_folder_holds_beside_its_images_is_in_the_report(model_folder, im
     (images / ".hidden.png").touch()
     report = embed_to_parquet(model_folder, images, tmp_path / "out.parquet")
     assert report.not_looked_at == {".txt": 1, "hidden": 1}
+
+
+def test_one_blank_line_among_good_ones_is_left_out_and_counted(model_folder, tmp_path):
+    (tmp_path / "s.txt").write_text("一只猫\n\u200b\n一只狗\n", "utf-8")
+    report = embed_to_parquet(model_folder, tmp_path / "s.txt", tmp_path / "s.parquet")
+    assert (report.rows_kept, report.counts) == (2, {"empty text": 1})
