@@ -7,7 +7,7 @@ TYPES := build/types/wenlan
 SUB_PACKAGES := $(filter-out wenlan,$(patsubst %/__init__.py,%,$(wildcard */__init__.py)))
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: setup links hooks demo demo-mlmm test test-fast coverage check types lint data clean
+.PHONY: setup links hooks demo demo-mlmm test test-fast test-upstream coverage check types lint data clean
 
 setup: $(INSTALLED) links
 
@@ -40,6 +40,12 @@ test: check types
 test-fast: check types
 	$(PYTEST) -m "not slow"
 
+# transformers' own test mixins over our classes; HF_TESTS=FOLDER of its unpacked source distribution, or of a clone.
+# The marks of its tests are not ours: no --strict-markers.
+test-upstream: $(INSTALLED)
+	$(VENV)/bin/python -m pip install --quiet --editable '.[upstream]'
+	HF_TESTS='$(HF_TESTS)' $(PYTEST) --override-ini addopts='--import-mode=importlib' tests/upstream/mixins
+
 # Lines and branches that the quick tests do not reach.
 coverage: $(INSTALLED)
 	$(PYTEST) -m "not slow" --cov --cov-report term-missing:skip-covered
@@ -57,7 +63,7 @@ lint: $(INSTALLED)
 
 # Rebuilds data/emoji7 from its pinned sources: needs node and npm; users never run this.
 data: $(INSTALLED)
-	$(VENV)/bin/python -m pip install --quiet '.[build-data]'
+	$(VENV)/bin/python -m pip install --quiet --editable '.[build-data]'
 	$(VENV)/bin/python tools/build_emoji7.py
 
 clean:
