@@ -12,8 +12,7 @@ def plain_states(model: MLMMForPreTraining, batch: dict[str, Tensor]) -> Tensor:
     """Return (b, l + n, h) from the weights of our model: the same values at all real places."""
     mlmm = model.mlmm
     text = mlmm.text_embeddings(batch["input_ids"])
-    type_embedding = mlmm.text_embeddings.token_type_embeddings.weight[1]
-    regions = mlmm.region_embeddings(batch["region_features"], batch["region_boxes"], None, type_embedding)
+    regions = mlmm.embed_regions(batch["region_features"], batch["region_boxes"])
     states = torch.cat([text, regions], dim=1)
     real = torch.cat([batch["attention_mask"], batch["region_attention_mask"]], dim=1)
     mask = (1.0 - real[:, None, None, :].float()) * -10000.0

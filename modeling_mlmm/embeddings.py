@@ -19,13 +19,35 @@ class MLMMTextEmbeddings(nn.Module):
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, input_ids: Tensor, position_ids: Tensor | None = None) -> Tensor:
-        """Return (b, l, h) for (b, l) token ids; positions count the tokens that are no padding."""
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Return (b, l, h) for (b, l) token ids, or for (b, l, h) `inputs_embeds` in place of their word embeddings.
+
+        Positions count the tokens that are no padding: by their ids, or by the (b, l) mask, without which all count.
+        """
+        if inputs_embeds is None:
+            assert input_ids is not None
+            is_token, inputs_embeds = input_ids != self.pad_token_id, self.word_embeddings(input_ids)
+        elif attention_mask is None:
+            is_token = torch.ones(inputs_embeds.shape[:2], dtype=torch.bool, device=inputs_embeds.device)
+        else:
+            is_token = attention_mask.bool()
         if position_ids is None:
-            is_token = input_ids != self.pad_token_id
             position_ids = (is_token.cumsum(dim=1) - 1 + self.position_offset).clamp(min=0)
-        states = self.word_embeddings(input_ids) + self.token_type_embeddings.weight[0]
+        states = inputs_embeds + self.type_embedding(0, inputs_embeds.device)
         return self.dropout(self.norm(states + self.position_embeddings(position_ids)))
+
+    def type_embedding(self, row: int, device: torch.device) -> Tensor:
+        """Return the (h,) embedding of type 0, text, or 1, region.
+
+        By a call of the table, since offloaded weights are there for calls only.
+        """
+        return self.token_type_embeddings(torch.full((), row, dtype=torch.long, device=device))
 
 
 class MLMMRegionEmbeddings(nn.Module):

@@ -6,16 +6,28 @@ from torch import Tensor
 from .configuration_mlmm import MLMMConfig
 
 
-def check_text(config: MLMMConfig, input_ids: Tensor, attention_mask: Tensor | None) -> None:
-    """Raise ValueError for token ids that are no (b, l), a mask of another shape, and a text without positions."""
-    if input_ids.ndim != 2:
+def check_text(
+    config: MLMMConfig, input_ids: Tensor | None, inputs_embeds: Tensor | None, attention_mask: Tensor | None
+) -> None:
+    """Raise ValueError for token ids that are no (b, l), a mask of another shape, and a text without positions.
+
+    The same for embeddings (b, l, h) in place of the ids, and for both at once.
+    """
+    if input_ids is not None and inputs_embeds is not None:
+        raise ValueError("input_ids and inputs_embeds were both given: the words come from one of them.")
+    if input_ids is not None and input_ids.ndim != 2:
         raise ValueError(f"input_ids must be (batch, tokens), got {tuple(input_ids.shape)}.")
-    if input_ids.shape[1] > config.max_text_length:
+    if inputs_embeds is not None and (inputs_embeds.ndim != 3 or inputs_embeds.shape[2] != config.hidden_size):
+        given = tuple(inputs_embeds.shape)
+        raise ValueError(f"inputs_embeds must be (batch, tokens, {config.hidden_size}), got {given}.")
+    text = input_ids if inputs_embeds is None else inputs_embeds
+    assert text is not None
+    if text.shape[1] > config.max_text_length:
         raise ValueError(
-            f"The texts have {input_ids.shape[1]} tokens, padding included, and the model has positions for "
+            f"The texts have {text.shape[1]} tokens, padding included, and the model has positions for "
             f"{config.max_text_length}: cut them, e.g. tokenizer(..., truncation=True, max_length=60)."
         )
-    _check_mask("attention_mask", attention_mask, input_ids.shape)
+    _check_mask("attention_mask", attention_mask, text.shape[:2])
 
 
 def check_regions(

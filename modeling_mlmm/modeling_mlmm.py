@@ -37,7 +37,8 @@ class MLMMModelOutput(ModelOutput):
         text_states: (b, l, h), its part of the tokens. None without a text.
         region_states: (b, n, h), its part of the regions. None without regions.
         hidden_states: embeddings and output of every layer, (b, l + n, h) each.
-        attentions: of every layer (b, heads, l + n, l + n); rows attend to columns.
+        attentions: of every layer (b, heads, l + n, l + n); rows attend to columns. Only with
+            attn_implementation="eager": others have none, and transformers warns.
     """
 
     last_hidden_state: Tensor | None = None
@@ -61,6 +62,8 @@ class MLMMPreTrainedModel(PreTrainedModel):
     _supports_flash_attn = True
     _supports_flex_attn = True
     _no_split_modules = ["MLMMTextEmbeddings", "MLMMRegionEmbeddings", "XLMRobertaLayer"]
+    # Parameters of the tower that no loss of this class reaches; frozen, since several processes wait for gradients.
+    _unused_parameters: tuple[str, ...] = ("region_embeddings.mask_feature",)
     # Every model opens the checkpoint of every other one and leaves the heads aside that it does not have.
     _keys_to_ignore_on_load_unexpected = [rf"^{head[:-1]}\." for head in HEADS]
 
@@ -119,9 +122,14 @@ class MLMMPreTrainedModel(PreTrainedModel):
         return loaded if with_info else model
 
     def freeze(self) -> None:
-        """Set `requires_grad` as the configuration says. Loading recreates parameters, so it runs again after it."""
+        """Freeze what the configuration says, and what has no use here.
+
+        Loading recreates parameters, so it runs again after it.
+        """
         if self.config.freeze_word_embeddings:
             self.get_input_embeddings().requires_grad_(False)
+        for name in self._unused_parameters:
+            self.base_model.get_parameter(name).requires_grad_(False)
 
 
 class MLMMModel(MLMMPreTrainedModel):
@@ -130,6 +138,8 @@ class MLMMModel(MLMMPreTrainedModel):
     The layers are those of transformers' XLM-R: without regions, and with its weights, the model is XLM-R.
     Regions have no order: any permutation of them permutes their states and changes nothing else.
     """
+
+    _unused_parameters = ()
 
     def __init__(self, config: MLMMConfig) -> None:
         # Here, not above: while transformers loads its Auto classes it already needs this file.
@@ -163,6 +173,7 @@ class MLMMModel(MLMMPreTrainedModel):
         region_attention_mask: Tensor | None = None,
         masked_regions: Tensor | None = None,
         position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         **kwargs: object,
     ) -> MLMMModelOutput:
         """Return the states of tokens and regions, each of which has seen all the others.
@@ -175,32 +186,30 @@ class MLMMModel(MLMMPreTrainedModel):
             region_attention_mask: (b, n), 1 = real region; a row of zeros is an image without regions. None: all are.
             masked_regions: (b, n) bool, True = hide this region's feature. None: none is.
             position_ids: (b, l) positions of the tokens. None: counted from `position_offset`, padding left out.
+            inputs_embeds: (b, l, h) word embeddings in place of `input_ids`; their padding is what the mask says.
+            **kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, and others of transformers.
 
         Raises:
             ValueError: for neither text nor regions, texts over `max_text_length` (padding included), features of
-                another width or with NaN, shapes that do not belong together, and attentions of a fused attention.
+                another width or with NaN, and shapes that do not belong together.
         """
-        wants_attentions = kwargs.get("output_attentions", self.config.output_attentions)
-        attention = self.config._attn_implementation
-        if wants_attentions and attention != "eager":
-            raise ValueError(
-                f"Attention weights exist only with attn_implementation='eager', not {attention!r}: "
-                "give it to from_pretrained, or call model.set_attn_implementation('eager')."
-            )
         regions = (region_features, region_boxes, region_attention_mask, masked_regions)
-        states, mask = self._embed(input_ids, attention_mask, position_ids, regions)
-        keeps_layout = wants_attentions or kwargs.get("output_hidden_states", self.config.output_hidden_states)
+        states, mask = self._embed(input_ids, attention_mask, position_ids, inputs_embeds, regions)
+        keeps_layout = any(
+            kwargs.get(name, getattr(self.config, name)) for name in ("output_attentions", "output_hidden_states")
+        )
         if self.config.compact_batches and not (keeps_layout or torch.compiler.is_compiling()):
             unpadded, unpadded_mask, source = unpad(states, mask)
             states = restore_rows(self._encode(unpadded, unpadded_mask, **kwargs), source, states.shape[1])
         else:
             states = self._encode(states, mask, **kwargs)
         first = mask.int().argmax(dim=1)  # of the tokens, wherever the padding is
-        text_length = 0 if input_ids is None else input_ids.shape[1]
+        text = input_ids if inputs_embeds is None else inputs_embeds
+        text_length = 0 if text is None else text.shape[1]
         return MLMMModelOutput(
             last_hidden_state=states,
             pooler_output=self.pooler(states[torch.arange(len(states), device=states.device), first][:, None]),
-            text_states=None if input_ids is None else states[:, :text_length],
+            text_states=None if text is None else states[:, :text_length],
             region_states=None if region_features is None else states[:, text_length:],
         )
 
@@ -209,19 +218,19 @@ class MLMMModel(MLMMPreTrainedModel):
         input_ids: Tensor | None,
         attention_mask: Tensor | None,
         position_ids: Tensor | None,
+        inputs_embeds: Tensor | None,
         regions: tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None],
     ) -> tuple[Tensor, Tensor]:
         """Return the joint sequence (b, l + n, h) and what is real of it (b, l + n) bool."""
         parts, masks = [], []
-        if input_ids is not None:
-            check_text(self.config, input_ids, attention_mask)
-            parts.append(self.text_embeddings(input_ids, position_ids))
-            masks.append(torch.ones_like(input_ids) if attention_mask is None else attention_mask)
+        if input_ids is not None or inputs_embeds is not None:
+            check_text(self.config, input_ids, inputs_embeds, attention_mask)
+            parts.append(self.text_embeddings(input_ids, position_ids, inputs_embeds, attention_mask))
+            masks.append(parts[0].new_ones(parts[0].shape[:2]) if attention_mask is None else attention_mask)
         if any(part is not None for part in regions):
             features, boxes, mask, masked = regions
             features, boxes = check_regions(self.config, features, boxes, mask, masked)
-            type_embedding = self.text_embeddings.token_type_embeddings.weight[1]
-            parts.append(self.region_embeddings(features, boxes, masked, type_embedding))
+            parts.append(self.embed_regions(features, boxes, masked))
             masks.append(features.new_ones(features.shape[:2]) if mask is None else mask)
         if not parts:
             raise ValueError("MLMM needs input_ids or region_features: there is neither.")
@@ -230,6 +239,11 @@ class MLMMModel(MLMMPreTrainedModel):
         mask = torch.cat([mask.bool() for mask in masks], dim=1)
         check_rows(mask)
         return torch.cat(parts, dim=1), mask
+
+    def embed_regions(self, features: Tensor, boxes: Tensor, masked_regions: Tensor | None = None) -> Tensor:
+        """Return the rows (b, n, h) of regions in the joint sequence; shapes as in `forward`."""
+        region_type = self.text_embeddings.type_embedding(1, features.device)
+        return self.region_embeddings(features, boxes, masked_regions, region_type)
 
     def _encode(self, states: Tensor, mask: Tensor | None, **kwargs: object) -> Tensor:
         attention = create_bidirectional_mask(config=self.config, inputs_embeds=states, attention_mask=mask)

@@ -50,6 +50,7 @@ class MLMMForPreTraining(MLMMPreTrainedModel):
     checkpointing set `ddp_find_unused_parameters=True`.
     """
 
+    _unused_parameters = ()
     _tied_weights_keys = {"mlm_head.decoder.weight": "mlmm.text_embeddings.word_embeddings.weight"}
 
     def __init__(self, config: MLMMConfig) -> None:
@@ -78,6 +79,7 @@ class MLMMForPreTraining(MLMMPreTrainedModel):
         mrfr_labels: Tensor | None = None,
         mrc_labels: Tensor | None = None,
         task: str | None = None,
+        inputs_embeds: Tensor | None = None,
         **kwargs: object,
     ) -> MLMMForPreTrainingOutput:
         """Return the losses of all tasks with labels, and their sum.
@@ -99,7 +101,8 @@ class MLMMForPreTraining(MLMMPreTrainedModel):
         labels = {name: value for name, value in given.items() if value is not None and task in (None, name)}
         self._check_labels(task, labels, masked_regions)
         regions = (region_features, region_boxes, region_attention_mask, masked_regions)
-        states = self.mlmm(input_ids, attention_mask, *regions, position_ids=position_ids, **kwargs)
+        text = {"position_ids": position_ids, "inputs_embeds": inputs_embeds}
+        states = self.mlmm(input_ids, attention_mask, *regions, **text, **kwargs)
         output = MLMMForPreTrainingOutput(
             text_states=states.text_states,
             region_states=states.region_states,

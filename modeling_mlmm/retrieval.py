@@ -98,6 +98,7 @@ class MLMMForImageTextRetrieval(MLMMPreTrainedModel):
         region_attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
         labels: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         **kwargs: object,
     ) -> MLMMForImageTextRetrievalOutput:
         """Return the scores of b pairs, row i of the texts with row i of the images.
@@ -111,7 +112,8 @@ class MLMMForImageTextRetrieval(MLMMPreTrainedModel):
             ValueError: for labels of another shape, or margin labels that do not begin with 1.
         """
         regions = (region_features, region_boxes, region_attention_mask)
-        states = self.mlmm(input_ids, attention_mask, *regions, position_ids=position_ids, **kwargs)
+        text = {"position_ids": position_ids, "inputs_embeds": inputs_embeds}
+        states = self.mlmm(input_ids, attention_mask, *regions, **text, **kwargs)
         scores, logits = self._score(states.pooler_output)
         loss = accuracy = None
         if labels is not None:

@@ -51,6 +51,7 @@ class MLMMForVisualQuestionAnswering(MLMMPreTrainedModel):
         region_attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
         labels: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         **kwargs: object,
     ) -> MLMMForVisualQuestionAnsweringOutput:
         """Return a logit for every question and answer.
@@ -64,7 +65,8 @@ class MLMMForVisualQuestionAnswering(MLMMPreTrainedModel):
             ValueError: for labels of another width, ids outside the answer vocabulary, and scores outside 0..1.
         """
         regions = (region_features, region_boxes, region_attention_mask)
-        states = self.mlmm(input_ids, attention_mask, *regions, position_ids=position_ids, **kwargs)
+        text = {"position_ids": position_ids, "inputs_embeds": inputs_embeds}
+        states = self.mlmm(input_ids, attention_mask, *regions, **text, **kwargs)
         logits = self.vqa_head(states.pooler_output)
         loss = accuracy = None
         if labels is not None:

@@ -43,7 +43,6 @@ class PairScorer:
         blind: bool = False,
     ) -> None:
         self.model, self.processor, self.batch_size, self.dtype = model.eval(), processor, batch_size, dtype
-        region_type = model.mlmm.text_embeddings.token_type_embeddings.weight[1]
         digest, states, counts = hashlib.sha256(), [], []
         for start in range(0, len(images), batch_size):
             rows = [images[index] for index in range(start, min(start + batch_size, len(images)))]
@@ -58,7 +57,7 @@ class PairScorer:
             padded = {name: value.to(model.device) for name, value in pad_regions(regions).items()}
             features, boxes = padded["region_features"], padded["region_boxes"]
             with self._autocast():
-                embedded = model.mlmm.region_embeddings(features, boxes, None, region_type)
+                embedded = model.mlmm.embed_regions(features, boxes)
             states.append(embedded[padded["region_attention_mask"].bool()].to(dtype))
             counts += [len(one.boxes) for one in regions]
         self.images_hash = digest.hexdigest()[:16]
