@@ -151,12 +151,6 @@ def test_output_as_a_tuple_begins_with_the_joint_states(tower):
     assert pooled.shape == (3, 24)
 
 
-def test_attentions_of_a_fused_attention_are_refused():
-    tower = MLMMModel(tiny_config(attn_implementation="sdpa"))
-    with pytest.raises(ValueError, match=r"attn_implementation='eager', not 'sdpa'"):
-        tower(**tiny_batch(), output_attentions=True)
-
-
 def test_set_attention_implementation_reaches_the_layers():
     tower = MLMMModel(tiny_config(attn_implementation="sdpa"))
     tower.set_attn_implementation("eager")

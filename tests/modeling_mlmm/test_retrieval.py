@@ -79,14 +79,7 @@ def test_head_that_the_loss_does_not_use_is_frozen(loss, frozen, tmp_path):
     model.save_pretrained(tmp_path)
     for each in (model, MLMMForImageTextRetrieval.from_pretrained(tmp_path)):
         names = {name for name, parameter in each.named_parameters() if not parameter.requires_grad}
-        assert names == {f"{frozen}.weight", f"{frozen}.bias"}
-
-
-def test_every_unfrozen_weight_gets_a_gradient_but_the_mask(model):
-    model.zero_grad()
-    model(**tiny_batch(), labels=torch.tensor([1, 0, 0])).loss.backward()
-    without = {name for name, p in model.named_parameters() if p.requires_grad and p.grad is None}
-    assert without == {"mlmm.region_embeddings.mask_feature"}
+        assert names == {f"{frozen}.weight", f"{frozen}.bias", "mlmm.region_embeddings.mask_feature"}
 
 
 def test_pairs_that_are_embedded_already_get_the_same_scores(model, matcher):
@@ -95,6 +88,7 @@ def test_pairs_that_are_embedded_already_get_the_same_scores(model, matcher):
         states, mask = one.mlmm._embed(
             batch["input_ids"],
             batch["attention_mask"],
+            None,
             None,
             (batch["region_features"], batch["region_boxes"], batch["region_attention_mask"], None),
         )

@@ -4,7 +4,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from wenlan.modeling_mlmm import MLMMConfig
+from wenlan.modeling_mlmm import (
+    MLMMConfig,
+    MLMMForImageTextRetrieval,
+    MLMMForMaskedLM,
+    MLMMForPreTraining,
+    MLMMForVisualQuestionAnswering,
+    MLMMModel,
+)
 
 SIZES: dict[str, Any] = {
     "vocab_size": 61,
@@ -42,3 +49,29 @@ def tiny_batch(lengths=(7, 3, 5), counts=(2, 6, 4), *, pad_text=0, pad_regions=0
         "region_boxes": boxes,
         "region_attention_mask": (torch.arange(n) < torch.tensor(counts)[:, None]).long(),
     }
+
+
+MODELS = (
+    MLMMModel,
+    MLMMForPreTraining,
+    MLMMForMaskedLM,
+    MLMMForImageTextRetrieval,
+    MLMMForVisualQuestionAnswering,
+)
+
+
+def labels_for(model_class: type) -> dict[str, Tensor]:
+    """Returns labels for `tiny_batch()` that reach every head of a model."""
+    batch, config = tiny_batch(), tiny_config()
+    masked = torch.zeros(batch["region_attention_mask"].shape, dtype=torch.bool)
+    masked[:, 0] = True
+    rows = len(masked)
+    probs = torch.linspace(0, 1, config.num_region_classes).softmax(-1).expand(*masked.shape, -1)
+    words = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
+    pretraining = {"itm_labels": torch.arange(rows) % 2, "mlm_labels": words, "masked_regions": masked}
+    return {
+        MLMMForPreTraining: {**pretraining, "mrfr_labels": batch["region_features"], "mrc_labels": probs},
+        MLMMForMaskedLM: {"labels": words},
+        MLMMForImageTextRetrieval: {"labels": (torch.arange(rows) == 0).long()},
+        MLMMForVisualQuestionAnswering: {"labels": torch.linspace(0, 1, config.num_answers).repeat(rows, 1)},
+    }.get(model_class, {})

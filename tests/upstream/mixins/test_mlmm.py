@@ -2,7 +2,7 @@
 
 import unittest
 
-from helpers.mlmm.tiny import tiny_batch, tiny_config
+from helpers.mlmm.tiny import labels_for, tiny_batch, tiny_config
 from helpers.upstream import ModelTester, load_mixin
 from wenlan.modeling_mlmm import (
     MLMMForImageTextRetrieval,
@@ -15,26 +15,33 @@ from wenlan.modeling_mlmm import (
 ModelTesterMixin = load_mixin("test_modeling_common", "ModelTesterMixin")
 
 
-class MLMMModelTest(ModelTesterMixin, unittest.TestCase):
-    all_model_classes = (MLMMModel,)
-
-    def setUp(self) -> None:
-        inputs = tiny_batch(lengths=(7, 7, 7), counts=(6, 6, 6))
-        sizes = {"num_hidden_layers": 2, "num_attention_heads": 3, "hidden_size": 24, "seq_length": 13}
-        self.model_tester = ModelTester(tiny_config, lambda: dict(inputs), **sizes)
-
-
-class MLMMForPreTrainingTest(MLMMModelTest):
+class MLMMForPreTrainingTest(ModelTesterMixin, unittest.TestCase):
     all_model_classes = (MLMMForPreTraining,)
 
+    def setUp(self) -> None:
+        sizes = {"num_hidden_layers": 2, "num_attention_heads": 3, "hidden_size": 24, "seq_length": 13}
+        self.model_tester = ModelTester(tiny_config, tiny_batch, **sizes)
 
-class MLMMForImageTextRetrievalTest(MLMMModelTest):
+    def _prepare_for_class(self, inputs_dict, model_class, return_labels=False) -> dict:
+        inputs = super()._prepare_for_class(inputs_dict, model_class, return_labels)
+        return inputs | labels_for(model_class) if return_labels else inputs
+
+
+class MLMMForImageTextRetrievalTest(MLMMForPreTrainingTest):
     all_model_classes = (MLMMForImageTextRetrieval,)
 
 
-class MLMMForVisualQuestionAnsweringTest(MLMMModelTest):
+class MLMMForVisualQuestionAnsweringTest(MLMMForPreTrainingTest):
     all_model_classes = (MLMMForVisualQuestionAnswering,)
 
 
-class MLMMForMaskedLMTest(MLMMModelTest):
+class MLMMForMaskedLMTest(MLMMForPreTrainingTest):
     all_model_classes = (MLMMForMaskedLM,)
+
+
+class MLMMModelTest(MLMMForPreTrainingTest):
+    all_model_classes = (MLMMModel,)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.model_tester.is_training = False  # it has no loss
