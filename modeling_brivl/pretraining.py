@@ -60,7 +60,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = ["image", "text"]
     _keys_to_ignore_on_load_unexpected = None
-    _optional_weights = ("momentum_", "queue.")  # prefixes that a checkpoint may lack
+    _new_heads = ("momentum_", "queue.")
 
     def __init__(self, config: BriVLConfig) -> None:
         super().__init__(config)
@@ -109,10 +109,9 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
     def _adjust_missing_and_unexpected_keys(self, loading_info: LoadStateDictInfo) -> None:
         """Start momentum towers that the checkpoint lacks from the query towers, before transformers reports."""
         super()._adjust_missing_and_unexpected_keys(loading_info)
-        if any(key.startswith("momentum_") for key in loading_info.missing_keys):
+        if any(key.startswith("momentum_") for key in loading_info.missing_and_mismatched()):
             self.reset_momentum_towers()
-        optional = {key for key in loading_info.missing_keys if key.startswith(self._optional_weights)}
-        loading_info.missing_keys -= optional
+        loading_info.missing_keys -= {key for key in loading_info.missing_keys if key.startswith("momentum_")}
 
     def update_momentum(self) -> None:
         """Move the momentum towers towards the query towers; once per optimizer step, before its first forward."""

@@ -1,18 +1,18 @@
 """The two towers of BriVL: image or sentence to features. What all BriVL models share stands first."""
 
-from os import PathLike
-from typing import Any, Self
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import logging
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from .base_model import WenlanPreTrainedModel
 from .configuration_brivl import BriVLTextConfig, BriVLVisionConfig
 from .frozen_trunk import backbone_stages, is_trainable, run_image_stages, run_text_stages, trunk_depth
 from .pooled_encoder import BriVLEncoder
@@ -21,7 +21,7 @@ from .region_pooling import grid_boxes, pool_regions
 logger = logging.get_logger(__name__)
 
 
-class BriVLPreTrainedModel(PreTrainedModel):
+class BriVLPreTrainedModel(WenlanPreTrainedModel):
     """Loading, initialisation and freezing that all BriVL models share."""
 
     base_model_prefix = "brivl"
@@ -34,33 +34,10 @@ class BriVLPreTrainedModel(PreTrainedModel):
     # BriVLModel opens a pre-training checkpoint too and leaves its momentum half aside.
     _keys_to_ignore_on_load_unexpected: list[str] | set[str] | None = [r"^momentum_", r"^queue\."]
 
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike | None, *args: Any, **kwargs: Any) -> Self:
-        """Load a checkpoint as transformers does, but refuse one that is damaged or incomplete.
-
-        Raises:
-            OSError: for a truncated or damaged weight file.
-            ValueError: when weights are missing, which would otherwise be random; the message names them.
-        """
-        with_info = kwargs.pop("output_loading_info", False)
-        try:
-            loaded: Any = super().from_pretrained(  # a pair, because of output_loading_info
-                pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
-            )
-        except SafetensorError as error:
-            raise OSError(
-                f"The weights in {pretrained_model_name_or_path} are damaged ({error}): "
-                "the file was probably cut while it was saved or copied. Fetch it again."
-            ) from error
-        model, info = loaded
-        if missing := sorted(info["missing_keys"]):
-            names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-            raise ValueError(
-                f"{pretrained_model_name_or_path} lacks {len(missing)} weights of {cls.__name__}: {names}. "
-                "It holds another model, or config.json does not belong to it."
-            )
-        model.freeze()  # `requires_grad` is not kept
-        return loaded if with_info else model
+    def _foreign_parts(self) -> Iterator[tuple[nn.Module, Callable[[], nn.Module]]]:
+        for module in self.modules():
+            if isinstance(module, BriVLVisionModel):
+                yield module.backbone, partial(build_timm_model, module.config)
 
     def freeze(self) -> None:
         """Set `requires_grad` as the configuration says. Loading recreates parameters, so it runs again after it."""
@@ -76,6 +53,18 @@ class BriVLPreTrainedModel(PreTrainedModel):
                 module.backbone.set_grad_checkpointing(enable)
 
 
+def build_timm_model(config: BriVLVisionConfig) -> nn.Module:
+    """Return the backbone of the image tower with timm's own initialisation.
+
+    Raises:
+        ValueError: there is no such model, or it has no such keywords.
+    """
+    try:
+        return timm.create_model(config.backbone, num_classes=0, **(config.backbone_kwargs or {}))
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"The backbone {config.backbone!r} cannot be built: {str(error)[:200]}") from error
+
+
 class BriVLVisionModel(BriVLPreTrainedModel):
     """The image tower: image to features. Source: BriVL 1.0 and BriVL-NMI image encoders."""
 
@@ -88,12 +77,10 @@ class BriVLVisionModel(BriVLPreTrainedModel):
 
     def __init__(self, config: BriVLVisionConfig) -> None:
         super().__init__(config)
-        try:
-            self.backbone = timm.create_model(config.backbone, num_classes=0, **(config.backbone_kwargs or {}))
-        except (RuntimeError, TypeError) as error:  # no such model, or keywords of another
-            raise ValueError(f"The backbone {config.backbone!r} cannot be built: {str(error)[:200]}") from error
-        for module in self.backbone.modules():
-            module._is_hf_initialized = True  # keep timm's own initialisation
+        self.backbone = build_timm_model(config)
+        if not next(self.backbone.parameters()).is_meta:
+            for module in self.backbone.modules():
+                module._is_hf_initialized = True  # keep timm's own initialisation
         self.trunk_depth = trunk_depth(self.backbone, config.trainable_backbone)
         self.region_projection = nn.Linear(self.backbone.num_features, config.hidden_size)
         self.encoder = BriVLEncoder(config)

@@ -5,19 +5,16 @@ the regions of an image; *masks* have 1 (or True) for what is real, except `mask
 """
 
 from dataclasses import dataclass
-from os import PathLike
-from typing import Any, Self
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.utils import ModelOutput
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
+from .base_model import WenlanPreTrainedModel
 from .configuration_mlmm import MLMMConfig
 from .embeddings import MLMMRegionEmbeddings, MLMMTextEmbeddings
 from .heads import MLMMRegionFeatureHead
@@ -49,7 +46,7 @@ class MLMMModelOutput(ModelOutput):
     attentions: tuple[Tensor, ...] | None = None
 
 
-class MLMMPreTrainedModel(PreTrainedModel):
+class MLMMPreTrainedModel(WenlanPreTrainedModel):
     """Loading, initialisation and freezing that all MLMM models share."""
 
     config: MLMMConfig
@@ -64,6 +61,7 @@ class MLMMPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["MLMMTextEmbeddings", "MLMMRegionEmbeddings", "XLMRobertaLayer"]
     # Parameters of the tower that no loss of this class reaches; frozen, since several processes wait for gradients.
     _unused_parameters: tuple[str, ...] = ("region_embeddings.mask_feature",)
+    _new_heads = HEADS
     # Every model opens the checkpoint of every other one and leaves the heads aside that it does not have.
     _keys_to_ignore_on_load_unexpected = [rf"^{head[:-1]}\." for head in HEADS]
 
@@ -89,37 +87,6 @@ class MLMMPreTrainedModel(PreTrainedModel):
     def set_output_embeddings(self, value: nn.Module) -> None:
         """Replace the decoder of the MLM head."""
         self.set_submodule("mlm_head.decoder", value)
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike | None, *args: Any, **kwargs: Any) -> Self:
-        """Load a checkpoint as transformers does, but refuse one that is damaged or lacks a part of the tower.
-
-        A head that the checkpoint does not have starts new, and transformers names it.
-
-        Raises:
-            OSError: for a truncated or damaged weight file.
-            ValueError: when weights of the tower are missing, which would otherwise be random; the message names them.
-        """
-        with_info = kwargs.pop("output_loading_info", False)
-        try:
-            loaded: Any = super().from_pretrained(  # a pair, because of output_loading_info
-                pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
-            )
-        except SafetensorError as error:
-            raise OSError(
-                f"The weights in {pretrained_model_name_or_path} are damaged ({error}): "
-                "the file was probably cut while it was saved or copied. Fetch it again."
-            ) from error
-        model, info = loaded
-        missing = sorted(key for key in info["missing_keys"] if not key.startswith(HEADS))
-        if missing:
-            names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-            raise ValueError(
-                f"{pretrained_model_name_or_path} lacks {len(missing)} weights of {cls.__name__}: {names}. "
-                "It holds another model, or config.json does not belong to it."
-            )
-        model.freeze()
-        return loaded if with_info else model
 
     def freeze(self) -> None:
         """Freeze what the configuration says, and what has no use here.

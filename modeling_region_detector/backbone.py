@@ -16,6 +16,15 @@ from torchvision.ops import FrozenBatchNorm2d
 from .configuration_region_detector import RESNET_BLOCKS, RegionDetectorConfig
 
 
+class FrozenNorm(FrozenBatchNorm2d):
+    """torchvision's frozen batch norm, whose weight starts at `initial_weight`."""
+
+    def __init__(self, num_features: int, eps: float, initial_weight: float):
+        super().__init__(num_features, eps)
+        self.initial_weight = initial_weight
+        nn.init.constant_(self.weight, initial_weight)
+
+
 class ConvNorm(nn.Conv2d):
     """A convolution and its frozen batch norm `norm`, which `fold` moves into the convolution."""
 
@@ -29,9 +38,10 @@ class ConvNorm(nn.Conv2d):
         stride: int = 1,
         padding: int = 0,
         dilation: int = 1,
+        norm_weight: float = 1.0,
     ):
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=False)
-        self.norm = FrozenBatchNorm2d(out_channels, eps)
+        self.norm: FrozenNorm | None = FrozenNorm(out_channels, eps, norm_weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised convolution of (B, C, H, W)."""
@@ -85,9 +95,8 @@ class Bottleneck(nn.Module):
         self.conv2 = ConvNorm(
             bottleneck_channels, bottleneck_channels, 3, eps, stride=stride_3x3, padding=dilation, dilation=dilation
         )
-        self.conv3 = ConvNorm(bottleneck_channels, out_channels, 1, eps)
         # Where no weights are loaded: unnormalised residuals would double the activations in each of 16 to 33 blocks.
-        nn.init.constant_(self.conv3.norm.weight, 0.2)
+        self.conv3 = ConvNorm(bottleneck_channels, out_channels, 1, eps, norm_weight=0.2)
         changes_width = in_channels != out_channels
         self.shortcut = ConvNorm(in_channels, out_channels, 1, eps, stride=stride) if changes_width else None
 
@@ -144,6 +153,19 @@ class ResNetBackbone(nn.Module):
         return maps
 
 
+def build_timm_body(config: RegionDetectorConfig) -> nn.Module:
+    """Return the timm model with its own initialisation.
+
+    Raises:
+        ValueError: no such model, or no such maps.
+    """
+    indices = tuple(config.timm_out_indices or ())
+    try:
+        return timm.create_model(config.backbone, features_only=True, out_indices=indices)
+    except (RuntimeError, TypeError, IndexError, AssertionError) as error:
+        raise ValueError(f"No {config.backbone!r} with maps {indices} can be built: {str(error)[:200]}") from error
+
+
 class TimmBackbone(nn.Module):
     """The feature maps of a timm model; its batch norms always use their stored statistics."""
 
@@ -151,15 +173,12 @@ class TimmBackbone(nn.Module):
 
     def __init__(self, config: RegionDetectorConfig):
         super().__init__()
-        indices = tuple(config.timm_out_indices or ())
-        try:
-            self.body = timm.create_model(config.backbone, features_only=True, out_indices=indices)
-        except (RuntimeError, TypeError, IndexError, AssertionError) as error:  # no such model, or no such maps
-            raise ValueError(f"No {config.backbone!r} with maps {indices} can be built: {str(error)[:200]}") from error
+        self.body = build_timm_body(config)
         self.strides: list[int] = self.body.feature_info.reduction()
         self.channels: list[int] = self.body.feature_info.channels()
-        for module in self.body.modules():
-            module._is_hf_initialized = True  # timm's own initialisation stays
+        if not next(self.body.parameters()).is_meta:
+            for module in self.body.modules():
+                module._is_hf_initialized = True  # timm's own initialisation stays
 
     def train(self, mode: bool = True) -> "TimmBackbone":
         """Set the mode of training for everything but the batch norms."""
@@ -219,4 +238,13 @@ def build_backbone(config: RegionDetectorConfig) -> FeaturePyramid | ResNetBackb
     return ResNetBackbone(config) if config.backbone == "resnet" else TimmBackbone(config)
 
 
-__all__ = ["ConvNorm", "FeaturePyramid", "ResNetBackbone", "TimmBackbone", "build_backbone", "build_stage"]
+__all__ = [
+    "ConvNorm",
+    "FeaturePyramid",
+    "FrozenNorm",
+    "ResNetBackbone",
+    "TimmBackbone",
+    "build_backbone",
+    "build_stage",
+    "build_timm_body",
+]

@@ -60,6 +60,7 @@ REGION_DETECTOR_VARIANTS["d2-fpn"] = REGION_DETECTOR_VARIANTS["d2-c4"] | {
     "head": "fc",
 }
 RESNET_BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+DEFAULT_OBJECTS = 1600  # of Visual Genome, as all bottom-up attention has them
 MAX_SIZE = 2**24  # of any number of a configuration: a file from anywhere may ask for 10**12 of something
 MAX_ANCHORS = 1000  # of a cell
 TIMM_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)?")  # timm takes a file, a folder or a repository as a name, too
@@ -121,7 +122,7 @@ class RegionDetectorConfig(PreTrainedConfig):
         box_weights: multipliers of the box regression of the head (dx, dy, dw, dh).
         background_first: background is class 0 of the head, and "no attribute" is attribute 0; else both are last.
             Boxes are regressed for the background too if it is first.
-        num_objects: classes without the background; `id2label` follows it unless given.
+        num_objects: classes without the background: another name of `num_labels`, so the length of `id2label`.
         num_attributes: attributes without "no attribute"; 0 builds no attribute head.
         attribute_names: one an attribute.
         attribute_embedding_dim, attribute_hidden_dim: of the attribute head.
@@ -147,6 +148,7 @@ class RegionDetectorConfig(PreTrainedConfig):
     """
 
     model_type = "wenlan_region_detector"
+    attribute_map = {"num_objects": "num_labels"}
 
     backbone: str = "resnet"
     depth: int = 101
@@ -182,7 +184,6 @@ class RegionDetectorConfig(PreTrainedConfig):
     canonical_box_size: float | int = 224.0
     box_weights: list | tuple = (1.0, 1.0, 1.0, 1.0)
     background_first: bool = True
-    num_objects: int = 1600
     num_attributes: int = 400
     attribute_names: list[str] | None = None
     attribute_embedding_dim: int = 256
@@ -206,11 +207,28 @@ class RegionDetectorConfig(PreTrainedConfig):
                 raise ValueError(f"{name} is {str(value)[:40]}, which is no size that a detector can have.")
             if name.endswith("_implementation") and not str(value).isidentifier():  # else compiled code of a repository
                 raise ValueError(f"{name} is {str(value)[:40]!r}; give sdpa or eager.")
+        count = kwargs.pop("num_objects", None)
+        for name, number in (("num_objects", count), ("num_labels", kwargs.get("num_labels"))):
+            if number is not None and (type(number) is not int or number < 0):
+                raise ValueError(f"{name} is {str(number)[:40]!r}; give the number of classes, or id2label.")
         if self.id2label is None:
-            self.num_labels = self.num_objects
-        elif self.label2id is None:
-            self.label2id = {name: int(index) for index, name in self.id2label.items()}
+            self.num_labels = next(n for n in (kwargs.get("num_labels"), count, DEFAULT_OBJECTS) if n is not None)
+        elif count not in (None, self.num_labels):
+            raise ValueError(f"id2label has {self.num_labels} names for num_objects={count}.")
+        else:
+            self.id2label = self.id2label  # and label2id with it
         super().__post_init__(**kwargs)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; `label2id` follows the names of classes, which `from_pretrained` may set alone."""
+        if name == "id2label" and value is not None:
+            value = {int(index): label for index, label in value.items()}
+            super().__setattr__("label2id", {label: index for index, label in value.items()})
+        super().__setattr__(name, value)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all fields, and the number of classes, which a file has said since there are such files."""
+        return super().to_dict() | {"num_objects": self.num_objects}
 
     @classmethod
     def from_variant(cls, variant: str, changes: dict[str, Any] | None = None) -> "RegionDetectorConfig":
@@ -219,7 +237,10 @@ class RegionDetectorConfig(PreTrainedConfig):
         Raises:
             ValueError: for an unknown variant.
         """
-        return cls(**(find_variant(variant, REGION_DETECTOR_VARIANTS) | (changes or {})))
+        values = find_variant(variant, REGION_DETECTOR_VARIANTS) | (changes or {})
+        if changes and not changes.keys().isdisjoint(("id2label", "num_labels")):
+            values["num_objects"] = changes.get("num_objects")  # not the variant's number
+        return cls(**values)
 
     @property
     def num_levels(self) -> int:
@@ -267,8 +288,8 @@ class RegionDetectorConfig(PreTrainedConfig):
             raise ValueError(f"anchor_sizes has {self.num_levels} levels, but without fpn_channels there is one.")
         if len({len(level) for level in self.cell_anchors or self.anchor_sizes}) != 1:
             raise ValueError(f"All levels need equally many anchors; anchor_sizes is {list(self.anchor_sizes)}.")
-        if self.num_labels != self.num_objects:
-            raise ValueError(f"id2label has {self.num_labels} names for num_objects={self.num_objects}.")
+        if sorted(self.id2label or {}) != list(range(self.num_objects or 0)):
+            raise ValueError(f"id2label must name the classes 0 to {(self.num_objects or 1) - 1}, each number once.")
         names = self.attribute_names
         if names is not None and len(names) != self.num_attributes:
             raise ValueError(f"attribute_names has {len(names)} names for num_attributes={self.num_attributes}.")

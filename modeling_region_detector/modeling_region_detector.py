@@ -4,19 +4,18 @@ The names of its weights are detectron2's. Source: spec of the region features.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from os import PathLike
-from typing import Any, Self
+from functools import partial, reduce
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 
-from .backbone import ConvNorm, build_backbone
+from .backbone import ConvNorm, FrozenNorm, TimmBackbone, build_backbone, build_timm_body
+from .base_model import WenlanPreTrainedModel, transformers_keywords
 from .boxes import clip_boxes, decode_boxes
 from .configuration_region_detector import RegionDetectorConfig
 from .losses import head_losses, rpn_losses, sample_proposals
@@ -41,6 +40,7 @@ class RegionDetectorOutput(ModelOutput):
         features: (B, N, D) of the proposals.
         attribute_logits: (B, N, A + 1), with the most probable class taken for granted; None without attributes.
         image_sizes: (B, 2) height and width of the original images.
+        hidden_states: the maps of the backbone, fine to coarse: (B, C, h, w) each.
     """
 
     loss: Tensor | None = None
@@ -53,9 +53,10 @@ class RegionDetectorOutput(ModelOutput):
     features: Tensor | None = None
     attribute_logits: Tensor | None = None
     image_sizes: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
 
 
-class RegionDetector(PreTrainedModel):
+class RegionDetector(WenlanPreTrainedModel):
     """Faster R-CNN: backbone, region proposal network, heads on the pooled proposals.
 
     Example:
@@ -75,6 +76,8 @@ class RegionDetector(PreTrainedModel):
     base_model_prefix = ""
     main_input_name = "pixel_values"
     input_modalities = ["image"]
+    # a detector without attributes may get their head
+    _new_heads = tuple(f"roi_heads.box_predictor.{name}." for name in ("cls_embed", "attr_linear1", "attr_linear2"))
     accepts_loss_kwargs = False  # the loss is a mean: the Trainer must divide it by the accumulation steps
 
     def __init__(self, config: RegionDetectorConfig):
@@ -86,31 +89,10 @@ class RegionDetector(PreTrainedModel):
         self.proposal_generator = RegionProposalNetwork(config, strides, channels)
         self.roi_heads = RoiHeads(config, strides[:pooled], channels[-1])
         self.post_init()
-        self._freeze()
+        self.freeze()
 
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike | None, *args: Any, **kwargs: Any) -> Self:
-        """Load a checkpoint as transformers does, but refuse one that lacks weights, and freeze what is frozen.
-
-        Raises:
-            ValueError: when weights are missing, which would otherwise be random; the message names them.
-        """
-        with_info = kwargs.pop("output_loading_info", False)
-        loaded: Any = super().from_pretrained(  # a pair, because of output_loading_info
-            pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
-        )
-        model, info = loaded
-        missing = sorted(info["missing_keys"])
-        if missing:
-            names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-            raise ValueError(
-                f"{pretrained_model_name_or_path} lacks {len(missing)} weights of {cls.__name__}: {names}. "
-                "It holds another model, or config.json does not belong to it."
-            )
-        model._freeze()
-        return loaded if with_info else model
-
-    def _freeze(self) -> None:
+    def freeze(self) -> None:
+        """Set `requires_grad` as the configuration says."""
         parts = tuple(f"{part}." for part in self.config.frozen_backbone)
         for name, parameter in self.backbone.named_parameters():
             if name.removeprefix("bottom_up.").removeprefix("body.").startswith(parts):
@@ -119,7 +101,14 @@ class RegionDetector(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         std = self.config.initializer_range
-        if isinstance(module, ConvNorm):
+        if isinstance(module, FrozenNorm):
+            init.constant_(module.weight, module.initial_weight)
+            init.ones_(module.running_var)
+            for buffer in (module.bias, module.running_mean):
+                init.zeros_(buffer)
+        elif isinstance(module, nn.BatchNorm2d):
+            super()._init_weights(module)
+        elif isinstance(module, ConvNorm):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, nn.Conv2d | nn.Linear):
             if module in self._outputs():
@@ -130,6 +119,11 @@ class RegionDetector(PreTrainedModel):
                 init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
             init.normal_(module.weight, std=std)
+
+    def _foreign_parts(self) -> Iterator[tuple[nn.Module, Callable[[], nn.Module]]]:
+        for module in self.modules():
+            if isinstance(module, TimmBackbone):
+                yield module.body, partial(build_timm_body, self.config)
 
     def _outputs(self) -> tuple[nn.Module, ...]:
         head, predictor = self.proposal_generator.rpn_head, self.roi_heads.box_predictor
@@ -149,11 +143,12 @@ class RegionDetector(PreTrainedModel):
         image_scales: Tensor | None = None,
         boxes: Sequence[Tensor] | None = None,
         labels: Sequence[dict[str, Tensor]] | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> RegionDetectorOutput:
         """Return what is in the images, or in training mode the losses alone.
 
         Args:
-            pixel_values: (B, 3, H, W) prepared images, padded right and below.
+            pixel_values: (B, 3, H, W) prepared images, padded right and below; cast to the dtype of the weights.
             pixel_mask: (B, H, W), 1 = image, 0 = padding; everything is image without it.
             image_scales: (B, 2) pixels of `pixel_values` a pixel of the original, y and x; 1 without it.
             boxes: one (n, 4) an image, in pixels of the original, in place of proposals; n may be 0.
@@ -161,6 +156,7 @@ class RegionDetector(PreTrainedModel):
                 from 0 without background, and, for a detector with attributes, attributes (n, a) from 0, -1 = none.
 
         Raises:
+            TypeError: for a keyword that is no input of the detector and no keyword of transformers.
             ValueError: `boxes` or `labels` are not as many as the images.
         """
         for name, given in (("boxes", boxes), ("labels", labels)):
@@ -168,7 +164,10 @@ class RegionDetector(PreTrainedModel):
                 raise ValueError(f"{len(given)} {name} were given for {len(pixel_values)} images; give one an image.")
         image_sizes = _image_sizes(pixel_values, pixel_mask)
         image_scales = torch.ones_like(image_sizes) if image_scales is None else image_scales.to(image_sizes)
-        maps = self.backbone(pixel_values)[self.used_maps]
+        all_maps = self.backbone(pixel_values.to(self.dtype))
+        maps = all_maps[self.used_maps]
+        wants_maps = transformers_keywords(kwargs).get("output_hidden_states", self.config.output_hidden_states)
+        hidden_states = tuple(all_maps) if wants_maps else None
         loss_dict = None
         if labels is not None or boxes is None:
             anchors, objectness, deltas = self.proposal_generator(maps)
@@ -179,7 +178,8 @@ class RegionDetector(PreTrainedModel):
             )
             loss_dict |= self._head_losses(maps, proposals, labels)
             if self.training:
-                return RegionDetectorOutput(loss=reduce(torch.add, loss_dict.values()), loss_dict=loss_dict)
+                loss = reduce(torch.add, loss_dict.values())
+                return RegionDetectorOutput(loss=loss, loss_dict=loss_dict, hidden_states=hidden_states)
         if boxes is not None:
             proposals = [
                 torch.as_tensor(b, dtype=torch.float32, device=pixel_values.device).reshape(-1, 4) * _as_box(scale)
@@ -187,6 +187,7 @@ class RegionDetector(PreTrainedModel):
             ]
             scores = [b.new_full((len(b),), math.inf) for b in proposals]
         output = self._predict(maps, proposals, scores, image_sizes, image_scales)
+        output.hidden_states = hidden_states
         if loss_dict is not None:
             output.loss, output.loss_dict = reduce(torch.add, loss_dict.values()), loss_dict
         return output

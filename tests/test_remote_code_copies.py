@@ -12,6 +12,8 @@ from wenlan.modeling_brivl import momentum_queue
 from wenlan.modeling_mlmm import pretraining
 from wenlan.processing import image_decoding, processing_mlmm, text_inputs
 
+MODELS = ("brivl", "mlmm", "region_detector")
+
 
 def test_languages_are_the_same():
     assert processing_mlmm.LANGUAGES == languages.LANGUAGES
@@ -42,6 +44,11 @@ def test_arrays_are_read_alike():
         (ROOT / folder / "array_images.py").read_text("utf-8") for folder in ("processing", "modeling_region_detector")
     ]
     assert copies[0] == copies[1]
+
+
+def test_models_have_the_same_base():
+    copies = {(ROOT / f"modeling_{name}" / "base_model.py").read_text("utf-8") for name in MODELS}
+    assert len(copies) == 1
 
 
 @pytest.mark.parametrize("name", ["folder", "pipe", "device", "huge", "missing"])
