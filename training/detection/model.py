@@ -72,7 +72,8 @@ def build_config(args: DetectorArguments, class_names: list[str], attribute_name
     Raises:
         ValueError: the recipe has a field that the configuration has not; the nearest one is named.
     """
-    refuse_unknown("model_config", args.model_config, [one.name for one in fields(RegionDetectorConfig)])
+    known = [one.name for one in fields(RegionDetectorConfig)]
+    refuse_unknown("model_config", args.model_config, [*known, *RegionDetectorConfig.attribute_map])
     return RegionDetectorConfig.from_variant(args.variant, args.model_config | _names(class_names, attribute_names))
 
 
