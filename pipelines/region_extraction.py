@@ -21,6 +21,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from ..data.files.image_listing import list_images
+from ..data.files.lock import output_lock
 from ..data.regions.schema import LABELS, RegionInfo
 from ..data.regions.shards import SkippedInput
 from ..data.regions.writer import RegionFolder
@@ -81,7 +82,7 @@ def extract_regions(
         dtype: of the convolutions, "float32" or "bfloat16".
         device: of the detector; by default a GPU if there is one.
         num_workers: threads that read and decode images.
-        max_bad_fraction: a greater fraction of images left out is an error, after all others were written.
+        max_bad_fraction: a greater fraction of images left out is an error after the last one, see `RegionFolder`.
 
     Returns:
         What was written and left out, over all runs into `output`.
@@ -103,21 +104,19 @@ def extract_regions(
     choice = choice or RegionChoice()
     info = _describe(extractor, choice, top_k, {"backend": backend, "dtype": dtype})
     names, paths = zip(*listed, strict=True)
-    folder = RegionFolder(Path(output), names, info, shard_size=shard_size, paths=paths)
-    pending = folder.pending()
-    done = len(listed) - sum(len(folder.inputs[shard]) for shard in pending)
-    extract = _Extraction(extractor, choice, info, batch_size, num_workers)
-    with tqdm(total=len(listed), initial=done, desc="extract", unit=" images", disable=None) as bar:
-        for shard in pending:
-            rows, skipped = extract([listed[position] for position in folder.inputs[shard]], bar)
-            failed = [entry for entry in skipped if entry.cause == DETECTOR_FAILED]
-            if len(failed) > MAX_FAILURES and not rows:
-                raise TooManyBadRowsError(f"The detector failed on all {len(failed)} images.\n{failed[0].message}")
-            folder.write(shard, rows, skipped)
-    report = folder.finish(ignored)
-    if report.bad_fraction > max_bad_fraction:
-        raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the images were left out.\n{report}")
-    return report
+    with output_lock(Path(output)):
+        folder = RegionFolder(Path(output), names, info, shard_size=shard_size, paths=paths)
+        pending = folder.pending()
+        done = len(listed) - sum(len(folder.inputs[shard]) for shard in pending)
+        extract = _Extraction(extractor, choice, info, batch_size, num_workers)
+        with tqdm(total=len(listed), initial=done, desc="extract", unit=" images", disable=None) as bar:
+            for shard in pending:
+                rows, skipped = extract([listed[position] for position in folder.inputs[shard]], bar)
+                failed = [entry for entry in skipped if entry.cause == DETECTOR_FAILED]
+                if len(failed) > MAX_FAILURES and not rows:
+                    raise TooManyBadRowsError(f"The detector failed on all {len(failed)} images.\n{failed[0].message}")
+                folder.write(shard, rows, skipped)
+        return folder.finish(ignored, max_bad_fraction=max_bad_fraction)
 
 
 def _describe(

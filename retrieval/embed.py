@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..data.files.atomic import atomic_file, check_not_source
+from ..data.files.atomic import atomic_file, check_output_file
 from ..data.files.hashing import hash_json, hash_model
 from ..data.files.lock import output_lock
 from ..data.files.shard_store import ShardStore, reading_shard
@@ -59,7 +59,7 @@ def embed_to_parquet(
         text_column, split: of a file of pairs: the column with the captions, and whose rows are taken; None: all.
         batch_size: images or sentences at a time.
         shard_size: images or sentences a shard, which is also what a kill can cost.
-        max_bad_fraction: a greater fraction left out is an error, after all others were written.
+        max_bad_fraction: a greater fraction left out is an error; the finished shards stay for the next try.
         encoding: of a text file, if it is not UTF-8 or UTF-16.
 
     Returns:
@@ -69,14 +69,14 @@ def embed_to_parquet(
         FileNotFoundError: no such source.
         ValueError: the source is the output or of another kind, or a detector was given for sentences; another process
             writes the output, or it was begun with another model; an embedding is not finite. Nothing is written.
-        TooManyBadRowsError: too much was left out; if it was all, nothing is written.
+        TooManyBadRowsError: too much was left out, and the file is not written.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
     check_fraction(max_bad_fraction)
     if output.is_dir():
         raise ValueError(f"{output} is a folder; give the name of a file, such as {output / 'embeddings.parquet'}.")
-    check_not_source(output, source)
+    check_output_file(output, source)
     inputs = EmbedInputs.open(source, encoding=encoding, text_column=text_column, split=split)
     if detector is not None and not inputs.are_images:
         raise ValueError(f"A detector finds boxes in images, but {source} is a file of sentences; leave it out.")
@@ -96,11 +96,13 @@ def embed_to_parquet(
         for shard, piece in enumerate(tqdm(inputs.pieces(shard_size), desc="embed", total=len(store.identities))):
             if shard in pending:
                 store.write(shard, *_embed_piece(piece, embed), dim=encoder.config.projection_dim)
-        report = store.merge(output, source)
+        report = store.report(source)
         report.not_looked_at.update(inputs.not_looked_at)
+        if report.rows_kept:
+            report.raise_above(max_bad_fraction)
+            store.merge(output)
     if not report.rows_kept:
         raise TooManyBadRowsError(f"Nothing in {source} can be embedded.\n{report}")
-    report.raise_above(max_bad_fraction)
     return report
 
 
@@ -185,23 +187,24 @@ class EmbeddingShards(ShardStore[str]):
             table = pa.Table.from_arrays(columns, schema=schema)
             pq.write_table(table, unfinished, compression="zstd", write_page_checksum=True)
 
-    def merge(self, output: Path, source: Path) -> BadRowReport:
-        """Write all rows into one file, if there are any; return what they are and what was left out."""
+    def report(self, source: Path) -> BadRowReport:
+        """Return how many rows there are and what was left out."""
         report = BadRowReport(source)
         for path in self.paths():
             with reading_shard(path, "; start again"):
                 report.keep_rows(pq.read_metadata(path).num_rows)
             for place, cause, found in self._read_header(path)["bad"]:
                 report.add_bad_row(BadRowError(cause, found), place)
-        if not report.rows_kept:
-            return report
+        return report
+
+    def merge(self, output: Path) -> None:
+        """Write all rows into one file."""
         schema = pq.read_schema(self.path(0)).remove_metadata()
         with atomic_file(output) as unfinished, pq.ParquetWriter(unfinished, schema, compression="zstd") as writer:
             for path in self.paths():
                 with reading_shard(path, "; start again"):
                     table = pq.read_table(path, page_checksum_verification=True)
                 writer.write_table(table.replace_schema_metadata())
-        return report
 
     def _read_header(self, path: Path) -> dict[str, Any]:
         with reading_shard(path):

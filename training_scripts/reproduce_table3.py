@@ -16,6 +16,7 @@ from pathlib import Path
 
 from transformers import TrainingArguments
 
+from ..data.files.lock import output_lock
 from ..evaluation.tables.paper import GROUPS, Setting, retrieval_table
 from ..training.mlmm.data import caption_files
 from ..training.recipe import parse_recipe
@@ -42,7 +43,6 @@ def main(argv: Sequence[str] | None = None) -> Path:
         ValueError: options, recipes or data are bad, such as a setting whose language there is not; before any
             training.
     """
-    started = time.monotonic()
     options = parse_table_options(
         argv,
         ARGUMENTS,
@@ -51,6 +51,14 @@ def main(argv: Sequence[str] | None = None) -> Path:
         settings=list(GROUPS),
         reserved=("--setting", "--evaluate_only", "--without_regions"),
     )
+    with output_lock(options.output_dir):
+        make_table(options)
+    return options.output_dir
+
+
+def make_table(options: TableOptions) -> None:
+    """Run what is not finished and write the table."""
+    started = time.monotonic()
     recipes = [parse_recipe(ARGUMENTS, [recipe, *options.others]) for recipe in options.recipes]
     names = name_test_sets(options, [find_folder(data) for _, data, *_ in recipes])
     for recipe, (own, data, *_, args) in zip(options.recipes, recipes, strict=True):
@@ -74,7 +82,6 @@ def main(argv: Sequence[str] | None = None) -> Path:
     }
     facts = {"model": models, "seeds": seeds, "n": n, "results": results}
     write_table(table, 3, options, facts | {"wall_seconds": round(time.monotonic() - started, 1)})
-    return options.output_dir
 
 
 def check_settings(

@@ -14,10 +14,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.files.json_files import holds_list
+from ..data.files.lock import output_lock
 from ..data.vqa.load import find_annotations
 from ..evaluation.tables.paper import vqa_table
 from ..training.recipe import parse_recipe
-from ..training.reproduction import is_finished, name_test_sets, parse_table_options, run_once, write_table
+from ..training.reproduction import (
+    TableOptions,
+    is_finished,
+    name_test_sets,
+    parse_table_options,
+    run_once,
+    write_table,
+)
 from ..training.vqa.arguments import QuestionArguments
 from .finetune_vqa import ARGUMENTS
 from .finetune_vqa import main as finetune
@@ -33,7 +41,6 @@ def main(argv: Sequence[str] | None = None) -> Path:
         SystemExit: with 143 or 130 if SIGTERM or Ctrl-C ended training.
         ValueError: options, recipes or data are bad.
     """
-    started = time.monotonic()
     options = parse_table_options(
         argv,
         ARGUMENTS,
@@ -41,6 +48,14 @@ def main(argv: Sequence[str] | None = None) -> Path:
         recipe="vqa_tiny",
         reserved=("--with_control", "--question_only", "--predict_only"),
     )
+    with output_lock(options.output_dir):
+        make_table(options)
+    return options.output_dir
+
+
+def make_table(options: TableOptions) -> None:
+    """Run what is not finished and write the table."""
+    started = time.monotonic()
     recipes = [parse_recipe(ARGUMENTS, [recipe, *options.others]) for recipe in options.recipes]
     for recipe, (_, questions, *_) in zip(options.recipes, recipes, strict=True):
         if not is_finished(options.folder(recipe) / "model", options):
@@ -68,7 +83,6 @@ def main(argv: Sequence[str] | None = None) -> Path:
         "wall_seconds": round(time.monotonic() - started, 1),
     }
     write_table(vqa_table(results, comparable=options.comparable, notes=notes), 4, options, facts)
-    return options.output_dir
 
 
 def check_questions(recipe: str, questions: QuestionArguments) -> None:

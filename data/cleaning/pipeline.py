@@ -8,7 +8,7 @@ its bytes where the file of pairs holds these: rows with the same key share one 
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -107,20 +107,14 @@ def clean_pairs(
 
 @contextmanager
 def _locked(folder: Path, log: FactsLog) -> Iterator[None]:
-    """Hold the output folder; only a run that is stopped leaves a log, and one that leaves nothing leaves no folder."""
-    is_new = not folder.exists()
-    try:
-        with output_lock(folder):
-            try:
-                yield
-            except ValueError:
-                log.remove()
-                raise
+    """Hold the output folder; only a run that is stopped leaves a log."""
+    with output_lock(folder):
+        try:
+            yield
+        except ValueError:
             log.remove()
-    finally:
-        if is_new:
-            with suppress(OSError):
-                folder.rmdir()
+            raise
+        log.remove()
 
 
 @dataclass

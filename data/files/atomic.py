@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from .bounded import check_regular
+
 UNFINISHED = ".saving-"  # how temporary names begin
 HOST = re.sub(r"\W", "_", socket.gethostname())[:40]
 
@@ -33,8 +35,10 @@ def publish(path: Path, mode: int) -> None:
     sync(path)
 
 
-def check_not_source(output: Path, *sources: Path) -> None:
-    """Raise ValueError if writing a file would replace one of those that are read."""
+def check_output_file(output: Path, *sources: Path) -> None:
+    """Raise ValueError if a file would replace a folder, a device, a pipe, or one of the files that are read."""
+    if output.exists():
+        check_regular(output)
     for source in sources:
         if output.exists() and source.exists() and output.samefile(source):
             raise ValueError(f"{output} is what is read and would be replaced; give another output.")
@@ -81,7 +85,11 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path; what the block writes there becomes `path` if the block ends well, else it is removed.
 
     The temporary name has the suffix of `path`, and its folder is made if need be.
+
+    Raises:
+        ValueError: `path` is no regular file, such as a pipe.
     """
+    check_output_file(path)
     unfinished = temporary_path(path)
     try:
         with naming(path):
@@ -161,7 +169,7 @@ __all__ = [
     "UNFINISHED",
     "atomic_file",
     "atomic_files",
-    "check_not_source",
+    "check_output_file",
     "describe_free_space",
     "format_bytes",
     "naming",

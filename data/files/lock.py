@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import SoftFileLock, Timeout
@@ -12,13 +12,15 @@ LOCK = ".lock"  # holds the process and the machine that write here
 
 @contextmanager
 def output_lock(folder: Path) -> Iterator[None]:
-    """Hold an output folder for this process while the block runs; the folder is made if need be.
+    """Hold an output folder for this process while the block runs.
 
-    The lock of a process of this machine that is gone is taken over.
+    The folder is made if need be, and taken away again if nothing was written. The lock of a process of this machine
+    that is gone is taken over.
 
     Raises:
         ValueError: another process holds it; the message says which one.
     """
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     lock = SoftFileLock(folder / LOCK, timeout=0)
     try:
@@ -35,6 +37,9 @@ def output_lock(folder: Path) -> Iterator[None]:
     finally:
         if os.getpid() == owner:  # not in a forked worker
             lock.release()
+            if is_new:
+                with suppress(OSError):  # it holds something
+                    folder.rmdir()
 
 
 __all__ = ["LOCK", "output_lock"]

@@ -91,13 +91,16 @@ def detect_model_type(name: str | PathLike[str], *, expected: str | None = None)
     return found
 
 
-def open_pretrained(opener: Any, name: str | PathLike[str], *, file: str | None = CONFIG, **kwargs: Any) -> Any:
+def open_pretrained(
+    opener: Any, name: str | PathLike[str], *, file: str | None = CONFIG, is_whole: bool = False, **kwargs: Any
+) -> Any:
     """Return `opener.from_pretrained(name, **kwargs)`.
 
     A model must be of the class's type, and its weights finite.
 
     Args:
         file: what a folder must hold; None: anything.
+        is_whole: no weight of the model may be missing, as for one that is used and not trained.
 
     Raises:
         MissingModelError: no such folder, and nothing of this name on the hub, or the hub cannot be reached.
@@ -107,11 +110,18 @@ def open_pretrained(opener: Any, name: str | PathLike[str], *, file: str | None 
     if expected := getattr(getattr(opener, "config_class", opener), "model_type", None):
         detect_model_type(name, expected=expected)
     with _short_errors(name):
-        opened = opener.from_pretrained(str(name), **kwargs)
-    model = opened[0] if isinstance(opened, tuple) else opened  # with output_loading_info
+        opened = opener.from_pretrained(str(name), **kwargs, **{"output_loading_info": True} if is_whole else {})
+    model, info = opened if isinstance(opened, tuple) else (opened, {})  # with output_loading_info
     if isinstance(model, nn.Module):
         _refuse_non_finite(model, name)
-    return opened
+    if not is_whole:
+        return opened
+    if missing := sorted(info["missing_keys"]):
+        raise ValueError(
+            f"{name} lacks {len(missing)} weights of {opener.__name__}, such as {missing[0]}: it was trained for "
+            "something else. Train it for this first, or give another model."
+        )
+    return model
 
 
 def _refuse_non_finite(model: nn.Module, name: str | PathLike[str]) -> None:

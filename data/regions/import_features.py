@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from ..files.image_ids import name_as_text
 from ..files.json_files import read_json
+from ..files.lock import output_lock
 from ..files.safe_npz import PickledArrayError, read_npz
 from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
 from .feature_formats import Sizes, to_region_row
@@ -44,7 +45,7 @@ def import_regions(
         model: what is recorded as the detector, such as "bua-r101"; folders can be read together if it is the same.
         top_k: classes of each distribution that are kept; None = all.
         shard_size: images a shard.
-        max_bad_fraction: a greater fraction of files that cannot be used is an error, after all others were imported.
+        max_bad_fraction: a greater fraction of files left out is an error after the last one, see `RegionFolder`.
 
     Returns:
         What was imported and what was left out, as in `report.json`.
@@ -65,20 +66,18 @@ def import_regions(
         info = _info_of_first(names, read_row, {"model_hash": model, "top_k": top_k}, source)
         ids = [name_as_text(name.removesuffix(".npz")) for name in names]
         paths = [source / name for name in names] if source.is_dir() else []
-        folder = RegionFolder(output, ids, info, shard_size=shard_size, paths=paths)
-        for shard in tqdm(folder.pending(), desc="import", unit=" shards", disable=None):
-            rows, skipped = [], []
-            for position in folder.inputs[shard]:
-                try:
-                    rows.append(info.encode(read_row(names[position])))
-                except BadRowError as error:
-                    path = str(source / names[position])
-                    skipped.append(SkippedInput(folder.image_ids[position], path, error.cause, error.found))
-            folder.write(shard, rows, skipped)
-    report = folder.finish()
-    if report.bad_fraction > max_bad_fraction:
-        raise TooManyBadRowsError(f"More than {max_bad_fraction:.0%} of the files could not be used.\n{report}")
-    return report
+        with output_lock(output):
+            folder = RegionFolder(output, ids, info, shard_size=shard_size, paths=paths)
+            for shard in tqdm(folder.pending(), desc="import", unit=" shards", disable=None):
+                rows, skipped = [], []
+                for position in folder.inputs[shard]:
+                    try:
+                        rows.append(info.encode(read_row(names[position])))
+                    except BadRowError as error:
+                        path = str(source / names[position])
+                        skipped.append(SkippedInput(folder.image_ids[position], path, error.cause, error.found))
+                folder.write(shard, rows, skipped)
+            return folder.finish(max_bad_fraction=max_bad_fraction)
 
 
 @contextmanager

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..files.atomic import atomic_file
 from ..files.dataset_cache import dataset_cache
 from ..files.hashing import hash_bytes
+from ..files.json_files import read_json
 from ..rows.report import BadRowError
 from .schema import RegionInfo, RowDecoder
-from .shards import SHARD_NAME, read_batches, read_header
+from .shards import FAILED, REPORT, SHARD_NAME, read_batches, read_header
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -51,9 +52,9 @@ def read_regions(
 
     Raises:
         FileNotFoundError: there is no shard.
-        RegionShardError: a shard is damaged or missing and `on_bad_shard` is "raise", no shard is whole, or two shards
-            are of different detectors, widths or kinds; the message names the files. Streamed, damage shows while
-            iterating.
+        RegionShardError: a shard is damaged or missing, or the run left out too much, and `on_bad_shard` is "raise";
+            no shard is whole, or two shards are of different detectors, widths or kinds; the message names the files.
+            Streamed, damage shows while iterating.
         ValueError: an argument is none of its values.
     """
     if output not in ("numpy", "torch") or on_bad_shard not in ("raise", "skip"):
@@ -95,6 +96,12 @@ def _find_shards(source: Path, skip: bool) -> list[Path]:
         if not skip:
             raise RegionShardError(f"{message}; finish it with the command that began it.")
         logger.warning("%s; their rows are left out.", message)
+    report = read_json(source / REPORT) if (source / REPORT).exists() else None
+    if isinstance(report, dict) and FAILED in report:
+        message = f"{source} is of a run that failed: {report[FAILED]}"
+        if not skip:
+            raise RegionShardError(f"{message}. Mend them, or give that command a greater --max-bad-fraction.")
+        logger.warning("%s.", message)
     return [source / match[0] for match in found]
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SHARD_NAME = re.compile(r"regions-(\d{5})-of-(\d{5})\.parquet")
+REPORT = "report.json"  # of a folder of shards
+FAILED = "failed"  # its field that says why nobody should read them
 SHARD_KEY = b"wenlan.shard"
 GROUP_BYTES = 16 << 20  # of a row group: what a reader holds at least
 
@@ -125,4 +127,14 @@ def read_batches(path: Path) -> "Iterator[pa.RecordBatch]":
             yield from parquet.read_row_group(group).to_batches()
 
 
-__all__ = ["SHARD_KEY", "SHARD_NAME", "ShardHeader", "SkippedInput", "read_batches", "read_header", "write_shard"]
+__all__ = [
+    "FAILED",
+    "REPORT",
+    "SHARD_KEY",
+    "SHARD_NAME",
+    "ShardHeader",
+    "SkippedInput",
+    "read_batches",
+    "read_header",
+    "write_shard",
+]

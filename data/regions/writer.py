@@ -11,13 +11,11 @@ from ..files.atomic import remove_unfinished
 from ..files.hashing import hash_bytes, hash_ends, hash_json
 from ..files.json_files import write_json
 from ..files.shard_store import ShardStore, split_into_shards
-from ..rows.report import BadRowError, BadRowReport
+from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
 from .schema import RegionInfo, StoredRow
-from .shards import SkippedInput, read_batches, read_header, write_shard
+from .shards import FAILED, REPORT, SkippedInput, read_batches, read_header, write_shard
 
 logger = logging.getLogger(__name__)
-
-REPORT = "report.json"
 
 
 class RegionFolder(ShardStore[str]):
@@ -83,11 +81,17 @@ class RegionFolder(ShardStore[str]):
         content = self._content(shard)
         write_shard(self.path(shard), rows, self.info, digest=self.identities[shard], content=content, skipped=skipped)
 
-    def finish(self, not_looked_at: Mapping[str, int] = MappingProxyType({})) -> BadRowReport:
+    def finish(
+        self, not_looked_at: Mapping[str, int] = MappingProxyType({}), *, max_bad_fraction: float
+    ) -> BadRowReport:
         """Write `report.json`: rows and every input left out, over all runs; remove what killed runs left behind.
 
         Args:
             not_looked_at: what the folder of the inputs holds beside them, by kind.
+            max_bad_fraction: of the inputs that may be left out; above it `read_regions` refuses the folder.
+
+        Raises:
+            TooManyBadRowsError: more was left out.
         """
         headers = [read_header(path) for path in self.paths()]
         skipped = [entry for header in headers for entry in header.skipped]
@@ -97,8 +101,13 @@ class RegionFolder(ShardStore[str]):
         report.not_looked_at.update(not_looked_at)
         fields = {"inputs": report.rows_read, "rows": report.rows_kept, "counts": report.counts}
         fields["not_looked_at"] = report.not_looked_at
+        failure = None
+        if not report.rows_kept or report.bad_fraction > max_bad_fraction:
+            failure = fields[FAILED] = f"more than {max_bad_fraction:.0%} of the inputs (or all) were left out"
         write_json(self.folder / REPORT, fields | {"skipped": [asdict(entry) for entry in skipped]})
         remove_unfinished(self.folder)
+        if failure is not None:
+            raise TooManyBadRowsError(f"Failed: {failure}.\n{report}")
         return report
 
 
@@ -106,4 +115,4 @@ def _hash_names(names: Sequence[str]) -> str:
     return hash_bytes("\0".join(names).encode("utf-8", "surrogatepass"))
 
 
-__all__ = ["REPORT", "RegionFolder"]
+__all__ = ["RegionFolder"]

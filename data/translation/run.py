@@ -21,6 +21,7 @@ from tqdm.auto import tqdm
 from ..captions.text_corpus import CaptionedImage, CaptionSource
 from ..files.atomic import remove_unfinished
 from ..files.json_files import write_json
+from ..files.lock import output_lock
 from ..files.manifest import agree_with_manifest
 from ..rows.report import BadRowReport, TooManyBadRowsError
 from ..rows.scripts import check_language
@@ -107,7 +108,8 @@ def translate_captions(
         shard_size: rows a shard, which is also what a kill can cost.
         skip_filters: of `filters.SWITCHES`.
         max_bad_fraction: a greater fraction of bad rows is an error before the first translation.
-        max_filtered_fraction: a greater fraction of a language's captions left out is an error, after all was written.
+        max_filtered_fraction: a greater fraction of a language's captions left out is an error, after the files of the
+            other languages and the report were written.
         encoding: of the source, as for `read_pairs`.
 
     Raises:
@@ -126,17 +128,19 @@ def translate_captions(
     captions = CaptionSource(Path(source), source_language, shard_size, columns, root, max_bad_fraction, encoding)
     captions.report.log()
     manifest = {"source_language": source_language, "shard_size": shard_size, "sha256": captions.sha256}
-    agree_with_manifest(output, manifest, shards="captions_*.jsonl")
-    shards: dict[str, TranslationShards] = {}
-    for name, group in groupby(languages, lambda one: fill_template(choice.name, source_language, one, choice.codes)):
-        shards |= _translate_with(name, list(group), captions, output, choice, settings, device)
-    report = _write(output, captions, shards, skip_filters)
-    for language, written in report.languages.items():
-        if written.filtered_fraction > max_filtered_fraction:
-            raise TooManyBadRowsError(
-                f"{written.filtered_fraction:.0%} of the captions in {language!r} were left out; does the model fit? "
-                f"{output / REPORT} has examples.\n{report}"
-            )
+    with output_lock(output):
+        agree_with_manifest(output, manifest, shards="captions_*.jsonl")
+        shards: dict[str, TranslationShards] = {}
+        for name, group in groupby(
+            languages, lambda one: fill_template(choice.name, source_language, one, choice.codes)
+        ):
+            shards |= _translate_with(name, list(group), captions, output, choice, settings, device)
+        report, failed = _write(output, captions, shards, skip_filters, max_filtered_fraction)
+    if failed:
+        raise TooManyBadRowsError(
+            f"More than {max_filtered_fraction:.0%} of the captions in {', '.join(failed)} (or all) were left out: they"
+            f" have no file. Does the model fit? {output / REPORT} has examples.\n{report}"
+        )
     return report
 
 
@@ -206,26 +210,38 @@ def _translate_piece(
 
 
 def _write(
-    output: Path, captions: CaptionSource, shards: Mapping[str, TranslationShards], skip_filters: Collection[str]
-) -> TranslationReport:
-    """Write the files of pairs and the report, and remove what killed runs left behind."""
+    output: Path,
+    captions: CaptionSource,
+    shards: Mapping[str, TranslationShards],
+    skip_filters: Collection[str],
+    max_filtered_fraction: float,
+) -> tuple[TranslationReport, list[str]]:
+    """Write the files of pairs and the report, and remove what killed runs left behind.
+
+    Return the report and the languages of which too much, or all, was left out: they get no file.
+    """
 
     def untranslated() -> Iterator[tuple[CaptionedImage, list[Translation]]]:
         for piece in captions:
             for row in piece:
                 yield row, [Translation(caption) for caption in row.captions]
 
-    language = captions.language
-    report = TranslationReport(captions.report, {})
-    report.languages[language] = write_translated_captions(output / f"captions_{language}.jsonl", untranslated, None)
-    for language, raw in shards.items():
-        good = TranslationFilter(captions.language, language, frozenset(skip_filters))
+    report, failed = TranslationReport(captions.report, {}), []
+    for language in (captions.language, *shards):
         file = output / f"captions_{language}.jsonl"
-        report.languages[language] = write_translated_captions(file, raw.read, good)
-        remove_unfinished(raw.folder)
+        if language in shards:
+            good = TranslationFilter(captions.language, language, frozenset(skip_filters))
+            found = write_translated_captions(file, shards[language].read, good)
+            remove_unfinished(shards[language].folder)
+        else:
+            found = write_translated_captions(file, untranslated, None)
+        report.languages[language] = found
+        if not found.captions_out or found.filtered_fraction > max_filtered_fraction:
+            failed.append(language)
+            file.unlink()
     write_json(output / REPORT, report.to_dict())
     remove_unfinished(output)
-    return report
+    return report, failed
 
 
 __all__ = ["ModelChoice", "TranslationReport", "translate_captions"]

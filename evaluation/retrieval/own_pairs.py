@@ -199,7 +199,9 @@ def evaluate_model(
         vocabulary = check_vocabulary(processor.tokenizer, pairs.texts, max_tokens=limit, what="captions")
         scores = PairScores.of_brivl(brivl, processor, pairs, detector=boxes, batch_size=batch_size)
         return evaluate_pairs(pairs, scores, vocabulary, report)
-    mlmm: MLMMForImageTextRetrieval = open_pretrained(MLMMForImageTextRetrieval, name, dtype=torch.float32)
+    mlmm: MLMMForImageTextRetrieval = open_pretrained(
+        MLMMForImageTextRetrieval, name, is_whole=True, dtype=torch.float32
+    )
     reader: MLMMProcessor = open_pretrained(MLMMProcessor, name, file=PROCESSOR)
     found = read_regions(str(regions))
     root = Path(image_root) if image_root is not None else find_pair_files(Path(source))[0].parent

@@ -10,7 +10,8 @@ import torch
 from helpers.regions.images import save_detector, save_images, spoil
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from wenlan.data import TooManyBadRowsError, read_region_info, read_regions
+from wenlan.data import RegionShardError, TooManyBadRowsError, read_region_info, read_regions
+from wenlan.data.files.lock import output_lock
 from wenlan.modeling_region_detector import RegionDetector
 from wenlan.pipelines import region_extraction as script
 from wenlan.pipelines.region_extraction import RegionChoice, extract_regions
@@ -208,11 +209,20 @@ def test_lost_device_ends_the_run_and_no_image_is_blamed(detector, photos, tmp_p
     assert list((tmp_path / "out").glob("*.parquet")) == []
 
 
-def test_too_many_bad_images_are_an_error_but_the_rows_stay(detector, photos, tmp_path):
+def test_too_many_bad_images_are_an_error_until_more_are_allowed(detector, photos, tmp_path):
     spoil(photos, ["000.png", "001.jpg"])
-    with pytest.raises(TooManyBadRowsError, match=r"(?s)More than 10% .* 1 x not an image"):
+    with pytest.raises(TooManyBadRowsError, match=r"(?s)more than 10% .* 1 x not an image"):
         extract_regions(photos, tmp_path / "out", model=detector, choice=CHOICE)
+    with pytest.raises(RegionShardError, match="a run that failed"):
+        read_regions(tmp_path / "out")
+    extract_regions(photos, tmp_path / "out", model=detector, choice=CHOICE, max_bad_fraction=0.5)
     assert len(read_regions(tmp_path / "out")) == 8
+
+
+def test_another_process_that_extracts_into_the_folder_is_left_alone(detector, photos, tmp_path):
+    with output_lock(tmp_path / "out"), pytest.raises(ValueError, match="is writing into"):
+        extract_regions(photos, tmp_path / "out", model=detector, choice=CHOICE)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

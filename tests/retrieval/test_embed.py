@@ -75,7 +75,10 @@ def test_bad_images_are_left_out_and_counted_by_cause(model_folder, images, tmp_
     assert report.counts == {"empty file": 1, "not an image": 1, "truncated": 1, "unreadable": 2, "too large": 1}
     with pytest.raises(TooManyBadRowsError, match=r"kept 5 of 11 rows"):
         embed_to_parquet(model_folder, images, tmp_path / "again.parquet")
+    assert not list(tmp_path.glob("again*"))
+    embed_to_parquet(model_folder, images, tmp_path / "again.parquet", max_bad_fraction=0.6)
     assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "out.parquet").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again.parquet", "images", "out.parquet"]
 
 
 @pytest.mark.parametrize("name", [b"\xc3\xa8.png", b"\xb5\xc2\xb9\xfa.jpg", "猫 100%\n.png".encode(), b"-x.png"])
@@ -181,6 +184,8 @@ def test_missing_sources_pipes_and_output_folders_are_named(model_folder, images
         embed_to_parquet(model_folder, tmp_path / "pipe", tmp_path / "out.parquet")
     with pytest.raises(ValueError, match="is a folder"):
         embed_to_parquet(model_folder, images, tmp_path)
+    with pytest.raises(ValueError, match="is no regular file but a pipe"):
+        embed_to_parquet("no model", images, tmp_path / "pipe")  # before anything is opened
     for options in ({"max_bad_fraction": float("nan")}, {"max_bad_fraction": -1}, {"batch_size": 0}, {"shard_size": 0}):
         with pytest.raises(ValueError, match=next(iter(options))):
             embed_to_parquet(model_folder, images, tmp_path / "out.parquet", **options)

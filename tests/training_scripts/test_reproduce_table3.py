@@ -9,6 +9,7 @@ from helpers.mlmm.corpus_files import write_corpus
 from helpers.training.recipes import SMOKE, write_recipe
 from PIL import Image
 from typer.testing import CliRunner
+from wenlan.data.files.lock import output_lock
 from wenlan.evaluation.tables.paper import NOT_COMPARABLE
 from wenlan.training_scripts.reproduce_table3 import main
 
@@ -97,6 +98,12 @@ def test_finished_settings_are_not_run_again_and_missing_ones_are(made, recipe, 
     found = read_metrics(made)["results"]["MSCOCO"]
     for setting, metrics in before["results"]["MSCOCO"].items():
         assert {**found[setting], "wall_seconds": 0} == {**metrics, "wall_seconds": 0}
+
+
+def test_table_that_another_process_makes_is_left_alone(recipe, tmp_path):
+    with output_lock(tmp_path / "out"), pytest.raises(ValueError, match="is writing into"):
+        main([recipe, *SMOKE, "--output_dir", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
 
 
 def test_finished_table_is_not_overwritten_without_being_told(made, recipe):

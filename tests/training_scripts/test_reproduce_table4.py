@@ -9,6 +9,7 @@ from helpers.training import recipes
 from helpers.training.recipes import write_recipe
 from PIL import Image
 from typer.testing import CliRunner
+from wenlan.data.files.lock import output_lock
 from wenlan.evaluation.tables.paper import NOT_COMPARABLE
 from wenlan.training_scripts.reproduce_table4 import main
 
@@ -69,6 +70,12 @@ def test_finished_run_is_not_made_again(made, recipe, capsys):
     assert "is done already" in capsys.readouterr().out
     assert [path.stat().st_mtime_ns for path in paths] == times
     assert (made / "table4.md").read_text("utf-8") == before
+
+
+def test_table_that_another_process_makes_is_left_alone(recipe, tmp_path):
+    with output_lock(tmp_path / "out"), pytest.raises(ValueError, match="is writing into"):
+        main([recipe, *SMOKE, "--output_dir", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
 
 
 def test_named_test_set_stands_in_the_column_of_the_paper(made, recipe):

@@ -85,7 +85,7 @@ class MLMMRetrieval(RetrievalJob):
 
     def open(self, folder: str | Path) -> MLMMForImageTextRetrieval:
         """Return a saved model."""
-        return open_pretrained(MLMMForImageTextRetrieval, folder, dtype=torch.float32)
+        return open_pretrained(MLMMForImageTextRetrieval, folder, is_whole=True, dtype=torch.float32)
 
     def evaluate(
         self, model: nn.Module, part: Part, language: str, *, folder: Path | None = None, blind: bool = False

@@ -28,7 +28,7 @@ def report(
     """Print duplicates, lengths, scripts and bad rows of pairs, and the problems that harm training."""
     from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-    from ..data.files.atomic import check_not_source
+    from ..data.files.atomic import check_output_file
     from ..data.files.model_folder import open_pretrained
     from ..data.pairs.readers import find_pair_files
     from ..data.pairs.shards import find_shards
@@ -46,9 +46,11 @@ def report(
         split=split,
         max_bad_fraction=1.0,
     )
-    if output is not None and source != "emoji7":
-        files = [Path(shard) for shard in find_shards(source)] if streaming else find_pair_files(Path(source))
-        check_not_source(output, *files)
+    if output is not None:
+        files: list[Path] = []
+        if source != "emoji7":
+            files = [Path(shard) for shard in find_shards(source)] if streaming else find_pair_files(Path(source))
+        check_output_file(output, *files)
     loaded: PreTrainedTokenizerBase | None = None
     if tokenizer is not None:
         loaded = open_pretrained(AutoTokenizer, tokenizer, file=None)

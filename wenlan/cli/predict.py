@@ -18,11 +18,15 @@ def zero_shot(
     template: Annotated[
         str | None, typer.Option(help="Sentence around a label; {} is the label. Default: the model's own.")
     ] = None,
+    max_bad_fraction: Annotated[
+        float, typer.Option(min=0, max=1, help="A greater fraction of images left out ends in exit code 1.")
+    ] = 0.1,
 ) -> None:
     """Print how likely each label is for each image."""
     from transformers import pipeline
 
     from ..data.rows.printable import printable
+    from ..data.rows.report import BadRowError, BadRowReport
     from ..data.rows.vocabulary import check_vocabulary
     from ..pipelines.checked_pipelines import check_template, distinct_labels
     from ..pipelines.open_brivl import open_brivl
@@ -39,18 +43,18 @@ def zero_shot(
     template = brivl.config.hypothesis_template if template is None else template
     check_template(template)
     check_vocabulary(processor.tokenizer, [template.replace("{}", label) for label in candidates], what="labels")
-    failures = 0
+    report = BadRowReport("images")
     for path in images:
         try:
             scores = classify(decode_image(path), candidate_labels=candidates, hypothesis_template=template)
         except ImageDecodingError as error:
-            failures += 1
+            report.add_bad_row(BadRowError.of_image(error), str(path))
             typer.secho(f"{printable(str(path))}  skipped: {error}", fg="red", err=True)
         else:
             found = "  ".join(f"{row['label']} {row['score']:.1%}" for row in scores)
             typer.echo(f"{printable(str(path))}  {found}")
-    if failures == len(images):
-        raise ValueError("No image could be read.")
+            report.keep_rows()
+    report.raise_above(max_bad_fraction)
 
 
 def embed(
@@ -108,7 +112,7 @@ def answer(
     from ..modeling_mlmm.vqa import MLMMForVisualQuestionAnswering
     from ..processing.processing_mlmm import MLMMProcessor
 
-    mlmm = open_pretrained(MLMMForVisualQuestionAnswering, model)
+    mlmm = open_pretrained(MLMMForVisualQuestionAnswering, model, is_whole=True)
     processor = open_pretrained(MLMMProcessor, model, file=PROCESSOR)
     pipe = pipeline("wenlan-vqa", model=mlmm, processor=processor)  # type: ignore[call-overload]  # ours, by name
     if detector is not None:
@@ -137,14 +141,14 @@ def draw_regions(
 
     from ..analysis.plots.boxes import draw_regions as draw
     from ..analysis.plots.boxes import name_regions
-    from ..data.files.atomic import atomic_file, check_not_source
+    from ..data.files.atomic import atomic_file, check_output_file
     from ..processing.image_decoding import decode_image
     from ..processing.regions.feature_extractor import RegionFeatureExtractor
 
     file_format = Image.registered_extensions().get(output.suffix.lower())
     if file_format not in Image.SAVE:
         raise ValueError(f"{output} is no name of an image; end it in .png or .jpg.")
-    check_not_source(output, image)
+    check_output_file(output, image)
     decoded = decode_image(image)
     extractor = RegionFeatureExtractor.from_pretrained(model, backend)
     regions = extractor.extract(

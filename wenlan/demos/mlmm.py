@@ -18,6 +18,7 @@ from ..data.emoji_scenes.export import write_emoji_scenes
 from ..data.emoji_scenes.questions import QUESTION_LANGUAGES
 from ..data.emoji_scenes.vocabulary import CLASS_NAMES
 from ..data.files.json_files import write_json
+from ..data.files.lock import output_lock
 from ..data.regions.load import read_regions
 from ..data.rows.languages import LANGUAGES
 from ..evaluation.retrieval.recall import retrieval_recalls
@@ -56,37 +57,38 @@ def run_demo_mlmm(
         detector_options, pretraining_options, question_options: of the three recipes, such as ["--max_steps", "5"].
         candidates: images, and captions of each language, of the retrieval.
     """
-    minutes: dict[str, float] = {}
-    with _timed("scenes", minutes):
-        for split in SPLITS:
-            write_emoji_scenes(output_dir / "scenes", split, scenes)
-    if detector is None:
-        detector = str(output_dir / "detector")
-        if not (output_dir / "detector" / "config.json").exists():
-            with _timed("detector", minutes):
-                train_detector(["detector_tiny", "--output_dir", detector, "--resume", *detector_options])
-    with _timed("regions", minutes):
-        for split in SPLITS:
-            images = output_dir / "scenes" / split / "images"
-            print(extract_regions(images, output_dir / "regions" / split, model=detector, choice=CHOICE))
-    with _timed("pre-training", minutes):
-        options = ["--output_dir", str(output_dir / "mlmm"), "--detector", detector]
-        options += [*_paths(output_dir, "pretrain", ""), *_paths(output_dir, "test", "test_")]
-        folder = pretrain(["mlmm_tiny", "--resume", *options, *pretraining_options])
-    processor = MLMMProcessor.from_pretrained(folder)
-    results = {"pre-training": json.loads((folder / "metrics.json").read_text("utf-8"))}
-    with _timed("retrieval", minutes):
-        results["retrieval"] = retrieve(folder, processor, output_dir, candidates)
-    with _timed("questions", minutes):
-        results["questions"] = answer_questions(folder, output_dir, question_options)
-    with _timed("attention", minutes):
-        results["pointing"] = pointing_accuracy(folder, processor, output_dir)
-        layer = max(results["pointing"], key=results["pointing"].get)
-        draw_attention(folder, processor, output_dir, layer=layer).save(output_dir / "attention.png")
-    results["minutes"] = {name: round(value, 1) for name, value in minutes.items()}
-    write_json(output_dir / "demo.json", results)
-    _print(results, output_dir)
-    return output_dir
+    with output_lock(output_dir):
+        minutes: dict[str, float] = {}
+        with _timed("scenes", minutes):
+            for split in SPLITS:
+                write_emoji_scenes(output_dir / "scenes", split, scenes)
+        if detector is None:
+            detector = str(output_dir / "detector")
+            if not (output_dir / "detector" / "config.json").exists():
+                with _timed("detector", minutes):
+                    train_detector(["detector_tiny", "--output_dir", detector, "--resume", *detector_options])
+        with _timed("regions", minutes):
+            for split in SPLITS:
+                images = output_dir / "scenes" / split / "images"
+                print(extract_regions(images, output_dir / "regions" / split, model=detector, choice=CHOICE))
+        with _timed("pre-training", minutes):
+            options = ["--output_dir", str(output_dir / "mlmm"), "--detector", detector]
+            options += [*_paths(output_dir, "pretrain", ""), *_paths(output_dir, "test", "test_")]
+            folder = pretrain(["mlmm_tiny", "--resume", *options, *pretraining_options])
+        processor = MLMMProcessor.from_pretrained(folder)
+        results = {"pre-training": json.loads((folder / "metrics.json").read_text("utf-8"))}
+        with _timed("retrieval", minutes):
+            results["retrieval"] = retrieve(folder, processor, output_dir, candidates)
+        with _timed("questions", minutes):
+            results["questions"] = answer_questions(folder, output_dir, question_options)
+        with _timed("attention", minutes):
+            results["pointing"] = pointing_accuracy(folder, processor, output_dir)
+            layer = max(results["pointing"], key=results["pointing"].get)
+            draw_attention(folder, processor, output_dir, layer=layer).save(output_dir / "attention.png")
+        results["minutes"] = {name: round(value, 1) for name, value in minutes.items()}
+        write_json(output_dir / "demo.json", results)
+        _print(results, output_dir)
+        return output_dir
 
 
 def retrieve(folder: Path, processor: MLMMProcessor, output_dir: Path, candidates: int) -> dict[str, dict[str, float]]:

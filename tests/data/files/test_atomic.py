@@ -1,5 +1,6 @@
 import os
 import resource
+import stat
 import subprocess
 import sys
 
@@ -52,6 +53,17 @@ def test_failed_block_leaves_the_old_file(tmp_path):
 def test_block_that_writes_nothing_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_file(tmp_path / "a.txt"):
         pass
+
+
+def test_pipes_folders_and_links_to_them_are_not_replaced(tmp_path):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name, found in {"folder": "a folder", "pipe": "a pipe", "link": "a pipe"}.items():
+        with pytest.raises(ValueError, match=f"{name} is no regular file but {found}"):
+            write_file(tmp_path / name, "new")
+    assert stat.S_ISFIFO((tmp_path / "link").stat().st_mode)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "link", "pipe"]
 
 
 def test_temporary_name_is_hidden_and_keeps_the_suffix(tmp_path):

@@ -24,7 +24,8 @@ def test_folder_is_made_and_free_again_after_the_block(tmp_path):
     folder = tmp_path / "new" / "out"
     with output_lock(folder):
         assert (folder / LOCK).exists()
-    assert list(folder.iterdir()) == []
+        (folder / "a").touch()
+    assert [path.name for path in folder.iterdir()] == ["a"]
 
 
 def test_second_process_is_refused_and_told_who_writes(tmp_path):
@@ -58,3 +59,14 @@ def test_a_forked_worker_that_ends_leaves_the_lock(tmp_path):
         worker.start()
         worker.join()
         assert (tmp_path / LOCK).exists()
+
+
+def test_new_folder_stays_only_if_something_was_written(tmp_path):
+    with pytest.raises(KeyError), output_lock(tmp_path / "new" / "inner"):
+        raise KeyError
+    assert not (tmp_path / "new" / "inner").exists()
+    with output_lock(tmp_path / "new"):  # was there
+        pass
+    with output_lock(tmp_path / "other"):
+        (tmp_path / "other" / "a").touch()
+    assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["new", "other", "a"]

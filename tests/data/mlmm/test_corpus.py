@@ -48,7 +48,7 @@ def test_shards_are_read_like_rows_and_classes_only_where_needed(images, small_t
     folder = RegionFolder(tmp_path / "regions", [row["image_id"] for row in images], info, shard_size=4)
     for shard in folder.pending():
         folder.write(shard, [info.encode(images[at]) for at in folder.inputs[shard]], [])
-    folder.finish()
+    folder.finish(max_bad_fraction=0.1)
     shards = read_regions(tmp_path / "regions", cache_dir=tmp_path / "cache")
     assert isinstance(shards, Dataset)
     corpus = MLMMCorpus(shards, {"en": ([0, 1], ["a cat", "a dog"])}, small_tokenizer)

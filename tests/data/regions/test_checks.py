@@ -97,7 +97,7 @@ def test_import_leaves_such_files_out_each_with_its_name_and_cause(tmp_path):
         save(tmp_path / "in" / f"{name}.npz", **IMPORTED[name])
     save(tmp_path / "in" / "endless height.npz", image_height=np.inf)
     save(tmp_path / "in" / "number.npz", features=np.float32(3))
-    with pytest.raises(TooManyBadRowsError, match="More than 10% of the files"):
+    with pytest.raises(TooManyBadRowsError, match="more than 10% of the inputs"):
         import_regions(tmp_path / "in", tmp_path / "out")
     report = import_regions(tmp_path / "in", tmp_path / "out", max_bad_fraction=0.5)
     assert report.rows_kept == 40

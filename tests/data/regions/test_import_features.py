@@ -148,7 +148,7 @@ def test_bad_files_are_left_out_by_cause(bua_folder, tmp_path):
 
 def test_too_many_bad_files_are_an_error_with_the_counts(bua_folder, tmp_path):
     (bua_folder / "empty.npz").touch()
-    with pytest.raises(TooManyBadRowsError, match=r"(?s)More than 10% .*1 x broken file"):
+    with pytest.raises(TooManyBadRowsError, match=r"(?s)more than 10% .*1 x broken file"):
         import_regions(bua_folder, tmp_path / "out", allow_pickle=True)
 
 

@@ -5,7 +5,7 @@ import os
 import pyarrow.parquet as pq
 import pytest
 from helpers.regions.rows import INFO, random_row, same
-from wenlan.data import read_regions
+from wenlan.data import RegionShardError, TooManyBadRowsError, read_regions
 from wenlan.data.regions.shards import SHARD_KEY, SkippedInput, read_batches
 from wenlan.data.regions.writer import RegionFolder
 
@@ -27,7 +27,7 @@ def fill(folder, shards):
 def test_rows_are_read_back_in_order_and_the_report_names_the_others(tmp_path):
     folder = open_folder(tmp_path)
     fill(folder, folder.pending())
-    report = folder.finish()
+    report = folder.finish(max_bad_fraction=0.2)
     assert (report.rows_read, report.rows_kept, dict(report.counts)) == (7, 6, {"truncated": 1})
     assert [row["image_id"] for row in read_regions(tmp_path)] == [name for name in NAMES if name != BAD]
     written = json.loads((tmp_path / "report.json").read_text("utf-8"))
@@ -93,7 +93,7 @@ def test_left_overs_of_killed_runs_are_removed_at_the_end(tmp_path):
     left_over = tmp_path / ".saving-999-regions-00000-of-00003.parquet"
     left_over.write_bytes(b"half")
     fill(folder, folder.pending())
-    folder.finish()
+    folder.finish(max_bad_fraction=0.2)
     assert not left_over.exists()
 
 
@@ -154,3 +154,18 @@ def test_shards_from_before_files_were_looked_at_are_finished(tmp_path):
     pq.write_table(table.replace_schema_metadata(metadata), path)
     images = [tmp_path / name for name in NAMES]
     assert RegionFolder(tmp_path, NAMES, INFO, shard_size=3, paths=images).pending() == [1, 2]
+
+
+@pytest.mark.parametrize(("names", "fraction"), [(["0", "1", BAD], 0), ([BAD], 1)])
+def test_folder_that_left_out_too_much_is_not_read_by_mistake(tmp_path, caplog, names, fraction):
+    folder = open_folder(tmp_path, names)
+    fill(folder, folder.pending())
+    with pytest.raises(TooManyBadRowsError, match="1 x truncated"):
+        folder.finish(max_bad_fraction=fraction)
+    with pytest.raises(RegionShardError, match=r"a run that failed: more than .* Mend them, or give that command"):
+        read_regions(tmp_path)
+    assert len(read_regions(tmp_path, on_bad_shard="skip")) == len(names) - 1
+    assert "a run that failed" in caplog.text
+    if len(names) > 1:
+        folder.finish(max_bad_fraction=0.5)
+        assert len(read_regions(tmp_path)) == 2

@@ -13,6 +13,7 @@ from helpers.training.tiny_translators import (
     save_nllb_of_words,
 )
 from wenlan.data import TooManyBadRowsError, read_pairs
+from wenlan.data.files.lock import output_lock
 from wenlan.data.translation.model import TranslationModel
 from wenlan.data.translation.run import ModelChoice, translate_captions
 
@@ -205,6 +206,12 @@ def test_another_model_and_other_captions_are_refused(models, source, tmp_path):
         run(source, tmp_path / "out", models / "nllb", ["de"])
 
 
+def test_another_process_that_translates_into_the_folder_is_left_alone(models, source, tmp_path):
+    with output_lock(tmp_path / "out"), pytest.raises(ValueError, match="is writing into"):
+        run(source, tmp_path / "out", models / "nllb", ["de"])
+    assert not (tmp_path / "out").exists()
+
+
 def test_captions_of_someone_else_are_not_replaced(models, source, tmp_path):
     file = write(tmp_path / "captions_en.jsonl", ROWS)
     with pytest.raises(ValueError, match=r"another output folder"):
@@ -212,11 +219,13 @@ def test_captions_of_someone_else_are_not_replaced(models, source, tmp_path):
     assert read(file) == ROWS
 
 
-def test_too_many_bad_translations_are_an_error_after_all_was_written(models, tmp_path):
+@pytest.mark.parametrize("allowed", [0.9, 1.0])
+def test_language_with_too_many_bad_translations_or_none_left_gets_no_file(models, tmp_path, allowed):
     captions = [" ".join(letters) for letters in itertools.product("QXZ", repeat=4)]  # unknown to the model: all alike
     source = write(tmp_path / "pairs.jsonl", [{"image": str(n), "text": t} for n, t in enumerate(captions)])
-    with pytest.raises(TooManyBadRowsError, match=r"captions in 'de' were left out.*(?s:.*)one for many"):
-        run(source, tmp_path / "out", models / "nllb", ["de"], max_filtered_fraction=0.9)
+    with pytest.raises(TooManyBadRowsError, match=r"captions in de \(or all\) were left out.*(?s:.*)one for many"):
+        run(source, tmp_path / "out", models / "nllb", ["de"], max_filtered_fraction=allowed)
+    assert [file.name for file in (tmp_path / "out").glob("captions_*")] == ["captions_en.jsonl"]
     written = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))["languages"]["de"]
     assert written["counts"] == {"one for many": 81}
 

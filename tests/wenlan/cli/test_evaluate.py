@@ -6,6 +6,7 @@ import torch
 from helpers.brivl.tiny_folder import SENTENCES, save_tiny_folder
 from helpers.finetuning.retrieval_models import save_pretrained_mlmm
 from helpers.mlmm.corpus_files import write_corpus
+from helpers.mlmm.folder import write_model
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -119,3 +120,6 @@ def test_an_mlmm_is_evaluated_on_the_regions_of_the_images(tmp_path):
     assert "6 images" in result.stdout
     assert "give --regions FOLDER" in run(mlmm, "--data", file).output
     assert "More than 0%" in run(mlmm, "--data", file, "--regions", regions, "--max-bad-fraction", 0).output
+    answering = write_model(tmp_path / "vqa")
+    message = "lacks 4 weights of MLMMForImageTextRetrieval, such as itm_head.bias"
+    assert message in run(answering, "--data", file, "--regions", regions).output

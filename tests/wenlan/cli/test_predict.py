@@ -64,7 +64,20 @@ def test_mistake_is_one_line_and_exit_code_one(folder, image, monkeypatch, argum
 def test_model_without_answers_is_refused(image, tmp_path):
     result = run(write_model(tmp_path / "model", MLMMForPreTraining), image, "--question", "How many?")
     assert result.exit_code == 1
-    assert "names no answers" in result.output
+    assert "weights of MLMMForVisualQuestionAnswering, such as vqa_head" in result.output
+
+
+def test_images_that_cannot_be_labelled_are_counted_and_compared(image, tmp_path):
+    save_tiny_folder(tmp_path / "brivl")
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    command = ["zero-shot", str(tmp_path / "brivl"), "--labels", "猫,雪", str(image), str(tmp_path / "bad.png")]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 1
+    assert "left out 1 x not an image" in result.output
+    assert CliRunner().invoke(app, [*command, "--max-bad-fraction", "0.5"]).exit_code == 0
+    assert CliRunner().invoke(app, [*command[:4], command[-1], "--max-bad-fraction", "1"]).exit_code == 1
+    result = CliRunner().invoke(app, [*command, str(image)])  # one among several good ones
+    assert (result.exit_code, result.stdout.count("雪")) == (0, 2)
 
 
 def test_texts_that_the_model_does_not_know_are_warned_of(folder, image, tmp_path, caplog):

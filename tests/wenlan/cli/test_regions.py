@@ -57,7 +57,7 @@ def test_too_many_bad_images_end_in_exit_code_1(detector, photos, tmp_path):
     arguments = ["--output", tmp_path / "out", "--model", detector, "--max-bad-fraction", 0.05]
     result = run("extract-regions", photos, *arguments)
     assert result.exit_code == 1
-    assert "Error: More than 5% of the images were left out." in result.output
+    assert "Error: Failed: more than 5% of the inputs (or all) were left out." in result.output
 
 
 def test_changed_settings_are_a_short_error(detector, photos, tmp_path):
