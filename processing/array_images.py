@@ -56,7 +56,7 @@ def array_to_image(pixels: ArrayImage, *, channels: str | None = None) -> Image.
     if not isinstance(pixels, np.ndarray):
         pixels = pixels.detach().cpu()
         pixels = (pixels.float() if pixels.is_floating_point() else pixels).numpy()  # NumPy has no bfloat16
-    return Image.fromarray(_to_8_bits(_channels_last(pixels, channels)))
+    return Image.fromarray(to_8_bits(_channels_last(pixels, channels)))
 
 
 def _channels_last(array: np.ndarray, channels: str | None) -> np.ndarray:
@@ -82,7 +82,12 @@ def _channels_last(array: np.ndarray, channels: str | None) -> np.ndarray:
     return array[..., 0] if array.shape[2] == 1 else array
 
 
-def _to_8_bits(values: np.ndarray) -> np.ndarray:
+def to_8_bits(values: np.ndarray, *, is_deep: bool = False) -> np.ndarray:
+    """Return pixels as uint8, see `array_to_image`; with `is_deep` wider types may hold 0..65535, as files of grey do.
+
+    Raises:
+        ValueError: it is not certain what is black and white.
+    """
     if values.dtype == np.uint8:
         return values
     if values.dtype.kind == "b":
@@ -90,7 +95,7 @@ def _to_8_bits(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind not in "iuf":
         raise ValueError(f"Pixels are of type {values.dtype}; give uint8 of 0..255, or floats of 0..1.")
     low, high = float(values.min()), float(values.max())  # NaN where there is one
-    top = _find_white(values, low, high)
+    top = _find_white(values, low, high, is_deep)
     if top is None:
         raise ValueError(
             f"Pixels of type {values.dtype} reach from {low:g} to {high:g}, so it is not certain what is black and "
@@ -99,16 +104,20 @@ def _to_8_bits(values: np.ndarray) -> np.ndarray:
     return (values.astype(np.float32).clip(0, top) * (255 / top)).round().astype(np.uint8)
 
 
-def _find_white(values: np.ndarray, low: float, high: float) -> float | None:
+def _find_white(values: np.ndarray, low: float, high: float, is_deep: bool) -> float | None:
     """Return the value that means white, None where it is not certain."""
+    if is_deep and 255.5 <= high <= 65535 and low >= -0.5:
+        return 65535.0
     if values.dtype.kind == "f":
         if low >= -ROUNDING and high <= 1 + ROUNDING:
             return 1.0
         is_8_bit = low >= -0.5 and high < 255.5 and (high > MIN_WHITE or bool((values == values.round()).all()))
         return 255.0 if is_8_bit else None
-    if values.dtype.str[1:] == "u2" and high > 0:  # of either byte order
-        return 65535.0 if high > 255 else None  # 8 bits in a wider type, or 16 bits that are nearly black
+    if (is_deep or values.dtype.str[1:] == "u2") and high > 0:  # of either byte order
+        return (
+            65535.0 if 255 < high <= 65535 and low >= 0 else None
+        )  # 8 bits in a wider type, or 16 bits that are nearly black
     return 255.0 if low >= 0 and high <= 255 else None
 
 
-__all__ = ["ArrayImage", "array_to_image", "is_array", "iterate_images"]
+__all__ = ["ArrayImage", "array_to_image", "is_array", "iterate_images", "to_8_bits"]

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from .array_images import ArrayImage, array_to_image, is_array
+from .array_images import ArrayImage, array_to_image, is_array, to_8_bits
 from .image_files import ORIENTATION, PNG_SIGNATURE, lacks_pixels, strip_png_texts
 
 ImageSource: TypeAlias = str | os.PathLike | bytes | bytearray | Image.Image | ArrayImage
@@ -57,9 +57,10 @@ def decode_image(
     """Return the image as a loaded PIL image in mode RGB that holds pixels and nothing else.
 
     The EXIF orientation is applied, so boxes refer to the upright image. Transparency is composed on white. 16-bit
-    grey is scaled to 8 bit (divided by 257); 32-bit integers count as 16-bit values; float grey is scaled from the
-    smallest of the ranges 0..1, 0..255 and 0..65535 that holds it. CMYK is converted as Pillow does. Of an animation
-    the first frame is taken. Broken EXIF counts as none; texts and colour profiles are not looked at.
+    grey is scaled to 8 bit (divided by 257); 32-bit integers count as 16-bit values; float grey is scaled from 0..1,
+    0..255 or 0..65535, NaN is black. Values for which that is not certain are refused, see `array_to_image`. CMYK is
+    converted as Pillow does. Of an animation the first frame is taken. Broken EXIF counts as none; texts and colour
+    profiles are not looked at.
 
     Args:
         source: a path, the bytes of an encoded image, a PIL image (of an animation: its current frame), or an array or
@@ -227,9 +228,8 @@ def _damaged(name: str, error: Exception) -> ImageDecodingError:
 def _to_rgb(image: Image.Image) -> Image.Image:
     image = _turn_upright(image)
     if image.mode == "F" or image.mode.startswith("I"):
-        values = np.nan_to_num(np.asarray(image, dtype=np.float32))
-        top = 65535.0 if image.mode != "F" else next((top for top in (1.0, 255.0) if values.max() <= top), 65535.0)
-        image = Image.fromarray((values.clip(0, top) * (255 / top)).round().astype(np.uint8))
+        values = np.asarray(image)
+        image = Image.fromarray(to_8_bits(np.where(np.isnan(values), 0, values), is_deep=True))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

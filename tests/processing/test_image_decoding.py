@@ -1,5 +1,6 @@
 import io
 import os
+import re
 import struct
 import zlib
 
@@ -101,7 +102,7 @@ def test_16_bit_png_is_scaled_and_not_clipped():
 
 
 def test_32_bit_integers_count_as_16_bit_values():
-    levels = np.array([[0, 128 * 257, 70000]], dtype=np.int32)
+    levels = np.array([[0, 128 * 257, 65535]], dtype=np.int32)
     assert np.asarray(decode_image(Image.fromarray(levels)))[0, :, 1].tolist() == [0, 128, 255]
 
 
@@ -109,6 +110,26 @@ def test_32_bit_integers_count_as_16_bit_values():
 def test_float_image_is_scaled_from_the_smallest_range_that_holds_it(top):
     levels = np.array([[0, 0.2, np.nan, 1]], dtype=np.float32) * np.float32(top)
     assert np.asarray(decode_image(Image.fromarray(levels)))[0, :, 2].tolist() == [0, 51, 0, 255]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.float32([[0, 0.5, 1.7]]),  # an overshoot of 0..1, or 0..255 that is nearly black
+        np.float32([[-1, 0, 1]]),
+        np.float32([[0, 1, np.inf]]),
+        np.float32([[0, 1, 1e6]]),
+        np.int32([[0, 1, 70000]]),
+        np.int32([[-1, 0, 255]]),
+        np.uint16([[0, 100, 255]]),  # 8 bits in a wider type
+        np.int32([[0, 100, 255]]),
+    ],
+)
+@pytest.mark.parametrize("image_format", ["TIFF", None])
+def test_deep_image_whose_white_is_not_certain_is_refused(values, image_format):
+    image = Image.fromarray(values)
+    with pytest.raises(ImageDecodingError, match="not certain what is black and white"):
+        decode_image(encode(image, image_format) if image_format else image)
 
 
 @pytest.mark.parametrize("image_format", ["GIF", "WEBP"])
@@ -285,6 +306,18 @@ def test_jpeg_with_less_data_than_it_says_is_truncated(mode, options):
     data = encode(image, "JPEG", **options)
     assert cause_of(data[: len(data) * 3 // 5] + b"\xff\xd9") == "truncated"
     assert cause_of(jpeg_that_claims(400, 300, noise(), progressive=True)) == "truncated"
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"), [("RGB", {}), ("RGB", {"quality": 95, "subsampling": 0}), ("L", {}), ("CMYK", {})]
+)
+def test_progressive_image_whose_later_scans_are_missing_is_truncated(mode, options):
+    data = encode(noise().convert(mode), "JPEG", progressive=True, **options)
+    scans = [found.start() for found in re.finditer(b"\xff\xda", data)]
+    assert decode_image(data).size == noise().size
+    for cut in (*scans[1:], (scans[2] + scans[3]) // 2):
+        assert cause_of(data[:cut] + b"\xff\xd9") == "truncated"
+        assert decode_image(data[:cut] + b"\xff\xd9", allow_truncated=True).size == noise().size
 
 
 @pytest.mark.parametrize("level", [0, 127, 128, 255])
