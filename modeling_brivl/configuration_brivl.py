@@ -88,17 +88,15 @@ class _TowerConfig(PreTrainedConfig):
         _check_limits(self, vars(self) | kwargs)
         super().__post_init__(**kwargs)
 
-    @property
-    def width(self) -> int:
-        """Width of the transformer over regions or tokens."""
-        return self.hidden_size
+    if TYPE_CHECKING:  # width of the transformer over regions or tokens
+
+        @property
+        def hidden_size(self) -> int: ...
 
     def validate_tower(self) -> None:
         """Raise ValueError for sizes that cannot work."""
-        heads, dropout = self.num_attention_heads, self.hidden_dropout_prob
-        _require(
-            self, self.width % heads == 0, f"the width {self.width} is not a multiple of num_attention_heads={heads}."
-        )
+        width, heads, dropout = self.hidden_size, self.num_attention_heads, self.hidden_dropout_prob
+        _require(self, width % heads == 0, f"the width {width} is not a multiple of num_attention_heads={heads}.")
         _require(self, self.projection_dim > 0, f"projection_dim must be positive, got {self.projection_dim}.")
         _require(self, 0 <= dropout < 1, f"hidden_dropout_prob must be in [0, 1), got {dropout}.")
 
@@ -227,17 +225,43 @@ class BriVLTextConfig(_TowerConfig):
             _check_limits(self, values)
             self.encoder_config = config_class(**{key: values[key] for key in values.keys() - CODE_OR_FOLDER})
         _check_limits(self, vars(self.encoder_config))
+        for name in kwargs.keys() & {"hidden_size", "max_position_embeddings"}:
+            same = kwargs.pop(name) == getattr(self, name)
+            _require(self, same, f"{name} is that of the text encoder; give it in encoder_config.")
         super().__post_init__(**kwargs)
 
     @property
-    def width(self) -> int:
-        """Width of the transformer over tokens: the hidden size of the text encoder."""
+    def hidden_size(self) -> int:
+        """Width of the text encoder, and of the transformer over its tokens."""
         return self.encoder_config.hidden_size
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens of the text encoder."""
+        return self.encoder_config.vocab_size
+
+    @vocab_size.setter
+    def vocab_size(self, value: int) -> None:
+        self.encoder_config.vocab_size = value
+
+    @property
+    def max_position_embeddings(self) -> int:
+        """Positions of the text encoder; a text is cut to `max_text_length`."""
+        return self.encoder_config.max_position_embeddings
+
+    @property
+    def pad_token_id(self) -> int | None:
+        """Token that fills a text up to the length of others."""
+        return self.encoder_config.pad_token_id
+
+    @pad_token_id.setter
+    def pad_token_id(self, value: int | None) -> None:
+        self.encoder_config.pad_token_id = value
 
     def validate_text_length(self) -> None:
         """Raise ValueError for a length that the encoder has no positions for."""
         length = self.max_text_length
-        positions = getattr(self.encoder_config, "max_position_embeddings", length)
+        positions = getattr(self, "max_position_embeddings", length)
         allowed = f"2..{positions} (the positions of the text encoder)"
         _require(self, 2 <= length <= positions, f"max_text_length must be in {allowed}, got {length}.")
 

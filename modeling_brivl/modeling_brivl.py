@@ -5,12 +5,13 @@ normalisation (`image_embeds`, `text_embeds`). Shapes: b batch, n regions, l tok
 """
 
 from dataclasses import dataclass
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 
 from .configuration_brivl import BriVLConfig
 from .contrastive_loss import info_nce, similarity_logits
@@ -18,8 +19,16 @@ from .momentum_queue import NO_GROUP
 from .towers import BriVLPreTrainedModel, BriVLTextModel, BriVLVisionModel
 
 
+class TowersOutput(ModelOutput):
+    """An output that holds those of the towers; as a tuple it holds theirs as tuples, as CLIP's does."""
+
+    def to_tuple(self) -> tuple:
+        """Return all that is not None."""
+        return tuple(value.to_tuple() if isinstance(value, ModelOutput) else value for value in self.values())
+
+
 @dataclass
-class BriVLOutput(ModelOutput):
+class BriVLOutput(TowersOutput):
     """Output of `BriVLModel`; what was not asked for is None.
 
     Attributes:
@@ -64,7 +73,7 @@ class BriVLModel(BriVLPreTrainedModel):
     """
 
     config: BriVLConfig
-    main_input_name = "pixel_values"
+    main_input_name = "input_ids"
     input_modalities = ["image", "text"]
 
     def __init__(self, config: BriVLConfig) -> None:
@@ -84,10 +93,17 @@ class BriVLModel(BriVLPreTrainedModel):
 
     @can_return_tuple
     def get_text_features(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
-        """Return the text tower's output; `pooler_output` (b, d) is not normalised. See `BriVLTextModel`."""
-        return self.text_model(input_ids=input_ids, attention_mask=attention_mask)
+        """Return the text tower's output; `pooler_output` (b, d) is not normalised. See `BriVLTextModel`.
+
+        A whole batch may be given; its images are left aside.
+        """
+        return self.text_model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
 
     @can_return_tuple
     def get_image_features(
@@ -96,9 +112,14 @@ class BriVLModel(BriVLPreTrainedModel):
         boxes: Tensor | None = None,
         box_mask: Tensor | None = None,
         feature_map: Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
-        """Return the image tower's output; `pooler_output` (b, d) is not normalised. See `BriVLVisionModel`."""
-        return self.vision_model(pixel_values=pixel_values, boxes=boxes, box_mask=box_mask, feature_map=feature_map)
+        """Return the image tower's output; `pooler_output` (b, d) is not normalised. See `BriVLVisionModel`.
+
+        A whole batch may be given; its texts are left aside.
+        """
+        images = {"pixel_values": pixel_values, "boxes": boxes, "box_mask": box_mask, "feature_map": feature_map}
+        return self.vision_model(**images, return_dict=True, **kwargs)
 
     @can_return_tuple
     def forward(
@@ -112,6 +133,7 @@ class BriVLModel(BriVLPreTrainedModel):
         feature_map: Tensor | None = None,
         group_ids: Tensor | None = None,
         return_loss: bool | None = None,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BriVLOutput:
         """Embed texts, images or both; with both, return the similarity of all with all.
 
@@ -123,14 +145,16 @@ class BriVLModel(BriVLPreTrainedModel):
             return_loss: True also computes the loss of the batch.
 
         Raises:
+            TypeError: for keywords that are no input of BriVL and no keyword of transformers.
             ValueError: for neither texts nor images, or `return_loss` without pairs.
         """
         loss = logits_per_image = logits_per_text = text_embeds = image_embeds = text_output = vision_output = None
         if input_ids is not None:
-            text_output = self.get_text_features(input_ids, attention_mask, return_dict=True)
+            text_output = self.get_text_features(input_ids, attention_mask, return_dict=True, **kwargs)
             text_embeds = F.normalize(text_output.pooler_output, dim=-1)
         if pixel_values is not None or feature_map is not None:
-            vision_output = self.get_image_features(pixel_values, boxes, box_mask, feature_map, return_dict=True)
+            images = (pixel_values, boxes, box_mask, feature_map)
+            vision_output = self.get_image_features(*images, return_dict=True, **kwargs)
             image_embeds = F.normalize(vision_output.pooler_output, dim=-1)
         if text_embeds is None and image_embeds is None:
             raise ValueError("Give input_ids, pixel_values or both.")
@@ -150,4 +174,4 @@ class BriVLModel(BriVLPreTrainedModel):
         )
 
 
-__all__ = ["BriVLModel", "BriVLOutput"]
+__all__ = ["BriVLModel", "BriVLOutput", "TowersOutput"]

@@ -1,19 +1,23 @@
 """BriVL's pre-training: momentum towers, queues of negatives, symmetric InfoNCE."""
 
+import copy
 from dataclasses import dataclass
+from typing import Any, Unpack, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
-from transformers.utils import ModelOutput, can_return_tuple, logging
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.utils import TransformersKwargs, can_return_tuple, logging
 from transformers.utils.loading_report import LoadStateDictInfo
 
+from .base_model import transformers_keywords
 from .configuration_brivl import BriVLConfig
 from .contrastive_loss import info_nce, similarity_logits
 from .frozen_trunk import drop_trunk
 from .gather_rows import gather_rows
-from .modeling_brivl import BriVLModel
+from .modeling_brivl import BriVLModel, TowersOutput
 from .momentum_queue import NO_GROUP, NegativeQueue, update_momentum
 from .towers import BriVLPreTrainedModel, BriVLTextModel, BriVLVisionModel
 
@@ -21,10 +25,12 @@ logger = logging.get_logger(__name__)
 
 Tower = BriVLTextModel | BriVLVisionModel
 TowerInputs = dict[str, Tensor]
+Embeddings = tuple[Tensor, Tensor, Tensor, Tensor]  # image queries, text queries, image keys, text keys; (b, d) each
+TowerOutputs = dict[str, BaseModelOutputWithPooling]
 
 
 @dataclass
-class BriVLForPreTrainingOutput(ModelOutput):
+class BriVLForPreTrainingOutput(TowersOutput):
     """Output of `BriVLForPreTraining`.
 
     Attributes:
@@ -34,6 +40,7 @@ class BriVLForPreTrainingOutput(ModelOutput):
         logits_per_text: the same with the key of the own image and the image queue.
         text_embeds, image_embeds: (b, d) queries, unit rows.
         text_keys, image_keys: (b, d) keys of the momentum towers, unit rows, no gradient.
+        text_model_output, vision_model_output: outputs of the query towers; None with `contrastive_chunk_size`.
     """
 
     loss: Tensor | None = None
@@ -43,6 +50,8 @@ class BriVLForPreTrainingOutput(ModelOutput):
     image_embeds: Tensor | None = None
     text_keys: Tensor | None = None
     image_keys: Tensor | None = None
+    text_model_output: BaseModelOutputWithPooling | None = None
+    vision_model_output: BaseModelOutputWithPooling | None = None
 
 
 class BriVLForPreTraining(BriVLPreTrainedModel):
@@ -57,7 +66,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
     """
 
     config: BriVLConfig
-    main_input_name = "pixel_values"
+    main_input_name = "input_ids"
     input_modalities = ["image", "text"]
     _keys_to_ignore_on_load_unexpected = None
     _new_heads = ("momentum_", "queue.")
@@ -93,6 +102,21 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
     def get_input_embeddings(self) -> nn.Module:
         """Return the token embeddings of the query text tower."""
         return self.brivl.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the token embeddings of the query text tower."""
+        self.brivl.set_input_embeddings(value)
+
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
+        """Resize the token embeddings of both text towers; new rows of the momentum tower are those of the query."""
+        resized = super().resize_token_embeddings(*args, **kwargs)
+        tower = self.momentum_text_model
+        if not (self.config.share_frozen_trunk and tower.trunk_depth):  # else the momentum tower has none of its own
+            momentum = copy.deepcopy(resized).requires_grad_(False)
+            before = tower.get_input_embeddings().get_parameter("weight")[: len(momentum.weight)]
+            momentum.weight[: len(before)] = before
+            tower.set_input_embeddings(momentum)
+        return resized
 
     def reset_momentum_towers(self) -> None:
         """Make the momentum towers equal to the query towers: needed after the query towers got new weights."""
@@ -146,8 +170,10 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         self._waiting_keys.clear()
         return image_keys, text_keys, group_ids
 
-    def _embed(self, text_inputs: TowerInputs, image_inputs: TowerInputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return image queries, text queries, image keys and text keys of a batch, unit rows: four (b, d)."""
+    def _embed(
+        self, text_inputs: TowerInputs, image_inputs: TowerInputs, **keywords: Any
+    ) -> tuple[Embeddings, TowerOutputs]:
+        """Return queries and keys of a batch, unit rows, and the outputs of the query towers unless checkpointed."""
         vision_model, text_model = self.brivl.vision_model, self.brivl.text_model
         if self.config.share_frozen_trunk:
             text_inputs = _given(**text_inputs, trunk_states=text_model.run_trunk(**text_inputs))
@@ -157,20 +183,20 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         with torch.no_grad():  # keys first: while they are computed, no activation is held yet
             image_keys = _unit_features(self.momentum_vision_model, image_inputs).float()
             text_keys = _unit_features(self.momentum_text_model, text_inputs).float()
+        outputs: TowerOutputs = {}
         if self.config.contrastive_chunk_size and torch.is_grad_enabled():
             image_queries = checkpoint(_unit_features, vision_model, image_inputs, use_reentrant=False)
             text_queries = checkpoint(_unit_features, text_model, text_inputs, use_reentrant=False)
         else:
-            image_queries = _unit_features(vision_model, image_inputs)
-            text_queries = _unit_features(text_model, text_inputs)
-        return image_queries, text_queries, image_keys, text_keys
+            outputs["vision_model_output"] = vision_model(**image_inputs, **keywords)
+            outputs["text_model_output"] = text_model(**text_inputs, **keywords)
+            image_queries, text_queries = map(_unit_rows, outputs.values())
+        return (image_queries, text_queries, image_keys, text_keys), outputs
 
-    def _embed_in_chunks(
-        self, text_inputs: TowerInputs, image_inputs: TowerInputs
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the same as `_embed`, `contrastive_chunk_size` pairs at a time."""
+    def _embed_in_chunks(self, text_inputs: TowerInputs, image_inputs: TowerInputs) -> Embeddings:
+        """Return the queries and keys of `_embed`, `contrastive_chunk_size` pairs at a time."""
         chunks = zip(*(_split(x, self.config.contrastive_chunk_size) for x in (text_inputs, image_inputs)), strict=True)
-        embedded = zip(*(self._embed(*chunk) for chunk in chunks), strict=True)
+        embedded = zip(*(self._embed(*chunk)[0] for chunk in chunks), strict=True)
         image_queries, text_queries, image_keys, text_keys = (torch.cat(parts) for parts in embedded)
         return image_queries, text_queries, image_keys, text_keys
 
@@ -250,6 +276,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         feature_map: Tensor | None = None,
         group_ids: Tensor | None = None,
         return_loss: bool = True,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BriVLForPreTrainingOutput:
         """Compute queries, keys and the loss of b pairs; in training mode the keys wait for `pop_keys`.
 
@@ -257,14 +284,24 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
             group_ids: (b,) int64, e.g. the concept of a pair: queue entries of the same group are left out of the
                 negatives; -1 = unknown. Other arguments as in `BriVLModel`.
             return_loss: there so that Trainer evaluates without labels; the loss is always returned.
+
+        Raises:
+            TypeError: for keywords that are no input of BriVL and no keyword of transformers.
         """
+        keywords = transformers_keywords(kwargs) | {"return_dict": True}
         text_inputs = _given(input_ids=input_ids, attention_mask=attention_mask)
         image_inputs = _given(pixel_values=pixel_values, boxes=boxes, box_mask=box_mask, feature_map=feature_map)
-        embed = self._embed_in_chunks if self.config.contrastive_chunk_size else self._embed
-        image_queries, text_queries, image_keys, text_keys = embed(text_inputs, image_inputs)
+        outputs: TowerOutputs = {}
+        if self.config.contrastive_chunk_size:
+            embeddings = self._embed_in_chunks(text_inputs, image_inputs)
+        else:
+            embeddings, outputs = self._embed(text_inputs, image_inputs, **keywords)
         if group_ids is None:
-            group_ids = torch.full((len(image_keys),), NO_GROUP, device=image_keys.device)
-        return self.contrastive_output(image_queries, text_queries, image_keys, text_keys, group_ids)
+            group_ids = torch.full((len(embeddings[0]),), NO_GROUP, device=embeddings[0].device)
+        result = self.contrastive_output(*embeddings, group_ids)
+        for name, output in outputs.items():
+            result[name] = output
+        return result
 
 
 def _given(**inputs: Tensor | None) -> TowerInputs:
@@ -272,7 +309,11 @@ def _given(**inputs: Tensor | None) -> TowerInputs:
 
 
 def _unit_features(tower: nn.Module, inputs: TowerInputs) -> Tensor:
-    return F.normalize(tower(**inputs).pooler_output, dim=-1)
+    return _unit_rows(tower(**inputs))
+
+
+def _unit_rows(output: BaseModelOutputWithPooling) -> Tensor:
+    return F.normalize(cast(Tensor, output.pooler_output), dim=-1)
 
 
 def _split(inputs: TowerInputs, size: int) -> list[TowerInputs]:

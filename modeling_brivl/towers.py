@@ -2,23 +2,28 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import timm
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPooling
-from transformers.utils import logging
+from transformers.utils import TransformersKwargs, logging
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .base_model import WenlanPreTrainedModel
+from .base_model import WenlanPreTrainedModel, transformers_keywords
 from .configuration_brivl import BriVLTextConfig, BriVLVisionConfig
 from .frozen_trunk import backbone_stages, is_trainable, run_image_stages, run_text_stages, trunk_depth
-from .pooled_encoder import BriVLEncoder
+from .pooled_encoder import BriVLAttention, BriVLEncoder, BriVLEncoderLayer
 from .region_pooling import grid_boxes, pool_regions
 
 logger = logging.get_logger(__name__)
+
+# All that a batch may hold: either tower takes it whole and leaves aside what is for the other.
+BATCH_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "pixel_values", "boxes", "box_mask", "feature_map")
 
 
 class BriVLPreTrainedModel(WenlanPreTrainedModel):
@@ -30,9 +35,16 @@ class BriVLPreTrainedModel(WenlanPreTrainedModel):
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
-    _no_split_modules = ["TransformerEncoderLayer"]
+    _supports_attention_backend = True
+    _no_split_modules = ["BriVLEncoderLayer"]
     # BriVLModel opens a pre-training checkpoint too and leaves its momentum half aside.
     _keys_to_ignore_on_load_unexpected: list[str] | set[str] | None = [r"^momentum_", r"^queue\."]
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, BriVLAttention):  # as `nn.MultiheadAttention` starts
+            init.xavier_uniform_(module.in_proj_weight)
+            init.zeros_(module.in_proj_bias)
 
     def _foreign_parts(self) -> Iterator[tuple[nn.Module, Callable[[], nn.Module]]]:
         for module in self.modules():
@@ -65,7 +77,21 @@ def build_timm_model(config: BriVLVisionConfig) -> nn.Module:
         raise ValueError(f"The backbone {config.backbone!r} cannot be built: {str(error)[:200]}") from error
 
 
-class BriVLVisionModel(BriVLPreTrainedModel):
+class BriVLTower(BriVLPreTrainedModel):
+    """The end of either tower; its layers are those whose states and attentions a tower returns on request."""
+
+    encoder: BriVLEncoder
+    _can_record_outputs = {"hidden_states": BriVLEncoderLayer, "attentions": BriVLAttention}
+
+    # Not around the whole forward pass: the layers of a text encoder that run before have states of their own.
+    @merge_with_config_defaults
+    @capture_outputs
+    def _pool(self, vectors: Tensor, mask: Tensor, **kwargs: Unpack[TransformersKwargs]) -> BaseModelOutputWithPooling:
+        """Return states, features and what is recorded; arguments as in `BriVLEncoder`."""
+        return self.encoder(vectors, mask, **kwargs)
+
+
+class BriVLVisionModel(BriVLTower):
     """The image tower: image to features. Source: BriVL 1.0 and BriVL-NMI image encoders."""
 
     config: BriVLVisionConfig
@@ -73,7 +99,6 @@ class BriVLVisionModel(BriVLPreTrainedModel):
     base_model_prefix = "vision_model"
     main_input_name = "pixel_values"
     input_modalities = ["image"]
-    _can_record_outputs = {"hidden_states": nn.TransformerEncoderLayer}
 
     def __init__(self, config: BriVLVisionConfig) -> None:
         super().__init__(config)
@@ -89,7 +114,11 @@ class BriVLVisionModel(BriVLPreTrainedModel):
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the first convolution."""
-        return self.backbone.conv_stem
+        return self.backbone.get_submodule(self.backbone.pretrained_cfg["first_conv"])
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the first convolution."""
+        self.backbone.set_submodule(self.backbone.pretrained_cfg["first_conv"], value)
 
     def train(self, mode: bool = True) -> "BriVLVisionModel":
         """Set training mode; batch norms of the backbone stay in evaluation mode where the configuration says so."""
@@ -105,20 +134,19 @@ class BriVLVisionModel(BriVLPreTrainedModel):
         """Return the output of the backbone's frozen lower stages (b, c, h, w); None where all of it trains."""
         if self.trunk_depth == 0:
             return None
-        return run_image_stages(self.backbone, pixel_values, slice(0, self.trunk_depth))
+        return run_image_stages(self.backbone, pixel_values.to(self.dtype), slice(0, self.trunk_depth))
 
     def _feature_map(self, pixel_values: Tensor, trunk_states: Tensor | None) -> Tensor:
         """Return the last feature map of the backbone (b, c, h, w)."""
         if pixel_values.ndim != 4 or pixel_values.shape[2] != pixel_values.shape[3]:
             raise ValueError(f"pixel_values must be (batch, 3, size, size), got {tuple(pixel_values.shape)}.")
+        pixel_values = pixel_values.to(self.dtype)
         if trunk_states is not None:
             return run_image_stages(self.backbone, trunk_states, slice(self.trunk_depth, None))
         if backbone_stages(self.backbone):
             return run_image_stages(self.backbone, pixel_values, slice(None))
         return self.backbone.forward_features(pixel_values)
 
-    @merge_with_config_defaults
-    @capture_outputs
     def forward(
         self,
         pixel_values: Tensor | None = None,
@@ -126,12 +154,12 @@ class BriVLVisionModel(BriVLPreTrainedModel):
         box_mask: Tensor | None = None,
         feature_map: Tensor | None = None,
         trunk_states: Tensor | None = None,
-        **kwargs: object,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """Return region states `last_hidden_state` (b, n, c) and image features `pooler_output` (b, d).
 
         Args:
-            pixel_values: (b, 3, s, s), normalised; square.
+            pixel_values: (b, 3, s, s), normalised; square. Cast to the dtype of the weights.
             boxes: (b, n, 4) regions as x1, y1, x2, y2 in pixels of the s x s image. None: the grid of the config.
             box_mask: (b, n), 1 = real region. None: all are.
             feature_map: (b, c, h, w) output of `backbone.forward_features`, instead of pixel_values: a frozen backbone
@@ -139,12 +167,14 @@ class BriVLVisionModel(BriVLPreTrainedModel):
             trunk_states: output of `run_trunk` for these pixel_values, so that the trunk is not run again.
 
         Raises:
+            TypeError: for keywords that are no input of BriVL and no keyword of transformers.
             ValueError: for no image, an image that is not square, or boxes of the wrong shape.
         """
+        keywords = transformers_keywords(kwargs, BATCH_INPUTS)
         if pixel_values is not None and feature_map is None:
             feature_map, image_size = self._feature_map(pixel_values, trunk_states), pixel_values.shape[-1]
         elif feature_map is not None and pixel_values is None:
-            image_size = self.config.image_size
+            feature_map, image_size = feature_map.to(self.dtype), self.config.image_size
         else:
             raise ValueError("Give either pixel_values or feature_map to the vision tower.")
         batch_size = feature_map.shape[0]
@@ -163,17 +193,16 @@ class BriVLVisionModel(BriVLPreTrainedModel):
             num_samples=self.config.region_samples,
             stretch_boxes=self.config.stretch_boxes,
         )
-        return self.encoder(self.region_projection(regions), box_mask)
+        return self._pool(self.region_projection(regions), box_mask, **keywords)
 
 
-class BriVLTextModel(BriVLPreTrainedModel):
+class BriVLTextModel(BriVLTower):
     """The text tower: sentence to features. Source: BriVL 1.0 and BriVL-NMI text encoders."""
 
     config: BriVLTextConfig
     base_model_prefix = "text_model"
     main_input_name = "input_ids"
     input_modalities = ["text"]
-    _can_record_outputs = {"hidden_states": nn.TransformerEncoderLayer}
 
     def __init__(self, config: BriVLTextConfig) -> None:
         # Here, not above: while transformers loads its Auto classes it already needs this file.
@@ -199,52 +228,54 @@ class BriVLTextModel(BriVLPreTrainedModel):
         """Return the output of the encoder's frozen lower layers (b, l, e); None where all of it trains."""
         if self.trunk_depth == 0:
             return None
-        input_ids, attention_mask = self._cut(input_ids, attention_mask)
+        input_ids, attention_mask = self._fit_length(input_ids, attention_mask)
         return run_text_stages(self.backbone, input_ids, self._attended(attention_mask), slice(0, self.trunk_depth))
 
-    def _cut(self, input_ids: Tensor, attention_mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        limit = self.config.max_text_length
+    def _fit_length(self, input_ids: Tensor, attention_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return tokens and mask, cut to `max_text_length`; in the faithful mode also padded to it."""
+        length, limit = input_ids.shape[1], self.config.max_text_length
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
-        if input_ids.shape[1] > limit:
-            logger.warning_once(f"A text of {input_ids.shape[1]} tokens is cut to max_text_length={limit}.")
+        if length > limit:
+            logger.warning_once(f"A text of {length} tokens is cut to max_text_length={limit}.")
+        elif self.config.attend_padding:
+            missing = (0, limit - length)
+            pad = self.config.pad_token_id or 0
+            return F.pad(input_ids, missing, value=pad), F.pad(attention_mask, missing, value=0)
         return input_ids[:, :limit], attention_mask[:, :limit]
 
     def _attended(self, attention_mask: Tensor) -> Tensor | None:
         """Return the mask that the encoder gets: none in the faithful mode."""
         return None if self.config.attend_padding else attention_mask
 
-    @merge_with_config_defaults
-    @capture_outputs
     def forward(
         self,
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         trunk_states: Tensor | None = None,
-        **kwargs: object,
+        **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """Return token states `last_hidden_state` (b, l, e) and text features `pooler_output` (b, d).
 
         Args:
-            input_ids: (b, l); cut to `max_text_length`.
+            input_ids: (b, l); cut to `max_text_length`. With `attend_padding` they are padded to it here, so that a
+                text has one embedding however it comes, and l of all that is returned is `max_text_length`.
             attention_mask: (b, l), 1 = real token. None: all are.
             token_type_ids: accepted because tokenizers give them; BriVL's texts are single segments of type 0.
             trunk_states: output of `run_trunk` for these tokens, so that the trunk is not run again.
+
+        Raises:
+            TypeError: for keywords that are no input of BriVL and no keyword of transformers.
         """
-        limit = self.config.max_text_length
-        input_ids, attention_mask = self._cut(input_ids, attention_mask)
-        if self.config.attend_padding and input_ids.shape[1] != limit:
-            logger.warning_once(
-                f"This model attends to padding, as the original BriVL does: pad every text to {limit} tokens "
-                f"(padding='max_length'), or the embedding changes with the length (now {input_ids.shape[1]})."
-            )
+        keywords = transformers_keywords(kwargs, BATCH_INPUTS)
+        input_ids, attention_mask = self._fit_length(input_ids, attention_mask)
         attended = self._attended(attention_mask)
         if trunk_states is None:
             states = self.backbone(input_ids=input_ids, attention_mask=attended).last_hidden_state
         else:
             states = run_text_stages(self.backbone, trunk_states, attended, slice(self.trunk_depth, None))
-        return self.encoder(states, attention_mask)
+        return self._pool(states, attention_mask, **keywords)
 
 
 __all__ = ["BriVLPreTrainedModel", "BriVLTextModel", "BriVLVisionModel"]

@@ -287,7 +287,7 @@ def test_variant_to_continue_training_from_freezes_what_the_original_freezes():
 def test_text_encoder_configuration_of_the_folder_counts(tmp_path):
     BertConfig(vocab_size=33, hidden_size=48, num_attention_heads=4).save_pretrained(tmp_path)
     config = build_config("nmi", None, tmp_path, with_momentum=False)
-    assert (config.text_config.encoder_config.vocab_size, config.text_config.width) == (33, 48)
+    assert (config.text_config.encoder_config.vocab_size, config.text_config.hidden_size) == (33, 48)
 
 
 def test_configuration_of_another_model_is_refused(converted, tmp_path):

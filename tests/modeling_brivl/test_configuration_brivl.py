@@ -190,7 +190,7 @@ def test_encoder_of_another_type_survives_saving(tmp_path, model_type):
     loaded = BriVLConfig.from_pretrained(tmp_path).text_config
     assert loaded.encoder_config.model_type == model_type
     assert loaded.encoder_config.num_hidden_layers == 3
-    assert loaded.width == 24
+    assert loaded.hidden_size == 24
 
 
 @pytest.mark.parametrize("tower", ["text_config", "vision_config"])

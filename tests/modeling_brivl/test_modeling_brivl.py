@@ -111,10 +111,19 @@ def test_padding_does_not_change_the_embedding_when_the_encoder_gets_the_mask(mo
     torch.testing.assert_close(model(**padded(ids, 4)).text_embeds, model(input_ids=ids).text_embeds, atol=1e-6, rtol=0)
 
 
-def test_padding_changes_the_embedding_when_the_model_attends_to_it():
-    model = build_model(text={"attend_padding": True})
+@pytest.mark.parametrize("frozen", [None, ["layer.1"]], ids=["all trains", "trunk"])
+def test_text_has_one_embedding_however_it_is_padded_when_the_model_attends_to_padding(frozen):
+    model = build_model(text={"attend_padding": True, "trainable_backbone": frozen})
     ids = texts(3, length=6)
-    assert (model(**padded(ids, 4)).text_embeds - model(input_ids=ids).text_embeds).abs().max() > 1e-3
+    full = model(**padded(ids, TEXT_LENGTH - 6)).text_embeds
+    assert torch.equal(model(input_ids=ids).text_embeds, full)
+    assert torch.equal(model(**padded(ids, 3)).text_embeds, full)
+    assert torch.equal(model(**padded(ids, TEXT_LENGTH)).text_embeds, full)
+    trunk = model.text_model.run_trunk(ids)
+    split = model.text_model(ids, trunk_states=trunk).pooler_output
+    torch.testing.assert_close(F.normalize(split, dim=-1), full, atol=1e-6, rtol=0)
+    model.config.text_config.attend_padding = False
+    assert (model(input_ids=ids).text_embeds - full).abs().max() > 1e-3
 
 
 def test_only_text_gives_text_embeddings_first(model):
@@ -297,8 +306,8 @@ def test_gradient_checkpointing_gives_the_same_gradients_in_both_towers():
     expected = gradients(model, **batch)
     model.activation_checkpointing_enable()
     runs = []
-    model.text_model.encoder.layers[0].register_forward_pre_hook(lambda *_: runs.append("text"))
-    model.vision_model.encoder.layers[0].register_forward_pre_hook(lambda *_: runs.append("vision"))
+    model.text_model.encoder.layers[0].linear1.register_forward_pre_hook(lambda *_: runs.append("text"))
+    model.vision_model.encoder.layers[0].linear1.register_forward_pre_hook(lambda *_: runs.append("vision"))
     actual = gradients(model, **batch)
     assert sorted(runs) == ["text", "text", "vision", "vision"]  # once more in the backward pass
     for name, gradient in expected.items():
@@ -376,11 +385,19 @@ def test_trunk_and_branch_compile_without_graph_breaks(tower):
         torch.testing.assert_close(compiled, tower(batch).pooler_output, atol=1e-6, rtol=0)
 
 
-def test_text_encoder_attends_with_sdpa_and_eager_gives_the_same(folder):
+def attention_functions(model):
+    """Returns what the layers of both towers and of the text encoder attend with."""
+    towers = (model.text_model, model.vision_model)
+    layers = [layer.self_attn for tower in towers for layer in tower.encoder.layers]
+    layers += [layer.attention.self for layer in model.text_model.backbone.encoder.layer]
+    return {layer.config._attn_implementation for layer in layers}
+
+
+def test_all_layers_attend_with_sdpa_and_eager_gives_the_same(folder):
     default = BriVLModel.from_pretrained(folder)
     eager = BriVLModel.from_pretrained(folder, attn_implementation="eager")
-    assert default.text_model.backbone.config._attn_implementation == "sdpa"
-    assert eager.text_model.backbone.config._attn_implementation == "eager"
+    assert attention_functions(default) == {"sdpa"}
+    assert attention_functions(eager) == {"eager"}
     batch = padded(texts(3, length=6), 3)
     torch.testing.assert_close(eager(**batch).text_embeds, default(**batch).text_embeds, atol=1e-6, rtol=0)
 

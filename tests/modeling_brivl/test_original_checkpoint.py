@@ -153,7 +153,7 @@ def test_queue_that_does_not_fit_is_refused(key, value, problem, expected):
 
 def original_encoders(config):
     """Returns the state dicts of the original's image and text encoder, built of the same library parts, on "meta"."""
-    width, text_width = config.vision_config.hidden_size, config.text_config.width
+    width, text_width = config.vision_config.hidden_size, config.text_config.hidden_size
 
     def head(name, dim):
         layer = nn.TransformerEncoderLayer(dim, nhead=4, dim_feedforward=2048)

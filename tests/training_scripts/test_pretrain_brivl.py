@@ -144,7 +144,7 @@ def test_fsdp_recipe_shards_the_layers_of_both_encoders(tmp_path):
         model = BriVLForPreTraining(build_config(read_recipe("brivl_2.0_fsdp", tmp_path)[0]))
     plugin.set_auto_wrap_policy(model)
     wrapped = plugin.auto_wrap_policy.keywords["transformer_layer_cls"]
-    assert {layer.__name__ for layer in wrapped} == {"BertLayer", "TransformerEncoderLayer"}
+    assert {layer.__name__ for layer in wrapped} == {"BertLayer", "BriVLEncoderLayer"}
 
 
 def test_training_goes_on_from_a_folder_with_its_configuration_and_tokenizer(own_pairs, tmp_path):

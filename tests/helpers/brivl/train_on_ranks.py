@@ -11,7 +11,6 @@ import torch
 import torch.distributed as dist
 from helpers.brivl.tiny import images, texts, tiny_config
 from helpers.perturb import perturb
-from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
@@ -20,6 +19,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.models.bert.modeling_bert import BertLayer
 from wenlan.modeling_brivl import BriVLForPreTraining, MomentumQueueCallback
 from wenlan.modeling_brivl.gather_rows import gather_rows
+from wenlan.modeling_brivl.pooled_encoder import BriVLEncoderLayer
 
 GLOBAL_BATCH, STEPS, PAIRS = 6, 100, 30
 SETTINGS = {
@@ -97,7 +97,7 @@ def train_sharded(steps):
     model = build_model()
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     for module in model.modules():
-        if isinstance(module, nn.TransformerEncoderLayer | BertLayer):
+        if isinstance(module, BriVLEncoderLayer | BertLayer):
             fully_shard(module, mesh=mesh)
     fully_shard(model, mesh=mesh)
     assert isinstance(model.momentum_text_model.encoder.fc1.weight, DTensor)
