@@ -1,0 +1,162 @@
+"""BriVL's models take and return what transformers' own do: keywords, hidden states, attentions, tuples."""
+
+import copy
+import inspect
+
+import pytest
+import torch
+from helpers.brivl.tiny import IMAGE_SIZE, TEXT_LENGTH, images, texts, tiny_config
+from helpers.perturb import perturb
+from transformers.utils import ModelOutput
+from wenlan.modeling_brivl import BriVLForPreTraining, BriVLModel
+
+BATCH = {"input_ids": texts(3), "attention_mask": torch.ones(3, 7, dtype=torch.long), "pixel_values": images(3)}
+RECORDED = {"output_hidden_states": True, "output_attentions": True}
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = perturb(BriVLModel(tiny_config()))
+    model.set_attn_implementation("eager")
+    return model
+
+
+@pytest.fixture(scope="module")
+def pretraining():
+    model = perturb(BriVLForPreTraining(tiny_config(text={"trainable_backbone": ["layer.1"]})))
+    model.set_attn_implementation("eager")
+    return model
+
+
+def calls(model, pretraining):
+    """Returns all that takes keywords, as functions of keywords."""
+    return {
+        "model": lambda **given: model(**BATCH, **given),
+        "pretraining": lambda **given: pretraining(**BATCH, **given),
+        "text features": lambda **given: model.get_text_features(**BATCH, **given),
+        "image features": lambda **given: model.get_image_features(**BATCH, **given),
+        "text tower": lambda **given: model.text_model(**BATCH, **given),
+        "vision tower": lambda **given: model.vision_model(**BATCH, **given),
+        "texts alone": lambda **given: model(input_ids=BATCH["input_ids"], **given),
+    }
+
+
+def check_recorded(output, *, width, positions):
+    assert [tuple(states.shape) for states in output.hidden_states] == [(3, positions, width)] * 3
+    assert torch.equal(output.hidden_states[-1], output.last_hidden_state)
+    assert [tuple(weights.shape) for weights in output.attentions] == [(3, 2, positions, positions)] * 2
+    for weights in output.attentions:
+        torch.testing.assert_close(weights.sum(-1), torch.ones(3, 2, positions))
+
+
+def test_states_and_attentions_come_from_every_call_that_is_asked_for_them(model, pretraining):
+    for name, call in calls(model, pretraining).items():
+        output = call(**RECORDED)
+        tower = output.get("text_model_output", output)
+        if name not in ("image features", "vision tower"):
+            check_recorded(tower, width=20, positions=7)
+        if name not in ("text features", "text tower", "texts alone"):
+            check_recorded(output.get("vision_model_output", output), width=16, positions=5)
+
+
+def test_states_and_attentions_are_recorded_by_configuration_and_not_otherwise(model, pretraining):
+    assert model(**BATCH).text_model_output.hidden_states is None
+    model.config.vision_config.output_hidden_states = True
+    try:
+        output = model(**BATCH)
+    finally:
+        model.config.vision_config.output_hidden_states = False
+    assert len(output.vision_model_output.hidden_states) == 3
+    assert output.text_model_output.hidden_states is None
+    some = model.get_image_features(**BATCH, output_hidden_states=[0, -1]).hidden_states
+    assert [states is None for states in some] == [False, True, False]
+
+
+def test_attentions_of_padding_are_zero_and_none_are_given_by_a_fused_function(model):
+    mask = BATCH["attention_mask"].clone()
+    mask[1:, 4:] = 0
+    batch = {**BATCH, "attention_mask": mask}
+    attentions = model.get_text_features(**batch, output_attentions=True).attentions
+    assert attentions[0][1:, :, :, 4:].abs().max() == 0
+    fused = perturb(BriVLModel(tiny_config()))
+    assert fused.config._attn_implementation == "sdpa"
+    output = fused.get_text_features(**batch, **RECORDED)
+    assert output.attentions == ()
+    assert len(output.hidden_states) == 3
+
+
+def test_every_call_returns_a_tuple_of_the_same_on_request(model, pretraining):
+    def flat(output):
+        if isinstance(output, torch.Tensor):
+            return [output]
+        return [tensor for part in output for tensor in flat(part)]
+
+    for name, call in calls(model, pretraining).items():
+        output, plain = call(**RECORDED), call(**RECORDED, return_dict=False)
+        assert isinstance(output, ModelOutput), name
+        assert isinstance(plain, tuple), name
+        assert not any(isinstance(part, ModelOutput) for part in plain), name
+        for one, other in zip(flat(output.to_tuple()), flat(plain), strict=True):
+            torch.testing.assert_close(one, other, msg=name)
+
+
+def test_features_of_one_modality_take_a_batch_of_both(model):
+    batch = {**BATCH, "boxes": torch.tensor([[[0.0, 0, 30, 40]]] * 3), "box_mask": torch.ones(3, 1)}
+    text, image = model.get_text_features(**batch).pooler_output, model.get_image_features(**batch).pooler_output
+    assert torch.equal(text, model.get_text_features(BATCH["input_ids"]).pooler_output)
+    alone = model.get_image_features(BATCH["pixel_values"], batch["boxes"]).pooler_output
+    assert torch.equal(image, alone)
+    assert not torch.equal(image, model.get_image_features(BATCH["pixel_values"]).pooler_output)
+
+
+@pytest.mark.parametrize("wrong", [{"output_hiden_states": True}, {"labels": torch.ones(3)}, {"bboxes": None}])
+def test_unknown_keywords_are_refused_alike(model, pretraining, wrong):
+    for call in calls(model, pretraining).values():
+        with pytest.raises(TypeError, match=f"unexpected keyword arguments '{next(iter(wrong))}'"):
+            call(**wrong)
+
+
+def test_what_trainer_and_attention_functions_add_is_accepted_everywhere(model, pretraining):
+    for name, call in calls(model, pretraining).items():
+        given = call(num_items_in_batch=torch.tensor(3), use_cache=False, output_attentions=None)
+        torch.testing.assert_close(given.to_tuple(), call().to_tuple(), msg=name)
+
+
+def test_first_argument_is_the_main_input_of_every_model(model, pretraining):
+    for one in (model, pretraining, model.text_model, model.vision_model):
+        assert next(iter(inspect.signature(one.forward).parameters)) == one.main_input_name
+
+
+def test_text_configuration_answers_for_its_encoder(model):
+    text = model.config.get_text_config()
+    answers = (text.vocab_size, text.hidden_size, text.max_position_embeddings, text.pad_token_id)
+    assert answers == (61, 20, 17, 0)
+    assert not {"vocab_size", "hidden_size", "pad_token_id"} & model.config.text_config.to_dict().keys()
+
+
+def test_weights_in_half_precision_take_float32_inputs():
+    whole = perturb(BriVLModel(tiny_config()))
+    half = copy.deepcopy(whole).bfloat16()
+    boxes = torch.tensor([[[3.0, 5.0, 30.5, 40.0], [0.0, 0.0, float(IMAGE_SIZE), float(IMAGE_SIZE)]]] * 3)
+    for more in ({}, {"boxes": boxes, "box_mask": torch.ones(3, 2)}):
+        expected, output = whole(**BATCH, **more), half(**BATCH, **more)
+        assert output.image_embeds.dtype == torch.bfloat16
+        assert (output.image_embeds.float() * expected.image_embeds).sum(dim=1).min() > 0.98
+    feature_map = whole.vision_model.backbone.forward_features(BATCH["pixel_values"])
+    assert half(feature_map=feature_map).image_embeds.isfinite().all()
+    twice = whole(pixel_values=BATCH["pixel_values"].double()).image_embeds
+    assert torch.equal(twice, whole(pixel_values=BATCH["pixel_values"]).image_embeds)
+
+
+def test_pretraining_in_half_precision_takes_float32_images():
+    config = tiny_config({"trainable_backbone": ["blocks.3"]}, {"trainable_backbone": ["layer.1"]})
+    output = perturb(BriVLForPreTraining(config)).bfloat16()(**BATCH)
+    assert output.loss.isfinite()
+
+
+def test_text_over_the_limit_is_cut_in_a_model_that_pads():
+    faithful = perturb(BriVLModel(tiny_config(text={"attend_padding": True})))
+    ids = texts(2, length=TEXT_LENGTH + 4)
+    cut = faithful.get_text_features(ids[:, :TEXT_LENGTH])
+    assert torch.equal(faithful.get_text_features(ids).pooler_output, cut.pooler_output)
+    assert faithful.get_text_features(ids[:, :3]).last_hidden_state.shape == (2, TEXT_LENGTH, 20)
