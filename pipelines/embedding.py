@@ -61,7 +61,8 @@ def embed_images(
 def _prepare_images(processor: BriVLProcessor, detector: "RegionFeatureExtractor | None", images: list) -> BatchFeature:
     if detector is None:
         return processor(images=images, return_tensors="pt")
-    images = [decode_image(image) for image in images]
+    as_original = processor.image_processor.as_original
+    images = [decode_image(image, as_original=as_original) for image in images]
     boxes = find_brivl_boxes(detector, images, max_boxes=max(processor.image_processor.max_regions - 1, 1))
     return processor(images=images, boxes=boxes, return_tensors="pt")
 

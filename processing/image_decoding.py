@@ -53,6 +53,7 @@ def decode_image(
     max_side: int = MAX_SIDE,
     allow_truncated: bool = False,
     input_data_format: str | None = None,
+    as_original: bool = False,
 ) -> Image.Image:
     """Return the image as a loaded PIL image in mode RGB that holds pixels and nothing else.
 
@@ -70,6 +71,8 @@ def decode_image(
         max_side: largest width or height in pixels.
         allow_truncated: decode a file that ends too early as far as it goes; the missing rows are black or grey.
         input_data_format: "channels_first" or "channels_last", for an array of a shape that can be read both ways.
+        as_original: convert as `PIL.Image.convert("RGB")` alone does, and so the original BriVL code: as it is stored,
+            not turned, alpha dropped (what is transparent is mostly black then), 16 bit clipped.
 
     Raises:
         ImageDecodingError: with `.cause` in `CAUSES`.
@@ -88,7 +91,7 @@ def decode_image(
     else:
         image = _decode_file(_read(source, name), name, limits, allow_truncated)
     try:
-        return _to_rgb(image)
+        return _to_rgb(image, as_original)
     except Exception as error:
         raise ImageDecodingError(f"{name} cannot be converted to RGB ({error}); leave it out or re-save it.") from error
 
@@ -225,14 +228,15 @@ def _damaged(name: str, error: Exception) -> ImageDecodingError:
     return ImageDecodingError(f"{name} is damaged ({type(error).__name__}: {error}); fetch it again or leave it out.")
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    image = _turn_upright(image)
-    if image.mode == "F" or image.mode.startswith("I"):
-        values = np.asarray(image)
-        image = Image.fromarray(to_8_bits(np.where(np.isnan(values), 0, values), is_deep=True))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+def _to_rgb(image: Image.Image, as_original: bool) -> Image.Image:
+    if not as_original:
+        image = _turn_upright(image)
+        if image.mode == "F" or image.mode.startswith("I"):
+            values = np.asarray(image)
+            image = Image.fromarray(to_8_bits(np.where(np.isnan(values), 0, values), is_deep=True))
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image.convert("RGB")
     image.info = {}  # what is left of EXIF would turn it again, or fail, at the next decoding
     return image

@@ -30,10 +30,13 @@ class BriVLImageProcessorKwargs(ImagesKwargs, total=False):
     Attributes:
         antialias: smooth when shrinking. False equals the original; True suits models trained with it.
         max_regions: rows of the box tensor: the boxes of the detector plus one for the whole image.
+        as_original: decode as the original code, for published figures: no EXIF rotation, alpha dropped. See
+            `decode_image`.
     """
 
     antialias: bool
     max_regions: int
+    as_original: bool
 
 
 class BriVLImageProcessor(TorchvisionBackend):
@@ -55,6 +58,7 @@ class BriVLImageProcessor(TorchvisionBackend):
     do_convert_rgb = True
     antialias = False
     max_regions = 37
+    as_original = False
 
     def __init__(self, **kwargs: Unpack[BriVLImageProcessorKwargs]) -> None:
         super().__init__(**kwargs)  # type: ignore[misc]  # transformers takes all names in `valid_kwargs`
@@ -66,9 +70,9 @@ class BriVLImageProcessor(TorchvisionBackend):
 
         Args:
             images: one or more of what `decode_image` reads (PIL images, paths, bytes of encoded images, arrays or
-                tensors), or arrays or tensors of several (N, ...). EXIF rotation is applied, transparency is on white,
-                and the values of arrays are brought to 8 bits. Only with `do_rescale=False` are floats taken as they
-                are.
+                tensors), or arrays or tensors of several (N, ...). EXIF rotation is applied, transparency is on white
+                (neither with `as_original`), and the values of arrays are brought to 8 bits. Only with
+                `do_rescale=False` are floats taken as they are.
             boxes: one (n, 4) array an image, x1 y1 x2 y2 in pixels of the original image after EXIF rotation; n may
                 be 0.
             **kwargs: overrides of this processor's settings for one call, and `return_tensors`.
@@ -152,10 +156,12 @@ class BriVLImageProcessor(TorchvisionBackend):
         return image
 
 
-def _open(image: ImageSource, *, do_rescale: bool, input_data_format: str | None = None, **settings: Any) -> Any:
+def _open(
+    image: ImageSource, *, do_rescale: bool, as_original: bool, input_data_format: str | None = None, **settings: Any
+) -> Any:
     if is_array(image) and not do_rescale and torch.as_tensor(image).is_floating_point():
         return image
-    return decode_image(image, input_data_format=input_data_format)
+    return decode_image(image, input_data_format=input_data_format, as_original=as_original)
 
 
 def _check_boxes(

@@ -92,10 +92,10 @@ def embed_to_parquet(
         if not inputs.are_images:
             head = [item for _, item in next(inputs.pieces(SAMPLE), []) if isinstance(item, str)]
             check_vocabulary(processor.tokenizer, head, max_tokens=processor.max_text_length, what="sentences")
-        pending = set(store.pending())
+        as_original, pending = processor.image_processor.as_original, set(store.pending())
         for shard, piece in enumerate(tqdm(inputs.pieces(shard_size), desc="embed", total=len(store.identities))):
             if shard in pending:
-                store.write(shard, *_embed_piece(piece, embed), dim=encoder.config.projection_dim)
+                store.write(shard, *_embed_piece(piece, embed, as_original), dim=encoder.config.projection_dim)
         report = store.report(source)
         report.not_looked_at.update(inputs.not_looked_at)
         if report.rows_kept:
@@ -124,7 +124,7 @@ def _hash_processor(processor: BriVLProcessor) -> str:
 
 
 def _embed_piece(
-    piece: Sequence[Item], embed: Callable[[Iterable], Tensor]
+    piece: Sequence[Item], embed: Callable[[Iterable], Tensor], as_original: bool
 ) -> tuple[list[str], Tensor | None, list[tuple[str, BadRowError]]]:
     """Return the ids and embeddings (n, d) of the good items of a piece, and the bad ones."""
     ids: list[str] = []
@@ -133,7 +133,7 @@ def _embed_piece(
     def good_items() -> Iterator[Any]:
         for place, item in piece:
             try:
-                loaded = load(item)
+                loaded = load(item, as_original=as_original)
             except BadRowError as error:
                 bad.append((place, error))
                 continue

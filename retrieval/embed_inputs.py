@@ -123,8 +123,8 @@ def identify(piece: Iterable[Item]) -> str:
     return hash_bytes("\0\0".join(parts).encode("utf-8", "surrogatepass"))
 
 
-def load(item: str | Path | BadRowError) -> str | Image.Image:
-    """Return a sentence, or the decoded image of a path.
+def load(item: str | Path | BadRowError, *, as_original: bool) -> str | Image.Image:
+    """Return a sentence, or the image of a path as `decode_image` reads it.
 
     Raises:
         BadRowError: there is none.
@@ -132,7 +132,7 @@ def load(item: str | Path | BadRowError) -> str | Image.Image:
     if isinstance(item, BadRowError):
         raise item
     try:
-        return item if isinstance(item, str) else decode_image(item)
+        return item if isinstance(item, str) else decode_image(item, as_original=as_original)
     except ImageDecodingError as error:
         raise BadRowError.of_image(error) from error
 

@@ -66,7 +66,7 @@ class ContrastiveCollator(ImageCollator):
         return {"feature_map": torch.stack([torch.as_tensor(row["feature_map"], dtype=torch.float32) for row in rows])}
 
     def _augmented(self, row: PairExample) -> Image.Image | None:
-        image = self.decode(row["image"])
+        image = self.decode(row["image"], as_original=self.processor.image_processor.as_original)
         if image is None or self.augmentation is None:
             return image
         if "boxes" in row and self.augmentation.is_geometric:

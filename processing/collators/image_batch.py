@@ -24,10 +24,12 @@ class ImageCollator:
         default_factory=partial(BadRowReport, "images of batches", shared=True), init=False, repr=False, compare=False
     )
 
-    def decode(self, source: str | os.PathLike | bytes | Image.Image) -> Image.Image | None:
-        """Return the image in RGB; None for one that cannot be decoded, which is counted."""
+    def decode(
+        self, source: str | os.PathLike | bytes | Image.Image, *, as_original: bool = False
+    ) -> Image.Image | None:
+        """Return the image in RGB, as `decode_image` does; None for one that cannot be decoded, which is counted."""
         try:
-            return decode_image(source)
+            return decode_image(source, as_original=as_original)
         except ImageDecodingError as error:
             self.bad_rows.add_bad_row(BadRowError.of_image(error))
             return None

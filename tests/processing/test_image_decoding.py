@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile, PngImagePlugin
+from PIL import ExifTags, Image, ImageFile, PngImagePlugin
 from wenlan.processing.image_decoding import CAUSES, MAX_BYTES, ImageDecodingError, decode_image
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -360,3 +360,31 @@ def test_what_is_no_image_at_all_is_named(source):
 
 def test_bytearray_is_read_as_bytes():
     assert decode_image(bytearray(encode(noise(), "PNG"))).tobytes() == noise().tobytes()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "CMYK", "1"])
+@pytest.mark.filterwarnings("ignore:Palette images with Transparency")
+def test_image_as_the_original_reads_it_is_what_pillow_alone_gives(mode, tmp_path):
+    values = np.random.default_rng(0).integers(0, 256, (4, 6, 4), dtype=np.uint8)
+    image = Image.fromarray(values).convert(mode)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
+    image.save(path, exif=exif)
+    expected = Image.open(path).convert("RGB")
+    for source in (path, path.read_bytes(), Image.open(path)):
+        read = decode_image(source, as_original=True)
+        assert (read.mode, read.size, read.tobytes()) == ("RGB", (6, 4), expected.tobytes())
+    assert decode_image(path).size == (4, 6)
+
+
+def test_transparent_black_is_black_as_the_original_reads_it():
+    image = Image.new("RGBA", (2, 2), (0, 0, 0, 0))
+    assert decode_image(image, as_original=True).getpixel((0, 0)) == (0, 0, 0)
+    assert decode_image(image).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_image_as_the_original_reads_it_is_refused_for_the_same_causes():
+    with pytest.raises(ImageDecodingError) as refused:
+        decode_image(b"no image", as_original=True)
+    assert refused.value.cause == "not an image"

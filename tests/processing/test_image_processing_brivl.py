@@ -245,3 +245,25 @@ def test_boxes_outside_of_their_image_or_in_fractions_are_refused(processor, box
 def test_boxes_that_leave_their_image_a_little_stay_as_they_are(processor):
     batch = processor([noise(60, 40)], boxes=[[[-2, 3, 70, 44], [0, 0, 1, 1]]], return_tensors="pt")
     torch.testing.assert_close(batch["boxes"][0, 0], torch.tensor([-2 * 40 / 60, 3, 70 * 40 / 60, 44]))
+
+
+def test_images_as_the_original_reads_them_are_a_setting_that_is_saved(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    noise(30, 20).convert("RGBA").save(tmp_path / "a.png", exif=exif)
+    box = [np.array([[0, 0, 30, 20]])]  # of the image as it is stored
+    BriVLImageProcessor(size=40, as_original=True).save_pretrained(tmp_path)
+    opened = BriVLImageProcessor.from_pretrained(tmp_path)
+    batch = opened(str(tmp_path / "a.png"), boxes=box, return_tensors="pt")
+    expected = BriVLImageProcessor(size=40)(noise(30, 20), return_tensors="pt")
+    assert torch.equal(batch["pixel_values"], expected["pixel_values"])
+    assert batch["boxes"][0, 0].tolist() == [0, 0, 40, 40]
+    upright = opened(str(tmp_path / "a.png"), as_original=False, return_tensors="pt")["pixel_values"]
+    torch.testing.assert_close(upright, expected["pixel_values"].rot90(-1, (2, 3)))
+
+
+def test_folder_from_before_the_setting_reads_images_upright(tmp_path):
+    settings = json.loads(BriVLImageProcessor(size=40).to_json_string())
+    del settings["as_original"]
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
+    assert BriVLImageProcessor.from_pretrained(tmp_path).as_original is False

@@ -281,3 +281,20 @@ def test_one_blank_line_among_good_ones_is_left_out_and_counted(model_folder, tm
     (tmp_path / "s.txt").write_text("一只猫\n\u200b\n一只狗\n", "utf-8")
     report = embed_to_parquet(model_folder, tmp_path / "s.txt", tmp_path / "s.parquet")
     assert (report.rows_kept, report.counts) == (2, {"empty text": 1})
+
+
+def test_images_are_read_as_the_original_does_where_the_processor_says_so(tmp_path):
+    save_tiny_folder(tmp_path / "model")
+    processor = AutoProcessor.from_pretrained(tmp_path / "model")
+    processor.image_processor.as_original = True
+    processor.save_pretrained(tmp_path / "model")
+    clear = Image.new("RGBA", (40, 30), (200, 30, 30, 0))
+    write_images(tmp_path / "images", 1)
+    clear.save(tmp_path / "images" / "clear.png")
+    embed_to_parquet(str(tmp_path / "model"), tmp_path / "images", tmp_path / "out.parquet")
+    found = torch.tensor(pq.read_table(tmp_path / "out.parquet")["embedding"].to_pylist())
+    model = BriVLModel.from_pretrained(tmp_path / "model").eval()
+    expected = embed_images(model, processor, [Image.open(tmp_path / "images" / "000.png"), clear.convert("RGB")])
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    on_white = embed_images(model, processor, [Image.new("RGB", (40, 30), "white")])
+    assert (found[1] - on_white[0]).abs().max() > 1e-3

@@ -46,7 +46,8 @@ def zero_shot(
     report = BadRowReport("images")
     for path in images:
         try:
-            scores = classify(decode_image(path), candidate_labels=candidates, hypothesis_template=template)
+            image = decode_image(path, as_original=processor.image_processor.as_original)
+            scores = classify(image, candidate_labels=candidates, hypothesis_template=template)
         except ImageDecodingError as error:
             report.add_bad_row(BadRowError.of_image(error), str(path))
             typer.secho(f"{printable(str(path))}  skipped: {error}", fg="red", err=True)

@@ -136,3 +136,12 @@ def test_row_whose_text_cannot_be_read_is_left_out_and_counted(collator, text, r
     assert collator.bad_rows.rows_kept == 1
     with pytest.raises(ValueError, match="None of the 1 images"):
         collator([{**rest, "text": text}])
+
+
+def test_images_are_read_as_the_original_does_where_the_processor_says_so(collator, processor):
+    clear = Image.new("RGBA", (20, 30), (0, 0, 0, 0))
+    white = collator([{"image": clear, "text": "猫"}])["pixel_values"]
+    processor.image_processor.as_original = True
+    black = collator([{"image": clear, "text": "猫"}])["pixel_values"]
+    assert (white > 2).all()
+    assert (black < -1).all()
