@@ -25,7 +25,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from ..data.files.checkpoint import read_checkpoint
+from ..data.files.checkpoint import read_checkpoint, unwrap_weights
 from ..modeling_brivl.configuration_brivl import BriVLConfig
 from ..modeling_brivl.modeling_brivl import BriVLModel
 from ..modeling_brivl.original_checkpoint import ConvertedCheckpoint, convert_original_checkpoint
@@ -170,7 +170,7 @@ def convert_brivl(
     """Write model, processor and tokenizer of an original checkpoint, check and return the folder.
 
     Args:
-        checkpoint: a file of `torch.save`, or .safetensors, in a layout of `convert_original_checkpoint`.
+        checkpoint: a file that `read_checkpoint` opens, in a layout of `convert_original_checkpoint`.
         output_dir: the folder to write; it must not exist or be empty, and appears only when complete.
         variant: "1.0" or "nmi". Their weights have the same shapes: nothing can tell that the wrong one was given.
         config_file: our config.json instead, for checkpoints of other sizes.
@@ -185,7 +185,7 @@ def convert_brivl(
     tokenizer = load_tokenizer(text_folder, config.text_config.encoder_config.vocab_size)
     with torch.device("meta"):
         expected = BriVLModel(config).state_dict()
-    tensors = read_checkpoint(checkpoint)
+    tensors = unwrap_weights(read_checkpoint(checkpoint))
     with name_file(checkpoint):
         converted = convert_original_checkpoint(tensors, expected, with_momentum=with_momentum)
     model, processor = build_model(converted, config), build_processor(config, tokenizer)

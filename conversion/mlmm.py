@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import AutoProcessor, AutoTokenizer, PreTrainedTokenizerBase
 
 from ..data.files.bounded import read_bounded_text
-from ..data.files.checkpoint import read_checkpoint
+from ..data.files.checkpoint import read_checkpoint, unwrap_weights
 from ..data.files.json_files import read_json
 from ..data.files.model_folder import open_pretrained
 from ..modeling_mlmm.configuration_mlmm import XLM_R_FIELDS, MLMMConfig
@@ -47,23 +48,21 @@ HEADS = {
     "retrieval": MLMMForImageTextRetrieval,
     "none": MLMMModel,
 }
-WRAPPERS = ("model", "state_dict", "model_state_dict")
 
 
-def state_dict_of(checkpoint: Mapping[str, object], layout: str | None) -> tuple[Mapping[str, object], str]:
-    """Return the weights in a checkpoint, and their layout.
+def state_dict_of(checkpoint: Mapping[str, object], layout: str | None) -> tuple[dict[str, Tensor], str]:
+    """Return the weights in a checkpoint without what lies beside them, and their layout.
 
     Raises:
         ValueError: for a checkpoint of another layout than given, or of none that is known.
     """
     if layout is not None and layout not in LAYOUTS:
         raise ValueError(f"There is no layout {layout!r}: it must be one of {', '.join(LAYOUTS)}.")
-    wrapped = (checkpoint.get(name) for name in WRAPPERS)
-    checkpoint = next((inner for inner in wrapped if isinstance(inner, Mapping)), checkpoint)
-    family = original_family(checkpoint)
+    weights = {str(key): value for key, value in unwrap_weights(checkpoint).items() if isinstance(value, Tensor)}
+    family = original_family(weights)
     if layout not in (None, family):
         raise ValueError(f"it has the layout {family}, by its keys, not {layout}.")
-    return checkpoint, family
+    return weights, family
 
 
 def choose_head(weights: Mapping[str, object], head: str | None) -> str:
@@ -232,7 +231,7 @@ def convert_mlmm(
     """Write model, processor and tokenizer of an original checkpoint, check and return the folder.
 
     Args:
-        checkpoint: a file of `torch.save`, or .safetensors, with a flat state dict.
+        checkpoint: a file that `read_checkpoint` opens, with a flat state dict, alone or in a dictionary of a trainer.
         output_dir: the folder to write; it must not exist or be empty, and appears only when complete.
         layout: "uc2", "uniter" or "xlm-r", to be sure; None: as its keys say.
         head: "pretraining", "vqa", "retrieval" or "none"; None: the one that it was trained for last.

@@ -1,13 +1,14 @@
 """State dicts of the original BriVL code under our names.
 
 The original calls its towers `imgencoder` and `textencoder`, their momentum copies `..._mom`. A released file is
-`{"learnable": state dict of the towers}`; a whole `VL_model` has the same keys behind `learnable.` and its queues
-beside them; wrapped for several GPUs, all keys are behind `module.`. timm has not renamed EfficientNet's tensors since.
+`{"learnable": state dict of the towers}`, of which the rest does not matter; a whole `VL_model` has the same keys
+behind `learnable.` and its queues beside them; wrapped for several GPUs, all keys are behind `module.`. timm has not
+renamed EfficientNet's tensors since.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -86,13 +87,14 @@ def convert_original_checkpoint(
         ValueError: for a checkpoint without towers, and for unknown, doubled or missing entries and wrong shapes: one
             message with a line for each of them.
     """
-    entries = list(_flat_items(checkpoint))
+    entries, beside = _split_entries(checkpoint)
     if not any(key.split(".")[0] in TOWERS for key, _ in entries):
         raise ValueError(
             "no BriVL checkpoint: no key starts with imgencoder. or textencoder.; "
             f"the first of its {len(entries)} keys: {', '.join(key for key, _ in entries[:5]) or 'none'}."
         )
     state, dropped, problems = _rename_entries(entries, {*expected, *(f"momentum_{name}" for name in expected), *QUEUE})
+    dropped.update(_kind_of_neighbour(*entry) for entry in beside)
     queue = {key: state.pop(key) for key in QUEUE if key in state}
     momentum = {name: state.pop(name) for name in list(state) if name.startswith("momentum_")}
     problems += _misfits(state, expected)
@@ -119,8 +121,8 @@ def _rename_entries(
     problems = []
     for key, value in entries:
         tower, _, name = key.partition(".")
-        if not isinstance(value, Tensor):
-            dropped[f"{key}, no tensor"] += 1
+        if not isinstance(value, Tensor) or (value.ndim == 0 and tower not in TOWERS and key not in QUEUE):
+            dropped[_kind_of_neighbour(key, value)] += 1
         elif tower in TOWERS and (kind := _unused_kind(name)):
             dropped[kind] += 1
         else:
@@ -136,13 +138,17 @@ def _rename_entries(
     return state, dropped, problems
 
 
-def _flat_items(checkpoint: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    """Yield (key without the wrappers' prefixes, value)."""
-    for key, value in checkpoint.items():
-        if key == "learnable" and isinstance(value, Mapping):
-            yield from _flat_items(value)
-        else:
-            yield WRAPPERS.sub("", str(key)), value
+def _split_entries(checkpoint: Mapping[str, object]) -> tuple[list[tuple[str, object]], list[tuple[str, object]]]:
+    """Return (key without the wrappers' prefixes, value) of the weights, and of what lies beside them."""
+    learnable, beside = checkpoint.get("learnable"), []
+    if isinstance(learnable, Mapping):
+        beside = [(str(key), value) for key, value in checkpoint.items() if key not in ("learnable", *QUEUE)]
+        checkpoint = {**learnable, **{key: checkpoint[key] for key in QUEUE if key in checkpoint}}
+    return [(WRAPPERS.sub("", str(key)), value) for key, value in checkpoint.items()], beside
+
+
+def _kind_of_neighbour(key: str, value: object) -> str:
+    return f"{key[:80]}, no part of the weights" if isinstance(value, Tensor) else f"{key[:80]}, no tensor"
 
 
 def _unused_kind(name: str) -> str | None:

@@ -1,45 +1,86 @@
 """Checkpoints that others wrote, as tensors and plain containers; nothing in such a file is ever run."""
 
-import re
-import zipfile
-from collections.abc import Iterable, Mapping
+import mmap
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import Tensor
 
 from .bounded import check_regular
+from .torch_files.reader import PICKLE, ZIP, read_torch_file
+from .torch_files.tar_member import find_in_tar, is_safetensors
+from .torch_files.unpickler import Skipped
+
+WRAPPERS = ("model", "state_dict", "model_state_dict")
+MAX_WRAPPERS = 4  # one in the other; a pickle may put a dictionary into itself
 
 
 def read_checkpoint(path: Path) -> Mapping[str, object]:
-    """Return what a file of `torch.save` or a safetensors file holds; memory-mapped where the format allows it.
+    """Return what a file of `torch.save` or a safetensors file holds, alone or as the only checkpoint in a tar.
+
+    Tensors are mapped, not read, and plain values and containers are rebuilt. Anything else is a `Skipped`: it is
+    neither looked up nor called. The suffix does not matter.
 
     Raises:
         FileNotFoundError: for no such file.
-        ValueError: for a pickle with anything but tensors and plain containers, a file that is damaged or something
-            else, and a checkpoint without names.
+        ValueError: for a pickle that refers to functions which run code, a file that is damaged or something else, an
+            archive that is compressed or holds several checkpoints, and a checkpoint without names.
     """
     if not path.exists():
         raise FileNotFoundError(f"No such checkpoint file: {path}")
     check_regular(path)
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        checkpoint = _read(path)
     except (PermissionError, MemoryError):
         raise
     except Exception as error:  # bytes that are no checkpoint raise anything
-        code = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = f"it refers to {code[1]}, which could run code" if code else type(error).__name__
+        says_why = isinstance(error, ValueError | EOFError) and not isinstance(error, UnicodeError)
+        reason = str(error)[:200] if says_why and str(error).isprintable() else type(error).__name__
         raise ValueError(
             f"{path} is no readable checkpoint, nothing of it was run: {reason}. "
             "Save the state dict alone, best as .safetensors; if it may be cut, compare its "
             f"{path.stat().st_size:,} bytes with the original."
         ) from error
     if not isinstance(checkpoint, Mapping):
-        raise ValueError(f"{path} holds a {type(checkpoint).__name__}, not a state dict.")
+        kind = checkpoint.name if isinstance(checkpoint, Skipped) else type(checkpoint).__name__
+        raise ValueError(f"{path} holds a {kind}, not a state dict.")
     return checkpoint
+
+
+def _read(path: Path) -> object:
+    with path.open("rb") as file:
+        if not path.stat().st_size:
+            raise ValueError("it is empty")
+        # Written to, it changes in memory alone; it stays mapped as long as a tensor lies in it.
+        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+    if data[:4] == ZIP or data[:1] == PICKLE:
+        return read_torch_file(data)
+    if is_safetensors(data):
+        return load_file(path)
+    member = find_in_tar(data)
+    if member is None:
+        raise ValueError("it is neither a file of torch.save nor one of safetensors")
+    return load(bytes(member)) if is_safetensors(member) else read_torch_file(member)
+
+
+def unwrap_weights(checkpoint: Mapping[str, object], wrappers: Sequence[str] = WRAPPERS) -> Mapping[str, object]:
+    """Return the state dict in a checkpoint, without the dictionaries that trainers put around it.
+
+    Args:
+        wrappers: names of such dictionaries; the first that holds tensors counts, whatever lies beside it.
+    """
+    for _ in range(MAX_WRAPPERS):
+        inner = (checkpoint.get(name) for name in wrappers)
+        checkpoint = next((one for one in inner if isinstance(one, Mapping) and _holds_tensors(one)), checkpoint)
+    return checkpoint
+
+
+def _holds_tensors(value: object, depth: int = 2) -> bool:
+    if isinstance(value, Mapping):
+        return depth > 0 and any(_holds_tensors(item, depth - 1) for item in value.values())
+    return isinstance(value, Tensor)
 
 
 def non_finite_names(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
@@ -50,4 +91,4 @@ def non_finite_names(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
     return [name for name, tensor in doubtful if not tensor.isfinite().all()]
 
 
-__all__ = ["non_finite_names", "read_checkpoint"]
+__all__ = ["non_finite_names", "read_checkpoint", "unwrap_weights"]

@@ -27,7 +27,7 @@ class UnsafePickleError(ValueError):
 
 
 @dataclass(eq=False, slots=True)
-class _Name:
+class StandIn:
     """A stand-in for a global name of the file: all it can do is to be called."""
 
     call: Callable[..., object]
@@ -108,18 +108,22 @@ def array_from_bytes(
     return np.ndarray(shape, dtype, bytearray(raw), order=order).astype(dtype.newbyteorder("="))
 
 
+# how protocol 2 writes bytes, and no bytes
+BYTES_NAMES = {
+    ("_codecs", "encode"): StandIn(lambda text, encoding="latin1": str.encode(text, "latin1")),
+    ("__builtin__", "bytes"): StandIn(lambda: b""),
+}
 _NAMES = {
-    ("__builtin__", "bytes"): _Name(lambda: b""),  # how protocol 2 writes those of an empty array
-    ("numpy", "ndarray"): _Name(lambda *_: _Array()),
-    ("numpy", "dtype"): _Name(_make_data_type),
-    ("_codecs", "encode"): _Name(lambda text, encoding="latin1": str.encode(text, "latin1")),  # bytes in protocol 2
-    ("collections", "OrderedDict"): _Name(_Dict),
+    **BYTES_NAMES,
+    ("numpy", "ndarray"): StandIn(lambda *_: _Array()),
+    ("numpy", "dtype"): StandIn(_make_data_type),
+    ("collections", "OrderedDict"): StandIn(_Dict),
 }
 for _package in ("numpy.core", "numpy._core"):  # before and since NumPy 2
     _NAMES |= {
-        (f"{_package}.multiarray", "_reconstruct"): _Name(lambda *_: _Array()),
-        (f"{_package}.multiarray", "scalar"): _Name(lambda dtype, content: _read(dtype, (), content).item()),
-        (f"{_package}.numeric", "_frombuffer"): _Name(
+        (f"{_package}.multiarray", "_reconstruct"): StandIn(lambda *_: _Array()),
+        (f"{_package}.multiarray", "scalar"): StandIn(lambda dtype, content: _read(dtype, (), content).item()),
+        (f"{_package}.numeric", "_frombuffer"): StandIn(
             lambda buffer, dtype, shape, order: _Array(_read(dtype, shape, buffer, order))
         ),
     }
@@ -138,40 +142,43 @@ _PLAIN = [
 
 
 # The one in Python, not in C: it asks for no memory that the file only claims.
-class _ArrayUnpickler(pickle._Unpickler):
+class ArrayUnpickler(pickle._Unpickler):
+    """The machine: what a file names is a stand-in or refused, and so are instructions that are not listed."""
+
     stack: list[Any]
     append: Callable[[object], None]
     pop_mark: Callable[[], list[Any]]
 
-    def find_class(self, module: str, name: str) -> _Name:
+    def find_class(self, module: str, name: str) -> object:
+        """Return what stands for a name of the file; nothing is imported."""
         if (module, name) not in _NAMES:
             raise UnsafePickleError(f"it refers to {module[:80]}.{name[:80]}, which could run code")
         return _NAMES[module, name]
 
-    def refuse(self) -> NoReturn:
+    def _refuse(self) -> NoReturn:
         raise UnsafePickleError("it makes objects that are no arrays, which could run code")
 
-    def call(self) -> None:
+    def _call(self) -> None:
         arguments, name = self.stack.pop(), self.stack[-1]
-        if not isinstance(name, _Name) or not isinstance(arguments, tuple):
-            self.refuse()
+        if not isinstance(name, StandIn) or not isinstance(arguments, tuple):
+            self._refuse()
         self.stack[-1] = name.call(*arguments)
 
-    def build(self) -> None:
+    def _build(self) -> None:
         state, target = self.stack.pop(), self.stack[-1]
         if not isinstance(target, _DataType | _Array | _Dict):
-            self.refuse()
+            self._refuse()
         target.set_state(state)
 
-    def set_item(self) -> None:
+    def _set_item(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
         self._fill(self.stack[-1], [key, value])
 
-    def set_items(self) -> None:
+    def _set_items(self) -> None:
         items = self.pop_mark()
         self._fill(self.stack[-1], items)
 
-    def make_dict(self) -> None:
+    def _make_dict(self) -> None:
         content: dict[object, object] = {}
         self._fill(content, self.pop_mark())
         self.append(content)
@@ -182,10 +189,10 @@ class _ArrayUnpickler(pickle._Unpickler):
         target.update(zip(items[::2], items[1::2], strict=True))
 
     dispatch: ClassVar[dict[int, Any]] = (
-        dict.fromkeys(range(256), refuse)
+        dict.fromkeys(range(256), _refuse)
         | {instruction: pickle._Unpickler.dispatch[instruction] for instruction in _PLAIN}
-        | {pickle.REDUCE[0]: call, pickle.BUILD[0]: build}
-        | {pickle.SETITEM[0]: set_item, pickle.SETITEMS[0]: set_items, pickle.DICT[0]: make_dict}
+        | {pickle.REDUCE[0]: _call, pickle.BUILD[0]: _build}
+        | {pickle.SETITEM[0]: _set_item, pickle.SETITEMS[0]: _set_items, pickle.DICT[0]: _make_dict}
     )
 
 
@@ -197,7 +204,7 @@ def read_array_pickle(data: bytes) -> object:
         ValueError: it is damaged, or claims much more than it holds.
     """
     try:
-        value = _ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
+        value = ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
         return _unwrap(value, [2 * len(data) + ALLOWANCE])
     except UnsafePickleError:
         raise
@@ -223,9 +230,17 @@ def _unwrap(value: Any, budget: list[int]) -> Any:
         return {key: _unwrap(item, budget) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(_unwrap(item, budget) for item in value)
-    if isinstance(value, _Name | _DataType):
+    if isinstance(value, StandIn | _DataType):
         raise ValueError("a type without an array")
     return value
 
 
-__all__ = ["UnsafePickleError", "array_from_bytes", "read_array_pickle"]
+__all__ = [
+    "BYTES_NAMES",
+    "KEYS",
+    "ArrayUnpickler",
+    "StandIn",
+    "UnsafePickleError",
+    "array_from_bytes",
+    "read_array_pickle",
+]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ....data.files.bounded import check_regular, read_bounded
-from ....data.files.checkpoint import read_checkpoint
+from ....data.files.checkpoint import read_checkpoint, unwrap_weights
 from ....data.files.safe_pickle import read_array_pickle
 
 MAX_BYTES = 4 * 2**30  # the largest detectors have about 1 GB
@@ -54,11 +54,9 @@ def read_detector_weights(path: Path) -> dict[str, Tensor]:
         raise FileNotFoundError(f"No such file of weights: {path}")
     check_regular(path, max_bytes=MAX_BYTES)
     content = read_pickled_tensors(path) if path.suffix == ".pkl" else read_checkpoint(path)
-    for wrapper in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
     if not isinstance(content, Mapping):
         raise ValueError(f"{path} holds a {type(content).__name__}, not the state dict of a detector.")
+    content = unwrap_weights(content, WRAPPERS)
     weights = {str(key).removeprefix("module."): item for key, item in content.items() if isinstance(item, Tensor)}
     if not weights:
         raise ValueError(f"{path} holds no tensors by name; its first keys: {', '.join(map(str, [*content][:5]))}.")

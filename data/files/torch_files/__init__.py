@@ -1,0 +1,1 @@
+"""Files of `torch.save` by others, read without running anything of them."""
