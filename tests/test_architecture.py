@@ -154,9 +154,9 @@ def test_files_and_rows_lie_below_the_rest_of_data():
     wrong = [
         f"{relative(path)}:{line} imports {relative(imported)}"
         for folder in ("files", "rows")
-        for path in (ROOT / "data" / folder).glob("*.py")
+        for path in (ROOT / "data" / folder).rglob("*.py")
         for line, imported in files_imported(path)
-        if imported.parent.name not in ("files", "rows")
+        if imported.relative_to(ROOT / "data").parts[0] not in ("files", "rows")
     ]
     assert wrong == []
 
