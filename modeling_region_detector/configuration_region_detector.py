@@ -223,6 +223,8 @@ class RegionDetectorConfig(PreTrainedConfig):
         """Set an attribute; `label2id` follows the names of classes, which `from_pretrained` may set alone."""
         if name == "id2label" and value is not None:
             value = {int(index): label for index, label in value.items()}
+            if sorted(value) != list(range(len(value))):
+                raise ValueError(f"id2label must name the classes 0 to {len(value) - 1}, each number once.")
             super().__setattr__("label2id", {label: index for index, label in value.items()})
         super().__setattr__(name, value)
 
@@ -288,8 +290,6 @@ class RegionDetectorConfig(PreTrainedConfig):
             raise ValueError(f"anchor_sizes has {self.num_levels} levels, but without fpn_channels there is one.")
         if len({len(level) for level in self.cell_anchors or self.anchor_sizes}) != 1:
             raise ValueError(f"All levels need equally many anchors; anchor_sizes is {list(self.anchor_sizes)}.")
-        if sorted(self.id2label or {}) != list(range(self.num_objects or 0)):
-            raise ValueError(f"id2label must name the classes 0 to {(self.num_objects or 1) - 1}, each number once.")
         names = self.attribute_names
         if names is not None and len(names) != self.num_attributes:
             raise ValueError(f"attribute_names has {len(names)} names for num_attributes={self.num_attributes}.")
