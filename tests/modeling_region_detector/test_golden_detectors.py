@@ -2,11 +2,18 @@
 
 import pytest
 import torch
-from helpers.regions.golden import d2_inputs, golden_detector, read_tensors, relative_difference
+from helpers.regions.golden import (
+    BOXES,
+    FEATURES,
+    SCORES,
+    d2_inputs,
+    golden_detector,
+    read_tensors,
+    relative_difference,
+)
 from wenlan.modeling_region_detector.boxes import clip_boxes
 from wenlan.modeling_region_detector.postprocessing import choose_by_confidence, detect, kept_confidence
 
-FEATURES, BOXES, SCORES = 1e-3, 1e-2, 1e-5  # relative, pixels, absolute
 D2 = ["d2_c4", "d2_fpn"]
 IMAGES = ["image0", "image1"]
 

@@ -21,8 +21,8 @@ def test_losses_equal_the_original(case, mode):
     output = model(**train_inputs(case, golden))
     assert set(output.loss_dict) == set(LOSSES)
     for name in LOSSES:
-        assert_close(output.loss_dict[name], golden[f"loss.{name}"], atol=0, rtol=1e-4)
-    assert_close(output.loss, sum(golden[f"loss.{name}"] for name in LOSSES), atol=0, rtol=1e-4)
+        assert_close(output.loss_dict[name], golden[f"loss.{name}"], atol=0, rtol=1e-5)
+    assert_close(output.loss, sum(golden[f"loss.{name}"] for name in LOSSES), atol=0, rtol=1e-5)
 
 
 def test_gradient_reaches_every_weight_that_trains():

@@ -3,7 +3,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from helpers.brivl.tiny_folder import save_tiny_folder
-from helpers.regions.golden import golden_detector, read_tensors
+from helpers.regions.golden import BOXES, golden_detector, read_tensors
 from PIL import Image
 from transformers import AutoModel, AutoProcessor
 from typer.testing import CliRunner
@@ -59,7 +59,7 @@ def photo_folder(images, tmp_path):
 def test_boxes_equal_those_that_the_original_extractor_gives_brivl(detector, images):
     golden = read_tensors("bua")
     for index, boxes in enumerate(find_brivl_boxes(detector, images, max_boxes=14)):
-        torch.testing.assert_close(boxes, golden[f"image{index}.mode2.bbox"], atol=1e-2, rtol=0)
+        torch.testing.assert_close(boxes, golden[f"image{index}.mode2.bbox"], atol=BOXES, rtol=0)
 
 
 def test_best_boxes_are_the_first_of_more(detector, images):

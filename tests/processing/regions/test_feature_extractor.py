@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers.regions.golden import golden_detector, read_tensors, relative_difference
+from helpers.regions.golden import BOXES, FEATURES, SCORES, golden_detector, read_tensors, relative_difference
 from helpers.regions.tiny_detector import tiny_detector
 from PIL import Image
 from wenlan.modeling_region_detector import RegionImageProcessor
@@ -49,12 +49,12 @@ def test_regions_of_images_equal_those_of_the_original(extractor, mode):
         image = f"image{index}.{mode}"
         count = int(golden[f"{image}.num_bbox"])
         assert regions.attention_mask[index].sum() == count
-        assert relative_difference(regions.features[index, :count], golden[f"{image}.x"]) < 1e-3
-        assert (regions.boxes[index, :count] - golden[f"{image}.bbox"]).abs().max() < 1e-2
+        assert relative_difference(regions.features[index, :count], golden[f"{image}.x"]) < FEATURES
+        assert (regions.boxes[index, :count] - golden[f"{image}.bbox"]).abs().max() < BOXES
         assert torch.equal(regions.object_ids[index, :count], golden[f"{image}.objects_id"])
-        assert (regions.object_scores[index, :count] - golden[f"{image}.objects_conf"]).abs().max() < 1e-5
+        assert (regions.object_scores[index, :count] - golden[f"{image}.objects_conf"]).abs().max() < SCORES
         assert torch.equal(regions.attribute_ids[index, :count], golden[f"{image}.attrs_id"])
-        assert (regions.attribute_scores[index, :count] - golden[f"{image}.attrs_conf"]).abs().max() < 1e-5
+        assert (regions.attribute_scores[index, :count] - golden[f"{image}.attrs_conf"]).abs().max() < SCORES
         assert regions.image_sizes[index].tolist() == [golden[f"{image}.image_{side}"].item() for side in "hw"]
 
 
@@ -62,7 +62,7 @@ def test_refined_boxes_for_brivl_equal_those_of_the_original(extractor):
     golden = read_tensors("bua")
     regions = extractor.extract(golden_images("bua"), max_boxes=14, region_boxes="refined")
     for index in range(2):
-        assert (regions.boxes[index] - golden[f"image{index}.mode2.bbox"]).abs().max() < 1e-2
+        assert (regions.boxes[index] - golden[f"image{index}.mode2.bbox"]).abs().max() < BOXES
 
 
 def test_features_of_given_boxes_equal_those_of_the_original(extractor):
@@ -70,9 +70,9 @@ def test_features_of_given_boxes_equal_those_of_the_original(extractor):
     boxes = [golden[f"image{i}.mode3.boxes_resized"] / golden[f"image{i}.im_scale"].float() for i in range(2)]
     regions = extractor.extract(golden_images("bua"), boxes=boxes)
     for index in range(2):
-        assert relative_difference(regions.features[index], golden[f"image{index}.mode3.x"]) < 1e-3
-        assert (regions.class_probs[index] - golden[f"image{index}.mode3.cls_probs"]).abs().max() < 1e-5
-        assert (regions.boxes[index] - boxes[index]).abs().max() < 1e-2
+        assert relative_difference(regions.features[index], golden[f"image{index}.mode3.x"]) < FEATURES
+        assert (regions.class_probs[index] - golden[f"image{index}.mode3.cls_probs"]).abs().max() < SCORES
+        assert (regions.boxes[index] - boxes[index]).abs().max() < BOXES
 
 
 def test_detections_equal_those_of_detectron2():
@@ -160,7 +160,7 @@ def test_saved_and_loaded_gives_the_same_regions_and_hash(extractor, tmp_path):
     assert loaded.model_hash == extractor.model_hash
     regions, expected = loaded.extract(golden_images("bua")), extractor.extract(golden_images("bua"))
     assert torch.equal(regions.attention_mask, expected.attention_mask)
-    assert relative_difference(regions.features, expected.features) < 1e-3
+    assert relative_difference(regions.features, expected.features) < FEATURES
 
 
 def test_another_weight_gives_another_hash(extractor):
