@@ -3,9 +3,12 @@
 The rules, oddities included, are those of the official evaluator (GT-Vision-Lab/VQA), a Python 2 program.
 """
 
+import operator
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from decimal import ROUND_HALF_UP, Context, Decimal
+from functools import reduce
 
 # Of these, those that stand beside a space somewhere are dropped, the others become a space.
 PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
@@ -49,7 +52,10 @@ def process_digit_article(text: str) -> str:
 
 
 def normalize_answer(text: str) -> str:
-    """Return an answer as VQA 2.0 compares it: the punctuation step, then the digit and article step."""
+    """Return an answer as VQA 2.0 compares it: the punctuation step, then the digit and article step.
+
+    Neither step knows full width digits, letters or marks: "１" is not "1", nor is "one".
+    """
     return process_digit_article(process_punctuation(text))
 
 
@@ -86,8 +92,21 @@ def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
     if len(set(answers)) > 1:
         prediction, answers = normalize_answer(prediction), [normalize_answer(answer) for answer in answers]
     agree = answers.count(prediction)
-    # each of those who agree is left out once, and so has one fewer to agree with
-    return (agree * min(3, agree - 1) + (len(answers) - agree) * min(3, agree)) / (3 * len(answers))
+    # each of those who agree is left out once, and so has one fewer to agree with; in the official order of rounding
+    return _sum(min(1.0, (agree - (answer == prediction)) / 3) for answer in answers) / len(answers)
+
+
+def _sum(numbers: Iterable[float]) -> float:
+    return reduce(operator.add, numbers)  # `sum` makes up for rounding from Python 3.12 on
+
+
+def mean_percent(scores: Sequence[float], digits: int) -> float:
+    """Return the mean of the scores of questions in percent, rounded as the official evaluator does.
+
+    Python 2 rounds what lies halfway away from zero, as 0.125 to 0.13; today's Python rounds to the even digit.
+    """
+    exact = Decimal(100 * _sum(scores) / len(scores))
+    return float(exact.quantize(Decimal(1).scaleb(-digits), context=Context(prec=400, rounding=ROUND_HALF_UP)))
 
 
 def single_answer_accuracy(prediction: str, answer: str, *, nfkc: bool = True) -> float:
@@ -107,6 +126,7 @@ def single_answer_accuracy(prediction: str, answer: str, *, nfkc: bool = True) -
 
 
 __all__ = [
+    "mean_percent",
     "normalize_answer",
     "prepare_answer",
     "process_digit_article",

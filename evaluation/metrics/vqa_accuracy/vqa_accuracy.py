@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import datasets
 import evaluate
 
-from .vqa_scores import single_answer_accuracy, vqa_accuracy
+from .vqa_scores import mean_percent, single_answer_accuracy, vqa_accuracy
 
 _DESCRIPTION = """
 Accuracy of answers to questions about images, in percent, overall and by type of answer and of question. By default
@@ -32,7 +32,7 @@ Args:
     single_answer: count an answer as right if it equals the only one.
     nfkc: in single-answer mode, compare after Unicode normalisation NFKC (full width digits become ASCII); outer spaces
         never count, and no other rule is applied.
-    digits: to which the percentages are rounded, 2 in the official evaluator.
+    digits: to which the percentages are rounded, 2 in the official evaluator; halves away from zero, as there.
 
 Returns:
     `overall`, `questions` (how many there were), and `per_answer_type` and `per_question_type` where types were given:
@@ -80,10 +80,8 @@ class VQAAccuracy(evaluate.Metric):
         else:
             scores = [vqa_accuracy(p, given) for p, given in zip(predictions, references, strict=True)]
 
-        def percent(values: Sequence[float]) -> float:
-            return round(100 * sum(values) / len(values), digits)
-
-        results: dict[str, float | dict[str, float]] = {"overall": percent(scores), "questions": len(scores)}
+        overall = mean_percent(scores, digits)
+        results: dict[str, float | dict[str, float]] = {"overall": overall, "questions": len(scores)}
         for name, types in (("answer_types", answer_types), ("question_types", question_types)):
             if types is None:
                 continue
@@ -93,7 +91,9 @@ class VQAAccuracy(evaluate.Metric):
             for kind, score in zip(types, scores, strict=True):
                 if kind is not None:
                     groups[kind].append(score)
-            results[f"per_{name.removesuffix('s')}"] = {kind: percent(groups[kind]) for kind in sorted(groups)}
+            results[f"per_{name.removesuffix('s')}"] = {
+                kind: mean_percent(groups[kind], digits) for kind in sorted(groups)
+            }
         return results
 
 

@@ -51,6 +51,13 @@ def test_every_generated_question_equals_the_official_evaluator(case):
     assert 100 * vqa_accuracy(case["candidate"], case["answers"]) == pytest.approx(case["accuracy_percent"], abs=1e-9)
 
 
+def test_halves_are_rounded_as_the_official_evaluator_rounds_them(metric):
+    inputs = {"predictions": ["a"] * 800, "references": [["a"] * 10] + [["b"] * 10] * 799}
+    results = metric.compute(**inputs, answer_types=["t"] * 800)
+    assert results == {"overall": 0.13, "questions": 800, "per_answer_type": {"t": 0.13}}
+    assert metric.compute(**inputs, digits=3)["overall"] == 0.125
+
+
 def test_answers_in_pieces_give_what_they_give_at_once(metric):
     inputs = inputs_of(GOLDEN)
     whole = metric.compute(**inputs, **types_of(GOLDEN))
