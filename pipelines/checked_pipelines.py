@@ -84,7 +84,9 @@ def distinct_labels(labels: Iterable[str]) -> list[str]:
     given = [label.strip() for label in labels]
     found = [label for label in dict.fromkeys(given) if label]
     if len(found) < 2:
-        raise ValueError("Give two labels or more to choose from, separated by commas: --labels 猫,狗")
+        raise ValueError(
+            "Give two labels or more to choose from, separated by commas or one a line of a file: --labels 猫,狗"
+        )
     if len(found) < len(given):
         logger.warning("%d labels are blank or there twice and were left out.", len(given) - len(found))
     read_texts(found)

@@ -76,7 +76,7 @@ def read_captions(
     given = {name: value for name, value in options.items() if value is not None}
     known = kind_options(kind)
     if unknown := [name for name in given if name not in known]:
-        raise ValueError(f"{kind} has no option {unknown[0]}, only {', '.join(known) or 'none'}.")
+        raise ValueError(f"{kind} has no option {unknown[0]}; its options: {', '.join(known) or 'none'}.")
     if language is not None and language not in SCRIPTS:
         raise ValueError(f"There is no language {language!r}, only {', '.join(SCRIPTS)}.")
     if kind == "conceptual":

@@ -268,6 +268,8 @@ def _with_image_column(fields: dict, columns: tuple[str, str]) -> dict:
 
 def _check_columns(file: Path, header: Iterable[str], columns: tuple[str, str]) -> None:
     names = list(header)
+    if not any(names):
+        raise ValueError(f"{file} has no column, since its first line is empty; write the header {','.join(columns)}.")
     present = {*names, "image"} if "file_name" in names else set(names)
     for column in columns:
         if column not in present:

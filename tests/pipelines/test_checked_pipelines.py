@@ -94,6 +94,17 @@ def test_fewer_than_two_labels_are_no_choice(folder, image, labels):
     assert "Give two labels or more" in result.output
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_labels_may_be_the_lines_of_a_file(folder, image, tmp_path, caplog, encoding):
+    (tmp_path / "names.txt").write_bytes("猫\r\n\r\n 狗 \n猫\n湖,雪".encode(encoding))
+    result = zero_shot(folder, image, "--labels", tmp_path / "names.txt")
+    assert result.exit_code == 0, result.output
+    assert all(label in result.stdout for label in ("猫", "狗", "湖,雪"))
+    assert "2 labels are blank or there twice" in caplog.text
+    (tmp_path / "gbk.txt").write_bytes("苹果\n小狗\n湖泊\n雪山".encode("gb18030"))
+    assert "is not UTF-8" in zero_shot(folder, image, "--labels", tmp_path / "gbk.txt").output
+
+
 def test_repeated_and_empty_labels_are_said(caplog):
     with caplog.at_level(logging.WARNING):
         assert distinct_labels(["猫", " 猫", "", "狗"]) == ["猫", "狗"]

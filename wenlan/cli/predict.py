@@ -14,7 +14,9 @@ BriVLFolder = Annotated[str, typer.Argument(help="Folder or hub id of a BriVL mo
 def zero_shot(
     model: BriVLFolder,
     images: Annotated[list[Path], typer.Argument(help="Images to label.")],
-    labels: Annotated[str, typer.Option(help="Candidate labels, separated by commas or 、: 猫,狗,飞机")],
+    labels: Annotated[
+        str, typer.Option(help="Candidates, separated by commas or 、: 猫,狗,飞机. Or a text file, such as names.txt.")
+    ],
     template: Annotated[
         str | None, typer.Option(help="Sentence around a label; {} is the label. Default: the model's own.")
     ] = None,
@@ -27,12 +29,17 @@ def zero_shot(
 
     from ..data.rows.printable import printable
     from ..data.rows.report import BadRowError, BadRowReport
+    from ..data.rows.text_files import open_text
     from ..data.rows.vocabulary import check_vocabulary
     from ..pipelines.checked_pipelines import check_template, distinct_labels
     from ..pipelines.open_brivl import open_brivl
     from ..processing.image_decoding import ImageDecodingError, decode_image
 
-    candidates = distinct_labels(re.split(r"[,，、､،;；|\n]", labels))
+    if Path(labels).suffix and Path(labels).is_file():
+        with open_text(Path(labels)) as lines:
+            candidates = distinct_labels(lines)
+    else:
+        candidates = distinct_labels(re.split(r"[,，、､،;；|\n]", labels))
     brivl, processor = open_brivl(model)
     classify = pipeline(
         "zero-shot-image-classification",

@@ -134,9 +134,9 @@ def test_lists_without_any_image_are_refused(tmp_path):
 def test_wrong_kinds_options_and_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match="no reader 'flickr', only multi30k, coco, stair"):
         read_captions("flickr", tmp_path)
-    with pytest.raises(ValueError, match="coco-cn has no option split_file, only translated"):
+    with pytest.raises(ValueError, match="coco-cn has no option split_file; its options: translated"):
         read_captions("coco-cn", tmp_path, split_file=tmp_path)
-    with pytest.raises(ValueError, match="lines has no option task, only none"):
+    with pytest.raises(ValueError, match="lines has no option task; its options: none"):
         read_captions("lines", tmp_path, task=1)
     with pytest.raises(ValueError, match="no language 'jp', only zh"):
         read_captions("coco", tmp_path, language="jp")

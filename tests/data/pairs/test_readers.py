@@ -118,7 +118,7 @@ def test_bytes_that_are_not_of_the_encoding_that_was_given_are_counted(folder):
         ("one-line.jsonl", b'[{"image": "0.png", "text": "x"}]', "JSON list"),
         ("no-header.csv", b"0.png,red\n1.png,blue\n", "Its first line is a row: write the header image,text above"),
         ("twice.csv", b"image,text,text\n0.png,red,blue\n", "the column 'text' twice"),
-        ("empty.csv", b"", "has no column"),
+        ("empty.csv", b"", "has no column, since its first line is empty"),
         ("pairs.parquet.gz", gzip.compress(b"PAR1"), "is none of"),
     ],
 )
