@@ -75,7 +75,7 @@ def train(
 
 def evaluate(trainer: DetectorTrainer, tests: dict[str, DetectionRows], output_dir: Path) -> None:
     """Print mAP on each of the tests, write all metrics to `metrics.json` and a sheet to `detections.png`."""
-    trainer.data_collator = DetectionCollator(trainer.processing_class)
+    trainer.data_collator.augmentation = None
     set_seed(trainer.args.seed)  # the losses draw anchors and proposals; a resumed run draws the same
     results = {name: trainer.evaluate(rows, metric_key_prefix=name) for name, rows in tests.items()}
     if results and trainer.is_world_process_zero():

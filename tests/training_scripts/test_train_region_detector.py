@@ -10,10 +10,12 @@ from helpers.training import recipes
 from helpers.training.recipes import write_recipe
 from PIL import Image
 from transformers import AutoModelForObjectDetection
-from wenlan.data import DetectionRows, load_emoji_scenes
+from wenlan.data import DetectionRows, TooManyBadRowsError, load_emoji_scenes
 from wenlan.modeling_region_detector import RegionDetector, RegionImageProcessor
 from wenlan.processing import DetectionCollator
 from wenlan.processing.regions import RegionFeatureExtractor
+from wenlan.training.callbacks.outcome import OutcomeGuard
+from wenlan.training.callbacks.skip_non_finite import NonFiniteGuard
 from wenlan.training.detection.data import load_test_data, load_training_data
 from wenlan.training.detection.model import build_config, build_detector
 from wenlan.training.detection.trainer import DetectorTrainer
@@ -177,6 +179,28 @@ def test_last_batch_is_judged_even_where_training_drops_it(small_recipe, tmp_pat
     trainer = DetectorTrainer(model, args, train_dataset=rows, eval_dataset=rows, data_collator=list)
     assert [len(batch) for batch in trainer.get_eval_dataloader()] == [8]
     assert [len(batch) for batch in trainer.get_train_dataloader()] == [3, 3]
+
+
+def test_evaluation_leaves_bad_images_out_and_fails_where_they_are_too_many(small_recipe, own_file, tmp_path):
+    options = ["--data", str(own_file), "--output_dir", str(tmp_path), *SMOKE, "--per_device_eval_batch_size", "1"]
+    model_args, data_args, *_, args = parse_recipe(ARGUMENTS, [small_recipe, *options, "--max_bad_fraction", "0.2"])
+    data = load_training_data(data_args, 0)
+    model, processor = build_detector(model_args, data.class_names, data.attribute_names)
+    collator = DetectionCollator(processor)
+    trainer = DetectorTrainer(
+        model,
+        args,
+        eval_dataset=DetectionRows(data.dataset),
+        data_collator=collator,
+        processing_class=processor,
+        callbacks=[OutcomeGuard([collator.bad_rows], 0.2, NonFiniteGuard())],
+    )
+    (tmp_path / "1.png").unlink()  # a batch of its own
+    assert "eval_mAP" in trainer.evaluate()
+    for number in (2, 3):
+        (tmp_path / f"{number}.png").write_bytes(b"")
+    with pytest.raises(TooManyBadRowsError, match=r"kept 3 of 6(?s:.*)left out 3 x left out of the evaluation"):
+        trainer.evaluate()
 
 
 def test_resume_without_a_valid_checkpoint_is_refused(small_recipe, tmp_path):

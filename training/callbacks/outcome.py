@@ -90,17 +90,28 @@ class OutcomeGuard(TrainerCallback, ExportableState):
             control.should_save |= args.save_strategy == "no"
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Leave what was read since the last step out of the counts."""
-        self._other += self._count() - self._last
+        """Leave what was read since the last step out of the counts.
+
+        Raises:
+            TooManyBadRowsError: the evaluation left out too much, so that its metrics say little.
+        """
+        read = self._count() - self._last
+        self._other += read
+        if left_out := int(read[0, 0]):
+            found = BadRowReport(f"evaluation at step {state.global_step}", int(read[0, 1]))
+            example = next(iter(self.ledgers[0].examples.values()), "")
+            found.add_bad_row(BadRowError("left out of the evaluation", example), number=left_out)
+            found.raise_above(self.max_bad_fraction)
 
     def check(self, *, is_over: bool) -> None:
         """Set `failure` if more than allowed is left out; before the run is over only of a fair number of rows."""
         for ledger, (left_out, kept) in zip(self.ledgers, (self._before + self._last).tolist(), strict=True):
             met = left_out + kept
-            if left_out > self.max_bad_fraction * (met if is_over else max(met, MIN_ROWS)):
-                self.failure = (
-                    f"{left_out} of {met} {ledger.source} were left out, more than {self.max_bad_fraction:.0%}"
-                )
+            if left_out > self.max_bad_fraction * (met if is_over else max(met, MIN_ROWS)) or (
+                is_over and met > kept == 0
+            ):
+                limit = f"more than {self.max_bad_fraction:.0%}" if kept else "all there were"
+                self.failure = f"{left_out} of {met} {ledger.source} were left out, {limit}"
                 return
 
     def raise_if_failed(self, state: TrainerState) -> None:

@@ -68,6 +68,7 @@ class AtomicCheckpointTrainer(Trainer):
     failed_saves = 0
     identity: Identity | None = None
     _saving: Path | None = None  # the hidden folder, while a checkpoint is being written
+    _is_lost_step = False  # no batch of it has a usable row
     _run = 1  # number of this run among those in the folder
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -86,8 +87,9 @@ class AtomicCheckpointTrainer(Trainer):
         # The parent would leave the last batch of an evaluation out as well; `dataloader_drop_last` is for training.
         drop_last = self.args.dataloader_drop_last
         self.args.dataloader_drop_last = drop_last and kwargs.get("is_training", False)
+        may_be_empty = kwargs.get("is_training", False) or self.args.world_size == 1
         try:
-            with self._may_be_empty() if kwargs.get("is_training", False) else nullcontext():
+            with self._may_be_empty() if may_be_empty else nullcontext():
                 return super()._get_dataloader(*args, **kwargs)
         finally:
             self.args.dataloader_drop_last = drop_last
@@ -112,15 +114,27 @@ class AtomicCheckpointTrainer(Trainer):
         batches = list(islice(epoch_iterator, num_batches))
         is_empty = sum_across_ranks(torch.tensor([not batch for batch in batches], dtype=torch.int64)) > 0
         full = [batch for batch, empty in zip(batches, is_empty.tolist(), strict=True) if not empty]
+        self._is_lost_step = not full
         return [{}] * (len(batches) - len(full)) + full, self._get_num_items_in_batch(full, device)
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
         """Return the loss of a batch, 0 for an empty one."""
-        return (
-            super().training_step(model, inputs, *args, **kwargs)
-            if inputs
-            else torch.zeros((), device=self.args.device)
-        )
+        if inputs:
+            return super().training_step(model, inputs, *args, **kwargs)
+        loss = torch.zeros((), device=self.args.device)
+        if self._is_lost_step and self.accelerator.scaler is not None:  # it drops steps, but needs a gradient for that
+            self.accelerator.scaler.scale(loss)
+            first = next(parameter for parameter in model.parameters() if parameter.requires_grad)
+            first.grad = torch.full_like(first, torch.inf)
+        return loss
+
+    def prediction_step(
+        self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> tuple[Tensor | None, Any, Any]:
+        """Return loss, predictions and labels of a batch, None for an empty one."""
+        if not inputs:
+            return None, None, None
+        return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
 
     def _get_output_dir(self, trial: Any) -> str:
         return str(self._saving or super()._get_output_dir(trial))

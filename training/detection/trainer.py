@@ -11,6 +11,7 @@ from transformers import EvalPrediction
 from ...evaluation.detection import detection_map
 from ...modeling_region_detector.image_processing_region_detector import RegionImageProcessor
 from ...modeling_region_detector.modeling_region_detector import RegionDetector
+from ...processing.collators.detection import DetectionCollator
 from ..checkpoints.atomic_trainer import AtomicCheckpointTrainer
 
 
@@ -23,6 +24,7 @@ class DetectorTrainer(AtomicCheckpointTrainer):
 
     model: RegionDetector
     processing_class: RegionImageProcessor
+    data_collator: DetectionCollator
     score_threshold = 0.05
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -51,8 +53,10 @@ class DetectorTrainer(AtomicCheckpointTrainer):
     @torch.no_grad()
     def prediction_step(  # type: ignore[override]  # lists of dictionaries, which the Trainer gathers as well
         self, model: nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
-    ) -> tuple[Tensor, list[dict[str, Tensor]] | None, list[dict[str, Tensor]] | None]:
+    ) -> tuple[Tensor | None, list[dict[str, Tensor]] | None, list[dict[str, Tensor]] | None]:
         """Return loss, detections and true boxes, the latter two one dictionary an image in original pixels."""
+        if not inputs:
+            return None, None, None
         inputs = self._prepare_inputs(inputs)
         with self.compute_loss_context_manager():
             outputs = model(**inputs)

@@ -1,6 +1,7 @@
 """A run that trained on nothing, or left out too much while training, fails; no model of it is saved."""
 
 import json
+import shutil
 import tarfile
 
 import pytest
@@ -90,6 +91,21 @@ def test_what_may_be_left_out_is_left_out(inputs, run_with, capsys):
     assert state["global_step"] == 18
 
 
+def test_run_that_lost_all_rows_fails_whatever_may_be_left_out(inputs, monkeypatch):
+    recipe, images = inputs
+    options = ["--max_steps", "3", "--output_dir", str(images.parent / "out"), *FAST, "--max_bad_fraction", "1"]
+
+    class Gone(Run):
+        def train(self, *arguments, **options):
+            shutil.rmtree(images)
+            super().train(*arguments, **options)
+
+    monkeypatch.setattr(pretrain_brivl, "Run", Gone)
+    with pytest.raises(ValueError, match=r"step 3 of 3: (\d+) of \1 images of batches were left out, all there were"):
+        main([recipe, *options])
+    assert not list((images.parent / "out").glob("*.safetensors"))
+
+
 @pytest.mark.parametrize("rows", [1, 3])
 def test_fewer_pairs_than_a_batch_are_refused_before_training(tmp_path, inputs, rows):
     recipe, images = inputs
@@ -165,24 +181,28 @@ def test_many_small_batches_in_a_row_stop_the_run_long_before_the_fraction_of_al
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-15"]
 
 
-def test_rows_of_an_evaluation_are_no_rows_of_the_training(tmp_path):
+@pytest.mark.parametrize(
+    ("evaluated", "message"), [(0, "4 of 16 rows were left out"), (300, "evaluation at step 1: kept 1000 of 1300")]
+)
+def test_rows_of_an_evaluation_are_no_rows_of_the_training_and_compared_apart(tmp_path, evaluated, message):
     rows = BadRowReport("rows")
     trainer = build_trainer(tmp_path, max_steps=4, save_strategy="no", eval_strategy="steps", eval_steps=1)
     run = Run(trainer.args, RunArguments())
 
     class Counts(TrainerCallback):
         def on_step_begin(self, args, state, control, **kwargs):
-            rows.keep_rows(4)
+            rows.keep_rows(3)
+            rows.add_bad_row(BadRowError("bad image", "cut"))
 
         def on_prediction_step(self, args, state, control, **kwargs):
-            rows.add_bad_row(BadRowError("bad image", "cut"), number=50)
+            rows.keep_rows(1000)
+            rows.add_bad_row(BadRowError("bad image", "cut"), number=evaluated)
 
     trainer.callback_handler.callbacks.insert(0, Counts())
     for callback in run.callbacks:
         trainer.add_callback(callback)
-    run.train(trainer, rows, max_bad_fraction=0.0)
-    assert rows.counts.total() >= 200
-    assert trainer.state.global_step == 4
+    with pytest.raises(ValueError, match=message):
+        run.train(trainer, rows, max_bad_fraction=0.2)
 
 
 @pytest.mark.parametrize("batch", ["1", "2"])

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 from helpers.paths import ENVIRONMENT
-from helpers.training.lose_batches import train_with_losses
+from helpers.training.lose_batches import collate, train_with_losses
 from helpers.training.tiny_trainer import build_trainer
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, TrainerCallback, default_data_collator
@@ -228,6 +228,20 @@ def test_batch_without_a_usable_row_adds_nothing_to_its_step(tmp_path):
     assert any(
         not torch.equal(value, start[name]) for name, value in trained.model.brivl.state_dict(prefix="brivl.").items()
     )
+
+
+def test_step_without_a_usable_row_is_dropped_by_a_gradient_scaler(tmp_path):
+    """As fp16 has it; pairs 0 and 3 are lost."""
+    states = {}
+    for steps in (1, 2, 3, 4):
+        sizes = {"per_device_train_batch_size": 1, "save_strategy": "no", "max_steps": steps}
+        trainer = build_trainer(tmp_path, data_collator=collate, train_sampling_strategy="sequential", **sizes)
+        trainer.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+        trainer.train()
+        states[steps] = dict(trainer.model.brivl.named_parameters())
+    assert_equal(states[1], dict(build_trainer(tmp_path).model.brivl.named_parameters()))
+    assert any(not torch.equal(states[2][name], value) for name, value in states[1].items())
+    assert_equal(states[4], states[3])
 
 
 @pytest.mark.slow
