@@ -277,7 +277,9 @@ def _check(
 
 def hash_detector(model: "RegionDetector | Detectron2Model") -> str:
     """Return 16 hexadecimal digits that identify the weights and the configuration of a detector."""
-    settings = {name: getattr(model.config, name) for name in RegionDetectorConfig.__annotations__}
+    names = list(RegionDetectorConfig.__annotations__)
+    names.insert(names.index("num_attributes"), "num_objects")  # a field there once: the order counts, shards hold this
+    settings = {name: getattr(model.config, name) for name in names}
     return hash_weights(json.dumps(settings), {name: tensor.float() for name, tensor in model.state_dict().items()})
 
 

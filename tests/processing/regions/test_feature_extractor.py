@@ -6,6 +6,7 @@ from helpers.regions.tiny_detector import tiny_detector
 from PIL import Image
 from wenlan.modeling_region_detector import RegionImageProcessor
 from wenlan.processing.regions import RegionFeatureExtractor
+from wenlan.processing.regions.feature_extractor import hash_detector
 
 SIZES = {"bua": (160, 267), "d2_c4": (160, 267), "d2_fpn": (128, 171)}
 
@@ -161,6 +162,15 @@ def test_saved_and_loaded_gives_the_same_regions_and_hash(extractor, tmp_path):
     regions, expected = loaded.extract(golden_images("bua")), extractor.extract(golden_images("bua"))
     assert torch.equal(regions.attention_mask, expected.attention_mask)
     assert relative_difference(regions.features, expected.features) < FEATURES
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("timm", "097b07699d9a28b3"), ("bua", "6b97e5ab2e91bd4c")])
+@torch.no_grad()
+def test_hash_is_that_of_shards_from_older_versions(kind, expected):
+    model = tiny_detector(kind)
+    for tensor in model.state_dict().values():
+        tensor.zero_()
+    assert hash_detector(model) == expected
 
 
 def test_another_weight_gives_another_hash(extractor):
