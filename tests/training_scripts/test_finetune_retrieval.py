@@ -10,6 +10,7 @@ import torch
 from helpers.brivl.tiny_folder import save_tiny_folder
 from helpers.finetuning.retrieval_models import save_pretrained_mlmm
 from helpers.mlmm.corpus_files import draw_classes, write_captions, write_corpus, write_regions
+from helpers.training.checkpoints import assert_opens_like
 from helpers.training.recipes import SMOKE, write_recipe
 from safetensors.torch import load_file
 from transformers import AutoModel, BertConfig
@@ -58,6 +59,7 @@ def test_folder_opens_with_its_processor(trained):
     model, processor = MLMMForImageTextRetrieval.from_pretrained(trained), MLMMProcessor.from_pretrained(trained)
     assert model.config.retrieval_loss == "itm"
     assert processor.region_feature_dim == model.config.region_feature_dim
+    assert_opens_like(next(trained.glob("checkpoint-*")), trained)
 
 
 def test_metrics_of_each_language_stand_beside_chance_and_the_blind_control(trained):
@@ -296,6 +298,7 @@ def test_two_towers_are_tuned_and_judged_by_the_same_command(brivl_paths, tmp_pa
     folder = main([recipe, *SMOKE, *STEPS, "--output_dir", str(tmp_path / "out")])
     metrics = read_metrics(folder)
     assert metrics["model_type"] == "brivl"
+    assert_opens_like(next(folder.glob("checkpoint-*")), folder)
     assert metrics["left_out_of_training"] == 2
     assert metrics["images"] == {"zh": 6}
     assert metrics["captions"] == {"zh": 6}

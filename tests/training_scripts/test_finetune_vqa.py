@@ -7,12 +7,14 @@ import torch
 from helpers.finetuning.vqa_sample import TEST, TRAIN, VAL, draw, write_questions, write_sample, write_things
 from helpers.mlmm.folder import write_model
 from helpers.training import recipes
+from helpers.training.checkpoints import assert_opens_like
 from helpers.training.recipes import read_recipe, write_recipe
 from safetensors.torch import load_file
 from transformers import BertConfig, pipeline
 from typer.testing import CliRunner
 from wenlan.modeling_mlmm import MLMMForVisualQuestionAnswering
 from wenlan.training.identity import IDENTITY
+from wenlan.training.vqa.model import build_vqa_model
 from wenlan.training_scripts.finetune_vqa import main
 
 from wenlan.cli.main import app
@@ -128,7 +130,11 @@ def test_renamed_answer_is_refused_by_a_resumed_run(tmp_path):
     recipe = write_recipe(tmp_path / "sample.yaml", "vqa_tiny", **fields, with_control=False)
     options = [recipe, *SMOKE, "--max_steps", "2", "--save_strategy", "steps", "--save_steps", "1"]
     options += ["--output_dir", str(tmp_path / "out"), "--resume"]
-    main(options)
+    folder = main(options)
+    assert_opens_like(folder / "checkpoint-2", folder)
+    answers = read_json(folder / "config.json")["id2label"].values()
+    started = build_vqa_model(str(folder / "checkpoint-2"), list(answers)).state_dict()
+    assert all(torch.equal(value, started[name]) for name, value in load_file(folder / "model.safetensors").items())
     for file in (tmp_path / "sample").rglob("*annotations.json"):
         file.write_text(file.read_text("utf-8").replace('"blue"', '"azure"'), "utf-8")
     with pytest.raises(ValueError, match=r"otherwise: data\.questions differs, model\.id2label"):

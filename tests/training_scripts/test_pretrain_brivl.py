@@ -4,6 +4,7 @@ import shutil
 import pytest
 import torch
 from accelerate.utils import FullyShardedDataParallelPlugin
+from helpers.training.checkpoints import assert_opens_like
 from transformers import AutoModel, AutoProcessor, AutoTokenizer, BertConfig, BertModel
 from wenlan.data import load_emoji7
 from wenlan.processing import build_character_tokenizer
@@ -84,7 +85,14 @@ def test_too_many_bad_rows_stop_before_training(own_pairs, tmp_path):
 def test_training_moves_query_and_momentum_towers_and_fills_the_queue(own_pairs, tmp_path):
     options = ["--data", str(own_pairs), "--max_bad_fraction", "0.3", "--output_dir", str(tmp_path / "out")]
     main(["brivl_tiny", *options, *SMOKE, "--save_strategy", "steps", "--save_steps", "2", "--warmup_steps", "0"])
-    model = BriVLForPreTraining.from_pretrained(tmp_path / "out" / "checkpoint-2")
+    checkpoint = tmp_path / "out" / "checkpoint-2"
+    assert_opens_like(checkpoint, tmp_path / "out")
+    model = BriVLForPreTraining.from_pretrained(checkpoint)
+    started, _ = build_model(ModelArguments(init_from=str(checkpoint)), [])
+    assert all(
+        torch.equal(value, started.state_dict()[name])
+        for name, value in model.brivl.state_dict(prefix="brivl.").items()
+    )
     assert model.queue.position.item() == 8
     query = model.brivl.text_model.encoder.fc1.weight
     momentum = model.momentum_text_model.encoder.fc1.weight

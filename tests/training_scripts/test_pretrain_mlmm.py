@@ -10,11 +10,14 @@ import torch
 import yaml
 from helpers.mlmm.corpus_files import draw_classes, write_captions, write_corpus, write_regions
 from helpers.training import recipes
+from helpers.training.checkpoints import assert_opens_like
 from helpers.training.recipes import SMALL_MLMM, read_recipe, write_recipe
 from safetensors.torch import load_file
 from transformers import AutoModelForPreTraining
+from wenlan.data import read_region_info
 from wenlan.modeling_mlmm import MLMMForPreTraining
 from wenlan.processing import MLMMProcessor
+from wenlan.training.mlmm.model import MLMMArguments, build_model, load_processor
 from wenlan.training_scripts.pretrain_mlmm import main
 
 SMOKE = [*recipes.SMOKE, "--logging_steps", "8", "--token_budget", "256"]
@@ -69,6 +72,12 @@ def test_other_captions_regions_and_batches_are_refused_by_a_resumed_run(tmp_pat
     options = [recipe, *SMOKE, "--max_steps", "2", "--save_strategy", "steps", "--save_steps", "1"]
     options += ["--output_dir", str(tmp_path / "out"), "--resume"]
     main(options)
+    checkpoint = tmp_path / "out" / "checkpoint-2"
+    assert_opens_like(checkpoint, tmp_path / "out")
+    args, info = MLMMArguments(init_from=str(checkpoint)), read_region_info(regions)
+    started = build_model(args, load_processor(args, info), info).state_dict()
+    saved = load_file(tmp_path / "out" / "model.safetensors")
+    assert all(torch.equal(value, started[name]) for name, value in saved.items())
     with pytest.raises(ValueError, match=r"checkpoint-2 was trained otherwise: masked_fraction is 0\.4 there and 0\.3"):
         main([*options, "--masked_fraction", "0.3"])
     file = Path(captions) / "captions_en.jsonl"

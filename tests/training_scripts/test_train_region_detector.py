@@ -7,8 +7,10 @@ from contextlib import redirect_stdout
 import pytest
 import torch
 from helpers.training import recipes
+from helpers.training.checkpoints import assert_opens_like
 from helpers.training.recipes import write_recipe
 from PIL import Image
+from safetensors.torch import load_file
 from transformers import AutoModelForObjectDetection
 from wenlan.data import DetectionRows, TooManyBadRowsError, load_emoji_scenes
 from wenlan.modeling_region_detector import RegionDetector, RegionImageProcessor
@@ -17,7 +19,7 @@ from wenlan.processing.regions import RegionFeatureExtractor
 from wenlan.training.callbacks.outcome import OutcomeGuard
 from wenlan.training.callbacks.skip_non_finite import NonFiniteGuard
 from wenlan.training.detection.data import load_test_data, load_training_data
-from wenlan.training.detection.model import build_config, build_detector
+from wenlan.training.detection.model import DetectorArguments, build_config, build_detector
 from wenlan.training.detection.trainer import DetectorTrainer
 from wenlan.training.recipe import parse_recipe
 from wenlan.training_scripts.train_region_detector import ARGUMENTS, main
@@ -108,7 +110,12 @@ def test_parts_of_the_loss_are_logged_and_add_up(trained):
 def test_other_boxes_names_and_images_are_refused_by_a_resumed_run(small_recipe, own_file, tmp_path):
     command = [small_recipe, *SMOKE, "--data", str(own_file), "--max_bad_fraction", "0.3", "--max_steps", "1"]
     command += ["--save_strategy", "steps", "--save_steps", "1", "--output_dir", str(tmp_path / "out"), "--resume"]
-    main(command)
+    folder = main(command)
+    assert_opens_like(folder / "checkpoint-1", folder)
+    names = [f"class {index}" for index in range(16)], [f"attribute {index}" for index in range(4)]
+    started, _ = build_detector(DetectorArguments(init_from=str(folder / "checkpoint-1")), *names)
+    saved = load_file(folder / "model.safetensors")
+    assert all(torch.equal(value, started.state_dict()[name]) for name, value in saved.items())
     whole = json.loads(own_file.read_text("utf-8"))
     moved, named = copy.deepcopy(whole), copy.deepcopy(whole)
     moved["annotations"][3]["bbox"][0] += 1
