@@ -13,7 +13,7 @@ import argparse
 import numpy as np
 import torch
 from alternate import alternate, ratio
-from plain_mlmm import plain_loss, plain_states
+from plain.mlmm import plain_loss, plain_states
 from torch import Tensor
 from wenlan.data.mlmm.batch_sampler import padding_fraction, token_budget_batches
 from wenlan.modeling_mlmm import MLMMConfig, MLMMForPreTraining

@@ -16,7 +16,7 @@ import time
 
 import torch
 from alternate import alternate, ratio
-from plain_original import plain_step
+from plain.brivl import plain_step
 from towers import random_boxes
 from wenlan.modeling_brivl import BriVLConfig, BriVLForPreTraining
 

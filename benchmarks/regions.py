@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from alternate import alternate, ratio
 from PIL import Image
-from plain_detector import plain_regions
+from plain.detector import plain_regions
 from torch.profiler import ProfilerActivity, profile
 from wenlan.modeling_region_detector import RegionDetector, RegionDetectorConfig, RegionImageProcessor
 from wenlan.processing.regions import RegionFeatureExtractor

@@ -12,7 +12,7 @@ import random
 
 import torch
 from alternate import alternate, ratio
-from plain_original import plain_image_features, plain_region_projection
+from plain.brivl import plain_image_features, plain_region_projection
 from wenlan.data import draw_text, load_emoji7, training_texts
 from wenlan.modeling_brivl import BriVLConfig, BriVLTextModel, BriVLVisionModel
 from wenlan.modeling_brivl.region_pooling import pool_regions

@@ -1,0 +1,1 @@
+"""Plain ports of the originals, which the benchmarks measure against."""
