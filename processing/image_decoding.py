@@ -13,6 +13,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from .array_images import ArrayImage, array_to_image, is_array, to_8_bits
+from .base64_images import decode_base64, is_base64_image
 from .image_files import ORIENTATION, PNG_SIGNATURE, lacks_pixels, strip_png_texts
 
 ImageSource: TypeAlias = str | os.PathLike | bytes | bytearray | Image.Image | ArrayImage
@@ -64,8 +65,8 @@ def decode_image(
     profiles are not looked at.
 
     Args:
-        source: a path, the bytes of an encoded image, a PIL image (of an animation: its current frame), or an array or
-            tensor of pixels (see `array_to_image`). Never a URL.
+        source: a path, the bytes of an encoded image or the same as base64 or data URI, a PIL image (of an animation:
+            its current frame), or an array or tensor of pixels (see `array_to_image`). Never a URL.
         max_pixels: largest width x height, checked in the header before a pixel is decoded. Pillow itself refuses more
             than twice `PIL.Image.MAX_IMAGE_PIXELS`, whatever is given here.
         max_side: largest width or height in pixels.
@@ -79,15 +80,14 @@ def decode_image(
     """
     name, limits = _describe(source), (max_side, max_pixels)
     if isinstance(source, Image.Image):
-        _check_size(source, name, *limits)
-        _load(source, name, allow_truncated)
         image = source
+        _load(image, name, limits, allow_truncated)
     elif is_array(source):
         try:
             image = array_to_image(source, channels=input_data_format)
         except ValueError as error:
             raise ImageDecodingError(str(error)) from error
-        _check_size(image, name, *limits)
+        _load(image, name, limits, allow_truncated)
     else:
         image = _decode_file(_read(source, name), name, limits, allow_truncated)
     try:
@@ -103,6 +103,8 @@ def _describe(source: ImageSource) -> str:
         source = getattr(source, "filename", "") or "in memory"
     if not isinstance(source, str | os.PathLike):
         return f"image of type {type(source).__name__}"
+    if is_base64_image(source):
+        return f"image of {len(str(source))} characters in base64"
     name = os.fsdecode(source)
     name = name if len(name) <= 200 else f"{name[:80]} ... {name[-80:]}"
     return f"image {name if name.isprintable() else repr(name)}"
@@ -111,11 +113,18 @@ def _describe(source: ImageSource) -> str:
 def _read(source: ImageSource, name: str) -> bytes:
     if isinstance(source, bytes | bytearray):
         data = bytes(source)
+        _check_bytes(len(data), name)
+    elif isinstance(source, str) and is_base64_image(source):
+        _check_bytes(len(source) // 2, name)  # it holds at least as many
+        try:
+            data = decode_base64(source)
+        except ValueError as error:
+            raise ImageDecodingError(f"{name} cannot be read: {error}.") from error
+        _check_bytes(len(data), name)
     elif isinstance(source, str | os.PathLike):
         data = _read_file(source, name)
     else:
         raise ImageDecodingError(f"{name}: give a path, bytes, a PIL image, or an array or tensor of pixels.")
-    _check_bytes(len(data), name)
     if not data:
         raise ImageDecodingError(f"{name} is empty (0 bytes); fetch it again or leave it out.", "empty file")
     return data
@@ -175,8 +184,7 @@ def _decode_file(data: bytes, name: str, limits: tuple[int, int], allow_truncate
     for keep in (ORIENTATION, (), None):
         try:
             image = _open(data, name, allow_truncated)
-            _check_size(image, name, *limits)
-            _load(image, name, allow_truncated)
+            _load(image, name, limits, allow_truncated)
         except ImageDecodingError as error:
             # Pillow's limits on the texts and the profile of a PNG are for the whole process: leave these out instead.
             if keep is None or "MAX_TEXT" not in str(error) or not data.startswith(PNG_SIGNATURE):
@@ -207,7 +215,9 @@ def _open(data: bytes, name: str, allow_truncated: bool) -> Image.Image:
         raise _damaged(name, error) from error
 
 
-def _load(image: Image.Image, name: str, allow_truncated: bool) -> None:
+def _load(image: Image.Image, name: str, limits: tuple[int, int], allow_truncated: bool) -> None:
+    """Decode the pixels of an image that the limits allow."""
+    _check_size(image, name, *limits)
     try:
         image.load()
     except Exception as error:  # as above, on damaged pixels
