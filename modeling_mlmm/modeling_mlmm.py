@@ -14,7 +14,7 @@ from transformers.utils import ModelOutput
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from .base_model import WenlanPreTrainedModel
+from .base_model import WenlanPreTrainedModel, transformers_keywords
 from .configuration_mlmm import MLMMConfig
 from .embeddings import MLMMRegionEmbeddings, MLMMTextEmbeddings
 from .heads import MLMMRegionFeatureHead
@@ -22,6 +22,7 @@ from .input_checks import check_regions, check_rows, check_text
 from .unpadding import restore_rows, unpad
 
 HEADS = ("mlm_head.", "mrfr_head.", "mrc_head.", "itm_head.", "rank_head.", "vqa_head.")
+UNUSED_INPUTS = ("region_class_probs", "token_type_ids")  # what a processor or a tokenizer may give beside the inputs
 
 
 @dataclass
@@ -157,19 +158,21 @@ class MLMMModel(MLMMPreTrainedModel):
             **kwargs: `output_hidden_states`, `output_attentions`, `return_dict`, and others of transformers.
 
         Raises:
+            TypeError: for keywords that are no input of MLMM and no keyword of transformers.
             ValueError: for neither text nor regions, texts over `max_text_length` (padding included), features of
                 another width or with NaN, and shapes that do not belong together.
         """
+        keywords = transformers_keywords(kwargs, UNUSED_INPUTS)
         regions = (region_features, region_boxes, region_attention_mask, masked_regions)
         states, mask = self._embed(input_ids, attention_mask, position_ids, inputs_embeds, regions)
         keeps_layout = any(
-            kwargs.get(name, getattr(self.config, name)) for name in ("output_attentions", "output_hidden_states")
+            keywords.get(name, getattr(self.config, name)) for name in ("output_attentions", "output_hidden_states")
         )
         if self.config.compact_batches and not (keeps_layout or torch.compiler.is_compiling()):
             unpadded, unpadded_mask, source = unpad(states, mask)
-            states = restore_rows(self._encode(unpadded, unpadded_mask, **kwargs), source, states.shape[1])
+            states = restore_rows(self._encode(unpadded, unpadded_mask, **keywords), source, states.shape[1])
         else:
-            states = self._encode(states, mask, **kwargs)
+            states = self._encode(states, mask, **keywords)
         first = mask.int().argmax(dim=1)  # of the tokens, wherever the padding is
         text = input_ids if inputs_embeds is None else inputs_embeds
         text_length = 0 if text is None else text.shape[1]

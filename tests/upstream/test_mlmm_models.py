@@ -90,6 +90,16 @@ def test_words_that_are_to_be_filled_are_needed():
 
 
 @every_model
+def test_misspelt_inputs_are_refused_and_those_of_a_processor_are_not(model_class):
+    model, batch = build(model_class), tiny_batch()
+    for wrong in ("region_feature", "labels_", "images"):
+        with pytest.raises(TypeError, match=f"unexpected keyword arguments '{wrong}'"):
+            model(**batch, **{wrong: batch["region_features"]})
+    unused = {"token_type_ids": torch.zeros(3, 7, dtype=torch.long), "region_class_probs": torch.rand(3, 6, 9)}
+    assert_same(run(model, **batch, **unused, num_items_in_batch=3, use_cache=False), run(model, **batch))
+
+
+@every_model
 @pytest.mark.parametrize("where", ["all on disk", "as much as fits"])
 def test_weights_on_disk_give_the_same(model_class, where, tmp_path):
     model, batch = build(model_class), tiny_batch()
