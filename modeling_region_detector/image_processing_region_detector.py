@@ -19,7 +19,7 @@ from .annotations import Annotation, to_labels
 from .array_images import array_to_image, is_array, iterate_images
 from .configuration_region_detector import find_variant
 from .postprocessing import detect
-from .resizing import resize_like_opencv, resize_like_pillow, to_rgb
+from .resizing import resize_like_opencv, resize_like_pillow, to_rgb, turn_upright
 
 # What differs from the defaults, which are those of "bua": caffe's bottom-up attention on Visual Genome.
 PREPARATIONS: dict[str, dict[str, Any]] = {
@@ -135,7 +135,8 @@ class RegionImageProcessor(TorchvisionBackend):
                 several (N, ...). Files are opened by `wenlan.processing.decode_image`. PIL images are turned upright;
                 transparency becomes white.
             annotations: one an image, in COCO's form (see `to_labels`); boxes in pixels of the upright image.
-            **kwargs: overrides of this processor's settings for one call, and `return_tensors`.
+            **kwargs: overrides of this processor's settings for one call, and `return_tensors`. With
+                `do_convert_rgb=False` an image keeps its channels, for which there must be means.
 
         Returns:
             pixel_values: (B, 3, H, W) float32, zeros right of and below an image.
@@ -168,9 +169,21 @@ class RegionImageProcessor(TorchvisionBackend):
         device: torch.device | None = None,
         **kwargs: Any,
     ) -> Tensor:
-        """Return one image as a (3, H, W) uint8 tensor."""
-        rgb = to_rgb(array_to_image(image, channels=input_data_format) if is_array(image) else image)
-        return super().process_image(np.array(rgb), True, ChannelDimension.LAST, device, **kwargs)
+        """Return one image as a (3, H, W) uint8 tensor; with `do_convert_rgb=False` it keeps its channels.
+
+        Raises:
+            ValueError: for other channels than the mean and the standard deviation have.
+        """
+        image = array_to_image(image, channels=input_data_format) if is_array(image) else image
+        pixels = np.array(to_rgb(image) if do_convert_rgb else turn_upright(image))
+        tensor = super().process_image(pixels, False, ChannelDimension.LAST, device, **kwargs)
+        means = kwargs.get("image_mean") or self.image_mean
+        if len(tensor) != len(means):
+            raise ValueError(
+                f"An image in mode {image.mode} has {len(tensor)} channels, and image_mean {len(means)}: leave "
+                "do_convert_rgb=True, or give an image_mean and an image_std for them."
+            )
+        return tensor
 
     def post_process_object_detection(
         self,
@@ -285,7 +298,7 @@ class RegionImageProcessor(TorchvisionBackend):
             return self.normalize(pixels, kwargs["image_mean"], kwargs["image_std"]) if do_normalize else pixels
 
         if kwargs["do_flip_channel_order"]:
-            image = image.flip(0)
+            image = image[[2, 1, 0, *range(3, len(image))]] if len(image) > 2 else image  # the fourth is alpha
         if not do_resize:
             return normalize(image), (1.0, 1.0)
         if kwargs["resize_style"] == "opencv":

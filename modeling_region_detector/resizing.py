@@ -12,6 +12,8 @@ import torch
 from PIL import ExifTags, Image
 from torch import Tensor
 
+from .array_images import to_8_bits
+
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -27,12 +29,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Return the image in mode RGB, upright by its EXIF tag, transparency on white, 16 and 32 bits as 8.
 
     Floats count as 0..1, 0..255 or 0..65535, whichever is the smallest range that holds them.
+
+    Raises:
+        ValueError: more than 8 bits whose range is not certain, see `to_8_bits`.
     """
-    image = _turn_upright(image)
+    image = turn_upright(image)
     if image.mode == "F" or image.mode.startswith("I"):
-        values = np.nan_to_num(np.asarray(image, dtype=np.float32))
-        top = 65535.0 if image.mode != "F" else next((top for top in (1.0, 255.0) if values.max() <= top), 65535.0)
-        image = Image.fromarray((values.clip(0, top) * (255 / top)).round().astype(np.uint8))
+        values = np.asarray(image)
+        image = Image.fromarray(to_8_bits(np.where(np.isnan(values), 0, values), is_deep=True))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -41,7 +45,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image
 
 
-def _turn_upright(image: Image.Image) -> Image.Image:
+def turn_upright(image: Image.Image) -> Image.Image:
     """Return a copy of the image, turned as its EXIF block says."""
     image.load()
     try:
@@ -99,12 +103,12 @@ def resize_like_pillow(
     """Return the image with its shorter side `shortest`, or less if its longer side would pass `longest`.
 
     Args:
-        image: (3, h, w) uint8.
+        image: (3, h, w) uint8, or with 1 or 4 channels.
         shortest, longest: pixels.
         resample: Pillow's filter.
 
     Returns:
-        The image (3, H, W) uint8, at least 1 pixel a side; the scales H / h and W / w.
+        The image (c, H, W) uint8, at least 1 pixel a side; the scales H / h and W / w.
 
     Source: spec of the region features, section 2; the same bits as detectron2's.
     """
@@ -115,9 +119,13 @@ def resize_like_pillow(
     if max(sides) > longest:
         sides = [side * (longest / max(sides)) for side in sides]
     new_height, new_width = (max(math.floor(side + 0.5), 1) for side in sides)
-    resized_image = Image.fromarray(image.permute(1, 2, 0).cpu().numpy()).resize((new_width, new_height), resample)
-    resized = torch.from_numpy(np.array(resized_image)).permute(2, 0, 1).contiguous().to(image.device)
+    pixels = image.permute(1, 2, 0).cpu().numpy()
+    resized_image = Image.fromarray(pixels if len(image) > 1 else pixels[..., 0]).resize(
+        (new_width, new_height), resample
+    )
+    resized = torch.from_numpy(np.array(resized_image)).view(new_height, new_width, -1)
+    resized = resized.permute(2, 0, 1).contiguous().to(image.device)
     return resized, (new_height / height, new_width / width)
 
 
-__all__ = ["resize_like_opencv", "resize_like_pillow", "to_rgb"]
+__all__ = ["resize_like_opencv", "resize_like_pillow", "to_rgb", "turn_upright"]

@@ -73,6 +73,7 @@ def test_every_mode_becomes_the_rgb_of_the_package_decoder(mode):
     values = np.random.default_rng(0).integers(0, 256, (5, 6, 4), dtype=np.uint8)
     sources = {
         "I;16": lambda: Image.fromarray(values[..., 0].astype(np.uint16) * 257),
+        "I": lambda: Image.fromarray(values[..., 0].astype(np.int32) * 257),
         "PA": lambda: Image.fromarray(values).convert("LA").convert("PA"),
         "P": lambda: Image.fromarray(values[..., :3]).convert("P"),
     }
