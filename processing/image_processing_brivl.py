@@ -16,7 +16,7 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from transformers.processing_utils import ImagesKwargs, Unpack
 from transformers.utils import TensorType
 
-from .array_images import is_array, iterate_images
+from .array_images import array_to_image, is_array, iterate_images
 from .image_decoding import ImageSource, decode_image
 
 MAX_SIDE, MAX_REGIONS = 8192, 10_000  # a file from anywhere may ask for any number
@@ -46,7 +46,7 @@ class BriVLImageProcessor(TorchvisionBackend):
     """
 
     valid_kwargs = BriVLImageProcessorKwargs
-    model_input_names = ["pixel_values", "boxes", "box_mask"]
+    model_input_names = ["pixel_values"]  # what always comes
 
     resample = PILImageResampling.BILINEAR
     image_mean = IMAGENET_DEFAULT_MEAN
@@ -75,7 +75,8 @@ class BriVLImageProcessor(TorchvisionBackend):
                 `do_rescale=False` are floats taken as they are.
             boxes: one (n, 4) array an image, x1 y1 x2 y2 in pixels of the original image after EXIF rotation; n may
                 be 0.
-            **kwargs: overrides of this processor's settings for one call, and `return_tensors`.
+            **kwargs: overrides of this processor's settings for one call, and `return_tensors`. With
+                `do_convert_rgb=False` an array keeps its channels, for which there must be means.
 
         Returns:
             pixel_values: (B, 3, S, S) float32.
@@ -152,15 +153,28 @@ class BriVLImageProcessor(TorchvisionBackend):
             resample, antialias = settings["resample"], settings["antialias"]
             image = self.resize(image, settings["size"], resample=resample, antialias=antialias)  # (3, S, S)
         if settings["do_normalize"]:
+            if len(image) != len(settings["image_mean"]):
+                raise ValueError(
+                    f"An image has {len(image)} channels, and image_mean {len(settings['image_mean'])}: leave "
+                    "do_convert_rgb=True, or give an image_mean and an image_std for them."
+                )
             image = self.normalize(image, settings["image_mean"], settings["image_std"])
         return image
 
 
 def _open(
-    image: ImageSource, *, do_rescale: bool, as_original: bool, input_data_format: str | None = None, **settings: Any
+    image: ImageSource,
+    *,
+    do_rescale: bool,
+    do_convert_rgb: bool,
+    as_original: bool,
+    input_data_format: str | None = None,
+    **settings: Any,
 ) -> Any:
     if is_array(image) and not do_rescale and torch.as_tensor(image).is_floating_point():
         return image
+    if is_array(image) and not do_convert_rgb:
+        return array_to_image(image, channels=input_data_format)
     return decode_image(image, input_data_format=input_data_format, as_original=as_original)
 
 

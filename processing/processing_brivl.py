@@ -1,27 +1,26 @@
 """Images and sentences to the tensors that BriVL reads."""
 
 from collections.abc import Sequence
-from os import PathLike
-from typing import Any, Self
 
 from transformers import BatchFeature, PreTrainedTokenizerBase
 from transformers.image_utils import ImageInput
-from transformers.processing_utils import ProcessorMixin, TextKwargs, Unpack
+from transformers.processing_utils import TextKwargs, Unpack
 from transformers.utils import logging
 
+from .checked_processor import CheckedProcessor
 from .image_processing_brivl import BoxesInput, BriVLImageProcessor, BriVLImageProcessorKwargs
-from .text_inputs import check_tokenizer, check_vocabulary_file, read_texts, reset_tokenizer, saved_vocab_size
+from .text_inputs import read_texts
 
 logger = logging.get_logger(__name__)
 
 
-class BriVLProcessorKwargs(TextKwargs, total=False):
+class CallKwargs(TextKwargs, total=False):
     """Options of a call: of the tokenizer, and of the image processor as `images_kwargs`."""
 
     images_kwargs: BriVLImageProcessorKwargs
 
 
-class BriVLProcessor(ProcessorMixin):
+class BriVLProcessor(CheckedProcessor):
     """A `BriVLImageProcessor` and a tokenizer in one, with BriVL's rules for the length of a text.
 
     Args:
@@ -46,20 +45,6 @@ class BriVLProcessor(ProcessorMixin):
         self.pad_to_max_length = pad_to_max_length
         super().__init__(image_processor, tokenizer)
 
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, *args: Any, **kwargs: Any) -> Self:
-        """Load a saved processor; refuse one without its tokenizer's files, or with another model's."""
-        check_vocabulary_file(pretrained_model_name_or_path)
-        processor = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
-        vocab_size = saved_vocab_size(pretrained_model_name_or_path)
-        check_tokenizer(processor.tokenizer, pretrained_model_name_or_path, vocab_size)
-        return processor
-
-    def save_pretrained(self, save_directory: str | PathLike, *args: Any, **kwargs: Any) -> list[str]:
-        """Write the processor, the same whatever it was called with."""
-        reset_tokenizer(self.tokenizer)
-        return super().save_pretrained(save_directory, *args, **kwargs)
-
     @property
     def unused_input_names(self) -> list[str]:
         """Inputs that the tokenizer names and this processor drops."""
@@ -80,13 +65,13 @@ class BriVLProcessor(ProcessorMixin):
         images: ImageInput | None = None,
         text: str | Sequence[str] | None = None,
         boxes: BoxesInput | None = None,
-        **kwargs: Unpack[BriVLProcessorKwargs],
+        **kwargs: Unpack[CallKwargs],
     ) -> BatchFeature:
         """Return the tensors of the images, of the texts, or of both. The two need not be equally many.
 
         Args:
             images: as in `BriVLImageProcessor.preprocess`.
-            text: one text or several.
+            text: one text or several, each a whole sentence: neither pairs nor words.
             boxes: one (n, 4) array an image, as in `BriVLImageProcessor.preprocess`.
             **kwargs: `return_tensors`, and what the image processor or the tokenizer takes.
 
@@ -97,15 +82,16 @@ class BriVLProcessor(ProcessorMixin):
 
         Raises:
             ImageDecodingError: an image cannot be decoded.
-            ValueError: nothing to process, a blank text, something that is not a text, or boxes that do not fit.
+            ValueError: nothing to process, a blank text, something that is not a text, a pair of texts, words in place
+                of a sentence, or boxes that do not fit.
         """
         if images is None and text is None:
             raise ValueError("BriVLProcessor needs `images`, `text` or both.")
         if boxes is not None and images is None:
             raise ValueError("Boxes were given without images; pass the images they belong to.")
-        if text is not None:
-            text = read_texts(text)
         settings = self._merge_kwargs(tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
+        if text is not None:
+            text = read_texts(text, settings["text_kwargs"])
         data: dict[str, object] = {}
         if images is not None:
             data |= self.image_processor(images, boxes=boxes, **settings["images_kwargs"])

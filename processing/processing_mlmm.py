@@ -1,23 +1,24 @@
 """Images, or their regions, and sentences to the tensors that MLMM reads."""
 
-import os
 import shutil
 from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 from PIL import Image
 from transformers import BatchFeature, PreTrainedTokenizerBase
-from transformers.processing_utils import ProcessorMixin, TextKwargs, Unpack
+from transformers.processing_utils import TextKwargs, Unpack
 from transformers.utils import logging
 
 from .array_images import iterate_images
+from .checked_processor import CheckedProcessor
+from .hub_folder import MODEL_FILES, HubFolder
 from .image_decoding import ImageSource, decode_image
 from .region_inputs import Regions, list_regions, pad_regions, read_regions_of
-from .text_inputs import check_tokenizer, check_vocabulary_file, read_texts, reset_tokenizer, saved_vocab_size
+from .text_inputs import read_texts
 
 logger = logging.get_logger(__name__)
 
@@ -34,7 +35,7 @@ class FindsRegions(Protocol):
         """Return the regions of images."""
 
 
-class MLMMProcessor(ProcessorMixin):
+class MLMMProcessor(CheckedProcessor):
     """A tokenizer and a region detector in one, with MLMM's rules for the length of a text and the number of regions.
 
     The detector is a model of its own: it is named here, and opened when the first image comes.
@@ -43,7 +44,9 @@ class MLMMProcessor(ProcessorMixin):
         tokenizer: turns texts into `input_ids`, `attention_mask`.
         max_text_length: word pieces of a text without <s> and </s>; the rest is cut. 60 as in UC2 and UNITER.
         region_feature_dim: numbers in a region's feature; None: whatever comes.
-        detector: folder or hub id of a `RegionDetector`; what begins with "./" is in the processor's own folder.
+        detector: folder or hub id of a `RegionDetector`; what begins with "./" is in the processor's own folder. From
+            the hub it comes with the token and the cache that the processor was loaded with; of `revision` and
+            `subfolder`, which are the processor's, only one in its own folder.
         min_boxes, max_boxes, conf_threshold: which boxes are regions, as in `RegionFeatureExtractor.extract`.
 
     Raises:
@@ -71,18 +74,33 @@ class MLMMProcessor(ProcessorMixin):
         self.min_boxes = min_boxes
         self.max_boxes = max_boxes
         self.conf_threshold = conf_threshold
-        self._source: str | None = None  # where this processor was loaded from
+        self._source: HubFolder | None = None  # where this processor was loaded from
+        self._copies_detector = False
         self._extractor: FindsRegions | None = None
         super().__init__(tokenizer)
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | PathLike, *args: Any, **kwargs: Any) -> Self:
-        """Load a saved processor, as `BriVLProcessor` does; its detector is opened later."""
-        check_vocabulary_file(pretrained_model_name_or_path)
-        processor = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
-        vocab_size = saved_vocab_size(pretrained_model_name_or_path)
-        check_tokenizer(processor.tokenizer, pretrained_model_name_or_path, vocab_size)
-        processor._source = os.fspath(pretrained_model_name_or_path)
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | PathLike,
+        cache_dir: str | PathLike | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        revision: str = "main",
+        **kwargs: Any,
+    ) -> Self:
+        """Load a saved processor, as `BriVLProcessor` does; its detector is opened later, of the same revision."""
+        access = {
+            "cache_dir": cache_dir,
+            "force_download": force_download,
+            "local_files_only": local_files_only,
+            "token": token,
+        }
+        name, subfolder = fspath(pretrained_model_name_or_path), kwargs.get("subfolder") or ""
+        source = HubFolder(name, subfolder, revision, access).pinned()
+        processor = super().from_pretrained(name, revision=source.revision, **access, **kwargs)
+        processor._source = source
         return processor
 
     def save_pretrained(
@@ -95,7 +113,7 @@ class MLMMProcessor(ProcessorMixin):
         Raises:
             ValueError: there is no detector to copy.
         """
-        reset_tokenizer(self.tokenizer)
+        copy_detector = copy_detector or self._copies_detector
         named, folder = self.detector, Path(save_directory)
         own = named if named is not None and named.startswith(OWN_FOLDER) else None
         try:
@@ -107,6 +125,14 @@ class MLMMProcessor(ProcessorMixin):
             return super().save_pretrained(save_directory, push_to_hub, **kwargs)
         finally:
             self.detector = named
+
+    def push_to_hub(self, repo_id: str, *, copy_detector: bool = False, **kwargs: Any) -> Any:
+        """Upload the processor as transformers does; with `copy_detector` the detector too, see `save_pretrained`."""
+        self._copies_detector = copy_detector
+        try:
+            return super().push_to_hub(repo_id, **kwargs)
+        finally:
+            self._copies_detector = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is saved: everything but the opened detector."""
@@ -127,9 +153,7 @@ class MLMMProcessor(ProcessorMixin):
         if self._extractor is None:
             # By name: this file may be remote code, which holds no detector and imports nothing from other folders.
             regions = import_module("wenlan.processing.regions")
-            named = self.detector
-            path = self._detector_folder(named) if named is None or named.startswith(OWN_FOLDER) else named
-            self._extractor = regions.RegionFeatureExtractor.from_pretrained(path)
+            self._extractor = regions.RegionFeatureExtractor.from_pretrained(self._detector_folder(self.detector))
         return self._extractor
 
     @region_extractor.setter
@@ -159,19 +183,19 @@ class MLMMProcessor(ProcessorMixin):
         text: str | Sequence[str] | None = None,
         regions: Regions | None = None,
         language: str | Sequence[str] | None = None,
-        return_class_probs: bool = False,
+        return_class_probs: bool | None = None,
         **kwargs: Unpack[TextKwargs],
     ) -> BatchFeature:
         """Return the tensors of the images, of the texts, or of both: text i belongs to image i.
 
         Args:
             images: one or more of what `decode_image` reads, whose regions the detector finds.
-            text: one text or several.
+            text: one text or several, each a whole sentence: neither pairs nor words.
             regions: in place of images: what `RegionFeatureExtractor.extract` gave, or rows of
                 `wenlan.data.read_regions`. Without an image's size its boxes are fractions of it.
             language: of the texts, one of `LANGUAGES` or one a text: only checked, the model sees no language.
-            return_class_probs: also the class distributions, the soft labels of masked region classification.
-            **kwargs: `return_tensors` ("pt"), and what the tokenizer takes.
+            return_class_probs: also the class distributions, the soft labels of masked region classification. None: no.
+            **kwargs: `return_tensors` ("pt" or "np"), and what the tokenizer takes.
 
         Returns:
             input_ids, attention_mask: (B, L) int64, 1 = real token, with text.
@@ -183,18 +207,18 @@ class MLMMProcessor(ProcessorMixin):
             ImageDecodingError: an image cannot be decoded.
             RegionError: an image has no regions, features of another width or with NaN, or boxes that do not fit.
             ValueError: nothing to process, images and regions at once, a blank text, something that is not a text,
-                an unknown language, or an image without a detector.
+                a pair of texts, words in place of a sentence, an unknown language, or an image without a detector.
+            OSError: there is no such detector.
         """
         if images is None and text is None and regions is None:
             raise ValueError("MLMMProcessor needs `images` or `regions`, `text`, or both.")
         if images is not None and regions is not None:
             raise ValueError("Images and regions were both given; pass `images`, or the `regions` found in them.")
-        if text is not None:
-            text = read_texts(text)
         check_languages(language)
         settings = self._merge_kwargs(tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
         data: dict[str, object] = {}
         if text is not None:
+            text = read_texts(text, settings["text_kwargs"])
             encoding = self.tokenizer([text] if isinstance(text, str) else text, **settings["text_kwargs"])
             if any(row.overflowing for row in encoding.encodings):
                 logger.warning_once(
@@ -208,31 +232,28 @@ class MLMMProcessor(ProcessorMixin):
                 decoded, min_boxes=self.min_boxes, max_boxes=self.max_boxes, conf_threshold=self.conf_threshold
             )
         if regions is not None:
-            read = partial(read_regions_of, feature_dim=self.region_feature_dim, with_class_probs=return_class_probs)
+            with_probs = bool(return_class_probs)
+            read = partial(read_regions_of, feature_dim=self.region_feature_dim, with_class_probs=with_probs)
             rows = [read(row, f"Image {row.get('image_id', at)}") for at, row in enumerate(list_regions(regions))]
             if not rows:
                 raise ValueError("There are no images: `images` or `regions` is empty.")
-            data |= pad_regions(rows)
+            tensors = pad_regions(rows)
+            as_arrays = settings["text_kwargs"]["return_tensors"] == "np"
+            data |= {name: tensor.numpy() for name, tensor in tensors.items()} if as_arrays else tensors
         return BatchFeature(data)
 
     def _detector_folder(self, named: str | None) -> Path:
-        """Return the local folder of the detector, from the Hub if it must be."""
+        """Return the local folder of the detector, from the hub if it must be."""
         if named is None:
             raise ValueError(
                 "This processor names no detector, so it cannot look at images: pass `regions`, or set "
                 "processor.detector to the folder of one."
             )
-        repository, pattern, folder = named, None, ""
-        if named.startswith(OWN_FOLDER):
-            if self._source is None:
-                raise ValueError(f"The detector {named!r} is in the processor's own folder, and it was not loaded yet.")
-            repository, folder = self._source, named
-            pattern = f"{named.removeprefix(OWN_FOLDER)}/*"
-        if Path(repository).is_dir():
-            return Path(repository) / folder
-        from huggingface_hub import snapshot_download
-
-        return Path(snapshot_download(repository, allow_patterns=pattern)) / folder
+        if not named.startswith(OWN_FOLDER):
+            return HubFolder(named, access=self._source.access if self._source else {}).fetch()
+        if self._source is None:
+            raise ValueError(f"The detector {named!r} is in the processor's own folder, and it was not loaded yet.")
+        return self._source.inside(named).fetch()
 
 
 def check_languages(language: str | Sequence[str] | None) -> None:
@@ -246,7 +267,7 @@ def _copy_model(source: Path, target: Path) -> None:
     """Copy the configuration and the weights that lie in a folder, and no checkpoint below it."""
     target.mkdir(parents=True, exist_ok=True)
     for path in source.iterdir():
-        if path.is_file() and path.suffix in (".json", ".safetensors", ".yaml"):
+        if path.is_file() and path.suffix in MODEL_FILES:
             shutil.copyfile(path, target / path.name)
 
 

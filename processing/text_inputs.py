@@ -2,9 +2,11 @@
 
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -15,6 +17,9 @@ NO_VOCABULARY = (
     "{} has no vocabulary: its tokenizer.json (or vocab.txt) is missing or empty. Copy the tokenizer's files of this "
     "model there."
 )
+PAIRS = ("text_pair", "text_target", "text_pair_target", "is_split_into_words")
+WHOLE_TEXTS = 'Give each as one string: join a pair with a space, and words as they were (" ".join or "".join).'
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 SPARE_ROWS = 0.1  # of a model's embeddings, which its tokenizer may leave unused
 
 
@@ -23,13 +28,22 @@ def is_blank(text: str) -> bool:
     return not any(unicodedata.category(character)[0] in "LNPS" and character not in INVISIBLE for character in text)
 
 
-def read_texts(texts: str | Sequence[str]) -> str | list[str]:
+def read_texts(texts: str | Sequence[str], options: Mapping[str, Any] = NO_OPTIONS) -> str | list[str]:
     """Return a text, or a list of texts, each cut to `MAX_CHARACTERS`, which are more tokens than any model reads.
 
+    Args:
+        texts: whole sentences.
+        options: of the tokenizer's call.
+
     Raises:
-        ValueError: a text is blank, not a string, or holds half of a character.
+        ValueError: a text is blank, not a string, or holds half of a character; or it is a pair, or split into words.
     """
+    for name in PAIRS:
+        if options.get(name):
+            raise ValueError(f"{name} is given, and the model reads one text a row. {WHOLE_TEXTS}")
     for index, text in enumerate([texts] if isinstance(texts, str) else texts):
+        if isinstance(text, list | tuple):
+            raise ValueError(f"Text {index} is a {type(text).__name__}, of two texts or of words. {WHOLE_TEXTS}")
         if not isinstance(text, str):
             raise ValueError(f"Text {index} is a {type(text).__name__}; expected a string.")
         beginning = text[:MAX_CHARACTERS]
