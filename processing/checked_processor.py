@@ -1,4 +1,4 @@
-"""What the processors of BriVL and MLMM share: loaded with a check, and saved the same whatever came before."""
+"""A processor that is loaded with a check, and saved the same whatever came before: of BriVL and of MLMM."""
 
 from os import PathLike
 from pathlib import Path
