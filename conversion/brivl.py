@@ -33,6 +33,7 @@ from ..modeling_brivl.pretraining import BriVLForPreTraining
 from ..processing.image_processing_brivl import BriVLImageProcessor
 from ..processing.processing_brivl import BriVLProcessor
 from .folder import check_vocabulary, list_dropped, name_file, refuse_existing, write_folder
+from .original_examples import check_examples, read_examples
 
 TEXT_ENCODER = "hfl/chinese-roberta-wwm-ext"
 VARIANTS = ("1.0", "nmi")  # those with released weights
@@ -44,9 +45,16 @@ SENTENCE = "一张用来检查的图片"
 
 
 def build_config(
-    variant: str | None, config_file: Path | None, text_folder: Path | None, *, with_momentum: bool
+    variant: str | None,
+    config_file: Path | None,
+    text_folder: Path | None,
+    *,
+    with_momentum: bool,
+    max_text_length: int | None = None,
 ) -> BriVLConfig:
     """Return the configuration of a variant or of a file, with the text encoder of a folder if that has a config.json.
+
+    With momentum, batch norms train as in the original, also those whose weights are frozen.
 
     Raises:
         ValueError: for no or two sources, a variant without released weights, or a configuration of another model.
@@ -61,7 +69,11 @@ def build_config(
         raise ValueError(f"There are released weights of {' and '.join(VARIANTS)}, not of {variant!r}: use --config.")
     if text_folder is not None and (text_folder / "config.json").is_file():
         config.text_config.encoder_config = BertConfig(**_read_config(text_folder / "config.json", "bert"))
-        config.text_config.validate_text_length()
+    if max_text_length is not None:
+        config.text_config.max_text_length = max_text_length
+    config.text_config.validate_text_length()
+    if with_momentum and config.vision_config.train_batch_norm:
+        config.vision_config.train_frozen_batch_norm = True
     return config
 
 
@@ -127,6 +139,7 @@ def build_model(converted: ConvertedCheckpoint, config: BriVLConfig) -> BriVLMod
 
 def build_processor(config: BriVLConfig, tokenizer: PreTrainedTokenizerBase) -> BriVLProcessor:
     """Return the processor with the original's settings: ImageNet's colours whatever the backbone, no antialiasing."""
+    tokenizer.model_max_length = config.text_config.max_text_length
     return BriVLProcessor(
         BriVLImageProcessor(size=config.vision_config.image_size, max_regions=config.vision_config.max_regions),
         tokenizer,
@@ -166,6 +179,8 @@ def convert_brivl(
     config_file: Path | None = None,
     text_folder: Path | None = None,
     with_momentum: bool = False,
+    max_text_length: int | None = None,
+    examples_repository: Path | None = None,
 ) -> Path:
     """Write model, processor and tokenizer of an original checkpoint, check and return the folder.
 
@@ -176,12 +191,20 @@ def convert_brivl(
         config_file: our config.json instead, for checkpoints of other sizes.
         text_folder: vocabulary of the text encoder, and its config.json, which then goes before that of the variant.
         with_momentum: write a `BriVLForPreTraining` with momentum towers and queue instead of a `BriVLModel`.
+        max_text_length: tokens to which texts are padded; None: as the configuration says.
+        examples_repository: clone of the authors' repository, with whose features those of the folder are compared.
 
     Raises:
-        OSError, ValueError: for files that cannot be read or do not fit; nothing is written then.
+        OSError, ValueError: for files that cannot be read or do not fit; nothing is written then. ValueError too when
+            the examples have other features; the folder is kept then.
     """
     refuse_existing(output_dir)
-    config = build_config(variant, config_file, text_folder, with_momentum=with_momentum)
+    if variant == "nmi" and examples_repository is not None:
+        raise ValueError("The authors' examples are of the model with detector boxes: --check-examples is for 1.0.")
+    examples = None if examples_repository is None else read_examples(examples_repository)
+    config = build_config(
+        variant, config_file, text_folder, with_momentum=with_momentum, max_text_length=max_text_length
+    )
     tokenizer = load_tokenizer(text_folder, config.text_config.encoder_config.vocab_size)
     with torch.device("meta"):
         expected = BriVLModel(config).state_dict()
@@ -189,7 +212,7 @@ def convert_brivl(
     with name_file(checkpoint):
         converted = convert_original_checkpoint(tensors, expected, with_momentum=with_momentum)
     model, processor = build_model(converted, config), build_processor(config, tokenizer)
-    return write_folder(
+    write_folder(
         output_dir,
         model,
         processor.save_pretrained,
@@ -197,6 +220,9 @@ def convert_brivl(
         summary=_summary(converted, config),
         following=f"wenlan zero-shot {output_dir} IMAGE --labels 猫,狗",
     )
+    if examples is not None:
+        check_examples(output_dir, examples)
+    return output_dir
 
 
 def _summary(converted: ConvertedCheckpoint, config: BriVLConfig) -> list[str]:

@@ -42,6 +42,7 @@ TOKENIZERS = {
     "uniter": "google-bert/bert-base-cased",
     "xlm-r": "FacebookAI/xlm-roberta-base",
 }
+PUBLISHED = {768: (12, 12), 1024: (24, 16)}  # width -> layers and attention heads
 HEADS = {
     "pretraining": MLMMForPreTraining,
     "vqa": MLMMForVisualQuestionAnswering,
@@ -138,12 +139,13 @@ def build_config(
     """Return the configuration of a checkpoint with the tokenizer's special ids and the names of the answers.
 
     Raises:
-        ValueError: the tokenizer pads with another id than the original.
+        ValueError: the tokenizer pads with another id than the original, or the sizes are those of `_check_sizes`.
     """
     named = {}
     if answers is not None:
         named = {"id2label": dict(enumerate(answers)), "label2id": {name: index for index, name in enumerate(answers)}}
     config = config_of_original(weights, **{**named, **overrides})
+    _check_sizes(config, overrides)
     if tokenizer.pad_token_id != config.pad_token_id:
         raise ValueError(
             f"The tokenizer pads with the id {tokenizer.pad_token_id}, the checkpoint with {config.pad_token_id}: "
@@ -153,6 +155,21 @@ def build_config(
         value = getattr(tokenizer, name)
         setattr(config, name, getattr(tokenizer, other) if value is None else value)
     return config
+
+
+def _check_sizes(config: MLMMConfig, given: Mapping[str, object]) -> None:
+    """Raise ValueError where a checkpoint cannot tell its number of heads, or has not as many layers as others have."""
+    width, layers = config.hidden_size, config.num_hidden_layers
+    if width not in PUBLISHED and "num_attention_heads" not in given:
+        raise ValueError(
+            f"its weights do not tell the number of attention heads at a width of {width}: give "
+            '--config FILE with {"num_attention_heads": N}, as it was trained with.'
+        )
+    if width in PUBLISHED and layers != PUBLISHED[width][0] and "num_hidden_layers" not in given:
+        raise ValueError(
+            f"it has {layers} layers, models of width {width} have {PUBLISHED[width][0]}: if none is missing, give "
+            f'--config FILE with {{"num_hidden_layers": {layers}}}.'
+        )
 
 
 def read_overrides(path: Path | None) -> dict[str, object]:
@@ -237,7 +254,8 @@ def convert_mlmm(
         head: "pretraining", "vqa", "retrieval" or "none"; None: the one that it was trained for last.
         tokenizer: folder or hub id; None: the one on the hub that the original uses.
         config_file: JSON with fields of our config.json that are not what the shapes and the layout say:
-            num_attention_heads where a head has not 64 numbers. The config.json beside an XLM-R is read anyway.
+            num_attention_heads where the width is none of `PUBLISHED`, num_hidden_layers to be sure that none is
+            missing. The config.json beside an XLM-R is read anyway.
         answers_file: see `read_answers`; "vqa" needs it.
         detector: folder or hub id of a `RegionDetector`, copied into the folder so that the processor reads images.
 
@@ -275,17 +293,21 @@ def convert_mlmm(
         model,
         partial(processor.save_pretrained, copy_detector=detector is not None),
         lambda folder: check_folder(folder, model),
-        summary=_summary(report),
+        summary=_summary(report, config),
         following=following.get(head),
     )
 
 
-def _summary(report: LoadedOriginal) -> list[str]:
+def _summary(report: LoadedOriginal, config: MLMMConfig) -> list[str]:
     lines = [f" of the layout {report.family}, checked: opened again, it has the same weights and computes the same."]
+    lines += [f"It has {config.num_hidden_layers} layers of {config.num_attention_heads} attention heads."]
     kinds = {
         "Starts new, not in the checkpoint": report.new,
         "Left out, heads that this model has not": report.unused,
         "Left out, of no part of MLMM": report.unknown,
+        "Left out, copies that differ from their weight": [
+            f"{key} (by {distance:.1e})" for key, distance in report.untied.items()
+        ],
     }
     return lines + [f"{what}: {', '.join(names)}." for what, names in kinds.items() if names]
 

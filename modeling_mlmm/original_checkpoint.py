@@ -55,6 +55,9 @@ TIED = {
 }
 
 
+GREATEST_DISTANCE = 1e-3  # of a copy from the weight it is tied to, as after rounding to half precision
+
+
 @dataclass
 class LoadedOriginal:
     """Report of `load_original_checkpoint`.
@@ -64,12 +67,14 @@ class LoadedOriginal:
         new: weights of the model that the checkpoint does not have; they stay as they were.
         unused: keys of the checkpoint for which the model has no head.
         unknown: keys that belong to no part of MLMM.
+        untied: keys of left-out copies that are not quite equal to their weight, and the greatest difference.
     """
 
     family: str
     new: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    untied: dict[str, float] = field(default_factory=dict)
 
 
 def original_family(checkpoint: Mapping[str, object]) -> str:
@@ -102,7 +107,7 @@ def config_of_original(checkpoint: Mapping[str, object], **overrides: Any) -> ML
     values: dict[str, Any] = {
         "vocab_size": shape["text_embeddings.word_embeddings.weight"][0],
         "hidden_size": hidden_size,
-        "num_hidden_layers": len(layers),
+        "num_hidden_layers": max(layers, default=-1) + 1,
         "num_attention_heads": max(hidden_size // 64, 1),
         "intermediate_size": shape["encoder.layer.0.intermediate.dense.weight"][0],
         "max_position_embeddings": shape["text_embeddings.position_embeddings.weight"][0],
@@ -138,7 +143,7 @@ def load_original_checkpoint(model: MLMMPreTrainedModel, checkpoint: Mapping[str
     family = original_family(checkpoint)
     expected = model.state_dict()
     prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
-    renamed, keys, unknown, problems = _rename(checkpoint)
+    renamed, keys, unknown, untied, problems = _rename(checkpoint)
     unused = [keys[name] for name in renamed if not name.startswith(TRUNK) and name not in expected]
     state = {
         f"{prefix}{name}" if name.startswith(TRUNK) else name: tensor
@@ -163,14 +168,18 @@ def load_original_checkpoint(model: MLMMPreTrainedModel, checkpoint: Mapping[str
     if isinstance(model, MLMMForImageTextRetrieval) and "rank_head.weight" in new and "itm_head.weight" in state:
         model.start_rank_head()
         new = [name for name in new if not name.startswith("rank_head.")]
-    return LoadedOriginal(family, new, unused, unknown)
+    return LoadedOriginal(family, new, unused, unknown, untied)
 
 
-def _rename(checkpoint: Mapping[str, object]) -> tuple[dict[str, Tensor], dict[str, str], list[str], list[str]]:
-    """Return the weights under our names without tied copies, their keys, the unknown keys, and what is wrong."""
+def _rename(
+    checkpoint: Mapping[str, object],
+) -> tuple[dict[str, Tensor], dict[str, str], list[str], dict[str, float], list[str]]:
+    """Return the weights under our names without tied copies, their keys, the unknown keys, copies that differ a little
+    with their distance, and what is wrong."""
     state: dict[str, Tensor] = {}
     keys: dict[str, str] = {}
-    copies: dict[str, Tensor] = {}
+    copies: list[tuple[str, str, str, Tensor]] = []  # (key, name of the weight, what is wrong if they differ, copy)
+    untied: dict[str, float] = {}
     unknown, problems = [], []
     for key, tensor in checkpoint.items():
         name = PREFIX.sub("", key).removeprefix("module.")
@@ -182,19 +191,26 @@ def _rename(checkpoint: Mapping[str, object]) -> tuple[dict[str, Tensor], dict[s
         for pattern, replacement in RENAMES:
             name = pattern.sub(replacement, name)
         if name in TIED:
-            copies[name] = tensor
+            copies.append((key, TIED[name], f"not tied: {key} differs from {TIED[name]}", tensor))
         elif not name.startswith((*TRUNK, *HEADS)):
             unknown.append(key)
         elif name in state:
-            if not torch.equal(state[name], tensor):
-                problems.append(f"twice, and not equal: {keys[name]} and {key}")
+            copies.append((key, name, f"twice, and not equal: {keys[name]} and {key} differ", tensor))
         else:
             state[name], keys[name] = _convert(name, tensor), key
-    for name, copy in copies.items():
-        source = state.get(TIED[name])
-        if source is None or source.shape != copy.shape or not torch.equal(source, copy):
-            problems.append(f"not tied: {name} differs from {TIED[name]}")
-    return state, keys, unknown, problems
+    for key, name, problem, copy in copies:
+        distance = _distance(state.get(name), copy)
+        if not distance <= GREATEST_DISTANCE:
+            problems.append(f"{problem} by {distance:.1e}")
+        elif distance:
+            untied[key] = distance
+    return state, keys, unknown, untied, problems
+
+
+def _distance(weight: Tensor | None, copy: Tensor) -> float:
+    if weight is None or weight.shape != copy.shape:
+        return float("inf")
+    return 0.0 if torch.equal(weight, copy) else (weight.float() - copy.float()).abs().max().item()
 
 
 def _convert(name: str, tensor: Tensor) -> Tensor:

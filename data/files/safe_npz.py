@@ -47,14 +47,15 @@ def read_npz(source: Path | bytes, *, allow_pickle: bool = False) -> dict[str, n
                 raise ValueError(f"{odd[0]} is compressed in a way that NumPy does not write")
             names = [member.filename.removesuffix(".npy") for member in members]
             return {
-                name: _read_array(archive.read(member), name, allow_pickle)
+                name: read_npy(archive.read(member), name, allow_pickle=allow_pickle)
                 for name, member in zip(names, members, strict=True)
             }
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"no whole .npz file ({type(error).__name__}: {error})") from error
 
 
-def _read_array(data: bytes, name: str, allow_pickle: bool) -> np.ndarray:
+def read_npy(data: bytes, name: str, *, allow_pickle: bool = False) -> np.ndarray:
+    """Return the array in the bytes of an .npy file; `name` is for messages. Raises as `read_npz`."""
     stream = io.BytesIO(data)
     read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(npy.read_magic(stream))
     if read_header is None:
@@ -76,4 +77,4 @@ def _read_array(data: bytes, name: str, allow_pickle: bool) -> np.ndarray:
     return array
 
 
-__all__ = ["MAX_BYTES", "PickledArrayError", "read_npz"]
+__all__ = ["MAX_BYTES", "PickledArrayError", "read_npy", "read_npz"]

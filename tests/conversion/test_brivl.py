@@ -1,5 +1,6 @@
 import os
 import pickle
+import re
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from helpers.brivl.golden import our_config, read_golden
 from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F
-from transformers import AutoModel, AutoModelForPreTraining, AutoProcessor, BertConfig, BertTokenizer
+from transformers import AutoModel, AutoModelForPreTraining, AutoProcessor, AutoTokenizer, BertConfig, BertTokenizer
 from typer.testing import CliRunner
 from wenlan.conversion.brivl import build_config, check_folder, convert_brivl, load_tokenizer
 from wenlan.modeling_brivl import BriVLConfig, BriVLModel
@@ -66,6 +67,7 @@ def golden_features(model, case):
     tensors, _ = read_golden(case)
     inputs = {"pixel_values": "pixel_values", "boxes": "boxes", "box_mask": "box_mask", "input_ids": "input_ids"}
     inputs["attention_mask"] = "token_mask"
+    model.config.text_config.max_text_length = tensors["io.input_ids"].shape[1]  # what the example was padded to
     with torch.no_grad():
         return tensors, model(**{ours: tensors[f"io.{golden}"] for ours, golden in inputs.items()})
 
@@ -337,3 +339,31 @@ def test_command_refuses_code_in_one_line_and_does_not_run_it(sizes, tmp_path):
 def test_command_names_a_missing_file_in_one_line(sizes, tmp_path):
     result = command(tmp_path / "no.pth", tmp_path / "out", sizes)
     assert (result.exit_code, result.output) == (1, f"Error: No such checkpoint file: {tmp_path / 'no.pth'}\n")
+
+
+@pytest.mark.parametrize("length", [3, 12])
+def test_text_length_is_the_same_in_model_processor_and_tokenizer(length, released, sizes, tmp_path):
+    convert_brivl(released, tmp_path / "out", max_text_length=length, **sizes)
+    model, processor = AutoModel.from_pretrained(tmp_path / "out"), AutoProcessor.from_pretrained(tmp_path / "out")
+    assert model.config.text_config.max_text_length == processor.max_text_length == length
+    assert processor.tokenizer.model_max_length == length
+    assert AutoTokenizer.from_pretrained(tmp_path / "out").model_max_length == length
+    assert processor(text=["图", "一张用来检查的图片" * 2], return_tensors="pt").input_ids.shape == (2, length)
+    if length == 12:  # what the golden texts of the grid were padded to
+        tensors, output = golden_features(model, "grid")
+        torch.testing.assert_close(output.text_embeds, tensors["io.text_features"], **TOLERANCE)
+
+
+def test_text_length_without_an_option_is_that_of_the_configuration(converted):
+    assert AutoTokenizer.from_pretrained(converted).model_max_length == 16
+
+
+@pytest.mark.parametrize("length", [0, 2, 65, -5])
+def test_text_length_that_cannot_be_is_refused_in_one_line(length, released, sizes, tmp_path):
+    options = ["--config", sizes["config_file"], "--text-config", sizes["text_folder"], "--max-text-length", length]
+    arguments = ["convert", "brivl", "--checkpoint", released, "--output", tmp_path / "out", *options]
+    result = CliRunner().invoke(app, [str(one) for one in arguments])
+    assert result.exit_code == 1
+    assert re.search(rf"max_text_length (must be in 2\.\.64 .*got|is) {length}", result.output)
+    assert len(result.output.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()

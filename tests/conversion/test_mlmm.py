@@ -10,9 +10,16 @@ from helpers.mlmm.golden import Golden
 from helpers.mlmm.golden_files import golden_tokenizer, write_golden
 from helpers.regions.tiny_detector import tiny_detector
 from safetensors.torch import save_file
-from transformers import AutoModelForPreTraining, AutoProcessor, XLMRobertaConfig, XLMRobertaForMaskedLM, pipeline
+from transformers import (
+    AutoModelForPreTraining,
+    AutoProcessor,
+    XLMRobertaConfig,
+    XLMRobertaForMaskedLM,
+    XLMRobertaModel,
+    pipeline,
+)
 from typer.testing import CliRunner
-from wenlan.conversion.mlmm import check_folder, choose_head, convert_mlmm, read_answers, read_overrides
+from wenlan.conversion.mlmm import build_config, check_folder, choose_head, convert_mlmm, read_answers, read_overrides
 from wenlan.modeling_mlmm import (
     MLMMForImageTextRetrieval,
     MLMMForMaskedLM,
@@ -290,3 +297,49 @@ def test_command_says_what_is_wrong_and_writes_nothing(parts, options, message, 
     assert message in result.output
     assert "Traceback" not in result.output
     assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def without_last_layer(weights):
+    last = max(int(name.split(".layer.")[1].split(".")[0]) for name in weights if ".layer." in name)
+    return {name: tensor for name, tensor in weights.items() if f".layer.{last}." not in name}
+
+
+def test_missing_last_layer_is_refused_where_the_number_of_layers_is_given(tmp_path):
+    checkpoint = write_golden(tmp_path, "uc2_tiny")
+    torch.save(without_last_layer(Golden("uc2_tiny").checkpoint("pretrain")), checkpoint)
+    (tmp_path / "sizes.json").write_text('{"num_attention_heads": 4, "num_hidden_layers": 2}')
+    options = {"tokenizer": tmp_path / "tokenizer", "config_file": tmp_path / "sizes.json"}
+    with pytest.raises(ValueError, match=r"missing: mlmm\.encoder\.layer\.1\.attention"):
+        convert_mlmm(checkpoint, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("width", "published"), [(768, 12), (1024, 24)])
+def test_missing_last_layer_of_a_published_width_is_refused(width, published):
+    tokenizer = golden_tokenizer(Golden("uc2_tiny"))
+    sizes = {"hidden_size": width, "num_hidden_layers": published, "num_attention_heads": 16, "intermediate_size": 8}
+    with torch.device("meta"):
+        original = XLMRobertaModel(XLMRobertaConfig(vocab_size=len(tokenizer), max_position_embeddings=20, **sizes))
+    weights = {f"roberta.{name}": tensor for name, tensor in original.state_dict().items()}
+    assert build_config(weights, tokenizer, {}, None).num_attention_heads == width // 64
+    cut = without_last_layer(weights)
+    with pytest.raises(ValueError, match=f"it has {published - 1} layers, models of width {width} have {published}"):
+        build_config(cut, tokenizer, {}, None)
+    assert build_config(cut, tokenizer, {"num_hidden_layers": published - 1}, None).num_hidden_layers == published - 1
+
+
+def test_number_of_heads_is_asked_for_where_no_one_knows_it(tmp_path):
+    with pytest.raises(ValueError, match=r"at a width of 64: give --config FILE with \{\"num_attention_heads\": N\}"):
+        convert(tmp_path, config_file=None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_summary_names_layers_heads_and_copies_that_differ(tmp_path, capsys):
+    weights = Golden("uc2_tiny").checkpoint("pretrain")
+    checkpoint = write_golden(tmp_path, "uc2_tiny")
+    torch.save({**weights, "feat_regress.weight": weights["feat_regress.weight"] + 2e-4}, checkpoint)
+    options = {"tokenizer": tmp_path / "tokenizer", "config_file": tmp_path / "sizes.json"}
+    convert_mlmm(checkpoint, tmp_path / "out", **options)
+    printed = capsys.readouterr().out
+    assert "2 layers of 4 attention heads" in printed
+    assert "copies that differ from their weight: feat_regress.weight (by 2.0e-04)." in printed

@@ -176,3 +176,39 @@ def test_configuration_of_uniter_counts_from_zero_with_small_epsilons():
     assert (config.layer_norm_eps, config.encoder_layer_norm_eps) == (1e-12, 1e-12)
     assert (config.pad_token_id, config.position_offset) == (0, 0)
     assert config.num_attention_heads == 1
+
+
+@pytest.mark.parametrize("key", ["feat_regress.weight", "cls.bias", "cls.predictions.decoder.weight"])
+def test_copy_that_differs_a_little_is_reported_with_its_distance(key):
+    checkpoint = UC2.checkpoint("pretrain")
+    key = key if key in checkpoint else next(name for name in checkpoint if name.endswith("decoder.weight"))
+    expected, _ = load(MLMMForPreTraining, checkpoint)
+    checkpoint[key] = checkpoint[key] + 5e-4
+    model, report = load(MLMMForPreTraining, checkpoint)
+    assert len(report.untied) == 1
+    assert next(iter(report.untied.values())) == pytest.approx(5e-4, rel=0.01)
+    assert same_weights(expected, model) or key == "cls.bias"
+
+
+@pytest.mark.parametrize("distance", [2e-3, float("nan"), float("inf")])
+def test_copy_that_differs_much_is_refused_with_its_distance(distance):
+    checkpoint = UC2.checkpoint("pretrain")
+    checkpoint["feat_regress.weight"] = checkpoint["feat_regress.weight"] + distance
+    assert f"region_embeddings.feature_projection.weight by {distance:.1e}" in message(checkpoint)
+
+
+def test_copy_of_half_precision_is_near_enough():
+    checkpoint = UC2.checkpoint("pretrain")
+    checkpoint["feat_regress.weight"] = checkpoint["feat_regress.weight"].half()
+    _, report = load(MLMMForPreTraining, checkpoint)
+    assert 0 < report.untied["feat_regress.weight"] < 1e-3
+
+
+def test_layer_that_is_missing_below_another_is_named():
+    checkpoint = UC2.checkpoint("pretrain")
+    lower = [name for name in checkpoint if ".encoder.layer.0.output." in name]
+    for name in lower:
+        del checkpoint[name]
+    model = MLMMForPreTraining(config_of_original(checkpoint, num_attention_heads=4))
+    with pytest.raises(ValueError, match=r"missing: mlmm\.encoder\.layer\.0\.output\.dense\.bias"):
+        load_original_checkpoint(model, checkpoint)

@@ -10,7 +10,7 @@ convert_app = typer.Typer(help="Turn checkpoints of the original code into Huggi
 
 @convert_app.command()
 def brivl(
-    checkpoint: Annotated[Path, typer.Option(help="The original's file, .pth or .safetensors.")],
+    checkpoint: Annotated[Path, typer.Option(help="The original's file: .pth, .safetensors, or the .tar it is in.")],
     output: Annotated[Path, typer.Option(help="Folder to write; it must not exist yet.")],
     variant: Annotated[str | None, typer.Option(help="Which released model it is: 1.0 (boxes) or nmi (grid).")] = None,
     config: Annotated[Path | None, typer.Option(help="Instead of --variant: our config.json for other sizes.")] = None,
@@ -20,12 +20,28 @@ def brivl(
     with_momentum: Annotated[
         bool, typer.Option("--with-momentum", help="Keep momentum towers and queue, to continue pre-training.")
     ] = False,
+    max_text_length: Annotated[
+        int | None, typer.Option(help="Tokens to which texts are padded; else 80, or as --config says.")
+    ] = None,
+    check_examples: Annotated[
+        Path | None,
+        typer.Option(
+            help="Clone of github.com/BAAI-WuDao/BriVL: compare with the features that its authors published."
+        ),
+    ] = None,
 ) -> None:
     """Convert a BriVL checkpoint into model, processor and tokenizer, and check the result."""
     from ..conversion.brivl import convert_brivl
 
     convert_brivl(
-        checkpoint, output, variant=variant, config_file=config, text_folder=text_config, with_momentum=with_momentum
+        checkpoint,
+        output,
+        variant=variant,
+        config_file=config,
+        text_folder=text_config,
+        with_momentum=with_momentum,
+        max_text_length=max_text_length,
+        examples_repository=check_examples,
     )
 
 
@@ -51,7 +67,7 @@ def regions(
 
 @convert_app.command()
 def mlmm(
-    checkpoint: Annotated[Path, typer.Option(help="The original's file, .pt, .bin or .safetensors.")],
+    checkpoint: Annotated[Path, typer.Option(help="The original's file: .pt, .bin, .safetensors, or a .tar with it.")],
     output: Annotated[Path, typer.Option(help="Folder to write; it must not exist yet.")],
     layout: Annotated[
         str | None, typer.Option(help="What it must be: uc2, uniter or xlm-r; else its keys say it.")
