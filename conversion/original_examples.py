@@ -17,6 +17,8 @@ from transformers import AutoModel, AutoProcessor
 from ..data.files.bounded import read_bounded, read_bounded_text
 from ..data.files.safe_npz import read_npy
 from ..modeling_brivl.modeling_brivl import BriVLModel
+from ..processing.image_decoding import decode_image
+from ..processing.image_processing_brivl import BriVLImageProcessorKwargs
 from ..processing.processing_brivl import BriVLProcessor
 from .folder import name_file
 
@@ -85,14 +87,13 @@ def smallest_cosines(
     model: BriVLModel, processor: BriVLProcessor, examples: OriginalExamples, *, antialias: bool
 ) -> tuple[float, float]:
     """Return the smallest cosine of an image's embedding with its original feature, and that of the texts."""
-    settings = {"antialias": antialias, "as_original": True}
-    inputs = processor(
-        images=examples.images, text=examples.texts, boxes=examples.boxes, images_kwargs=settings, return_tensors="pt"
-    )
+    images = [decode_image(image, as_original=True) for image in examples.images]
+    settings = BriVLImageProcessorKwargs(antialias=antialias)
+    inputs = processor(images, examples.texts, examples.boxes, images_kwargs=settings, return_tensors="pt")
     output = model(**inputs)
     pairs = (output.image_embeds, examples.image_features), (output.text_embeds, examples.text_features)
-    images, texts = (F.cosine_similarity(ours.double(), theirs.double(), dim=-1).min().item() for ours, theirs in pairs)
-    return images, texts
+    first, second = (F.cosine_similarity(ours.double(), theirs.double(), dim=-1).min().item() for ours, theirs in pairs)
+    return first, second
 
 
 def check_examples(folder: Path, examples: OriginalExamples) -> None:

@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.brivl.golden import our_config, read_golden
+from helpers.brivl.original_repository import write_repository
 from helpers.finetuning.documents import write_finetuning_files
 from helpers.mlmm.documents import write_mlmm_files
 from helpers.paths import ROOT
 from helpers.regions.documents import write_region_files
+from helpers.tar_files import write_tar
 from PIL import Image
+from wenlan.conversion.brivl import convert_brivl
 from wenlan.data import load_emoji7
 
 DOCUMENTS = ["README.md", "README.zh.md", "CONTRIBUTING.md", "MODEL_CARD.md", "data/emoji7/README.md"]
@@ -87,6 +90,9 @@ def write_original_checkpoint(folder):
     vocabulary += [f"[unused{i}]" for i in range(meta["bert"]["vocab_size"] - len(vocabulary))]
     (folder / "chinese-roberta-wwm-ext").mkdir()
     (folder / "chinese-roberta-wwm-ext" / "vocab.txt").write_text("\n".join(vocabulary), "utf-8")
+    sizes = {"config_file": folder / "golden.json", "text_folder": folder / "chinese-roberta-wwm-ext"}
+    write_repository(folder / "BriVL", convert_brivl(folder / "brivl.pth", folder / "golden", **sizes))
+    write_tar(folder / "BriVL-1.0-5500w.tar", {"BriVL-1.0-5500w.pth": (folder / "brivl.pth").read_bytes()})
 
 
 @pytest.mark.slow
@@ -112,7 +118,8 @@ def run_command(line):
     if words[0] == "torchrun":
         line += " --ddp_backend gloo"
     if words[:2] == ["wenlan", "convert"]:  # the checkpoint at hand is small
-        line = line.replace("--variant nmi", "--config golden.json")
+        line = re.sub(r"--variant (nmi|1\.0)", "--config golden.json", line)
+        line += " --config sizes.json" if words[2] == "mlmm" else ""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     subprocess.run(line, shell=True, check=True, env=os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"})
 
