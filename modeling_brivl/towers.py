@@ -17,7 +17,6 @@ from transformers.utils.output_capturing import capture_outputs
 from .base_model import WenlanPreTrainedModel, transformers_keywords
 from .configuration_brivl import BriVLTextConfig, BriVLVisionConfig
 from .frozen_trunk import backbone_stages, is_trainable, run_image_stages, run_text_stages, trunk_depth
-from .pooled_encoder import BriVLAttention, BriVLEncoder, BriVLEncoderLayer
 from .region_pooling import grid_boxes, pool_regions
 
 logger = logging.get_logger(__name__)
@@ -41,6 +40,8 @@ class BriVLPreTrainedModel(WenlanPreTrainedModel):
     _keys_to_ignore_on_load_unexpected: list[str] | set[str] | None = [r"^momentum_", r"^queue\."]
 
     def _init_weights(self, module: nn.Module) -> None:
+        from .pooled_encoder import BriVLAttention  # late, as below
+
         super()._init_weights(module)
         if isinstance(module, BriVLAttention):  # as `nn.MultiheadAttention` starts
             init.xavier_uniform_(module.in_proj_weight)
@@ -80,8 +81,13 @@ def build_timm_model(config: BriVLVisionConfig) -> nn.Module:
 class BriVLTower(BriVLPreTrainedModel):
     """The end of either tower; its layers are those whose states and attentions a tower returns on request."""
 
-    encoder: BriVLEncoder
-    _can_record_outputs = {"hidden_states": BriVLEncoderLayer, "attentions": BriVLAttention}
+    encoder: nn.Module
+
+    @property
+    def _can_record_outputs(self) -> dict[str, type[nn.Module]]:  # type: ignore[override]  # a late import, as below
+        from .pooled_encoder import BriVLAttention, BriVLEncoderLayer
+
+        return {"hidden_states": BriVLEncoderLayer, "attentions": BriVLAttention}
 
     # Not around the whole forward pass: the layers of a text encoder that run before have states of their own.
     @merge_with_config_defaults
@@ -101,6 +107,9 @@ class BriVLVisionModel(BriVLTower):
     input_modalities = ["image"]
 
     def __init__(self, config: BriVLVisionConfig) -> None:
+        # Here, not above: while transformers loads its Auto classes it already needs this file.
+        from .pooled_encoder import BriVLEncoder
+
         super().__init__(config)
         self.backbone = build_timm_model(config)
         if not next(self.backbone.parameters()).is_meta:
@@ -205,8 +214,10 @@ class BriVLTextModel(BriVLTower):
     input_modalities = ["text"]
 
     def __init__(self, config: BriVLTextConfig) -> None:
-        # Here, not above: while transformers loads its Auto classes it already needs this file.
+        # Here, not above, as in the image tower.
         from transformers import AutoModel
+
+        from .pooled_encoder import BriVLEncoder
 
         super().__init__(config)
         self.backbone = AutoModel.from_config(config.encoder_config)
