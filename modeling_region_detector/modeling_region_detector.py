@@ -82,6 +82,7 @@ class RegionDetector(WenlanPreTrainedModel):
 
     def __init__(self, config: RegionDetectorConfig):
         super().__init__(config)
+        config.validate()  # again: `from_pretrained` changes fields of a configuration that is made
         self.backbone = build_backbone(config)
         pooled = getattr(self.backbone, "num_pooled_levels", None)
         self.used_maps = slice(None) if pooled else slice(-1, None)  # without a pyramid the last map alone

@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers.perturb import perturb
 from helpers.regions.tiny_detector import KINDS, tiny_detector, tiny_labels
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import AutoModel, AutoModelForObjectDetection
 from wenlan.modeling_region_detector import RegionDetector
@@ -42,6 +43,31 @@ def test_saved_and_loaded_gives_bitwise_the_same(kind, tmp_path):
         assert type(loaded) is RegionDetector
         assert torch.equal(loaded(PIXELS).features, model(PIXELS).features)
         assert torch.equal(loaded(PIXELS).pred_boxes, model(PIXELS).pred_boxes)
+
+
+@torch.inference_mode()
+def test_buffers_of_timm_that_no_checkpoint_holds_come_back(tmp_path):
+    model = tiny_detector("timm", backbone="efficientvit_m0", timm_out_indices=[0, 1, 2])
+    unsaved = dict(model.named_non_persistent_buffers())
+    assert any("attention_bias_idxs" in name for name in unsaved)
+    model.save_pretrained(tmp_path)
+    loaded = RegionDetector.from_pretrained(tmp_path)
+    found = dict(loaded.named_non_persistent_buffers())
+    assert all(torch.equal(found[name], buffer) for name, buffer in unsaved.items())
+    assert torch.equal(loaded(PIXELS).features, model(PIXELS).features)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"num_attributes": 5}, "attribute_names has 2 names for num_attributes=5"),
+        ({"pooler": "roi_pull"}, "pooler is 'roi_pull'"),
+    ],
+)
+def test_changes_that_do_not_fit_are_refused_when_the_model_is_opened(given, message, tmp_path):
+    tiny_detector("bua", attribute_names=["red", "big"]).save_pretrained(tmp_path)
+    with pytest.raises(StrictDataclassError, match=message):
+        RegionDetector.from_pretrained(tmp_path, ignore_mismatched_sizes=True, **given)
 
 
 def test_checkpoint_without_some_weights_is_refused_with_their_names(tmp_path):
