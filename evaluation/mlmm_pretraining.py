@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from ..data.mlmm.corpus import MLMMCorpus
 from ..data.mlmm.dataset import MLMMExamples, draw_evaluation
 from ..data.rows.languages import SPACELESS
+from ..data.rows.report import EmptyBatchError
 from ..data.rows.types import MaskingExample
 from ..processing.collators.mlmm_pretraining import MLMMPretrainingCollator
 from ..processing.processing_mlmm import MLMMProcessor
@@ -32,6 +33,7 @@ def evaluate_mlmm_pretraining(
     object_names: Mapping[str, Sequence[str]] | None = None,
     max_examples: int | None = 700,
     seed: int = 0,
+    max_bad_fraction: float = 0.1,
 ) -> Metrics:
     """Evaluate an `MLMMForPreTraining` on images that it was not trained on; fractions between 0 and 1.
 
@@ -42,6 +44,7 @@ def evaluate_mlmm_pretraining(
             its pieces must be found again.
         max_examples: captions of each metric, drawn from all; None: all of them.
         seed: of pairs and masks; the same metrics come at every call.
+        max_bad_fraction: of the images whose regions cannot be used.
 
     Returns:
         metric -> "all" and each language -> numbers:
@@ -50,6 +53,10 @@ def evaluate_mlmm_pretraining(
         "mrc": `accuracy` of the hidden regions' best class, background left out, `with_other_words`, where each
         image has another one's caption, and `most_common`, the fraction of the most common class.
         Each also has `count`, of pairs, names or regions.
+
+    Raises:
+        TooManyBadRowsError: the regions of more images cannot be used.
+        ValueError: there is nothing to evaluate one of them on, such as no caption with a name of a thing.
     """
     was_training = model.training
     model.eval()
@@ -60,6 +67,12 @@ def evaluate_mlmm_pretraining(
     if "class_probs" in corpus.read_images([int(corpus.images[0])], with_labels=True)[0]:
         metrics["mrc"] = evaluate.region_classes()
     model.train(was_training)
+    evaluate.collator.bad_rows.raise_above(max_bad_fraction)
+    if empty := [name for name, found in metrics.items() if not found]:
+        raise ValueError(
+            f"{corpus.name}: none of the captions drawn can be evaluated by {', '.join(empty)}: they hold none of the "
+            "names of things (test_objects), or no region is hidden. Leave it out, or give other captions."
+        )
     return metrics
 
 
@@ -139,7 +152,10 @@ class _Evaluation:
                 ]
                 if not rows:
                     continue
-            kept, _ = self.collator.read_images(rows, with_class_probs=task == "mrc")
+            try:
+                kept, _ = self.collator.read_images(rows, with_class_probs=task == "mrc")
+            except EmptyBatchError:  # they are counted
+                continue
             batch = self.collator(kept)
             rows = [row for row in rows if any(row is one for one in kept)]
             if patterns is not None:

@@ -67,6 +67,8 @@ def pretrain(
     limits = {"max_text_length": processor.max_text_length}
     loaded = [load_corpus(corpus, corpus_args, processor.tokenizer, **limits) for corpus in listed]
     corpora = [corpus for corpus, _ in loaded]
+    own_pairs = replace(corpus_args, shuffle_pairs=False)
+    tested = None if test is None else load_corpus(test, own_pairs, processor.tokenizer, **limits)
     model = build_model(model_args, processor, info)
     settings = {name: getattr(model_args, name) for name in ("text_weights", "init_from")} | vars(batch_args)
     data = {
@@ -88,8 +90,8 @@ def pretrain(
     )
     run.train(trainer, collator.bad_rows, max_bad_fraction=corpus_args.max_bad_fraction)
     run.save(trainer, processor)
-    if run.is_main and test is not None:
-        corpus, report = load_corpus(test, replace(corpus_args, shuffle_pairs=False), processor.tokenizer, **limits)
+    if run.is_main and tested is not None:
+        corpus, report = tested
         print(report)
         evaluate(model, processor, corpus, corpus_args, run.output_dir)
     return run.finish(trainer, f"wenlan finetune-retrieval or finetune-vqa RECIPE --init_from {run.output_dir}")
@@ -105,7 +107,12 @@ def evaluate(
             language: [name for name in CLASS_NAMES[language] if name not in COLOUR_NAMES[language]]
             for language in LANGUAGES
         }
-    metrics = evaluate_mlmm_pretraining(model, processor, corpus, object_names=names, max_examples=args.test_examples)
+    metrics = evaluate_mlmm_pretraining(
+        *(model, processor, corpus),
+        object_names=names,
+        max_examples=args.test_examples,
+        max_bad_fraction=args.max_bad_fraction,
+    )
     write_json(output_dir / METRICS, metrics)
     for task, rows in metrics.items():
         print(f"{task}: " + ", ".join(f"{name} {value:.3g}" for name, value in rows["all"].items()))

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from ...data.mlmm.corpus import MLMMCorpus
+from ...data.rows.report import BadRowError, BadRowReport
 from ...modeling_mlmm.retrieval import MLMMForImageTextRetrieval
 from ...pipelines.pair_scoring import PairScorer
 from ...processing.processing_mlmm import MLMMProcessor
@@ -15,7 +16,13 @@ from .score_matrix import describe_scores, score_matrix
 
 
 def make_retrieval_test(
-    corpus: MLMMCorpus, language: str, *, caption: int = 0, max_images: int = 0, feature_dim: int | None = None
+    corpus: MLMMCorpus,
+    language: str,
+    *,
+    caption: int = 0,
+    max_images: int = 0,
+    feature_dim: int | None = None,
+    max_bad_fraction: float = 0.1,
 ) -> tuple[RetrievalTest, Counter[str]]:
     """Return the test of a language, and how many images were left out by cause: their regions cannot be read.
 
@@ -24,23 +31,26 @@ def make_retrieval_test(
         caption: as for `choose_captions`.
         max_images: only the first so many images of the corpus; 0: all.
         feature_dim: width that features must have.
+        max_bad_fraction: of the images that may be left out.
 
     Raises:
-        ValueError: no image is left.
+        TooManyBadRowsError: more images are left out, or all.
     """
-    table, bad = corpus.captions[language], Counter[str]()
+    table, bad = corpus.captions[language], BadRowReport(f"{corpus.name}, {language}, images to evaluate on")
     places = []
     for place in corpus.images[: max_images or None].tolist():
         try:
             read_regions_of(corpus.read_images([place])[0], f"Image {place}", feature_dim=feature_dim)
             places.append(place)
+            bad.keep_rows()
         except RegionError as error:
-            bad[error.cause] += 1
+            bad.add_bad_row(BadRowError.of_image(error))
+    bad.raise_above(max_bad_fraction)
     texts = [table.text(index) for index in range(len(table))]
     test = RetrievalTest(*choose_captions(table.images.tolist(), texts, places, caption=caption))
     if not test.texts:
-        raise ValueError(f"{corpus.name}, {language}: no image to evaluate on; left out: {dict(bad)}.")
-    return test, bad
+        raise ValueError(f"{corpus.name}, {language}: no image to evaluate on; left out: {dict(bad.counts)}.")
+    return test, bad.counts
 
 
 def evaluate_mlmm_retrieval(

@@ -1,9 +1,19 @@
+import shutil
 from collections import defaultdict
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
-from helpers.mlmm.corpus_files import INFO, write_corpus
-from wenlan.data import CLASS_NAMES, COLOUR_NAMES, MLMMBatches, MLMMExamples, load_emoji_scenes
+from helpers.mlmm.corpus_files import INFO, draw_classes, write_corpus, write_regions
+from wenlan.data import (
+    CLASS_NAMES,
+    COLOUR_NAMES,
+    MLMMBatches,
+    MLMMExamples,
+    TooManyBadRowsError,
+    load_emoji_scenes,
+)
 from wenlan.data.mlmm.batch_sampler import CurriculumStage
 from wenlan.evaluation import evaluate_mlmm_pretraining, mlmm_pretraining
 from wenlan.modeling_mlmm import MLMMConfig, MLMMForPreTraining
@@ -54,6 +64,26 @@ def test_model_that_always_says_match_is_at_chance_in_every_language(processor, 
 
 def test_without_names_no_words_are_hidden(processor, corpora):
     assert set(evaluate_mlmm_pretraining(build_model(processor), processor, corpora[1])) == {"itm", "mrc"}
+
+
+def test_captions_without_a_name_are_no_metric_of_names(processor, corpora):
+    with pytest.raises(ValueError, match=r"none of the captions drawn .* by object_words: .*test_objects"):
+        evaluate_mlmm_pretraining(build_model(processor), processor, corpora[1], object_names={"en": ["teapot"]})
+
+
+@pytest.mark.parametrize(("broken", "allowed"), [(6, 0.1), (30, 1.0)])
+def test_images_without_usable_regions_are_counted_and_compared(processor, tmp_path, broken, allowed):
+    regions, captions = write_corpus(tmp_path, 30, first=200)
+    shutil.rmtree(regions)
+    names = [f"{number}.png" for number in range(200, 230)]
+    images = {name: draw_classes(number) for number, name in enumerate(names)}
+    write_regions(Path(regions), images, broken=names[:broken])
+    corpus, _ = load_corpus({"regions": regions, "captions": captions}, CorpusArguments(), processor.tokenizer)
+    evaluate = partial(evaluate_mlmm_pretraining, build_model(processor), processor, corpus)
+    with pytest.raises(TooManyBadRowsError, match="x not finite"):
+        evaluate(max_bad_fraction=allowed)
+    if broken < 30:
+        assert evaluate(max_bad_fraction=0.5)["itm"]["all"]["count"] > 0
 
 
 @pytest.mark.parametrize("language", ["zh", "en", "de", "fr", "cs", "ja", "ko"])

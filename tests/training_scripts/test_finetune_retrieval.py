@@ -14,7 +14,7 @@ from helpers.training.checkpoints import assert_opens_like
 from helpers.training.recipes import SMOKE, write_recipe
 from safetensors.torch import load_file
 from transformers import AutoModel, BertConfig
-from wenlan.data import load_emoji7
+from wenlan.data import TooManyBadRowsError, load_emoji7
 from wenlan.modeling_mlmm import MLMMForImageTextRetrieval
 from wenlan.processing import MLMMProcessor
 from wenlan.training.retrieval.arguments import RetrievalArguments, RetrievalData
@@ -197,6 +197,19 @@ def test_regions_of_nan_are_left_out_and_counted(paths, tmp_path, capsys):
     assert "test: images left out: {'not finite': 1}" in printed
     assert "Left out while training. regions of batches: kept " in printed
     assert read_metrics(folder)["images"] == {"en": 7, "zh": 7}
+
+
+@pytest.mark.parametrize(("broken", "fraction"), [(2, "0.2"), (8, "1")])
+def test_set_to_evaluate_on_without_enough_regions_is_refused(paths, tmp_path, broken, fraction):
+    names = [f"{number}.png" for number in range(200, 208)]
+    images = {name: draw_classes(number) for number, name in enumerate(names)}
+    write_regions(tmp_path / "regions", images, broken=names[:broken])
+    recipe = write_recipe(tmp_path / "r.yaml", "retrieval_tiny", **paths | {"test_regions": str(tmp_path / "regions")})
+    with pytest.raises(
+        TooManyBadRowsError, match=rf"to evaluate on: kept {8 - broken} of 8(?s:.*){broken} x not finite"
+    ):
+        main([recipe, *SMOKE, *STEPS, "--output_dir", str(tmp_path / "out"), "--max_bad_fraction", fraction])
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

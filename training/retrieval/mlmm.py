@@ -120,7 +120,11 @@ class MLMMRetrieval(RetrievalJob):
         corpus, tests = self.corpora[part], {}
         for language in corpus.captions:
             tests[language], bad = make_retrieval_test(
-                corpus, language, caption=self.data.test_caption, max_images=limit, feature_dim=info.feature_dim
+                *(corpus, language),
+                caption=self.data.test_caption,
+                max_images=limit,
+                feature_dim=info.feature_dim,
+                max_bad_fraction=self.data.max_bad_fraction,
             )
             tests[language].folds(self.data.test_folds if part == "test" else 1)
         if bad:
