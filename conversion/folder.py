@@ -9,6 +9,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..data.files.atomic import atomic_files
 
+MAX_KINDS = 20  # that a summary names
+
 
 def refuse_existing(folder: Path) -> None:
     """Raise FileExistsError if the folder holds something."""
@@ -58,8 +60,10 @@ def write_folder(
 
 def list_dropped(dropped: Counter[str]) -> str:
     """Return the line about entries of a checkpoint that were not needed."""
-    counts = ", ".join(f"{count} of {kind}" for kind, count in sorted(dropped.items()))
-    return f"Left out as not needed: {counts or 'nothing'}."
+    kinds = [kind if kind.isprintable() else ascii(kind) for kind in sorted(dropped)]
+    counts = [f"{count} of {kind}" for kind, (_, count) in zip(kinds, sorted(dropped.items()), strict=True)]
+    more = f" and {len(counts) - MAX_KINDS:,} kinds more" if len(counts) > MAX_KINDS else ""
+    return f"Left out as not needed: {', '.join(counts[:MAX_KINDS]) or 'nothing'}{more}."
 
 
 __all__ = ["check_vocabulary", "list_dropped", "name_file", "refuse_existing", "write_folder"]

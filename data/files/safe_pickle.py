@@ -134,7 +134,7 @@ _PLAIN = [
     for name, code in vars(pickle).items()
     if re.fullmatch(
         "PROTO|FRAME|STOP|MARK|POP|POP_MARK|DUP|MEMOIZE|(LONG_)?BIN(GET|PUT)|GET|PUT|NONE|NEWTRUE|NEWFALSE|"
-        "(BIN)?INT[12]?|LONG[14]?|(BIN)?FLOAT|(SHORT_)?(BIN)?(STRING|UNICODE|BYTES)8?|BYTEARRAY8|"
+        "(BIN)?INT[12]?|LONG[14]?|(BIN)?FLOAT|(SHORT_)?(BIN)?(STRING|UNICODE|BYTES)8?|"
         "(EMPTY_)?TUPLE[123]?|(EMPTY_)?LIST|APPENDS?|EMPTY_DICT|(STACK_)?GLOBAL",
         name,
     )
@@ -148,6 +148,7 @@ class ArrayUnpickler(pickle._Unpickler):
     stack: list[Any]
     append: Callable[[object], None]
     pop_mark: Callable[[], list[Any]]
+    read: Callable[[int], bytes]
 
     def find_class(self, module: str, name: str) -> object:
         """Return what stands for a name of the file; nothing is imported."""
@@ -170,6 +171,9 @@ class ArrayUnpickler(pickle._Unpickler):
             self._refuse()
         target.set_state(state)
 
+    def _make_bytearray(self) -> None:
+        self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))  # pickle's own takes what it claims
+
     def _set_item(self) -> None:
         value, key = self.stack.pop(), self.stack.pop()
         self._fill(self.stack[-1], [key, value])
@@ -191,7 +195,7 @@ class ArrayUnpickler(pickle._Unpickler):
     dispatch: ClassVar[dict[int, Any]] = (
         dict.fromkeys(range(256), _refuse)
         | {instruction: pickle._Unpickler.dispatch[instruction] for instruction in _PLAIN}
-        | {pickle.REDUCE[0]: _call, pickle.BUILD[0]: _build}
+        | {pickle.REDUCE[0]: _call, pickle.BUILD[0]: _build, pickle.BYTEARRAY8[0]: _make_bytearray}
         | {pickle.SETITEM[0]: _set_item, pickle.SETITEMS[0]: _set_items, pickle.DICT[0]: _make_dict}
     )
 

@@ -68,3 +68,11 @@ def test_value_errors_name_the_file(tmp_path):
 def test_dropped_entries_are_listed_by_kind():
     assert list_dropped(Counter(b=1, a=2)) == "Left out as not needed: 2 of a, 1 of b."
     assert list_dropped(Counter()) == "Left out as not needed: nothing."
+
+
+def test_line_about_dropped_entries_stays_short_and_printable():
+    assert (
+        list_dropped(Counter({"queue": 4, "a\x1b[31m": 1})) == "Left out as not needed: 1 of 'a\\x1b[31m', 4 of queue."
+    )
+    line = list_dropped(Counter({f"entry {index:04}": 1 for index in range(3000)}))
+    assert line.endswith("1 of entry 0019 and 2,980 kinds more.")

@@ -295,3 +295,36 @@ def test_archive_of_other_files_names_them():
         archive.writestr("folder/BriVL.pth", json.dumps(3))
     with pytest.raises(ValueError, match=r"with folder/BriVL\.pth: unpack it"):
         read(target.getvalue())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x05\x96" + struct.pack("<Q", 2**62),  # a bytearray
+        b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b"abc.",
+        b"\x80\x04\x8e" + struct.pack("<Q", 2**62),  # bytes
+        b"\x80\x04\x95" + struct.pack("<Q", 2**62) + b"N.",  # a frame
+        b"\x80\x02\x8b" + struct.pack("<I", 2**31 - 1),  # a number
+        b"\x80\x02Nr\xff\xff\xff\xff0",  # the last place of a memo of 2**32
+        b"\x80\x02X" + struct.pack("<I", 2**31) + b"text.",
+    ],
+)
+def test_pickle_that_claims_much_is_refused_at_once(content, tmp_path):
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(ValueError, match=r"no readable checkpoint|not a state dict"):
+        read_checkpoint(tmp_path / "a.pth")
+
+
+def test_damaged_files_end_in_one_line(tmp_path):
+    random, layouts = np.random.default_rng(0), [make({"learnable": WEIGHTS}, 4) for make in LAYOUTS.values()]
+    for _ in range(300):
+        data = bytearray(layouts[random.integers(len(layouts))])
+        for place in random.integers(0, len(data), 3):
+            data[place] = random.integers(256)
+        (tmp_path / "a.pth").write_bytes(data)
+        try:
+            read_checkpoint(tmp_path / "a.pth")
+        except ValueError as error:
+            message = str(error)
+            assert len(message.replace(str(tmp_path), "")) <= 400
+            assert message.isprintable()
