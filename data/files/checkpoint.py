@@ -13,6 +13,7 @@ from .torch_files.reader import PICKLE, ZIP, read_torch_file
 from .torch_files.tar_member import find_in_tar, is_safetensors
 from .torch_files.unpickler import Skipped
 
+SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".tar")  # that a checkpoint mostly has
 WRAPPERS = ("model", "state_dict", "model_state_dict")
 MAX_WRAPPERS = 4  # one in the other; a pickle may put a dictionary into itself
 
@@ -30,6 +31,10 @@ def read_checkpoint(path: Path) -> Mapping[str, object]:
     """
     if not path.exists():
         raise FileNotFoundError(f"No such checkpoint file: {path}")
+    if path.is_dir():
+        found = sorted(one.name for one in path.iterdir() if one.suffix in SUFFIXES)[:3]
+        names = f", such as {', '.join(found)}" if found else ""
+        raise ValueError(f"{path} is no regular file but a folder: give the checkpoint in it{names}.")
     check_regular(path)
     try:
         checkpoint = _read(path)

@@ -146,9 +146,10 @@ def test_command_reads_a_file_by_its_content(kind, tmp_path):
 
 def test_folder_in_the_place_of_the_file_is_named(tmp_path):
     (tmp_path / "BriVL-1.0-5500w").mkdir()
+    (tmp_path / "BriVL-1.0-5500w" / "BriVL.pth").touch()
     result = brivl_command(tmp_path, tmp_path / "BriVL-1.0-5500w")
     assert result.exit_code == 1
-    assert "BriVL-1.0-5500w is no regular file but a folder" in result.output
+    assert "is no regular file but a folder: give the checkpoint in it, such as BriVL.pth." in result.output
 
 
 @pytest.mark.parametrize("wrapping", ["model", "state_dict", "flat", "tar"])
