@@ -114,7 +114,8 @@ class TensorUnpickler(ArrayUnpickler):
             return StandIn(self.load_bytes)
         if module.split(".")[0] == "torch" and name in STORAGES:
             return STORAGES[name]
-        return _NAMES.get((module, name)) or Skipped(f"{module}.{name}"[:160])
+        full = f"{module}.{name}"[:160]
+        return _NAMES.get((module, name)) or Skipped(full if full.isprintable() else ascii(full))
 
     def _call(self) -> None:
         arguments, name = self.stack.pop(), self.stack[-1]

@@ -328,3 +328,12 @@ def test_damaged_files_end_in_one_line(tmp_path):
             message = str(error)
             assert len(message.replace(str(tmp_path), "")) <= 400
             assert message.isprintable()
+
+
+def test_whole_model_is_named_and_not_built(tmp_path):
+    torch.save(nn.Linear(2, 2), tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"holds a torch\.nn\.modules\.linear\.Linear, not a state dict"):
+        read_checkpoint(tmp_path / "a.pth")
+    (tmp_path / "a.pth").write_bytes(b"\x80\x02cevil\x1b[31m\nName\n)R.")
+    with pytest.raises(ValueError, match=r"holds a 'evil\\x1b\[31m\.Name', not a state dict"):
+        read_checkpoint(tmp_path / "a.pth")
