@@ -60,10 +60,10 @@ def _read(path: Path) -> object:
             raise ValueError("it is empty")
         # Written to, it changes in memory alone; it stays mapped as long as a tensor lies in it.
         data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+    if is_safetensors(data):  # first: the length that it begins with may look like a pickle
+        return load_file(path)
     if data[:4] == ZIP or data[:1] == PICKLE:
         return read_torch_file(data)
-    if is_safetensors(data):
-        return load_file(path)
     member = find_in_tar(data)
     if member is None:
         raise ValueError("it is neither a file of torch.save nor one of safetensors")

@@ -43,3 +43,12 @@ def test_large_finite_values_and_opposite_infinities():
     large = torch.full((4,), 3e38)  # its sum overflows
     both = torch.tensor([float("inf"), -float("inf")])
     assert non_finite_names({"large": large, "both": both, "empty": torch.empty(0)}.items()) == ["both"]
+
+
+def test_safetensors_file_whose_length_begins_like_a_pickle_is_read(tmp_path):
+    for size in range(400):
+        save_file({"weight": torch.ones(2)}, tmp_path / "a.safetensors", metadata={"note": "x" * size})
+        if (tmp_path / "a.safetensors").read_bytes()[:1] == b"\x80":
+            break
+    assert (tmp_path / "a.safetensors").read_bytes()[:1] == b"\x80"
+    assert torch.equal(read_checkpoint(tmp_path / "a.safetensors")["weight"], torch.ones(2))
