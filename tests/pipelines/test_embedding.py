@@ -1,3 +1,5 @@
+import base64
+
 import numpy as np
 import pytest
 import torch
@@ -51,7 +53,9 @@ def test_arrays_in_any_unit_and_single_images_are_embedded_alike(model_and_proce
     array = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     Image.fromarray(array).save(tmp_path / "a.png")
     expected = embed_images(*model_and_processor, [Image.fromarray(array)])
-    for images in (array, array[None], [array / 255], torch.tensor(array / 255).permute(2, 0, 1), tmp_path / "a.png"):
+    path, tensor = tmp_path / "a.png", torch.tensor(array / 255).permute(2, 0, 1)
+    uri = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+    for images in (array, array[None], [array / 255], tensor, path, uri, [uri]):
         assert torch.equal(embed_images(*model_and_processor, images), expected)
 
 

@@ -1,5 +1,6 @@
 """Images and questions to answers, through `pipeline("wenlan-vqa", ...)`."""
 
+import base64
 import io
 import json
 
@@ -64,8 +65,9 @@ def test_path_bytes_and_image_are_answered_alike(answer, photo, tmp_path):
     buffer = io.BytesIO()
     photo.save(buffer, "PNG")
     expected = answer(image=photo, question="How many?")
-    array = np.array(photo)
-    for image in (str(tmp_path / "photo.png"), tmp_path / "photo.png", buffer.getvalue(), array, array / 255):
+    array, text = np.array(photo), base64.b64encode(buffer.getvalue()).decode()
+    path = tmp_path / "photo.png"
+    for image in (str(path), path, buffer.getvalue(), f"data:image/png;base64,{text}", text, array, array / 255):
         assert answer(image=image, question="How many?") == expected
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.hub_server import commit, run_hub
-from helpers.mlmm.folder import noise_image, write_detector
+from helpers.mlmm.folder import noise_image, write_detector, write_model
 from helpers.perturb import perturb
 from helpers.regions.tiny_detector import tiny_detector
-from transformers import AutoProcessor
+from transformers import AutoProcessor, pipeline
 from wenlan.modeling_region_detector import RegionImageProcessor
+from wenlan.pipelines.visual_question_answering import TASK
 from wenlan.processing import MLMMProcessor
 
 import wenlan  # noqa: F401  makes AutoProcessor know MLMM
@@ -136,6 +137,20 @@ def test_detector_that_is_nowhere_is_named(hub, small_tokenizer):
     for name in ("no/detector", "no/such/folder", "../elsewhere"):
         with pytest.raises(OSError, match=name):
             see(MLMMProcessor(small_tokenizer, detector=name))
+
+
+def test_pipeline_passes_revision_and_token_on(hub, tmp_path):
+    """As `pipeline(...)` opens model and processor of a private repository."""
+    answers = {}
+    for seed, version in enumerate(("main", "v1")):
+        folder = write_model(tmp_path / version)
+        perturb(tiny_detector(), seed=seed, scale=0.02).save_pretrained(folder / "detector")
+        hub.add("me/vqa", version, folder, token="hf_secret")
+        answers[version] = pipeline(TASK, model=str(folder), device="cpu")(image=IMAGE, question="How many?")
+    assert answers["main"] != answers["v1"]
+    for version, expected in answers.items():
+        answer = pipeline(TASK, model="me/vqa", revision=version, token="hf_secret", device="cpu")
+        assert answer(image=IMAGE, question="How many?") == expected
 
 
 def test_workers_open_the_detector_that_the_processor_would(hub, folders):
