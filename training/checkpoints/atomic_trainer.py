@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
-from transformers import DataCollator, Trainer
+from transformers import DataCollator, PreTrainedModel, Trainer
 from transformers.trainer_utils import IntervalStrategy, TrainOutput
 from transformers.utils import SAFE_WEIGHTS_NAME
 
@@ -233,6 +235,9 @@ class AtomicCheckpointTrainer(Trainer):
         super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None and isinstance(self.optimizer, Optimizer) and isinstance(self.model, PreTrainedModel):
+            inner = getattr(self.optimizer, "optimizer", self.optimizer)  # without Accelerate's wrapper
+            inner.register_load_state_dict_pre_hook(partial(without_unused, self.model))
         try:
             super()._load_optimizer_and_scheduler(checkpoint)
         except ValueError as error:
@@ -243,6 +248,21 @@ class AtomicCheckpointTrainer(Trainer):
             state = self.optimizer.state
             for parameter in state:
                 state[parameter] = {sys.intern(name): value for name, value in state[parameter].items()}
+
+
+def without_unused(model: PreTrainedModel, optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of an optimizer without the parameters that no loss reaches, which older runs list too."""
+    places = {parameter: place for place, parameter in enumerate(model.parameters())}
+    names = getattr(model, "_unused_parameters", ())
+    unused = {places[model.base_model.get_parameter(name)] for name in names}
+    groups = []
+    for group, saved in zip(optimizer.param_groups, state["param_groups"], strict=False):
+        listed = sorted(unused | {places[one] for one in group["params"] if one in places})
+        if unused and len(listed) == len(saved["params"]) > len(group["params"]):
+            pairs = zip(saved["params"], listed, strict=True)
+            saved = saved | {"params": [number for number, place in pairs if place not in unused]}
+        groups.append(saved)
+    return state | {"param_groups": groups}
 
 
 def refuse_other_model(model: nn.Module, checkpoint: Path) -> None:

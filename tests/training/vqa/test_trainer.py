@@ -18,7 +18,7 @@ def test_head_learns_faster_by_its_factor(tmp_path):
     args = TrainingArguments(str(tmp_path), learning_rate=1e-3, weight_decay=0.1, use_cpu=True, report_to="none")
     trainer = VQATrainer(MLMMForVisualQuestionAnswering(tiny_config()), args, head_lr_factor=10)
     rates = {id(p): (g["lr"], g["weight_decay"]) for g in trainer.create_optimizer().param_groups for p in g["params"]}
-    names = dict(trainer.model.named_parameters())
+    names = {name: value for name, value in trainer.model.named_parameters() if value.requires_grad}
     found = {name: rates[id(value)] for name, value in names.items()}
     assert found["vqa_head.classifier.weight"] == (pytest.approx(1e-2), 0.1)
     assert found["vqa_head.classifier.bias"] == (pytest.approx(1e-2), 0.0)
