@@ -9,7 +9,7 @@ from safetensors.torch import load, load_file
 from torch import Tensor
 
 from .bounded import check_regular
-from .torch_files.reader import PICKLE, ZIP, read_torch_file
+from .torch_files.reader import PICKLE, ZIP, PackedError, read_torch_file
 from .torch_files.tar_member import find_in_tar, is_safetensors
 from .torch_files.unpickler import Skipped
 
@@ -40,6 +40,8 @@ def read_checkpoint(path: Path) -> Mapping[str, object]:
         checkpoint = _read(path)
     except (PermissionError, MemoryError):
         raise
+    except PackedError as error:
+        raise ValueError(f"{path} is no readable checkpoint: {error}.") from error
     except Exception as error:  # bytes that are no checkpoint raise anything
         says_why = isinstance(error, ValueError | EOFError) and not isinstance(error, UnicodeError)
         reason = str(error)[:200] if says_why and str(error).isprintable() else type(error).__name__

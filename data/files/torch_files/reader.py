@@ -17,6 +17,10 @@ ZIP, PICKLE = b"PK\x03\x04", b"\x80"
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C  # the first pickle of the older layout
 
 
+class PackedError(ValueError):
+    """A file is an archive that has to be unpacked first; the message says what to do."""
+
+
 class MappedFile(io.RawIOBase):
     """A part of a mapped file, as a file: it never asks for more memory than it has bytes."""
 
@@ -56,6 +60,7 @@ def read_torch_file(data: memoryview) -> object:
 
     Raises:
         UnsafePickleError: it refers to functions that run code; none was run.
+        PackedError: it is another archive.
         ValueError, or nearly any other error: it is damaged or something else.
     """
     if data[:4] == ZIP:
@@ -99,12 +104,12 @@ def _read_zip(data: memoryview) -> object:
     roots = [name.removesuffix("data.pkl") for name in records if name.endswith("/data.pkl") or name == "data.pkl"]
     if len(roots) != 1:
         names = ", ".join(name[:80] for name in list(records)[:3])
-        raise ValueError(f"it is a zip archive, not one of torch.save, with {names}: unpack it")
+        raise PackedError(f"it is a zip archive, not one of torch.save, with {names}: unpack it")
 
     def content(name: str) -> memoryview:
         record = records[roots[0] + name]
         if record.compress_type != zipfile.ZIP_STORED or record.flag_bits & 1:
-            raise ValueError("it is packed once more, unlike what torch.save writes: unpack it and save it again")
+            raise PackedError("it is packed once more, unlike what torch.save writes: unpack it and save it again")
         name_length, extra_length = struct.unpack("<HH", data[record.header_offset + 26 : record.header_offset + 30])
         begin = record.header_offset + 30 + name_length + extra_length
         if begin + record.file_size > len(data):
@@ -158,4 +163,4 @@ def _read_row_of_pickles(stream: MappedFile) -> object:
     return _unpickle(stream, storage_of, _refuse_bytes)
 
 
-__all__ = ["PICKLE", "ZIP", "MappedFile", "read_torch_file"]
+__all__ = ["PICKLE", "ZIP", "MappedFile", "PackedError", "read_torch_file"]

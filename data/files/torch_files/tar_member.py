@@ -6,7 +6,7 @@ import tarfile
 import zlib
 from pathlib import PurePosixPath
 
-from .reader import PICKLE, ZIP, MappedFile
+from .reader import PICKLE, ZIP, MappedFile, PackedError
 
 MAX_MEMBERS = 10_000
 MAX_UNPACKED = 64 << 20  # how far a compressed tar is looked into, for the names of its files
@@ -21,18 +21,20 @@ def find_in_tar(data: memoryview) -> memoryview | None:
     Only regular files count, and of these not the ones that macOS adds. A file in parts (sparse) does not.
 
     Raises:
-        ValueError: it holds no checkpoint or several, is damaged, or packed once more; the message says what to unpack.
+        PackedError: it is compressed, or holds no checkpoint or several; the message says what to unpack.
+        EOFError: it ends too early.
     """
     if COMPRESSED.match(data[:8]):
         first = _list_names(_regular(_members(data, "r:*", limit=MAX_UNPACKED)))
-        raise ValueError(f"it is compressed: unpack it (tar -xf) and give the checkpoint in it{first and f': {first}'}")
+        how = f"(tar -xf) and give the checkpoint in it: {first}" if first else "(gunzip, bunzip2, unxz) first"
+        raise PackedError(f"it is compressed: unpack it {how}")
     members = _members(data, "r:", limit=len(data))
     if not members:
         return None
     if len(members) > MAX_MEMBERS:
-        raise ValueError(f"it is a tar of more than {MAX_MEMBERS:,} files: unpack it and give the checkpoint in it")
+        raise PackedError(f"it is a tar of more than {MAX_MEMBERS:,} files: unpack it and give the checkpoint in it")
     if {PurePosixPath(member.name).name for member in members} >= BEFORE_0_2:
-        raise ValueError("it is a file of PyTorch before 0.2: open it with such a version and save it again")
+        raise PackedError("it is a file of PyTorch before 0.2: open it with such a version and save it again")
     files = _regular(members)
     if any(member.offset_data + member.size > len(data) for member in files):
         raise EOFError("the tar ends too early")
@@ -41,7 +43,7 @@ def find_in_tar(data: memoryview) -> memoryview | None:
         return data[found[0].offset_data :][: found[0].size]
     names = _list_names(found or files)
     many = f"{len(found)} files that may be the checkpoint" if found else "no checkpoint"
-    raise ValueError(f"it is a tar with {many}: unpack {'one of ' if found else 'it; it has '}{names or 'no file'}")
+    raise PackedError(f"it is a tar with {many}: unpack {'one of ' if found else 'it; it has '}{names or 'no file'}")
 
 
 def _members(data: memoryview, mode: str, *, limit: int) -> list[tarfile.TarInfo]:
