@@ -196,7 +196,8 @@ class BriVLTextConfig(_TowerConfig):
             sizes of hfl/chinese-roberta-wwm-ext.
         max_text_length: tokens per text, specials included; longer input is cut.
         attend_padding: True gives the encoder no attention mask, as the original does, so that an embedding depends
-            on the padded length: pad every text to `max_text_length` (faithful mode, for converted checkpoints).
+            on the padded length; the tower then pads every text to `max_text_length` (faithful mode, for converted
+            checkpoints).
         projection_dim: size of the embedding; equal in both towers.
         trainable_backbone: as in `BriVLVisionConfig`, e.g. `["layer.8", "layer.9", "layer.10", "layer.11"]`.
 
@@ -252,7 +253,7 @@ class BriVLTextConfig(_TowerConfig):
     @property
     def pad_token_id(self) -> int | None:
         """Token that fills a text up to the length of others."""
-        return self.encoder_config.pad_token_id
+        return getattr(self.encoder_config, "pad_token_id", None)
 
     @pad_token_id.setter
     def pad_token_id(self, value: int | None) -> None:

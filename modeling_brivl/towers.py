@@ -21,8 +21,10 @@ from .region_pooling import grid_boxes, pool_regions
 
 logger = logging.get_logger(__name__)
 
-# All that a batch may hold: either tower takes it whole and leaves aside what is for the other.
-BATCH_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "pixel_values", "boxes", "box_mask", "feature_map")
+# All that a batch may hold: either tower takes it whole and leaves aside what is not for it.
+TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+IMAGE_INPUTS = ("pixel_values", "boxes", "box_mask", "feature_map")
+BATCH_INPUTS = (*TEXT_INPUTS, *IMAGE_INPUTS, "group_ids", "return_loss")
 
 
 class BriVLPreTrainedModel(WenlanPreTrainedModel):

@@ -56,8 +56,7 @@ class CheckedZeroShotPipeline(ZeroShotImageClassificationPipeline):
         tokens = kwargs.pop("tokenizer_kwargs", None) or {}
         assert self.tokenizer is not None  # `_load_tokenizer`
         limit = min(config.text_config.max_text_length, self.tokenizer.model_max_length)
-        padding = "max_length" if config.text_config.attend_padding else True
-        tokens = {"padding": padding, "truncation": True, "max_length": limit} | tokens
+        tokens = {"padding": True, "truncation": True, "max_length": limit} | tokens
         return super().preprocess(image, labels, template, tokenizer_kwargs=tokens, **kwargs)
 
 

@@ -28,7 +28,7 @@ class BriVLProcessor(CheckedProcessor):
         tokenizer: turns texts into `input_ids`, `attention_mask`.
         max_text_length: tokens of a text including [CLS] and [SEP]; the rest is cut. 80 as in BriVL 1.0.
         pad_to_max_length: pad every text to `max_text_length` instead of to the longest of its batch. True for
-            converted checkpoints: their BERT sees the padding, so the embedding of a text depends on the padded length.
+            converted checkpoints, whose BERT sees the padding: the model pads texts itself, its ONNX file does not.
     """
 
     # Not keyword-only: transformers restores only what it finds among the positional parameters.

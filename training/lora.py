@@ -8,8 +8,8 @@
 `merge_text_lora` turns them into plain weights again.
 
 Adapters go only into layers that `text_config.trainable_backbone` trains, hence never into a trunk that query and
-momentum tower share; and only into the text encoder, since PyTorch's fused layers, of which BriVL's own transformer is
-made, read the weights behind an adapter's back in evaluation mode.
+momentum tower share; and only into the text encoder: BriVL's own transformer trains whole in pre-training. peft's
+`get_peft_model` puts them anywhere.
 """
 
 from dataclasses import dataclass

@@ -6,9 +6,11 @@ import inspect
 import pytest
 import torch
 from helpers.brivl.tiny import IMAGE_SIZE, TEXT_LENGTH, images, texts, tiny_config
+from helpers.brivl.tiny_folder import SENTENCES, save_tiny_folder
 from helpers.perturb import perturb
+from transformers import AutoProcessor, Trainer, TrainingArguments
 from transformers.utils import ModelOutput
-from wenlan.modeling_brivl import BriVLForPreTraining, BriVLModel
+from wenlan.modeling_brivl import BriVLForPreTraining, BriVLModel, BriVLVisionModel, MomentumQueueCallback
 
 BATCH = {"input_ids": texts(3), "attention_mask": torch.ones(3, 7, dtype=torch.long), "pixel_values": images(3)}
 RECORDED = {"output_hidden_states": True, "output_attentions": True}
@@ -102,6 +104,7 @@ def test_every_call_returns_a_tuple_of_the_same_on_request(model, pretraining):
 
 def test_features_of_one_modality_take_a_batch_of_both(model):
     batch = {**BATCH, "boxes": torch.tensor([[[0.0, 0, 30, 40]]] * 3), "box_mask": torch.ones(3, 1)}
+    batch |= {"token_type_ids": torch.zeros(3, 7, dtype=torch.long), "group_ids": torch.arange(3), "return_loss": True}
     text, image = model.get_text_features(**batch).pooler_output, model.get_image_features(**batch).pooler_output
     assert torch.equal(text, model.get_text_features(BATCH["input_ids"]).pooler_output)
     alone = model.get_image_features(BATCH["pixel_values"], batch["boxes"]).pooler_output
@@ -125,6 +128,28 @@ def test_what_trainer_and_attention_functions_add_is_accepted_everywhere(model, 
 def test_first_argument_is_the_main_input_of_every_model(model, pretraining):
     for one in (model, pretraining, model.text_model, model.vision_model):
         assert next(iter(inspect.signature(one.forward).parameters)) == one.main_input_name
+
+
+@pytest.mark.parametrize(("kind", "count"), [("all", 2 * 3 * 7), ("non_padding", 2 * (7 + 5 + 5))])
+def test_trainer_counts_the_tokens_of_the_texts(pretraining, kind, count, tmp_path):
+    mask = torch.ones(6, 7, dtype=torch.long)
+    mask[1:3, 5:] = mask[4:, 5:] = 0
+    columns = {"input_ids": texts(6), "attention_mask": mask, "pixel_values": images(6)}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    args = TrainingArguments(
+        tmp_path,
+        per_device_train_batch_size=3,
+        num_train_epochs=1,
+        train_sampling_strategy="sequential",
+        include_num_input_tokens_seen=kind,
+        report_to="none",
+        save_strategy="no",
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    trainer = Trainer(copy.deepcopy(pretraining), args, train_dataset=rows, callbacks=[MomentumQueueCallback()])
+    trainer.train()
+    assert trainer.state.num_input_tokens_seen == count
 
 
 def test_text_configuration_answers_for_its_encoder(model):
@@ -152,6 +177,28 @@ def test_pretraining_in_half_precision_takes_float32_images():
     config = tiny_config({"trainable_backbone": ["blocks.3"]}, {"trainable_backbone": ["layer.1"]})
     output = perturb(BriVLForPreTraining(config)).bfloat16()(**BATCH)
     assert output.loss.isfinite()
+
+
+@pytest.mark.parametrize("backbone", ["test_efficientnet", "test_resnet", "test_convnext"])
+def test_first_convolution_of_any_backbone_is_the_embedding_of_images(backbone):
+    tower = BriVLVisionModel(tiny_config({"backbone": backbone, "backbone_kwargs": None}).vision_config)
+    first = tower.get_input_embeddings()
+    assert first.in_channels == 3
+    new = copy.deepcopy(first)
+    tower.set_input_embeddings(new)
+    assert tower.get_input_embeddings() is new
+    assert tower.bfloat16()(images(2)).pooler_output.dtype == torch.bfloat16
+
+
+def test_tokens_padded_to_the_longest_of_their_batch_have_the_embedding_of_the_processor(tmp_path):
+    faithful = save_tiny_folder(tmp_path, attend_padding=True)
+    processor = AutoProcessor.from_pretrained(tmp_path)
+    expected = faithful.get_text_features(**processor(text=SENTENCES, return_tensors="pt")).pooler_output
+    tokens = processor.tokenizer(SENTENCES, padding=True, return_tensors="pt")
+    assert tokens["input_ids"].shape[1] < TEXT_LENGTH
+    assert torch.equal(faithful.get_text_features(**tokens).pooler_output, expected)
+    alone = [faithful.get_text_features(processor.tokenizer(text, return_tensors="pt").input_ids) for text in SENTENCES]
+    torch.testing.assert_close(torch.cat([one.pooler_output for one in alone]), expected, atol=1e-6, rtol=0)
 
 
 def test_text_over_the_limit_is_cut_in_a_model_that_pads():
