@@ -23,7 +23,7 @@ def read_bounded(path: str | os.PathLike[str], *, max_bytes: int) -> bytes:
     return data
 
 
-def read_bounded_text(path: str | os.PathLike[str], *, errors: str = "strict") -> str:
+def read_bounded_text(path: str | os.PathLike[str], *, errors: str = "strict", max_bytes: int = MAX_TEXT_BYTES) -> str:
     """Return the text of a list or of settings that a user wrote, without a mark of UTF-8, with "\\n" for line ends.
 
     Args:
@@ -32,8 +32,11 @@ def read_bounded_text(path: str | os.PathLike[str], *, errors: str = "strict") -
     Raises:
         FileNotFoundError, ValueError, OSError: as `read_bounded`; it is no UTF-8.
     """
-    data = read_bounded(path, max_bytes=MAX_TEXT_BYTES)
-    return data.decode("utf-8-sig", errors).replace("\r\n", "\n").replace("\r", "\n")
+    try:
+        text = read_bounded(path, max_bytes=max_bytes).decode("utf-8-sig", errors)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error}); save it as UTF-8.") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def check_regular(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> None:

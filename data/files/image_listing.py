@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from .bounded import read_bounded
+from .bounded import read_bounded_text
 from .image_ids import find_file, name_as_text
 from .json_files import MAX_BYTES, read_json
 
@@ -170,16 +170,8 @@ def looks_like_image(path: str) -> bool:
     return head.startswith(SIGNATURES) or head[8:15] in SIGNATURES_INSIDE or head[4:12] in SIGNATURES_INSIDE
 
 
-def _read_text(file: Path) -> str:
-    try:
-        return read_bounded(file, max_bytes=MAX_BYTES).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not UTF-8 ({error}); save it as UTF-8.") from error
-
-
 def _read_lines(file: Path) -> Iterator[tuple[str, str]]:
-    for line in _read_text(file).split("\n"):
-        line = line.removesuffix("\r")
+    for line in read_bounded_text(file, max_bytes=MAX_BYTES).split("\n"):
         if line.strip():
             is_there = len(line) <= MAX_PATH and os.path.lexists(file.parent / line)
             name = line if is_there else line.strip()  # a name may begin or end in spaces
@@ -187,7 +179,7 @@ def _read_lines(file: Path) -> Iterator[tuple[str, str]]:
 
 
 def _read_json_lines(file: Path) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(_read_text(file).split("\n"), start=1):
+    for number, line in enumerate(read_bounded_text(file, max_bytes=MAX_BYTES).split("\n"), start=1):
         if line.strip():
             try:
                 entry = json.loads(line)

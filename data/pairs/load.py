@@ -15,6 +15,7 @@ from ..rows.types import PairRow
 from ..rows.unlisted_images import UnlistedImages
 from ..rows.validation import RowChecker
 from .readers import find_pair_files, read_files
+from .shards import ShardCounts
 from .splits import SplitFilter
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def read_pairs(
     report = BadRowReport(files[0] if len(files) == 1 else Path(source), on_bad_row=on_bad_row)
     checker = RowChecker(root, (image_column, text_column), max_text_length, check_image, report)
     splits, unlisted = SplitFilter(split), UnlistedImages.of(source, image_column, image_root)
-    found = unlisted.watch(read_files(files, checker.columns, checker.root, encoding=encoding))
+    shards = ShardCounts(max_bad_fraction, report)
+    found = unlisted.watch(_by_file(read_files(files, checker.columns, checker.root, encoding=encoding), shards))
     rows = itertools.islice(splits.select(found), max_rows)
     dataset = _write_dataset(_good_rows(rows, checker, report))
     splits.check(report.source)
@@ -88,11 +90,20 @@ def read_pairs(
     if not report.rows_read:
         raise TooManyBadRowsError(f"{report.source} holds no rows; write one pair a line.")
     report.raise_above(max_bad_fraction)
+    shards.raise_above()
     checker.raise_above(max_bad_fraction)
     if log:
         report.log()
     assert dataset is not None, "there are good rows"
     return dataset, report
+
+
+def _by_file(
+    rows: Iterable[tuple[int | str, dict | BadRowError]], shards: ShardCounts
+) -> Iterator[tuple[int | str, dict | BadRowError]]:
+    for place, fields in rows:
+        shards.add(str(place).rpartition("/")[0], fields)
+        yield place, fields
 
 
 def _good_rows(

@@ -14,12 +14,13 @@ import os
 import re
 import tarfile
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from ..files.bounded import check_regular
 from ..files.image_listing import image_suffixes
-from ..rows.report import BadRowError
+from ..rows.report import BadRowError, BadRowReport, TooManyBadRowsError
 from ..rows.text_files import decode_text
 from .readers import read_rows
 from .splits import split_column
@@ -255,4 +256,35 @@ def _read_parquet(shard: str, columns: tuple[str, str], with_images: bool) -> It
         yield str(number), fields
 
 
-__all__ = ["KINDS", "find_shards", "first_fields", "read_shard"]
+@dataclass
+class ShardCounts:
+    """Compares the shards that are broken or empty with all: how many rows such a one had, nobody knows.
+
+    Attributes:
+        max_bad_fraction: of the shards; one among several is allowed unless it is 0, as `BadRowReport` has it.
+        report: of the rows, for the message.
+        seen, broken: names of shards.
+    """
+
+    max_bad_fraction: float
+    report: BadRowReport
+    seen: set[str] = field(default_factory=set)
+    broken: set[str] = field(default_factory=set)
+
+    def add(self, shard: str, row: object) -> None:
+        """Note a row, or why there is none."""
+        self.seen.add(shard)
+        if isinstance(row, BadRowError) and row.cause in ("broken shard", "empty shard"):
+            self.broken.add(shard)
+
+    def raise_above(self, shards: int | None = None) -> None:
+        """Raise TooManyBadRowsError if a greater fraction of so many shards, by default of those seen, is broken."""
+        shards = len(self.seen) if shards is None else shards
+        if len(self.broken) > max(1, self.max_bad_fraction * shards):
+            raise TooManyBadRowsError(
+                f"{len(self.broken)} of {shards} shards are broken or empty; at most {self.max_bad_fraction:.0%}, or "
+                f"one, may be.\n{self.report}"
+            )
+
+
+__all__ = ["KINDS", "ShardCounts", "find_shards", "first_fields", "read_shard"]

@@ -23,7 +23,7 @@ from ..rows.types import PairExample, PairRow
 from ..rows.validation import RowChecker
 from .caption_groups import caption_group
 from .dataset import NO_GROUP, one_of, stored_image
-from .shards import find_shards, first_fields, read_shard
+from .shards import ShardCounts, find_shards, first_fields, read_shard
 from .splits import SplitFilter, split_column
 
 if TYPE_CHECKING:
@@ -138,9 +138,11 @@ class StreamedPairs(EpochDraws, IterableDataset):
     def _read_pass(self, epoch: int) -> Generator[PairExample, None, int]:
         """Yield the reader's good rows of one epoch; return the number of rows read."""
         rows_read = rows_kept = 0
+        shards = ShardCounts(self.max_bad_fraction, self.bad_rows)
         for row in self._shuffled_fraction(epoch):
             name = os.path.relpath(row["shard"], self._folder)
             place = f"{name}/{row['key']}" if row["key"] else name
+            shards.add(name, row["fields"])
             try:
                 if isinstance(row["fields"], BadRowError):
                     raise row["fields"]
@@ -150,6 +152,7 @@ class StreamedPairs(EpochDraws, IterableDataset):
             except BadRowError as error:
                 rows_read += 1
                 self.bad_rows.add_bad_row(error, place)
+                shards.raise_above(len(self.shards))
                 if rows_read >= MIN_ROWS:
                     self._stop_if_bad(rows_read, rows_kept)
                 continue
@@ -159,6 +162,7 @@ class StreamedPairs(EpochDraws, IterableDataset):
             yield self._draw(checked, random.Random(f"{self.seed}-{epoch}-{place}"))
         if rows_read:
             self._stop_if_bad(rows_read, rows_kept)
+            shards.raise_above()
         return rows_read
 
     def _shuffled_fraction(self, epoch: int) -> "datasets.IterableDataset":

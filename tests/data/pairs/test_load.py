@@ -340,6 +340,10 @@ def test_folder_of_parquet_files_is_read_in_their_order_and_a_damaged_one_is_cou
     assert pairs["row_number"][:] == [1, 2, 1]
     assert report.counts == {"broken shard": 1}
     assert f"{folder}, row c.parquet/1: broken shard" in report.examples["broken shard"]
+    pq.write_table(pa.table({"image": ["a.png"] * 40, "text": ["red"] * 40}), folder / "a.parquet")
+    (folder / "b.parquet").write_bytes((folder / "b.parquet").read_bytes()[:50])
+    with pytest.raises(TooManyBadRowsError, match="2 of 3 shards are broken or empty"):
+        read_pairs(folder)  # of 42 rows, as far as one can see
 
 
 def write_conceptual_captions(folder, *lines):

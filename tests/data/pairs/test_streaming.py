@@ -274,6 +274,17 @@ def test_parquet_cut_off_or_damaged_inside_costs_only_what_is_lost(tmp_path):
     assert stream.bad_rows.counts == {"broken shard": 2}
 
 
+@pytest.mark.parametrize(("broken", "endless"), [(2, False), (2, True), (4, True)])
+def test_broken_shards_are_compared_with_all_shards(tmp_path, broken, endless):
+    write_shards(tmp_path, [10] * 5)
+    for number in range(broken):
+        file = tmp_path / f"0000{number}.tar"
+        file.write_bytes(file.read_bytes()[: 4 * 512 + 100] if number else b"")
+    with pytest.raises(TooManyBadRowsError, match=r"2 of 5 shards are broken or empty; at most 10%"):
+        list(itertools.islice(StreamedPairs(tmp_path, endless=endless, shuffle_buffer=1), 100))
+    assert len(read(StreamedPairs(tmp_path, max_bad_fraction=0.8))) >= 10
+
+
 def test_too_many_bad_rows_stop_the_stream_with_the_counts(tmp_path):
     write_tar(tmp_path / "a.tar", {f"{index}": sample("image" if index < 3 else "red") for index in range(20)})
     with pytest.raises(TooManyBadRowsError, match=r"3 of the 20 rows(?s:.*)left out 3 x useless text"):
