@@ -126,6 +126,11 @@ class MLMMProcessor(CheckedProcessor):
         finally:
             self.detector = named
 
+    def _get_files_timestamps(self, working_dir: str | PathLike) -> dict[str, float]:
+        """Return when each file was written; a detector in the folder counts as new, since it was copied before."""
+        own = Path(self.detector or "").parts[:1]
+        return {name: time for name, time in super()._get_files_timestamps(working_dir).items() if (name,) != own}
+
     def push_to_hub(self, repo_id: str, *, copy_detector: bool = False, **kwargs: Any) -> Any:
         """Upload the processor as transformers does; with `copy_detector` the detector too, see `save_pretrained`."""
         self._copies_detector = copy_detector

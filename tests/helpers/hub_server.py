@@ -1,5 +1,6 @@
-"""A hub on this machine: repositories with revisions, and private ones, for what `huggingface_hub` asks to read."""
+"""A hub on this machine: repositories with revisions, and private ones, to be read and to be written to."""
 
+import base64
 import hashlib
 import json
 import threading
@@ -26,6 +27,7 @@ class Hub:
     tokens: dict[str, str] = field(default_factory=dict)
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
     url: str = ""
+    uploads: Path = Path()
 
     def add(self, repository: str, revision: str, folder: Path, token: str | None = None) -> None:
         """Adds a revision; with a token the repository is private."""
@@ -48,7 +50,7 @@ def commit(repository: str, revision: str) -> str:
 @contextmanager
 def run_hub(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[Hub]:
     """Runs a hub that `huggingface_hub` and transformers take for the real one, with a cache of its own."""
-    hub = Hub()
+    hub = Hub(uploads=cache.parent / "uploads")
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (HubHandler,), {"hub": hub}))
     hub.url = f"http://127.0.0.1:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -103,6 +105,32 @@ class HubHandler(BaseHTTPRequestHandler):
             return self.send(json.dumps(tree).encode()) if files else self.refuse(404, "EntryNotFound")
         info = {"id": repository, "sha": sha, "private": False, "siblings": [{"rfilename": one} for one in files]}
         return self.send(json.dumps(info | {"tags": [], "downloads": 0, "likes": 0}).encode())
+
+    def do_POST(self) -> None:
+        content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = self.path.partition("?")[0].strip("/").split("/")
+        if parts == ["api", "repos", "create"]:
+            asked = json.loads(content)
+            repository = "/".join(filter(None, (asked.get("organization"), asked["name"])))
+            self.hub.add(repository, FIRST, self.hub.uploads / repository)
+            return self.send(json.dumps({"url": f"{self.hub.url}/{repository}"}).encode())
+        if parts[4:5] == ["preupload"]:
+            files = [
+                {"path": one["path"], "uploadMode": "regular", "shouldIgnore": False}
+                for one in json.loads(content)["files"]
+            ]
+            return self.send(json.dumps({"files": files}).encode())
+        if parts[4:5] == ["commit"]:
+            repository = "/".join(parts[2:4])
+            for line in map(json.loads, content.splitlines()):
+                if line["key"] == "file":
+                    path = self.hub.repositories[repository][FIRST] / line["value"]["path"]
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(base64.b64decode(line["value"]["content"]))
+            sha = commit(repository, FIRST)
+            answer = {"commitUrl": f"{self.hub.url}/{repository}/commit/{sha}", "commitOid": sha, "hookOutput": ""}
+            return self.send(json.dumps(answer).encode())
+        return self.send(b"{}")  # the card is not looked at
 
     def send_repository_file(self, folder: Path, name: str, sha: str) -> None:
         if not (folder / name).is_file():

@@ -2,7 +2,6 @@
 
 import pickle
 import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -173,31 +172,20 @@ def test_preparation_comes_with_the_detector(folders):
     assert processor.region_extractor.image_processor.size["shortest_edge"] == 64
 
 
-@pytest.mark.parametrize("copy_detector", [True, False])
-def test_upload_takes_the_detector_along_when_it_is_to(folders, small_tokenizer, monkeypatch, copy_detector):
-    uploaded = {}
-
-    def upload(self, folder, repo_id, **kwargs):
-        uploaded[repo_id] = {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*")}
-
-    monkeypatch.setattr("transformers.utils.hub.PushToHubMixin._upload_modified_files", upload)
-    monkeypatch.setattr("transformers.utils.hub.hf_api", lambda: NoHub)
-    monkeypatch.setattr("transformers.utils.hub.create_and_tag_model_card", lambda *_, **__: NoHub)
-    processor = MLMMProcessor(small_tokenizer, detector=str(folders[0] / "detector-v1"))
-    processor.push_to_hub("me/uploaded", copy_detector=copy_detector, commit_message="first")
-    assert ("detector/model.safetensors" in uploaded["me/uploaded"]) is copy_detector
+def test_uploaded_processor_opens_with_the_detector_that_went_along(hub, folders, small_tokenizer):
+    processor = MLMMProcessor(small_tokenizer, detector=str(folders[0] / "detector-v1"), **SETTINGS)
+    processor.push_to_hub("me/whole", copy_detector=True, commit_message="first", token="hf_mine")
     assert processor.detector == str(folders[0] / "detector-v1")
-    processor.push_to_hub("me/again")
-    assert "detector/model.safetensors" not in uploaded["me/again"]
+    uploaded = MLMMProcessor.from_pretrained("me/whole")
+    assert uploaded.detector == "./detector"
+    assert torch.equal(see(uploaded), folders[1]["v1"])
+    processor.push_to_hub("me/named", token="hf_mine")
+    assert MLMMProcessor.from_pretrained("me/named").detector == processor.detector
+    assert not (hub.uploads / "me" / "named" / "detector").exists()
 
 
-class NoHub:
-    """Stands for the hub's functions for writing, which the server here does not have."""
-
-    @staticmethod
-    def create_repo(repo_id, **options):
-        return type("Repository", (), {"repo_id": repo_id})
-
-    @staticmethod
-    def save(path):
-        pass
+def test_processor_that_is_saved_and_uploaded_takes_its_detector_along(hub, folders, tmp_path, small_tokenizer):
+    processor = MLMMProcessor(small_tokenizer, detector=str(folders[0] / "detector-main"), **SETTINGS)
+    options = {"push_to_hub": True, "repo_id": "me/saved", "token": "hf_mine"}
+    processor.save_pretrained(str(tmp_path / "saved"), copy_detector=True, **options)
+    assert torch.equal(see(MLMMProcessor.from_pretrained("me/saved")), folders[1]["main"])
