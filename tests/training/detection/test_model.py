@@ -89,3 +89,20 @@ def test_detector_goes_on_from_a_folder_with_other_classes(tmp_path):
     assert processor.size["shortest_edge"] == 64
     third = RegionDetector.from_pretrained(tmp_path)
     assert third.config.id2label[2] == "bird"
+
+
+def test_detector_without_attributes_gets_those_of_the_data(tmp_path):
+    first, processor = build_detector(DetectorArguments(model_config=TIMM), CLASSES, [])
+    first.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    second, _ = build_detector(DetectorArguments(init_from=str(tmp_path)), CLASSES, ["big", "red"])
+    assert second.config.attribute_names == ["big", "red"]
+    head = second.roi_heads.box_predictor
+    assert head.attr_linear2.weight.shape[0] == 3
+    assert all(0 < x.weight.abs().max() < 10 for x in (head.cls_embed, head.attr_linear1, head.attr_linear2))
+    assert torch.equal(head.cls_score.weight, first.roi_heads.box_predictor.cls_score.weight)
+
+
+def test_number_of_classes_in_a_recipe_gives_way_to_the_data():
+    args = DetectorArguments(model_config=TIMM | {"num_objects": 9})
+    assert build_config(args, CLASSES, []).num_objects == 3
