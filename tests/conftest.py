@@ -7,15 +7,32 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin make a 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from helpers import slow_marks
 from helpers.training.tiny_trainer import build_trainer
 from wenlan.analysis.plots.fonts import _open_fonts
+from xdist.scheduler import LoadFileScheduling
 
 torch.set_num_threads(1)
 
 
+# Files of few and long tests, which any worker may take one by one; the tests of all others share what they prepared.
+LONG = ("tests/test_documents.py::", "tests/training/checkpoints/test_kill_resume.py::")
+
+
+class SpreadLongTests:
+    def pytest_xdist_make_scheduler(self, config, log):
+        class Scheduling(LoadFileScheduling):
+            def _split_scope(self, nodeid):
+                return nodeid if nodeid.startswith(LONG) else super()._split_scope(nodeid)
+
+        return Scheduling(config, log)
+
+
 def pytest_configure(config):
     config.pluginmanager.register(slow_marks)
+    if config.pluginmanager.hasplugin("dsession"):
+        config.pluginmanager.register(SpreadLongTests())
 
 
 @pytest.fixture(autouse=True)
@@ -29,10 +46,16 @@ def quickstart_folder(tmp_path_factory):
     """What `wenlan quickstart` writes, with fewer steps and views: trained enough to be far above chance."""
     from wenlan.demos.brivl import run_quickstart
 
-    folder = tmp_path_factory.mktemp("quickstart") / "runs" / "quickstart"
-    torch.set_num_threads(2)
-    run_quickstart(folder, "brivl_tiny", {"max_steps": 150, "cached_views": 1, "disable_tqdm": True})
-    torch.set_num_threads(1)
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # all workers use the one that the first of them trains
+    folder, trained = root / "runs" / "quickstart", root / "quickstart is trained"
+    with FileLock(root / "quickstart.lock"):
+        if not trained.exists():
+            torch.set_num_threads(2)
+            run_quickstart(folder, "brivl_tiny", {"max_steps": 150, "cached_views": 1, "disable_tqdm": True})
+            torch.set_num_threads(1)
+            trained.touch()
     return folder
 
 

@@ -1,21 +1,15 @@
 """Commands that are killed and resumed give the files of an unbroken run, bit by bit: three kills each."""
 
-import os
-import subprocess
-import sys
-
+import kill_resume
 import pytest
-from helpers.paths import ROOT
-from kill_resume import JOBS
-
-BENCHMARK = ROOT / "benchmarks" / "kill_resume.py"
+from helpers.forked_commands import run_forked
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", JOBS)
-def test_three_killed_and_resumed_runs_are_bit_equal_to_unbroken_ones(command):
+@pytest.mark.parametrize("command", kill_resume.JOBS)
+def test_three_killed_and_resumed_runs_are_bit_equal_to_unbroken_ones(command, tmp_path):
     """In a process of its own, whose children share its imports; two of the kills fall into the saving."""
-    words = [sys.executable, str(BENCHMARK), "--command", command, "--kills", "3", "--method", "fork", "--seed", "1"]
-    result = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert f"| {command} | 3 of 3 |" in result.stdout
+    words, log = ["--command", command, "--kills", "3", "--method", "fork", "--seed", "1"], tmp_path / "log"
+    code = run_forked("kill_resume.py", kill_resume.main, words, log)
+    assert code == 0, log.read_text("utf-8")
+    assert f"| {command} | 3 of 3 |" in log.read_text("utf-8")
