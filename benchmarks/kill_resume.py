@@ -169,7 +169,8 @@ def vqa(folder: Path) -> Job:
 def detector(folder: Path) -> Job:
     from helpers.training.recipes import write_recipe
 
-    changes = {"scenes": "8", "scene_options": {"num_classes": 16, "canvas": 128}, "per_device_train_batch_size": 4}
+    changes = {"scenes": "8", "scene_options": {"num_classes": 16, "canvas": 128}, "per_device_train_batch_size": 2}
+    changes["model_config"] = {"fpn_channels": 8, "rpn_channels": 8, "pooler_size": 3, "fc_dim": 16}
     changes["image_processor"] = {"size": {"shortest_edge": 128, "longest_edge": 128}}
     return training("train-detector", write_recipe(folder / "recipe.yaml", "detector_tiny", **changes), **SHORT)
 
