@@ -369,13 +369,13 @@ def check(name: str, folder: Path, *, kills: int, method: str, draw: random.Rand
     return equal
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--command", choices=["all", *JOBS], nargs="+", default=["pretrain-brivl"])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--method", choices=["spawn", "fork"], default="spawn")
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # of spawned processes
     names = list(JOBS) if "all" in args.command else args.command

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import forked
 from helpers.brivl.golden import our_config, read_golden
 from helpers.brivl.original_repository import write_repository
 from helpers.finetuning.documents import write_finetuning_files
-from helpers.forked_commands import run_forked
 from helpers.mlmm.documents import write_mlmm_files
 from helpers.paths import ROOT
 from helpers.regions.documents import write_region_files
@@ -124,8 +124,7 @@ def run_command(line):
         line = re.sub(r"--variant (nmi|1\.0)", "--config golden.json", line)
         line += " --config sizes.json" if words[2] == "mlmm" else ""
     if words[0] == "wenlan" and not set(line) & set("|<>&;$"):
-        log = Path("log of the command.txt").absolute()
-        assert run_forked("wenlan", app, shlex.split(line)[1:], log) == 0, f"{line}\n{log.read_text('utf-8')[-3000:]}"
+        forked.run(app, shlex.split(line)[1:], log=Path("log of the command.txt").absolute())
         return
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     subprocess.run(line, shell=True, check=True, env=os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"})

@@ -1,17 +1,14 @@
-"""Two processes train like one with the same global batch: launched by torchrun, gloo on the CPU."""
-
-import subprocess
-import sys
+"""Two processes train like one with the same global batch: gloo on the CPU."""
 
 import pytest
 import torch
+from helpers import forked
+from helpers.brivl import train_on_ranks
 from helpers.brivl.train_on_ranks import SETTINGS, STEPS
-from helpers.paths import ENVIRONMENT
 
 
 def launch(folder, processes):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    subprocess.run([*command, "-m", "helpers.brivl.train_on_ranks", str(folder)], check=True, env=ENVIRONMENT)
+    forked.run_on_ranks(train_on_ranks.main, folder, folder=folder, processes=processes)
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(processes)]
 
 

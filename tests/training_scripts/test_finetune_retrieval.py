@@ -1,12 +1,10 @@
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from helpers import forked
 from helpers.brivl.tiny_folder import save_tiny_folder
 from helpers.finetuning.retrieval_models import save_pretrained_mlmm
 from helpers.mlmm.corpus_files import draw_classes, write_captions, write_corpus, write_regions
@@ -263,13 +261,10 @@ def test_captions_whose_images_have_no_regions_are_refused(paths, tmp_path):
 
 @pytest.mark.slow
 def test_two_ranks_train_one_model_and_one_of_them_judges_it(recipe, tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += ["-m", "wenlan.training_scripts.finetune_retrieval", recipe, *SMOKE, *STEPS, "--ddp_backend", "gloo"]
-    command += ["--ddp_find_unused_parameters", "false", "--output_dir", str(tmp_path / "out")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, env=environment, timeout=240, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("mean recall of all languages but en") == 1
+    words = [recipe, *SMOKE, *STEPS, "--ddp_backend", "gloo"]
+    words += ["--ddp_find_unused_parameters", "false", "--output_dir", str(tmp_path / "out")]
+    printed = forked.run_on_ranks(main, words, folder=tmp_path)
+    assert printed.count("mean recall of all languages but en") == 1
     assert set(read_metrics(tmp_path / "out")["recalls"]) == {"en", "zh"}
 
 

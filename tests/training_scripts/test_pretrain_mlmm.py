@@ -1,13 +1,11 @@
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from helpers import forked
 from helpers.mlmm.corpus_files import draw_classes, write_captions, write_corpus, write_regions
 from helpers.training import recipes
 from helpers.training.checkpoints import assert_opens_like
@@ -109,11 +107,8 @@ def test_resumed_run_gives_the_same_bits(recipe, tmp_path):
 @pytest.mark.slow
 def test_two_ranks_train_as_one_does(recipe, tmp_path):
     options = [recipe, *SMOKE, "--max_steps", "5", "--test_examples", "2"]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += ["-m", "wenlan.training_scripts.pretrain_mlmm", *options]
-    command += ["--ddp_backend", "gloo", "--output_dir", str(tmp_path / "two")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    subprocess.run(command, check=True, env=environment, timeout=240, stdout=subprocess.DEVNULL)
+    words = [*options, "--ddp_backend", "gloo", "--output_dir", str(tmp_path / "two")]
+    forked.run_on_ranks(main, words, folder=tmp_path)
     one = main([*options, "--gradient_accumulation_steps", "2", "--output_dir", str(tmp_path / "one")])
     one, two = (load_file(folder / "model.safetensors") for folder in (one, tmp_path / "two"))
     for name, value in one.items():

@@ -1,14 +1,11 @@
 """What transformers' common tests ask of its own models, of every MLMM model."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from accelerate.utils import compute_module_sizes
+from helpers import forked
+from helpers.mlmm import train_on_ranks
 from helpers.mlmm.tiny import MODELS, labels_for, tiny_batch, tiny_config
-from helpers.paths import ROOT
 from helpers.perturb import perturb
 from transformers import Trainer, TrainingArguments
 from wenlan.modeling_mlmm import MLMMForImageTextRetrieval, MLMMForMaskedLM, MLMMForPreTraining, MLMMModel
@@ -154,12 +151,7 @@ def test_tower_and_pretraining_leave_nothing_frozen_that_a_head_froze(tmp_path):
 @pytest.mark.slow
 def test_two_processes_train_every_head_with_checkpointed_layers(tmp_path):
     """With what the Trainer sets by itself: it looks for no unused parameters where layers are checkpointed."""
-    script = ROOT / "tests" / "helpers" / "mlmm" / "train_on_ranks.py"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", script, tmp_path]
-    path = os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path}
-    done = subprocess.run(command, env=environment, timeout=240, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-4000:]
+    forked.run_on_ranks(train_on_ranks.main, tmp_path, folder=tmp_path)
     first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in range(2))
     assert first.keys() == {model_class.__name__ for model_class in MODELS[1:]}
     for name, result in first.items():

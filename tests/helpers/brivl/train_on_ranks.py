@@ -1,11 +1,6 @@
-"""Trains a tiny BriVL with the Trainer on as many processes as torchrun starts; `test_many_ranks.py` compares the runs.
-
-torchrun --nproc_per_node 2 train_on_ranks.py OUTPUT_DIR
-"""
+"""Trains a tiny BriVL with the Trainer on the processes of a group; `test_many_ranks.py` compares the runs."""
 
 import os
-import sys
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -128,7 +123,3 @@ def main(folder):
     results["world_size"] = dist.get_world_size()
     torch.save(results, folder / f"rank{rank}.pt")
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

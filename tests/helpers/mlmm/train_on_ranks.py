@@ -1,10 +1,4 @@
-"""Trains every head of MLMM with the Trainer on as many processes as torchrun starts, with checkpointed layers.
-
-torchrun --nproc_per_node 2 train_on_ranks.py OUTPUT_DIR
-"""
-
-import sys
-from pathlib import Path
+"""Trains every head of MLMM with the Trainer on the processes of a group, with checkpointed layers."""
 
 import torch
 import torch.distributed as dist
@@ -45,7 +39,3 @@ def main(folder):
     results = {model_class.__name__: train(model_class, folder) for model_class in MODELS[1:]}
     torch.save(results, folder / f"rank{dist.get_rank()}.pt")
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

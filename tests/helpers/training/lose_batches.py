@@ -1,9 +1,4 @@
-"""Trains on pairs of which every third makes no batch; on ranks, as many as torchrun starts, compares their weights.
-
-torchrun --nproc_per_node 2 lose_batches.py OUTPUT_DIR
-"""
-
-import sys
+"""Trains on pairs of which every third makes no batch; on the ranks of a group compares their weights."""
 
 import torch
 from accelerate.utils import gather
@@ -28,8 +23,9 @@ def train_with_losses(folder, **arguments):
     return trainer
 
 
-if __name__ == "__main__":
-    trainer = train_with_losses(sys.argv[1], ddp_backend="gloo")
+def main(folder):
+    """Trains on each rank and compares the weights."""
+    trainer = train_with_losses(folder, ddp_backend="gloo")
     state = trainer.accelerator.unwrap_model(trainer.model).state_dict()
     for name, value in state.items():
         if not name.startswith("queue") and value.is_floating_point() and "running" not in name:

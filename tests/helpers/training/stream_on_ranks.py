@@ -1,10 +1,6 @@
-"""Trains on a stream with the Trainer on as many processes as torchrun starts; `test_stream_training.py` looks at it.
-
-torchrun --nproc_per_node 2 stream_on_ranks.py SHARDS OUTPUT_DIR WORKERS STEPS WITH_CALLBACK
-"""
+"""Trains on a stream with the Trainer on the processes of a group; `test_stream_training.py` looks at it."""
 
 import json
-import sys
 from pathlib import Path
 
 import torch
@@ -50,7 +46,3 @@ def main(shards, folder, workers, steps, with_callback):
     Path(folder, f"rank{args.process_index}.json").write_text(json.dumps(result), "utf-8")
     trainer.accelerator.wait_for_everyone()  # a rank that leaves early takes the other one down
     trainer.accelerator.end_training()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,8 +1,6 @@
 """Training on a stream: shared out among ranks, resumed exactly, and refused where it could not end."""
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from itertools import chain
 
@@ -10,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from helpers import forked
 from helpers.brivl.tiny import images, texts
-from helpers.paths import ENVIRONMENT
+from helpers.training import stream_on_ranks
 from helpers.training.tiny_trainer import build_trainer
 from torch.utils.data import IterableDataset
 from transformers import TrainingArguments
@@ -33,11 +32,9 @@ def write_shards(folder, sizes):
 
 def train_on_two_ranks(folder, sizes, *, workers=0, steps, with_callback="yes"):
     shards = write_shards(folder / "shards", sizes)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += ["-m", "helpers.training.stream_on_ranks"]
     options = [str(shards), str(folder / "out"), str(workers), str(steps), with_callback]
     (folder / "out").mkdir()
-    subprocess.run([*command, *options], check=True, env=ENVIRONMENT, timeout=120)
+    forked.run_on_ranks(stream_on_ranks.main, *options, folder=folder)
     ranks = [json.loads((folder / "out" / f"rank{rank}.json").read_text("utf-8")) for rank in range(2)]
     assert [rank["world_size"] for rank in ranks] == [2, 2]
     assert all(len(batch) == 3 for rank in ranks for batch in rank["batches"])

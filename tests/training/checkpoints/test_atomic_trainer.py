@@ -1,12 +1,11 @@
 import json
 import os
 import resource
-import subprocess
-import sys
 
 import pytest
 import torch
-from helpers.paths import ENVIRONMENT
+from helpers import forked
+from helpers.training import lose_batches
 from helpers.training.lose_batches import collate, train_with_losses
 from helpers.training.tiny_trainer import build_trainer
 from safetensors.torch import load_file
@@ -246,6 +245,4 @@ def test_step_without_a_usable_row_is_dropped_by_a_gradient_scaler(tmp_path):
 
 @pytest.mark.slow
 def test_batch_that_one_rank_lost_is_left_out_by_all(tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += ["-m", "helpers.training.lose_batches", str(tmp_path)]
-    subprocess.run(command, check=True, env=ENVIRONMENT, timeout=120)
+    forked.run_on_ranks(lose_batches.main, str(tmp_path), folder=tmp_path)

@@ -2,7 +2,7 @@
 
 import kill_resume
 import pytest
-from helpers.forked_commands import run_forked
+from helpers import forked
 
 
 @pytest.mark.slow
@@ -10,6 +10,5 @@ from helpers.forked_commands import run_forked
 def test_three_killed_and_resumed_runs_are_bit_equal_to_unbroken_ones(command, tmp_path):
     """In a process of its own, whose children share its imports; two of the kills fall into the saving."""
     words, log = ["--command", command, "--kills", "3", "--method", "fork", "--seed", "1"], tmp_path / "log"
-    code = run_forked("kill_resume.py", kill_resume.main, words, log)
-    assert code == 0, log.read_text("utf-8")
+    forked.run(kill_resume.main, words, log=log)
     assert f"| {command} | 3 of 3 |" in log.read_text("utf-8")
