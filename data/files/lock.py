@@ -18,9 +18,11 @@ def output_lock(folder: Path) -> Iterator[None]:
     that is gone is taken over.
 
     Raises:
-        ValueError: another process holds it; the message says which one.
+        ValueError: another process holds it, which the message names, or it is no folder.
     """
     is_new = not folder.exists()
+    if not (is_new or folder.is_dir()):
+        raise ValueError(f"{folder} is no folder, and cannot be the output; give another.")
     folder.mkdir(parents=True, exist_ok=True)
     lock = SoftFileLock(folder / LOCK, timeout=0)
     try:

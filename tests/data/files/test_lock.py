@@ -61,6 +61,12 @@ def test_a_forked_worker_that_ends_leaves_the_lock(tmp_path):
         assert (tmp_path / LOCK).exists()
 
 
+def test_file_in_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="file is no folder"), output_lock(tmp_path / "file"):
+        pass
+
+
 def test_new_folder_stays_only_if_something_was_written(tmp_path):
     with pytest.raises(KeyError), output_lock(tmp_path / "new" / "inner"):
         raise KeyError
