@@ -58,11 +58,13 @@ def corpus(tmp_path):
     (folder / "note.png").write_text("not an image", "utf-8")
     (folder / "cut.png").write_bytes((folder / "good.png").read_bytes()[:300])
     Image.new("1", (20_000, 20_000)).save(folder / "bomb.png")
-    odd = {"grey": "L", "palette": "P", "alpha": "RGBA", "cmyk": "CMYK", "deep": "I;16", "dot": "RGB"}
+    odd = {"grey": "L", "palette": "P", "alpha": "RGBA", "cmyk": "CMYK", "dot": "RGB"}
     for name, mode in odd.items():
         image.resize((1, 1) if name == "dot" else image.size).convert(mode).save(folder / f"{name}.tif")
+    image.convert("I").point(lambda value: value * 257).convert("I;16").save(folder / "deep.tif")
     bad = [row for rows in LEFT_OUT.values() for row in rows]
-    good = [{**GOOD, "image": f"{name}.tif"} for name in odd] + [row for rows in REPAIRED.values() for row in rows]
+    good = [{**GOOD, "image": path.name} for path in sorted(folder.glob("*.tif"))]
+    good += [row for rows in REPAIRED.values() for row in rows]
     good += [GOOD] * (19 * len(bad) - len(good))
     rows = [GOOD, *random.Random(0).sample(bad + good[:-1], len(bad + good) - 1)]  # the first one makes texts lists
     lines = [row if isinstance(row, bytes) else json.dumps(row, ensure_ascii=False).encode() for row in rows]
