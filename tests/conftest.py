@@ -1,3 +1,4 @@
+import gc
 import os
 import shutil
 
@@ -18,6 +19,12 @@ torch.set_num_threads(1)
 
 # Files of few and long tests, which any worker may take one by one; the tests of all others share what they prepared.
 LONG = ("tests/test_documents.py::", "tests/training/checkpoints/test_kill_resume.py::")
+
+
+def pytest_collection_finish():
+    """Keeps the garbage collection, which every training begins with, from looking at all that is imported: seconds."""
+    gc.collect()
+    gc.freeze()
 
 
 class SpreadLongTests:
