@@ -13,6 +13,7 @@ from helpers.training.recipes import SMOKE, write_recipe
 from safetensors.torch import load_file
 from transformers import AutoModel, BertConfig
 from wenlan.data import TooManyBadRowsError, load_emoji7
+from wenlan.data.files.model_folder import open_pretrained
 from wenlan.modeling_mlmm import MLMMForImageTextRetrieval
 from wenlan.processing import MLMMProcessor
 from wenlan.training.retrieval.arguments import RetrievalArguments, RetrievalData
@@ -57,7 +58,9 @@ def test_folder_opens_with_its_processor(trained):
     model, processor = MLMMForImageTextRetrieval.from_pretrained(trained), MLMMProcessor.from_pretrained(trained)
     assert model.config.retrieval_loss == "itm"
     assert processor.region_feature_dim == model.config.region_feature_dim
-    assert_opens_like(next(trained.glob("checkpoint-*")), trained)
+    checkpoint = next(trained.glob("checkpoint-*"))
+    assert_opens_like(checkpoint, trained)
+    open_pretrained(MLMMForImageTextRetrieval, checkpoint, is_whole=True)  # as `wenlan evaluate` does
 
 
 def test_metrics_of_each_language_stand_beside_chance_and_the_blind_control(trained):

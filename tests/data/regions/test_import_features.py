@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from helpers.regions.rows import random_row, same
 from wenlan.data import TooManyBadRowsError, import_regions, read_region_info, read_regions, write_bua_npz
+from wenlan.data.files.lock import output_lock
 from wenlan.data.regions import uniter_lmdb
 from wenlan.data.regions.import_features import read_sizes
 from wenlan.data.regions.uniter_lmdb import UniterLmdb
@@ -150,6 +151,12 @@ def test_too_many_bad_files_are_an_error_with_the_counts(bua_folder, tmp_path):
     (bua_folder / "empty.npz").touch()
     with pytest.raises(TooManyBadRowsError, match=r"(?s)more than 10% .*1 x broken file"):
         import_regions(bua_folder, tmp_path / "out", allow_pickle=True)
+
+
+def test_another_process_that_imports_into_the_folder_is_left_alone(bua_folder, tmp_path):
+    with output_lock(tmp_path / "out"), pytest.raises(ValueError, match="is writing into"):
+        import_regions(bua_folder, tmp_path / "out", allow_pickle=True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_folder_without_a_good_file_is_an_error(tmp_path):

@@ -3,8 +3,15 @@ import json
 import pytest
 from PIL import Image
 from wenlan.data import LANGUAGES
+from wenlan.data.files.lock import output_lock
 
 from wenlan.demos.mlmm import run_demo_mlmm
+
+
+def test_demo_of_another_process_is_left_alone(tmp_path):
+    with output_lock(tmp_path / "demo"), pytest.raises(ValueError, match="is writing into"):
+        run_demo_mlmm(tmp_path / "demo")
+    assert not (tmp_path / "demo").exists()
 
 
 @pytest.mark.slow
