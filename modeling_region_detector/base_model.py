@@ -28,6 +28,7 @@ class WenlanPreTrainedModel(PreTrainedModel):
 
         A head that the checkpoint lacks, and with `ignore_mismatched_sizes=True` what has another size there, starts
         new, and transformers names it. Without a checkpoint (None and a `state_dict`) so does all that is not given.
+        With `output_loading_info=True` nothing that is missing is refused: the caller gets `missing_keys` to judge.
 
         Raises:
             OSError: for a truncated or damaged weight file.
@@ -45,7 +46,7 @@ class WenlanPreTrainedModel(PreTrainedModel):
             ) from error
         model, info = loaded
         missing = sorted(key for key in info["missing_keys"] if not key.startswith(cls._new_heads))
-        if missing and pretrained_model_name_or_path is not None:
+        if missing and not with_info and pretrained_model_name_or_path is not None:
             names = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
             raise ValueError(
                 f"{pretrained_model_name_or_path} lacks {len(missing)} weights of {cls.__name__}: {names}. "

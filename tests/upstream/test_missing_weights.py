@@ -137,13 +137,16 @@ LACKING = {
 
 @pytest.mark.parametrize("ignored", [False, True])
 @pytest.mark.parametrize("name", LACKING)
-def test_checkpoint_without_a_weight_of_the_trunk_is_refused(name, ignored, tmp_path):
+def test_checkpoint_without_a_weight_of_the_trunk_is_refused(name, ignored, full_memory, tmp_path):
     model_class, config, _ = SIZES[name]
     state = model_class(config).state_dict()
     del state[LACKING[name]]
     model_class(config).save_pretrained(tmp_path, state_dict=state)
     with pytest.raises(ValueError, match=f"lacks 1 weights of {model_class.__name__}: {LACKING[name]}"):
         model_class.from_pretrained(tmp_path, ignore_mismatched_sizes=ignored)
+    loaded, info = model_class.from_pretrained(tmp_path, output_loading_info=True)  # who asks for it judges himself
+    assert LACKING[name] in info["missing_keys"]
+    assert strange(loaded) == []
 
 
 def test_timm_model_of_another_depth_is_refused_even_where_sizes_are_ignored(tmp_path):
