@@ -69,7 +69,9 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
     main_input_name = "input_ids"
     input_modalities = ["image", "text"]
     _keys_to_ignore_on_load_unexpected = None
-    _new_heads = ("momentum_", "queue.")
+    # They start from the query towers; BERT's tables of ids are in no checkpoint.
+    _keys_to_ignore_on_load_missing = [r"^momentum_(?!.*_ids$)"]
+    _new_heads = ("queue.",)
 
     def __init__(self, config: BriVLConfig) -> None:
         super().__init__(config)
@@ -132,10 +134,9 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
 
     def _adjust_missing_and_unexpected_keys(self, loading_info: LoadStateDictInfo) -> None:
         """Start momentum towers that the checkpoint lacks from the query towers, before transformers reports."""
-        super()._adjust_missing_and_unexpected_keys(loading_info)
         if any(key.startswith("momentum_") for key in loading_info.missing_and_mismatched()):
             self.reset_momentum_towers()
-        loading_info.missing_keys -= {key for key in loading_info.missing_keys if key.startswith("momentum_")}
+        super()._adjust_missing_and_unexpected_keys(loading_info)
 
     def update_momentum(self) -> None:
         """Move the momentum towers towards the query towers; once per optimizer step, before its first forward."""
