@@ -37,6 +37,7 @@ class MLMMTextEmbeddings(nn.Module):
             is_token = torch.ones(inputs_embeds.shape[:2], dtype=torch.bool, device=inputs_embeds.device)
         else:
             is_token = attention_mask.bool()
+        inputs_embeds = inputs_embeds.to(self.norm.weight.dtype)
         if position_ids is None:
             position_ids = (is_token.cumsum(dim=1) - 1 + self.position_offset).clamp(min=0)
         states = inputs_embeds + self.type_embedding(0, inputs_embeds.device)
@@ -71,6 +72,17 @@ class MLMMRegionEmbeddings(nn.Module):
     def normalize(self, features: Tensor) -> Tensor:
         """Return (..., d) features as the projection reads them: of mean 0 and variance 1, if the config says so."""
         return F.layer_norm(features, features.shape[-1:]) if self.normalizes else features
+
+    def weight_for(self, states: Tensor) -> Tensor:
+        """Return the (h, d) weight that projects features, with what an adapter adds to it; on the device of `states`.
+
+        By a call where it is offloaded or adapted, since either is there for calls only.
+        """
+        projection = self.feature_projection
+        if type(projection) is nn.Linear and not projection.weight.is_meta:
+            return projection.weight
+        units = torch.eye(len(self.mask_feature), dtype=states.dtype, device=states.device)
+        return (projection(units) - projection(torch.zeros_like(units[:1]))).t()
 
     def forward(
         self, region_features: Tensor, region_boxes: Tensor, masked_regions: Tensor | None, type_embedding: Tensor

@@ -48,7 +48,7 @@ class MLMMForMaskedLM(MLMMPreTrainedModel):
             raise ValueError("MLMMForMaskedLM fills words, and there is neither input_ids nor inputs_embeds.")
         regions = (region_features, region_boxes, region_attention_mask)
         text = {"position_ids": position_ids, "inputs_embeds": inputs_embeds}
-        states = self.mlmm(input_ids, attention_mask, *regions, **text, **kwargs)
+        states = self.mlmm(input_ids, attention_mask, *regions, **text, return_dict=True, **kwargs)
         logits = self.mlm_head(states.text_states)
         loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
         return MaskedLMOutput(

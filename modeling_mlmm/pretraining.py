@@ -102,7 +102,7 @@ class MLMMForPreTraining(MLMMPreTrainedModel):
         self._check_labels(task, labels, masked_regions)
         regions = (region_features, region_boxes, region_attention_mask, masked_regions)
         text = {"position_ids": position_ids, "inputs_embeds": inputs_embeds}
-        states = self.mlmm(input_ids, attention_mask, *regions, **text, **kwargs)
+        states = self.mlmm(input_ids, attention_mask, *regions, **text, return_dict=True, **kwargs)
         output = MLMMForPreTrainingOutput(
             text_states=states.text_states,
             region_states=states.region_states,
@@ -120,8 +120,8 @@ class MLMMForPreTraining(MLMMPreTrainedModel):
             losses["mlm"], accuracies["mlm"] = cross_entropy(mlm_logits, labels["mlm"][is_masked])
         if "mrfr" in labels and masked_regions is not None:
             embeddings = self.mlmm.region_embeddings
-            weight = embeddings.feature_projection.weight
-            output.mrfr_predictions = predictions = self.mrfr_head(states.region_states[masked_regions], weight)
+            masked_states = states.region_states[masked_regions]
+            output.mrfr_predictions = predictions = self.mrfr_head(masked_states, embeddings.weight_for(masked_states))
             wanted = embeddings.normalize(_of_masked("mrfr", labels["mrfr"], masked_regions))
             losses["mrfr"] = feature_loss(predictions, wanted)
         if "mrc" in labels and masked_regions is not None:

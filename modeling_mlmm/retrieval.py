@@ -113,7 +113,7 @@ class MLMMForImageTextRetrieval(MLMMPreTrainedModel):
         """
         regions = (region_features, region_boxes, region_attention_mask)
         text = {"position_ids": position_ids, "inputs_embeds": inputs_embeds}
-        states = self.mlmm(input_ids, attention_mask, *regions, **text, **kwargs)
+        states = self.mlmm(input_ids, attention_mask, *regions, **text, return_dict=True, **kwargs)
         scores, logits = self._score(states.pooler_output)
         loss = accuracy = None
         if labels is not None:

@@ -7,6 +7,7 @@ from helpers import forked
 from helpers.mlmm import train_on_ranks
 from helpers.mlmm.tiny import MODELS, labels_for, tiny_batch, tiny_config
 from helpers.perturb import perturb
+from peft import LoraConfig, get_peft_model
 from transformers import Trainer, TrainingArguments
 from wenlan.modeling_mlmm import MLMMForImageTextRetrieval, MLMMForMaskedLM, MLMMForPreTraining, MLMMModel
 
@@ -109,6 +110,48 @@ def test_weights_on_disk_give_the_same(model_class, where, tmp_path):
     masked[:, 1] = True
     for inputs in (batch, batch | {"masked_regions": masked}, {"input_ids": batch["input_ids"]}):
         assert_same(run(loaded, **inputs), run(model, **inputs))
+
+
+def test_losses_are_the_same_by_weights_on_disk(tmp_path):
+    model, inputs = build(MLMMForPreTraining), tiny_batch() | labels_for(MLMMForPreTraining)
+    model.save_pretrained(tmp_path / "model")
+    placed = {"device_map": {"": "disk"}, "offload_folder": tmp_path / "offload"}
+    loaded = MLMMForPreTraining.from_pretrained(tmp_path / "model", **placed).eval()
+    torch.testing.assert_close(run(loaded, **inputs).losses, run(model, **inputs).losses)
+
+
+@every_head
+def test_adapters_of_all_layers_give_the_same_merged(model_class):
+    inputs = tiny_batch() | labels_for(model_class)
+    options = LoraConfig(target_modules="all-linear", r=2, init_lora_weights=False)
+    before = build(model_class)
+    start = run(before, **inputs).loss
+    model = get_peft_model(before, options).eval()
+    adapted = run(model, **inputs).loss
+    assert not torch.equal(adapted, start)
+    torch.testing.assert_close(run(model.merge_and_unload(), **inputs).loss, adapted, atol=1e-5, rtol=1e-5)
+
+
+@every_model
+def test_configuration_that_asks_for_tuples_is_followed(model_class):
+    model, inputs = build(model_class), tiny_batch() | labels_for(model_class)
+    expected = run(model, **inputs).to_tuple()
+    model.config.return_dict = False
+    actual = run(model, **inputs)
+    assert isinstance(actual, tuple)
+    torch.testing.assert_close(actual, expected)
+
+
+@every_model
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_inputs_are_cast_to_the_type_of_the_weights(model_class, dtype):
+    model, batch = build(model_class).to(dtype), tiny_batch()
+    words = model.get_input_embeddings()(batch["input_ids"]).detach()
+    embedded = batch | {"input_ids": None, "position_ids": torch.arange(7).expand(3, 7) + 2}
+    expected = run(model, **embedded, inputs_embeds=words)
+    assert expected[0].isfinite().all()
+    exact = {"region_features": batch["region_features"].double(), "region_boxes": batch["region_boxes"].double()}
+    assert_same(run(model, **embedded | exact, inputs_embeds=words.float()), expected)
 
 
 def test_pairs_are_scored_by_weights_on_disk(tmp_path):
