@@ -23,9 +23,7 @@ MIN_WHITE = 16  # fractions of 0..255 that stay below would be as black as an ov
 
 def iterate_images(images: object) -> Iterator[Any]:
     """Yield the images one by one: of one image, a batch (N, ...), an iterable of these, or nested ones."""
-    if isinstance(images, str | PathLike | bytes | bytearray | Image.Image | Mapping) or not hasattr(
-        images, "__iter__"
-    ):
+    if isinstance(images, SINGLE) or hasattr(images, "read") or not hasattr(images, "__iter__"):
         yield images
     elif is_array(images):
         yield from images if images.ndim == 4 else [images]
@@ -37,7 +35,8 @@ def iterate_images(images: object) -> Iterator[Any]:
 
 def is_array(image: object) -> TypeGuard[ArrayImage]:
     """Return whether an image is an array or a tensor of pixels."""
-    return isinstance(image, np.ndarray) or hasattr(image, "detach")  # torch takes a second to import
+    # Asked by its attributes, since torch takes a second to import; an open file has a `detach` too.
+    return isinstance(image, np.ndarray) or (hasattr(image, "detach") and hasattr(image, "ndim"))
 
 
 def array_to_image(pixels: ArrayImage, *, channels: str | None = None) -> Image.Image:

@@ -1,3 +1,5 @@
+from io import BytesIO
+
 import numpy as np
 import pytest
 import torch
@@ -98,3 +100,10 @@ def test_images_come_one_by_one_from_batches_lists_and_nested_ones():
     assert kinds == [Image.Image, str, bytes, np.ndarray, np.ndarray, torch.Tensor, torch.Tensor, np.ndarray, dict]
     assert list(iterate_images("a.png")) == ["a.png"]
     assert len(list(iterate_images(BYTES))) == 1
+
+
+def test_open_file_is_one_thing_and_no_array():
+    stream = BytesIO(b"two\nlines")
+    assert list(iterate_images([stream])) == [stream]
+    with pytest.raises(ImageDecodingError, match="image of type BytesIO: give a path, bytes"):
+        decode_image(stream)

@@ -46,9 +46,13 @@ def test_data_uri_and_base64_give_the_pixels_of_the_file(image_format):
         f"data:image/{kind};base64,{text.replace('+', '%2B').replace('/', '%2F').replace('=', '%3D')}",
         f"data:image/{kind};base64,{text.rstrip('=')}",
         f"data:image/{kind};base64,\n{wrapped}\n",
+        f"\n data:image/{kind}; base64,{text}",
+        f"data:image/{kind};base64,{base64.urlsafe_b64encode(data).decode()}",
         text,
         text.rstrip("="),
         wrapped,
+        f"\n{wrapped}",
+        base64.urlsafe_b64encode(data).decode().rstrip("="),
     ):
         assert decode_image(source).tobytes() == expected
 
@@ -69,6 +73,7 @@ def test_smallest_image_in_base64_is_read():
         ("data:image/png;base64," + "é" * 300, "no base64"),
         ("data:image/png;base64," + "A" * 301, "no base64"),
         ("data:image/png;base64,", "is empty"),
+        (f"{text_of(encode())[:300]}*{text_of(encode())}", "no base64"),
         ("data:image/png;base64," + text_of(b"no image at all" * 30), "is not an image"),
         (text_of(b"no image at all" * 30), "is not an image"),
         ("data:image/png;base64," + text_of(encode())[:4000], "ends too early"),
