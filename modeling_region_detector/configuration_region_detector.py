@@ -276,6 +276,14 @@ class RegionDetectorConfig(PreTrainedConfig):
         if self.backbone == "resnet" and self.depth not in RESNET_BLOCKS:
             raise ValueError(f"depth is {self.depth}; a ResNet detector has {' or '.join(map(str, RESNET_BLOCKS))}.")
 
+    def validate_names(self) -> None:
+        """Raise ValueError for a `label2id` that was given alone: the names of detections are those of `id2label`."""
+        for label, index in (self.label2id or {}).items():
+            if self.id2label is None or self.id2label.get(int(index)) != label:
+                raise ValueError(
+                    f"label2id has a class {str(label)[:40]!r} that id2label lacks; give both, or id2label alone."
+                )
+
     def validate_parts(self) -> None:
         """Raise ValueError for parts that do not fit together."""
         if self.backbone != "resnet" and self.head == "res5":

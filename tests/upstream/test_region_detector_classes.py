@@ -6,6 +6,7 @@ import pytest
 import torch
 from helpers.perturb import perturb
 from helpers.regions.tiny_detector import KINDS, tiny_detector
+from huggingface_hub.errors import StrictDataclassClassValidationError
 from PIL import Image
 from transformers import AutoConfig, AutoModelForObjectDetection, Trainer, TrainingArguments, pipeline
 from wenlan.modeling_region_detector import RegionDetector, RegionImageProcessor
@@ -109,6 +110,14 @@ def test_other_classes_without_leave_to_ignore_sizes_are_refused(folders):
 def test_classes_that_are_not_numbered_from_0_are_refused_before_training(names, folders):
     with pytest.raises(ValueError, match="must name the classes 0 to 1"):
         RegionDetector.from_pretrained(folders / "timm", id2label=names, ignore_mismatched_sizes=True)
+
+
+@pytest.mark.parametrize("given", [{}, {"id2label": {0: "x", 1: "y"}}])
+def test_numbers_of_classes_without_their_names_are_refused(given, folders):
+    with pytest.raises(StrictDataclassClassValidationError, match="label2id has a class 'a' that id2label lacks"):
+        RegionDetector.from_pretrained(
+            folders / "timm", **given, label2id={"a": 0, "b": 1}, ignore_mismatched_sizes=True
+        )
 
 
 def test_folder_of_an_older_version_opens(folders, tmp_path):
