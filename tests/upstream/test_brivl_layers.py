@@ -75,6 +75,15 @@ def test_every_attention_function_gives_the_same_embeddings(model, function):
     torch.testing.assert_close(embed(model), expected, atol=1e-6, rtol=0)
 
 
+def test_towers_open_with_different_functions_and_none_from_a_repository(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    opened = BriVLModel.from_pretrained(tmp_path, attn_implementation={"text_config": "eager"})
+    parts = opened.text_model, opened.text_model.backbone, opened.vision_model
+    assert [part.config._attn_implementation for part in parts] == ["eager", "eager", "sdpa"]
+    with pytest.raises(ValueError, match="give sdpa, eager or another known one"):
+        BriVLModel.from_pretrained(tmp_path, attn_implementation={"text_config": "somebody/kernels"})
+
+
 def test_towers_may_attend_by_different_functions(model):
     expected = embed(model)
     model.set_attn_implementation({"text_config": "eager", "vision_config": "sdpa"})
