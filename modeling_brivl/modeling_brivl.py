@@ -94,16 +94,18 @@ class BriVLModel(BriVLPreTrainedModel):
     @can_return_tuple
     def get_text_features(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """Return the text tower's output; `pooler_output` (b, d) is not normalised. See `BriVLTextModel`.
 
         A whole batch may be given; its images are left aside.
         """
-        return self.text_model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
+        texts = {"input_ids": input_ids, "attention_mask": attention_mask, "inputs_embeds": inputs_embeds}
+        return self.text_model(**texts, return_dict=True, **kwargs)
 
     @can_return_tuple
     def get_image_features(
@@ -133,6 +135,7 @@ class BriVLModel(BriVLPreTrainedModel):
         feature_map: Tensor | None = None,
         group_ids: Tensor | None = None,
         return_loss: bool | None = None,
+        inputs_embeds: Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BriVLOutput:
         """Embed texts, images or both; with both, return the similarity of all with all.
@@ -149,8 +152,9 @@ class BriVLModel(BriVLPreTrainedModel):
             ValueError: for neither texts nor images, or `return_loss` without pairs.
         """
         loss = logits_per_image = logits_per_text = text_embeds = image_embeds = text_output = vision_output = None
-        if input_ids is not None:
-            text_output = self.get_text_features(input_ids, attention_mask, return_dict=True, **kwargs)
+        if input_ids is not None or inputs_embeds is not None:
+            texts = (input_ids, attention_mask, token_type_ids, inputs_embeds)
+            text_output = self.get_text_features(*texts, return_dict=True, **kwargs)
             text_embeds = F.normalize(text_output.pooler_output, dim=-1)
         if pixel_values is not None or feature_map is not None:
             images = (pixel_values, boxes, box_mask, feature_map)

@@ -22,7 +22,7 @@ from .region_pooling import grid_boxes, pool_regions
 logger = logging.get_logger(__name__)
 
 # All that a batch may hold: either tower takes it whole and leaves aside what is not for it.
-TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "inputs_embeds")
 IMAGE_INPUTS = ("pixel_values", "boxes", "box_mask", "feature_map")
 BATCH_INPUTS = (*TEXT_INPUTS, *IMAGE_INPUTS, "group_ids", "return_loss")
 
@@ -244,18 +244,30 @@ class BriVLTextModel(BriVLTower):
         input_ids, attention_mask = self._fit_length(input_ids, attention_mask)
         return run_text_stages(self.backbone, input_ids, self._attended(attention_mask), slice(0, self.trunk_depth))
 
-    def _fit_length(self, input_ids: Tensor, attention_mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return tokens and mask, cut to `max_text_length`; in the faithful mode also padded to it."""
-        length, limit = input_ids.shape[1], self.config.max_text_length
+    def _fit_length(self, tokens: Tensor, attention_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return tokens (ids or embedded) and mask, cut to `max_text_length`; in the faithful mode also padded to it.
+
+        Raises:
+            ValueError: for tokens or a mask of another shape than in `forward`.
+        """
+        is_embedded = tokens.is_floating_point()
+        if tokens.ndim != 2 + is_embedded:
+            raise ValueError(f"Texts must be ids (b, l) or embeddings (b, l, e), got {tuple(tokens.shape)}.")
+        length, limit = tokens.shape[1], self.config.max_text_length
         if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
+            attention_mask = torch.ones(tokens.shape[:2], dtype=torch.long, device=tokens.device)
+        if attention_mask.shape != tokens.shape[:2]:
+            raise ValueError(f"attention_mask must be {tuple(tokens.shape[:2])}, got {tuple(attention_mask.shape)}.")
         if length > limit:
             logger.warning_once(f"A text of {length} tokens is cut to max_text_length={limit}.")
         elif self.config.attend_padding:
             missing = (0, limit - length)
-            pad = self.config.pad_token_id or 0
-            return F.pad(input_ids, missing, value=pad), F.pad(attention_mask, missing, value=0)
-        return input_ids[:, :limit], attention_mask[:, :limit]
+            attention_mask, pad = F.pad(attention_mask, missing, value=0), self.config.pad_token_id or 0
+            if not is_embedded:
+                return F.pad(tokens, missing, value=pad), attention_mask
+            pads = torch.full((len(tokens), missing[1]), pad, device=tokens.device)
+            return torch.cat([tokens, self.get_input_embeddings()(pads)], dim=1), attention_mask
+        return tokens[:, :limit], attention_mask[:, :limit]
 
     def _attended(self, attention_mask: Tensor) -> Tensor | None:
         """Return the mask that the encoder gets: none in the faithful mode."""
@@ -263,10 +275,11 @@ class BriVLTextModel(BriVLTower):
 
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         trunk_states: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutputWithPooling:
         """Return token states `last_hidden_state` (b, l, e) and text features `pooler_output` (b, d).
@@ -277,15 +290,21 @@ class BriVLTextModel(BriVLTower):
             attention_mask: (b, l), 1 = real token. None: all are.
             token_type_ids: accepted because tokenizers give them; BriVL's texts are single segments of type 0.
             trunk_states: output of `run_trunk` for these tokens, so that the trunk is not run again.
+            inputs_embeds: (b, l, e) token embeddings in place of `input_ids`. Cast to the dtype of the weights.
 
         Raises:
             TypeError: for keywords that are no input of BriVL and no keyword of transformers.
+            ValueError: for no text or two, or tokens or a mask of the wrong shape.
         """
         keywords = transformers_keywords(kwargs, BATCH_INPUTS)
-        input_ids, attention_mask = self._fit_length(input_ids, attention_mask)
+        tokens = input_ids if inputs_embeds is None else inputs_embeds.to(self.dtype)
+        if tokens is None or (input_ids is not None and inputs_embeds is not None):
+            raise ValueError("Give either input_ids or inputs_embeds to the text tower.")
+        tokens, attention_mask = self._fit_length(tokens, attention_mask)
         attended = self._attended(attention_mask)
         if trunk_states is None:
-            states = self.backbone(input_ids=input_ids, attention_mask=attended).last_hidden_state
+            name = "input_ids" if inputs_embeds is None else "inputs_embeds"
+            states = self.backbone(**{name: tokens}, attention_mask=attended).last_hidden_state
         else:
             states = run_text_stages(self.backbone, trunk_states, attended, slice(self.trunk_depth, None))
         return self._pool(states, attention_mask, **keywords)

@@ -207,3 +207,32 @@ def test_text_over_the_limit_is_cut_in_a_model_that_pads():
     cut = faithful.get_text_features(ids[:, :TEXT_LENGTH])
     assert torch.equal(faithful.get_text_features(ids).pooler_output, cut.pooler_output)
     assert faithful.get_text_features(ids[:, :3]).last_hidden_state.shape == (2, TEXT_LENGTH, 20)
+
+
+@pytest.mark.parametrize("attend_padding", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_embedded_tokens_can_be_given_in_place_of_ids(attend_padding, dtype):
+    model = perturb(BriVLModel(tiny_config(text={"attend_padding": attend_padding}))).to(dtype)
+    words = model.get_input_embeddings()(BATCH["input_ids"]).detach().float()
+    mask = torch.tensor([[1] * 7, [1] * 3 + [0] * 4, [1] + [0] * 6])
+    for call, output in ((model, "text_embeds"), (model.get_text_features, "pooler_output")):
+        expected = call(input_ids=BATCH["input_ids"], attention_mask=mask)[output]
+        torch.testing.assert_close(call(inputs_embeds=words, attention_mask=mask)[output], expected)
+    words.requires_grad_()
+    model(inputs_embeds=words, pixel_values=BATCH["pixel_values"], return_loss=True).loss.backward()
+    assert words.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({}, "either input_ids or inputs_embeds"),
+        ({"input_ids": texts(2), "inputs_embeds": torch.zeros(2, 7, 20)}, "either input_ids or inputs_embeds"),
+        ({"input_ids": texts(2)[0]}, "Texts must be"),
+        ({"inputs_embeds": torch.zeros(2, 7)}, "Texts must be"),
+        ({"input_ids": texts(2), "attention_mask": torch.ones(2, 3)}, "attention_mask must be"),
+    ],
+)
+def test_text_tower_says_which_input_does_not_fit(wrong, message, model):
+    with pytest.raises(ValueError, match=message):
+        model.get_text_features(**wrong)
