@@ -67,10 +67,10 @@ def read_examples(repository: Path) -> OriginalExamples:
         boxes = [np.asarray(row["bbox"], dtype=np.float32).reshape(-1, 4) for row in rows]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{folder / PAIRS} is not as the authors published it ({type(error).__name__}).") from error
-    found = [_read_features(folder / FEATURES / name, len(rows)) for name in ("np_img.npy", "np_text.npy")]
-    if missing := [image for image in images if not image.is_file()]:
+    features = [folder / FEATURES / name for name in ("np_img.npy", "np_text.npy")]
+    if missing := [file for file in (*images, *features) if not file.is_file()]:
         raise FileNotFoundError(f"{missing[0]} is missing: clone the repository again.")
-    return OriginalExamples(images, texts, boxes, *found)
+    return OriginalExamples(images, texts, boxes, *(_read_features(file, len(rows)) for file in features))
 
 
 def _read_features(path: Path, count: int) -> Tensor:

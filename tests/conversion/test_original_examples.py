@@ -111,7 +111,7 @@ def test_features_that_are_no_numbers_fail(sizes, converted, tmp_path):
 
 DAMAGES = {
     "no clone": (lambda root: shutil.rmtree(root), r"needs a clone of github\.com/BAAI-WuDao/BriVL"),
-    "no features": (lambda root: next(root.rglob("np_img.npy")).unlink(), r"np_img\.npy"),
+    "no features": (lambda root: next(root.rglob("np_img.npy")).unlink(), r"np_img\.npy is missing"),
     "no image": (lambda root: next(root.rglob("baike_2.png")).unlink(), r"baike_2\.png is missing"),
     "other rows": (lambda root: np.save(next(root.rglob("np_text.npy")), np.ones((2, 32))), "not 3 rows of features"),
     "objects": (lambda root: np.save(next(root.rglob("np_text.npy")), np.array([{}, {}, {}])), "is pickled"),
