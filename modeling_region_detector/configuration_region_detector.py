@@ -279,7 +279,7 @@ class RegionDetectorConfig(PreTrainedConfig):
     def validate_names(self) -> None:
         """Raise ValueError for a `label2id` that was given alone: the names of detections are those of `id2label`."""
         for label, index in (self.label2id or {}).items():
-            if self.id2label is None or self.id2label.get(int(index)) != label:
+            if (int(index), label) not in (self.id2label or {}).items():
                 raise ValueError(
                     f"label2id has a class {str(label)[:40]!r} that id2label lacks; give both, or id2label alone."
                 )
