@@ -68,13 +68,9 @@ def _check_limits(config: PreTrainedConfig, values: Mapping[str, Any]) -> None:
             MAX_LAYERS if name == "num_hidden_layers" else MAX_SIZE
         ):
             _require(config, False, f"{name} is {str(value)[:20]}, which is no size that a model can have.")
-        if name.endswith("_implementation") and not _are_words(value):  # else a repository of compiled code
+        names = value.values() if isinstance(value, dict) else [value]
+        if name.endswith("_implementation") and not all(str(one).isidentifier() for one in names):  # else foreign code
             _require(config, False, f"{name} is {str(value)[:40]!r}; give sdpa, eager or another known one.")
-
-
-def _are_words(value: object) -> bool:
-    """Return whether an implementation, or each of a dictionary of them, is named by a word."""
-    return all(map(_are_words, value.values())) if isinstance(value, dict) else str(value).isidentifier()
 
 
 class _TowerConfig(PreTrainedConfig):
