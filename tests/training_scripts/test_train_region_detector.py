@@ -218,7 +218,7 @@ def test_resume_without_a_valid_checkpoint_is_refused(small_recipe, tmp_path):
 
 @pytest.mark.slow
 def test_detector_learns_the_classes_and_nothing_of_shuffled_ones(small_recipe, tmp_path):
-    options = ["--scenes", "150", *SMOKE, "--max_steps", "80", "--per_device_train_batch_size", "8"]
+    options = ["--scenes", "60", *SMOKE, "--max_steps", "60", "--per_device_train_batch_size", "6"]
     metrics = {}
     for shuffled in ("false", "true"):
         folder = main([small_recipe, *options, "--shuffle_labels", shuffled, "--output_dir", str(tmp_path / shuffled)])
