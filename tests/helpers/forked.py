@@ -61,11 +61,13 @@ def _start(function: Callable, arguments: tuple, log: Path, environment: Mapping
 
 
 def _join(processes: list[BaseProcess], logs: list[Path]) -> None:
-    running = {process.sentinel: (process, log) for process, log in zip(processes, logs, strict=True)}
+    running: dict[Any, tuple[BaseProcess, Path]] = {
+        process.sentinel: (process, log) for process, log in zip(processes, logs, strict=True)
+    }
     try:
         while running:
             for sentinel in wait(list(running), timeout=300) or [next(iter(running))]:
-                process, log = running.pop(sentinel)  # type: ignore[call-overload]
+                process, log = running.pop(sentinel)
                 process.join(0)
                 if process.exitcode != 0:
                     raise RuntimeError(f"It ended with {process.exitcode}:\n{log.read_text('utf-8')[-4000:]}")

@@ -12,6 +12,7 @@ from wenlan.modeling_mlmm import (
     MLMMForVisualQuestionAnswering,
     MLMMModel,
 )
+from wenlan.modeling_mlmm.modeling_mlmm import MLMMPreTrainedModel
 
 SIZES: dict[str, Any] = {
     "vocab_size": 61,
@@ -60,7 +61,7 @@ MODELS = (
 )
 
 
-def labels_for(model_class: type) -> dict[str, Tensor]:
+def labels_for(model_class: type[MLMMPreTrainedModel]) -> dict[str, Tensor]:
     """Returns labels for `tiny_batch()` that reach every head of a model."""
     batch, config = tiny_batch(), tiny_config()
     masked = torch.zeros(batch["region_attention_mask"].shape, dtype=torch.bool)
