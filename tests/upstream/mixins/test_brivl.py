@@ -62,6 +62,10 @@ class BriVLVisionModelTest(ModelTesterMixin, unittest.TestCase):
         sizes = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 16, "seq_length": 5}
         self.model_tester = ModelTester(lambda: tiny_config().vision_config, inputs, is_training=False, **sizes)
 
+    @unittest.expectedFailure  # timm draws the weights of its models itself
+    def test_can_init_all_missing_weights(self) -> None:
+        super().test_can_init_all_missing_weights()
+
     def test_model_get_set_embeddings(self) -> None:
         """Images are embedded by a convolution, which the towers of CLIP return too."""
         model = BriVLVisionModel(copy.deepcopy(self.model_tester.get_config()))

@@ -40,11 +40,16 @@ class TimmRegionDetectorTest(ModelTesterMixin, unittest.TestCase):
         inputs = super()._prepare_for_class(inputs_dict, model_class, return_labels=return_labels)
         return inputs | {"labels": [tiny_labels()[0]] * 3} if return_labels else inputs
 
+    @unittest.expectedFailure  # timm draws the weights of its models itself
+    def test_can_init_all_missing_weights(self) -> None:
+        super().test_can_init_all_missing_weights()
+
     @unittest.skip("Images have no token embeddings, as in the detectors of transformers.")
     def test_model_get_set_embeddings(self) -> None: ...
 
 
 class BuaRegionDetectorTest(TimmRegionDetectorTest):
     kind = "bua"
+    test_can_init_all_missing_weights = ModelTesterMixin.test_can_init_all_missing_weights
     changes = {"rpn_batch_size": 4096, "roi_batch_size": 512}  # all of them, so that the loss draws nothing
     map_sizes = ((16, 24), (8, 12), (4, 6))
