@@ -387,9 +387,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             started = time.monotonic()
-            equal = check(
-                name, Path(folder) / "runs", kills=args.kills, method=args.method, draw=random.Random(args.seed)
-            )
+            draw = random.Random(args.seed)
+            equal = check(name, Path(folder) / "runs", kills=args.kills, method=args.method, draw=draw)
             rows.append((name, equal, time.monotonic() - started))
     print("\n| command | bit-equal after a kill | seconds |\n|---|---|---|")
     for name, equal, seconds in rows:

@@ -16,10 +16,10 @@ from transformers.processing_utils import ImagesKwargs, Unpack
 from transformers.utils import ModelOutput
 
 from .annotations import Annotation, to_labels
-from .array_images import array_to_image, is_array, iterate_images
+from .array_images import array_to_image, is_array, iterate_images, to_rgb, turn_upright
 from .configuration_region_detector import find_variant
 from .postprocessing import detect
-from .resizing import resize_like_opencv, resize_like_pillow, to_rgb, turn_upright
+from .resizing import resize_like_opencv, resize_like_pillow
 
 # What differs from the defaults, which are those of "bua": caffe's bottom-up attention on Visual Genome.
 PREPARATIONS: dict[str, dict[str, Any]] = {

@@ -9,50 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image
+from PIL import Image
 from torch import Tensor
-
-from .array_images import to_8_bits
-
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Return the image in mode RGB, upright by its EXIF tag, transparency on white, 16 and 32 bits as 8.
-
-    Floats count as 0..1, 0..255 or 0..65535, whichever is the smallest range that holds them.
-
-    Raises:
-        ValueError: more than 8 bits whose range is not certain, see `to_8_bits`.
-    """
-    image = turn_upright(image)
-    if image.mode == "F" or image.mode.startswith("I"):
-        values = np.asarray(image)
-        image = Image.fromarray(to_8_bits(np.where(np.isnan(values), 0, values), is_deep=True))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("RGB")
-    image.info = {}  # what is left of EXIF would turn it again, or fail, at the next call
-    return image
-
-
-def turn_upright(image: Image.Image) -> Image.Image:
-    """Return a copy of the image, turned as its EXIF block says."""
-    image.load()
-    try:
-        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # a broken block says nothing; readers of it raise nearly anything
-        turn = None
-    return image.copy() if turn is None else image.transpose(turn)
 
 
 def resize_like_opencv(
@@ -128,4 +86,4 @@ def resize_like_pillow(
     return resized, (new_height / height, new_width / width)
 
 
-__all__ = ["resize_like_opencv", "resize_like_pillow", "to_rgb", "turn_upright"]
+__all__ = ["resize_like_opencv", "resize_like_pillow"]

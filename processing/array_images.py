@@ -1,4 +1,4 @@
-"""Arrays and tensors of pixels to 8-bit images, whatever their layout and their range of values.
+"""Arrays and tensors of pixels, and images of any mode, to 8-bit images, whatever their layout and range of values.
 
 Values that could mean two things are refused, so that no image is read too dark, too bright or on its side in silence.
 """
@@ -8,7 +8,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard, Union
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,6 +19,15 @@ SINGLE = (str, bytes, bytearray, PathLike, Image.Image, Mapping)
 CHANNELS = (3, 4)
 ROUNDING = 1e-3  # by which values of 0..1 may leave it
 MIN_WHITE = 16  # fractions of 0..255 that stay below would be as black as an overshoot of 0..1
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def iterate_images(images: object) -> Iterator[Any]:
@@ -113,10 +122,44 @@ def _find_white(values: np.ndarray, low: float, high: float, is_deep: bool) -> f
         is_8_bit = low >= -0.5 and high < 255.5 and (high > MIN_WHITE or bool((values == values.round()).all()))
         return 255.0 if is_8_bit else None
     if (is_deep or values.dtype.str[1:] == "u2") and high > 0:  # of either byte order
-        return (
-            65535.0 if 255 < high <= 65535 and low >= 0 else None
-        )  # 8 bits in a wider type, or 16 bits that are nearly black
+        # Up to 255 it is 8 bits in a wider type, or 16 bits that are nearly black.
+        return 65535.0 if 255 < high <= 65535 and low >= 0 else None
     return 255.0 if low >= 0 and high <= 255 else None
 
 
-__all__ = ["ArrayImage", "array_to_image", "is_array", "iterate_images", "to_8_bits"]
+def to_rgb(image: Image.Image, *, as_original: bool = False) -> Image.Image:
+    """Return the image in mode RGB, upright by its EXIF tag, transparency on white, 16 and 32 bits as 8.
+
+    Floats count as 0..1, 0..255 or 0..65535, whichever is the smallest range that holds them.
+
+    Args:
+        image: of any mode.
+        as_original: as the original BriVL does, without all this: Pillow's `convert("RGB")`.
+
+    Raises:
+        ValueError: more than 8 bits whose range is not certain, see `to_8_bits`.
+    """
+    if not as_original:
+        image = turn_upright(image)
+        if image.mode == "F" or image.mode.startswith("I"):
+            values = np.asarray(image)
+            image = Image.fromarray(to_8_bits(np.where(np.isnan(values), 0, values), is_deep=True))
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("RGB")
+    image.info = {}  # what is left of EXIF would turn it again, or fail, at the next call
+    return image
+
+
+def turn_upright(image: Image.Image) -> Image.Image:
+    """Return a copy of the image, turned as its EXIF block says."""
+    image.load()
+    try:
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # a broken block says nothing; readers of it raise nearly anything
+        turn = None
+    return image.copy() if turn is None else image.transpose(turn)
+
+
+__all__ = ["ArrayImage", "array_to_image", "is_array", "iterate_images", "to_8_bits", "to_rgb", "turn_upright"]

@@ -9,10 +9,9 @@ import os
 import stat
 from typing import TypeAlias
 
-import numpy as np
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
-from .array_images import ArrayImage, array_to_image, is_array, to_8_bits
+from .array_images import ArrayImage, array_to_image, is_array, to_rgb
 from .base64_images import decode_base64, is_base64_image
 from .image_files import ORIENTATION, PNG_SIGNATURE, lacks_pixels, strip_png_texts
 
@@ -27,15 +26,6 @@ TOO_LARGE = "too large"
 CAUSES = ("file missing", "empty file", "not an image", "truncated", TOO_LARGE, "unreadable")
 
 KINDS_OF_FILES = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFCHR: "device", stat.S_IFSOCK: "socket"}
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 class ImageDecodingError(ValueError):
@@ -91,7 +81,7 @@ def decode_image(
     else:
         image = _decode_file(_read(source, name), name, limits, allow_truncated)
     try:
-        return _to_rgb(image, as_original)
+        return to_rgb(image, as_original=as_original)
     except Exception as error:
         raise ImageDecodingError(f"{name} cannot be converted to RGB ({error}); leave it out or re-save it.") from error
 
@@ -236,29 +226,6 @@ def _damaged(name: str, error: Exception) -> ImageDecodingError:
             "truncated",
         )
     return ImageDecodingError(f"{name} is damaged ({type(error).__name__}: {error}); fetch it again or leave it out.")
-
-
-def _to_rgb(image: Image.Image, as_original: bool) -> Image.Image:
-    if not as_original:
-        image = _turn_upright(image)
-        if image.mode == "F" or image.mode.startswith("I"):
-            values = np.asarray(image)
-            image = Image.fromarray(to_8_bits(np.where(np.isnan(values), 0, values), is_deep=True))
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("RGB")
-    image.info = {}  # what is left of EXIF would turn it again, or fail, at the next decoding
-    return image
-
-
-def _turn_upright(image: Image.Image) -> Image.Image:
-    """Return a copy of the image, turned as its EXIF block says."""
-    try:
-        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # a broken block says nothing; readers of it raise nearly anything
-        turn = None
-    return image.copy() if turn is None else image.transpose(turn)
 
 
 __all__ = ["CAUSES", "MAX_BYTES", "MAX_PIXELS", "MAX_SIDE", "ImageDecodingError", "ImageSource", "decode_image"]

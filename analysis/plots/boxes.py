@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from ...modeling_region_detector.array_images import to_rgb
 from ...modeling_region_detector.configuration_region_detector import RegionDetectorConfig
-from ...modeling_region_detector.resizing import to_rgb
 from ...processing.regions.output import RegionOutput
 from .fonts import load_font
 from .text_layout import line_height, shorten

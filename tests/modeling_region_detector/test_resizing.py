@@ -3,7 +3,8 @@ import pytest
 import torch
 from helpers.regions.golden import read_tensors
 from PIL import Image
-from wenlan.modeling_region_detector.resizing import resize_like_opencv, resize_like_pillow, to_rgb
+from wenlan.modeling_region_detector.array_images import to_rgb
+from wenlan.modeling_region_detector.resizing import resize_like_opencv, resize_like_pillow
 from wenlan.processing import decode_image
 
 
