@@ -98,4 +98,24 @@ def non_finite_names(tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
     return [name for name, tensor in doubtful if not tensor.isfinite().all()]
 
 
-__all__ = ["non_finite_names", "read_checkpoint", "unwrap_weights"]
+def exact_halves(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state dict in which every float32 tensor that float16 holds exactly is a float16 one.
+
+    Written so, frozen weights that were rounded once need half the space. `from_pretrained` gives them back as float32,
+    bit by bit, where the configuration's `dtype` is float32, as `save_pretrained` notes it from the model.
+    Tensors that share their memory, as tied weights do, still share it.
+    """
+    halves: dict[tuple[object, ...], Tensor] = {}
+    halved = {}
+    for name, tensor in state_dict.items():
+        if tensor.dtype == torch.float32:
+            key = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride())
+            if key not in halves:
+                half = tensor.detach().half()
+                halves[key] = half if torch.equal(half.float(), tensor) else tensor
+            tensor = halves[key]
+        halved[name] = tensor
+    return halved
+
+
+__all__ = ["exact_halves", "non_finite_names", "read_checkpoint", "unwrap_weights"]
