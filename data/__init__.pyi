@@ -7,6 +7,7 @@ from .cleaning.settings import CleanReport, CleanSettings
 from .detection.coco import DetectionData, read_coco_detection
 from .detection.dataset import DetectionRows
 from .emoji7.dataset import GROUP_NAMES, draw_text, load_emoji7, training_texts
+from .emoji7.phrases import Phrase, load_phrases
 from .emoji_scenes.dataset import generate_scene, generate_scenes, load_emoji_scenes, scene_seed, text_seed
 from .emoji_scenes.export import write_emoji_scenes
 from .emoji_scenes.questions import answer_vocabulary, ask_questions
@@ -50,6 +51,7 @@ __all__ = [
     "MLMMExamples",
     "MLMMRetrievalExamples",
     "PairReport",
+    "Phrase",
     "RegionShardError",
     "StreamedPairs",
     "TooManyBadRowsError",
@@ -70,6 +72,7 @@ __all__ = [
     "list_images",
     "load_emoji7",
     "load_emoji_scenes",
+    "load_phrases",
     "oracle_accuracy",
     "read_answers",
     "read_captions",

@@ -20,7 +20,9 @@ from ..data.files.model_folder import detect_model_type
 from ..data.pairs.dataset import TrainingPairs
 from ..data.pairs.streaming import StreamedPairs
 from ..evaluation.retrieval.own_pairs import PairEvaluation
+from ..evaluation.zero_shot.embeddings import Emoji7Embeddings
 from ..evaluation.zero_shot.emoji7 import evaluate_emoji7
+from ..evaluation.zero_shot.language import evaluate_language
 from ..modeling_brivl.momentum_queue_callback import MomentumQueueCallback
 from ..modeling_brivl.pretraining import BriVLForPreTraining
 from ..pipelines.open_brivl import open_brivl
@@ -113,7 +115,10 @@ def pretrain(
     if evaluation is not None and before is not None:
         following = evaluate_again(run, evaluation, before, processor, args, data_args)
     elif run.is_main and data_args.data == "emoji7":
-        results = evaluate_emoji7(AutoModel.from_pretrained(run.output_dir), processor, language=data_args.language)
+        saved, language = AutoModel.from_pretrained(run.output_dir), data_args.language
+        embeddings = Emoji7Embeddings(saved, processor)
+        results: dict = evaluate_emoji7(saved, processor, language=language, embeddings=embeddings)
+        results["language"] = evaluate_language(saved, processor, languages=[language], embeddings=embeddings)
         write_json(run.output_dir / METRICS, results)
     return run.finish(trainer, following)
 

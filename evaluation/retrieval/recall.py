@@ -58,6 +58,20 @@ def best_ranks(similarity: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     return ((similarity >= best) & ~relevant).sum(axis=1)
 
 
+def precision_at_k(similarity: np.ndarray, relevant: np.ndarray, k: int = 10) -> np.ndarray:
+    """Return (queries,) the fraction of relevant candidates among the first k; chance is their fraction among all.
+
+    Of candidates with equal scores, the relevant ones come last.
+
+    Args:
+        similarity: (queries, candidates).
+        relevant: (queries, candidates) bool.
+        k: the first so many; all, if there are fewer.
+    """
+    first = np.lexsort((relevant, -similarity), axis=1)[:, :k]
+    return np.take_along_axis(relevant, first, axis=1).mean(axis=1)
+
+
 def retrieval_recalls(
     scores: np.ndarray, owners: np.ndarray | Sequence[int], *, ks: Sequence[int] = (1, 5, 10)
 ) -> dict[str, float]:
@@ -140,4 +154,4 @@ def _checked(scores: np.ndarray, owners: np.ndarray | Sequence[int]) -> tuple[np
     return scores, owners
 
 
-__all__ = ["best_ranks", "fold_recalls", "rank_recalls", "recall_at_k", "retrieval_recalls"]
+__all__ = ["best_ranks", "fold_recalls", "precision_at_k", "rank_recalls", "recall_at_k", "retrieval_recalls"]

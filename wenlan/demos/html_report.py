@@ -23,6 +23,8 @@ def metrics_table(results: Mapping[str, Mapping[str, float | int | str]]) -> lis
     """Return rows of (what, candidates, metrics beside chance) for the results of `evaluate_emoji7`."""
     rows = []
     for name, metrics in results.items():
+        if "/" not in name:  # the results of `evaluate_language`
+            continue
         split, kind = name.split("/")
         directions = (
             (("i2t_", "image → text"), ("t2i_", "text → image")) if kind == "retrieval" else (("", KINDS[kind]),)
