@@ -19,13 +19,14 @@ from .frozen_trunk import drop_trunk
 from .gather_rows import gather_rows
 from .modeling_brivl import BriVLModel, TowersOutput
 from .momentum_queue import NO_GROUP, NegativeQueue, update_momentum
+from .text_groups import gather_text_groups, is_true, pairs_of_one_group
 from .towers import BriVLPreTrainedModel, BriVLTextModel, BriVLVisionModel
 
 logger = logging.get_logger(__name__)
 
 Tower = BriVLTextModel | BriVLVisionModel
 TowerInputs = dict[str, Tensor]
-Embeddings = tuple[Tensor, Tensor, Tensor, Tensor]  # image queries, text queries, image keys, text keys; (b, d) each
+Embeddings = tuple[Tensor, Tensor, Tensor, Tensor]  # image queries, text queries, image keys, text keys
 TowerOutputs = dict[str, BaseModelOutputWithPooling]
 
 
@@ -35,11 +36,11 @@ class BriVLForPreTrainingOutput(TowersOutput):
 
     Attributes:
         loss: (), image-to-text plus text-to-image InfoNCE.
-        logits_per_image: (b, 1 + k), the key of the own text first, then the text queue; (b, 1 + b + k) with
-            `in_batch_negatives`, the keys of the batch between them.
-        logits_per_text: the same with the key of the own image and the image queue.
-        text_embeds, image_embeds: (b, d) queries, unit rows.
-        text_keys, image_keys: (b, d) keys of the momentum towers, unit rows, no gradient.
+        logits_per_image: (n, 1 + k) for n texts: of the image of each, the key of that text first, then the text queue;
+            (n, 1 + n + k) with `in_batch_negatives`, the keys of the batch between them.
+        logits_per_text: (n, 1 + k), or (n, 1 + b + k), the same with the key of the own image and the image queue.
+        text_embeds, image_embeds: (n, d) and (b, d) queries, unit rows.
+        text_keys, image_keys: (n, d) and (b, d) keys of the momentum towers, unit rows, no gradient.
         text_model_output, vision_model_output: outputs of the query towers; None with `contrastive_chunk_size`.
     """
 
@@ -177,7 +178,8 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         """Return queries and keys of a batch, unit rows, and the outputs of the query towers unless checkpointed."""
         vision_model, text_model = self.brivl.vision_model, self.brivl.text_model
         if self.config.share_frozen_trunk:
-            text_inputs = _given(**text_inputs, trunk_states=text_model.run_trunk(**text_inputs))
+            if "input_ids" in text_inputs:
+                text_inputs = _given(**text_inputs, trunk_states=text_model.run_trunk(**text_inputs))
             if "pixel_values" in image_inputs:
                 trunk_states = vision_model.run_trunk(image_inputs["pixel_values"])
                 image_inputs = _given(**image_inputs, trunk_states=trunk_states)
@@ -195,8 +197,10 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         return (image_queries, text_queries, image_keys, text_keys), outputs
 
     def _embed_in_chunks(self, text_inputs: TowerInputs, image_inputs: TowerInputs) -> Embeddings:
-        """Return the queries and keys of `_embed`, `contrastive_chunk_size` pairs at a time."""
-        chunks = zip(*(_split(x, self.config.contrastive_chunk_size) for x in (text_inputs, image_inputs)), strict=True)
+        """Return the queries and keys of `_embed`, `contrastive_chunk_size` images and their texts at a time."""
+        size = self.config.contrastive_chunk_size
+        texts_per_image = _number_of_rows(text_inputs) // _number_of_rows(image_inputs)
+        chunks = zip(_split(text_inputs, size * texts_per_image), _split(image_inputs, size), strict=True)
         embedded = zip(*(self._embed(*chunk)[0] for chunk in chunks), strict=True)
         image_queries, text_queries, image_keys, text_keys = (torch.cat(parts) for parts in embedded)
         return image_queries, text_queries, image_keys, text_keys
@@ -212,51 +216,95 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
             near &= torch.zeros_like(near).scatter_(1, nearest, True)
         return near
 
-    def _masks(
-        self, image_keys: Tensor, text_keys: Tensor, group_ids: Tensor, batch_groups: Tensor, first: int
+    def _contrast(
+        self, queries: Tensor, keys: Tensor, batch: Tensor, queue: Tensor, *, own: Tensor, true: Tensor, near: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the positives and the negatives among the compared keys, own key first: two (b, 1 + n) bool.
-
-        `batch_groups` (m,): groups of all processes' pairs if their keys are compared, the first own one at `first`.
-        """
-        positives = F.pad(self._near_pairs(image_keys, text_keys), (len(batch_groups), 0), value=False)
-        other_groups = torch.cat([batch_groups, self.queue.group_ids])
-        same_group = (group_ids[:, None] == other_groups) & (group_ids != NO_GROUP)[:, None]
-        own = torch.zeros_like(same_group)
-        if len(batch_groups):
-            own[:, first : first + len(group_ids)].fill_diagonal_(True)
-        if self.config.group_positives:
-            positives |= same_group & ~own
-        return F.pad(positives, (1, 0), value=True), F.pad(~(same_group | own), (1, 0), value=False)
-
-    def _logits(self, queries: Tensor, keys: Tensor, batch_keys: Tensor, queue: Tensor) -> Tensor:
-        """Return (b, 1 + n) similarities over temperature: own key, keys of the batch if asked for, queue."""
-        temperature = self.config.temperature
-        own = (queries.float() * keys).sum(dim=1, keepdim=True) / temperature
-        others = [similarity_logits(queries, other, temperature=temperature) for other in (batch_keys, queue)]
-        return torch.cat([own, *others], dim=1)
-
-    def contrastive_output(
-        self, image_queries: Tensor, text_queries: Tensor, image_keys: Tensor, text_keys: Tensor, group_ids: Tensor
-    ) -> BriVLForPreTrainingOutput:
-        """Return logits and loss of b pairs; in training mode their keys, and those of all processes, then wait.
+        """Return logits (n, 1 + m + k), of the own key, the m keys of the batch and the queue, and the loss.
 
         Args:
-            image_queries, text_queries, image_keys, text_keys: (b, d) unit rows.
-            group_ids: (b,) int64, -1 = unknown.
+            queries, keys: (n, d) queries and their own keys.
+            batch: (m, d) keys; none if only the queue is compared.
+            queue: (k, d).
+            own: (n, m) bool, keys of the query's own pair or of its image's other texts: neither positive nor negative.
+            true: (n, m + k) bool, keys that fit the query: no negatives, and positives with `group_positives`.
+            near: (n, k) bool, further positives of the queue.
         """
-        pairs, first = (image_keys, text_keys, group_ids), 0
+        temperature = self.config.temperature
+        logits = [(queries.float() * keys).sum(dim=1, keepdim=True) / temperature]
+        logits += [similarity_logits(queries, others, temperature=temperature) for others in (batch, queue)]
+        own = F.pad(own, (0, len(queue)))
+        positives = F.pad(near, (len(batch), 0))
+        if self.config.group_positives:
+            positives |= true & ~own
+        positives, negatives = F.pad(positives, (1, 0), value=True), F.pad(~(true | own), (1, 0))
+        return torch.cat(logits, dim=1), info_nce(torch.cat(logits, dim=1), positives, negatives)
+
+    def contrastive_output(
+        self,
+        image_queries: Tensor,
+        text_queries: Tensor,
+        image_keys: Tensor,
+        text_keys: Tensor,
+        group_ids: Tensor,
+        text_group_ids: Tensor | None = None,
+    ) -> BriVLForPreTrainingOutput:
+        """Return logits and loss of n texts with their b images; in training mode the keys of all processes then wait.
+
+        Of a text that is true of several groups the key does not wait, since the queue holds one group a pair.
+
+        Args:
+            image_queries, image_keys: (b, d) unit rows.
+            text_queries, text_keys: (n, d) unit rows, those of one image after those of the one before; n / b each.
+            group_ids: (b,) int64, -1 = unknown.
+            text_group_ids: (n, g) int64, the groups that a text is true of, filled up with -1. None: its image's.
+
+        Raises:
+            ValueError: the images have unequally many texts.
+        """
+        images, texts = len(image_queries), len(text_queries)
+        if texts % images:
+            raise ValueError(f"{texts} texts cannot belong to {images} images; give each image as many as the others.")
+        image_of = torch.arange(images, device=group_ids.device).repeat_interleave(texts // images)
+        text_groups = group_ids[image_of, None] if text_group_ids is None else text_group_ids
+        all_images, all_texts, all_groups, all_text_groups = image_keys, text_keys, group_ids, text_groups
+        first_image = first_text = 0
         if self.training:
-            (all_images, first), (all_texts, _), (all_groups, _) = map(gather_rows, pairs)
-            pairs = all_images, all_texts, all_groups
-            self._keep_for_the_queue(pairs)
-        batch = pairs if self.config.in_batch_negatives else (rows[:0] for rows in pairs)
-        batch_images, batch_texts, batch_groups = batch
-        positives, negatives = self._masks(image_keys, text_keys, group_ids, batch_groups, first)
-        logits_per_image = self._logits(image_queries, text_keys, batch_texts, self.queue.text_keys)
-        logits_per_text = self._logits(text_queries, image_keys, batch_images, self.queue.image_keys)
+            (all_images, first_image), (all_texts, first_text) = gather_rows(image_keys), gather_rows(text_keys)
+            all_groups, all_text_groups = gather_rows(group_ids)[0], gather_text_groups(text_groups)
+            self._keep_for_the_queue(pairs_of_one_group(all_images, all_texts, all_groups, all_text_groups))
+        if not self.config.in_batch_negatives:
+            all_images, all_texts, all_groups, all_text_groups = (
+                rows[:0] for rows in (all_images, all_texts, all_groups, all_text_groups)
+            )
+        own_images = torch.zeros(texts, len(all_images), dtype=torch.bool, device=group_ids.device)
+        own_texts = own_images.new_zeros(texts, len(all_texts))
+        if self.config.in_batch_negatives:
+            own_images[:, first_image : first_image + images] = image_of[:, None] == image_of[:: texts // images]
+            own_texts[:, first_text : first_text + texts] = image_of[:, None] == image_of
+        queue = self.queue
+        true_texts = torch.cat([is_true(all_text_groups, group_ids), is_true(queue.group_ids[:, None], group_ids)])
+        true_images = is_true(text_groups, torch.cat([all_groups, queue.group_ids]))
+        near = self._near_pairs(image_keys[image_of], text_keys)
+        logits_per_text, text_loss = self._contrast(
+            text_queries,
+            image_keys[image_of],
+            all_images,
+            queue.image_keys,
+            own=own_images,
+            true=true_images,
+            near=near,
+        )
+        logits_per_image, image_loss = self._contrast(
+            image_queries[image_of],
+            text_keys,
+            all_texts,
+            queue.text_keys,
+            own=own_texts,
+            true=true_texts.T[image_of],
+            near=near,
+        )
         return BriVLForPreTrainingOutput(
-            loss=info_nce(logits_per_text, positives, negatives) + info_nce(logits_per_image, positives, negatives),
+            loss=text_loss + image_loss,
             logits_per_image=logits_per_image,
             logits_per_text=logits_per_text,
             text_embeds=text_queries,
@@ -268,7 +316,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
     @can_return_tuple
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         pixel_values: Tensor | None = None,
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
@@ -277,20 +325,29 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         feature_map: Tensor | None = None,
         group_ids: Tensor | None = None,
         return_loss: bool = True,
+        text_states: Tensor | None = None,
+        text_group_ids: Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BriVLForPreTrainingOutput:
-        """Compute queries, keys and the loss of b pairs; in training mode the keys wait for `pop_keys`.
+        """Compute queries, keys and the loss of b images and n texts; in training mode the keys wait for `pop_keys`.
+
+        Every image has n / b texts, one image's after those of the one before; usually one.
 
         Args:
             group_ids: (b,) int64, e.g. the concept of a pair: queue entries of the same group are left out of the
                 negatives; -1 = unknown. Other arguments as in `BriVLModel`.
             return_loss: there so that Trainer evaluates without labels; the loss is always returned.
+            text_states: (n, l, e) output of the text tower's `run_trunk`, instead of input_ids: a frozen encoder needs
+                to run only once per text.
+            text_group_ids: (n, g) int64, all groups that a text is true of, filled up with -1: their images are no
+                negatives of it. None: only the group of its image.
 
         Raises:
             TypeError: for keywords that are no input of BriVL and no keyword of transformers.
+            ValueError: the images have unequally many texts.
         """
         keywords = transformers_keywords(kwargs) | {"return_dict": True}
-        text_inputs = _given(input_ids=input_ids, attention_mask=attention_mask)
+        text_inputs = _given(input_ids=input_ids, attention_mask=attention_mask, trunk_states=text_states)
         image_inputs = _given(pixel_values=pixel_values, boxes=boxes, box_mask=box_mask, feature_map=feature_map)
         outputs: TowerOutputs = {}
         if self.config.contrastive_chunk_size:
@@ -299,7 +356,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
             embeddings, outputs = self._embed(text_inputs, image_inputs, **keywords)
         if group_ids is None:
             group_ids = torch.full((len(embeddings[0]),), NO_GROUP, device=embeddings[0].device)
-        result = self.contrastive_output(*embeddings, group_ids)
+        result = self.contrastive_output(*embeddings, group_ids, text_group_ids)
         for name, output in outputs.items():
             result[name] = output
         return result
@@ -317,9 +374,13 @@ def _unit_rows(output: BaseModelOutputWithPooling) -> Tensor:
     return F.normalize(cast(Tensor, output.pooler_output), dim=-1)
 
 
+def _number_of_rows(inputs: TowerInputs) -> int:
+    return len(next(iter(inputs.values())))
+
+
 def _split(inputs: TowerInputs, size: int) -> list[TowerInputs]:
     """Return the inputs of `size` rows at a time."""
-    count = len(next(iter(inputs.values())))
+    count = _number_of_rows(inputs)
     return [{name: rows[start : start + size] for name, rows in inputs.items()} for start in range(0, count, size)]
 
 

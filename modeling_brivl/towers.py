@@ -289,7 +289,8 @@ class BriVLTextModel(BriVLTower):
                 text has one embedding however it comes, and l of all that is returned is `max_text_length`.
             attention_mask: (b, l), 1 = real token. None: all are.
             token_type_ids: accepted because tokenizers give them; BriVL's texts are single segments of type 0.
-            trunk_states: output of `run_trunk` for these tokens, so that the trunk is not run again.
+            trunk_states: output of `run_trunk` for these tokens, so that the trunk is not run again. Without
+                `attend_padding` it may stand in place of the tokens.
             inputs_embeds: (b, l, e) token embeddings in place of `input_ids`. Cast to the dtype of the weights.
 
         Raises:
@@ -298,6 +299,8 @@ class BriVLTextModel(BriVLTower):
         """
         keywords = transformers_keywords(kwargs, BATCH_INPUTS)
         tokens = input_ids if inputs_embeds is None else inputs_embeds.to(self.dtype)
+        if tokens is None and not self.config.attend_padding:
+            tokens = trunk_states
         if tokens is None or (input_ids is not None and inputs_embeds is not None):
             raise ValueError("Give either input_ids or inputs_embeds to the text tower.")
         tokens, attention_mask = self._fit_length(tokens, attention_mask)

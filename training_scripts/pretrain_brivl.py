@@ -33,6 +33,7 @@ from ..training.brivl.data import DataArguments, describe_pairs, load_pairs, rep
 from ..training.brivl.feature_cache import CachedFeatureMaps
 from ..training.brivl.model import ModelArguments, build_model
 from ..training.brivl.own_pairs import OwnEvaluation, describe_change, fit_to_pairs
+from ..training.brivl.text_cache import CachedTextStates, TextStates
 from ..training.callbacks.outcome import refuse_too_few
 from ..training.callbacks.stream_per_rank import prepare_streaming
 from ..training.checkpoints.atomic_trainer import AtomicCheckpointTrainer
@@ -85,7 +86,8 @@ def pretrain(
         model.config.group_positives = True
     if lora_args.lora_rank:
         add_text_lora(model, lora_args)
-    names = ("language", "shuffle_buffer", "duplicate_captions", "augmentation", "cached_views")
+    names = ("language", "texts_per_image", "shuffle_buffer", "duplicate_captions", "augmentation")
+    names += ("cached_views", "cached_texts")
     settings = {name: getattr(model_args, name) for name in ("image_weights", "text_weights", "init_from")}
     settings |= {name: getattr(data_args, name) for name in names} | vars(lora_args)
     data = describe_pairs(pairs, images, args.dataloader_num_workers)
@@ -103,6 +105,8 @@ def pretrain(
         backbone = model.brivl.vision_model.backbone.eval()
         dataset = CachedFeatureMaps(pairs, backbone, collator, views=data_args.cached_views)
         collator = ContrastiveCollator(processor)
+    if data_args.cached_texts and isinstance(pairs, TrainingPairs):
+        dataset = CachedTextStates(dataset, TextStates(texts, model.brivl.text_model, processor))
     trainer = AtomicCheckpointTrainer(model, args, train_dataset=dataset, data_collator=collator, callbacks=callbacks)
     before = None if evaluation is None else evaluation(model.brivl, processor)
     read = [pairs.bad_rows] if isinstance(pairs, StreamedPairs) else []

@@ -5,9 +5,9 @@ the sources, their licences and the limits.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..rows.languages import LANGUAGES
 
@@ -96,7 +96,7 @@ def _load_split(split: str) -> "Dataset":
     return Dataset(InMemoryTable(table), info=info, split=NamedSplit(split))
 
 
-def draw_text(row: Mapping[str, object], rng: random.Random, language: str = "zh") -> str:
+def draw_text(row: Mapping[str, Any], rng: random.Random, language: str = "zh") -> str:
     """Return a text of the row's concept: its name (p 0.5), its name and 1-3 keywords (0.25), or 1-3 keywords (0.25).
 
     The last kind is what the paper calls weakly correlated pairs. Keywords are drawn without repetition; a concept
@@ -105,15 +105,39 @@ def draw_text(row: Mapping[str, object], rng: random.Random, language: str = "zh
     Raises:
         ValueError: the language is not in `LANGUAGES`.
     """
+    return join_parts(draw_parts(row, rng, language), language)
+
+
+def draw_parts(row: Mapping[str, Any], rng: random.Random, language: str) -> list[str]:
+    """Return the parts of a text of the row's concept as `draw_text` draws it."""
     check_language(language)
     name, keywords = row[f"name_{language}"], row[f"keywords_{language}"]
     if not isinstance(name, str) or not isinstance(keywords, list):
         raise ValueError(f"name_{language} is {name!r} and keywords_{language} {keywords!r}; give a row of emoji7.")
     kind = rng.random()
     if kind < 0.5 or not keywords:
-        return name
+        return [name]
     drawn = rng.sample(keywords, min(rng.randint(1, MAX_KEYWORDS), len(keywords)))
-    return SEPARATORS.get(language, " ").join([name, *drawn] if kind < 0.75 else drawn)
+    return [name, *drawn] if kind < 0.75 else drawn
+
+
+def join_parts(parts: Sequence[str], language: str) -> str:
+    """Return name and keywords as one text."""
+    return SEPARATORS.get(language, " ").join(parts)
+
+
+def read_concepts(language: str) -> dict[int, dict[str, Any]]:
+    """Return name and keywords of the seen concepts by `concept_id`.
+
+    Raises:
+        ValueError: the language is not in `LANGUAGES`.
+    """
+    import pyarrow.parquet as pq
+
+    check_language(language)
+    columns = ["concept_split", f"name_{language}", f"keywords_{language}"]
+    rows = pq.read_table(FOLDER / "concepts.parquet", columns=columns).to_pylist()
+    return {number: row for number, row in enumerate(rows) if row["concept_split"] == "seen"}
 
 
 def training_texts(language: str) -> list[str]:
@@ -122,12 +146,8 @@ def training_texts(language: str) -> list[str]:
     Raises:
         ValueError: the language is not in `LANGUAGES`.
     """
-    import pyarrow.parquet as pq
-
-    check_language(language)
-    name, keywords = f"name_{language}", f"keywords_{language}"
-    rows = pq.read_table(FOLDER / "concepts.parquet", columns=["concept_split", name, keywords]).to_pylist()
-    return [text for row in rows if row["concept_split"] == "seen" for text in [row[name], *row[keywords]]]
+    rows = read_concepts(language).values()
+    return [text for row in rows for text in [row[f"name_{language}"], *row[f"keywords_{language}"]]]
 
 
 def check_language(language: str) -> None:
@@ -136,4 +156,14 @@ def check_language(language: str) -> None:
         raise ValueError(f"emoji7 has no language {language!r}; it has {', '.join(LANGUAGES)}.")
 
 
-__all__ = ["GROUP_NAMES", "SPLITS", "check_language", "draw_text", "load_emoji7", "training_texts"]
+__all__ = [
+    "GROUP_NAMES",
+    "SPLITS",
+    "check_language",
+    "draw_parts",
+    "draw_text",
+    "join_parts",
+    "load_emoji7",
+    "read_concepts",
+    "training_texts",
+]

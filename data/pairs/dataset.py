@@ -10,7 +10,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from ..rows.epoch import EpochDraws
 from ..rows.report import BadRowReport
-from ..rows.types import PairExample, StoredImage
+from ..rows.types import DrawnText, PairExample, StoredImage
 from .caption_groups import caption_group
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ class TrainingPairs(EpochDraws, TorchDataset):
 
     - `image`: what the dataset stores, undecoded: bytes or a path (a PIL image if it stores no `datasets.Image`). The
       collator decodes it, so that a damaged image costs one row and not the run.
-    - `text`: one string.
+    - `text`: one string, or several where `draw_text` gives several; then also `text_group_ids`, a list for each.
     - `group_id`: int, equal for rows that must not be each other's negatives; -1 = unknown, never masked.
     - `draw_seed`: 63-bit int for whatever else is drawn for the row, such as its augmentation.
 
     Attributes:
         dataset: rows with `image` and the columns named below.
-        draw_text: makes the text from the row (which holds all columns but `image`) and a generator; by default
-            `text_column` is taken.
+        draw_text: makes the text, or texts with their groups, from the row (which holds all columns but `image`) and a
+            generator; by default `text_column` is taken.
         text_column: a string, or a list of strings of which one is drawn.
         group_column: an integer column, or None where groups are unknown.
         group_by_caption: rows for which the same caption is drawn are a group, whatever their images.
@@ -46,7 +46,7 @@ class TrainingPairs(EpochDraws, TorchDataset):
 
     dataset: "Dataset"
     _: KW_ONLY
-    draw_text: Callable[[dict, random.Random], str] | None = None
+    draw_text: Callable[[dict, random.Random], str | list[DrawnText]] | None = None
     text_column: str = "text"
     group_column: str | None = None
     group_by_caption: bool = False
@@ -75,8 +75,12 @@ class TrainingPairs(EpochDraws, TorchDataset):
         draw_seed = rng.getrandbits(63)
         row = self.dataset[int(index)]
         image = stored_image(row.pop("image"))
-        text = self.draw_text(row, rng) if self.draw_text else one_of(row[self.text_column], rng)
-        example = PairExample(image=image, text=text, group_id=self._group(row, text), draw_seed=draw_seed)
+        drawn = self.draw_text(row, rng) if self.draw_text else one_of(row[self.text_column], rng)
+        text = drawn if isinstance(drawn, str) else [one.text for one in drawn]
+        group_id = self._group(row, as_list(text)[0])
+        example = PairExample(image=image, text=text, group_id=group_id, draw_seed=draw_seed)
+        if not isinstance(drawn, str):
+            example["text_group_ids"] = [one.group_ids for one in drawn]
         if "boxes" in row:
             example["boxes"] = row["boxes"] or []
         return example
@@ -97,9 +101,14 @@ def stored_image(image: StoredImage | str | Image.Image) -> bytes | str | Image.
     return image
 
 
+def as_list(text: str | list[str]) -> list[str]:
+    """Return the texts of a pair."""
+    return [text] if isinstance(text, str) else text
+
+
 def one_of(text: str | list[str], rng: random.Random) -> str:
     """Return a text, or one that is drawn from a list."""
     return text if isinstance(text, str) else rng.choice(text)
 
 
-__all__ = ["NO_GROUP", "TrainingPairs", "one_of", "stored_image"]
+__all__ = ["NO_GROUP", "TrainingPairs", "as_list", "one_of", "stored_image"]

@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from ..rows.languages import ALL, languages_of
 from ..rows.report import BadRowReport
 from ..rows.scripts import SCRIPTS, main_script
 from ..rows.types import PairExample
 from ..rows.vocabulary import VocabularyCounts
 from .caption_groups import fold_caption
-from .dataset import NO_GROUP, TrainingPairs
+from .dataset import NO_GROUP, TrainingPairs, as_list
 from .report import PairReport
 from .report_statistics import DuplicateCounter, quantiles, read_image
 from .report_warnings import find_warnings
@@ -40,7 +41,7 @@ def report_pairs(
         pairs: rows with `image` (bytes, path or PIL image) and `text` (one string), such as `TrainingPairs` and
             `StreamedPairs` give; with a `group_id` they count as grouped.
         bad_rows: what was left out; by default the attribute of that name of `pairs`, read at the end.
-        language: of the captions, one of emoji7's.
+        language: of the captions, one of emoji7's, or "all".
         tokenizer: shows captions that are cut or that it does not know.
         max_tokens: where captions are cut; by default where the tokenizer says.
         batch_size: pairs that are contrasted at a time, over all devices.
@@ -49,8 +50,8 @@ def report_pairs(
     Raises:
         ValueError: there are no pairs, or the language is unknown.
     """
-    if language not in SCRIPTS:
-        raise ValueError(f"The language is {language!r}; it must be one of {', '.join(SCRIPTS)}.")
+    if language not in (*SCRIPTS, ALL):
+        raise ValueError(f"The language is {language!r}; it must be {ALL} or one of {', '.join(SCRIPTS)}.")
     counts = _Counts(None if tokenizer is None else VocabularyCounts(tokenizer, max_tokens))
     rows = iter(pairs)
     counted = islice(rows, max_pairs)
@@ -80,7 +81,7 @@ class _Counts:
 
     def __init__(self, vocabulary: VocabularyCounts | None) -> None:
         self.vocabulary = vocabulary
-        self.pairs = self.ungrouped = 0
+        self.pairs = self.texts = self.ungrouped = 0
         self.captions: DuplicateCounter[str] = DuplicateCounter(keep_values=True)
         self.images: DuplicateCounter[bytes] = DuplicateCounter()
         self.characters, self.short_sides = Counter[int](), Counter[int]()
@@ -91,11 +92,13 @@ class _Counts:
         self.pairs += len(batch)
         for row in batch:
             self.ungrouped += row.get("group_id", NO_GROUP) == NO_GROUP
-            self.captions.add(fold_caption(row["text"]))
+            for text in as_list(row["text"]):
+                self.captions.add(fold_caption(text))
             image, side = read_image(row["image"])
             self.images.add(image)
             self.short_sides.update([] if side is None else [side])
-        texts = [row["text"] for row in batch]
+        texts = [text for row in batch for text in as_list(row["text"])]
+        self.texts += len(texts)
         self.characters.update(map(len, texts))
         self.scripts.update(map(main_script, texts))
         if self.vocabulary is not None:
@@ -106,8 +109,8 @@ class _Counts:
         report.duplicate_captions, report.duplicate_images = self.captions.repeated, self.images.repeated
         report.most_common_captions = self.captions.most_common(SHOWN_CAPTIONS)
         report.characters, report.short_sides = quantiles(self.characters), quantiles(self.short_sides)
-        report.scripts = {script: count / self.pairs for script, count in self.scripts.most_common()}
-        expected = SCRIPTS[report.language] | {"none"}
+        report.scripts = {script: count / self.texts for script, count in self.scripts.most_common()}
+        expected = {"none"}.union(*(SCRIPTS[language] for language in languages_of(report.language)))
         report.other_language_fraction = sum(s for script, s in report.scripts.items() if script not in expected)
         if (vocabulary := self.vocabulary) is not None:
             report.max_tokens, report.tokens = vocabulary.max_tokens, quantiles(vocabulary.lengths)

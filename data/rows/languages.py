@@ -4,6 +4,12 @@ from collections.abc import Sequence
 
 LANGUAGES = ("zh", "en", "de", "fr", "cs", "ja", "ko")
 SPACELESS = ("zh", "ja")  # without spaces between words
+ALL = "all"
+
+
+def languages_of(language: str) -> tuple[str, ...]:
+    """Return the languages that an option means: the one that it names, or all of them for "all"."""
+    return LANGUAGES if language == ALL else (language,)
 
 
 def check_languages(language: str | Sequence[str] | None) -> None:
@@ -13,4 +19,4 @@ def check_languages(language: str | Sequence[str] | None) -> None:
         raise ValueError(f"Unknown language {', '.join(map(repr, unknown))}; MLMM has {', '.join(LANGUAGES)}.")
 
 
-__all__ = ["LANGUAGES", "SPACELESS", "check_languages"]
+__all__ = ["ALL", "LANGUAGES", "SPACELESS", "check_languages", "languages_of"]

@@ -4,7 +4,7 @@
 the upright image; only those named `bbox` in COCO's form are x, y, width, height.
 """
 
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 
@@ -31,15 +31,26 @@ class PairRow(TypedDict):
     row_number: NotRequired[int]
 
 
+class DrawnText(NamedTuple):
+    """A text, and the groups of images that it is true of."""
+
+    text: str
+    group_ids: list[int]
+
+
 class PairExample(TypedDict):
     """A pair as it is drawn for contrastive training; a `group_id` of -1 is unknown, `draw_seed` has 63 bits.
 
-    `feature_map` (c, h, w), what a frozen backbone made of the image, stands in its place.
+    `text` is one text, or several of the image, and then `text_group_ids` has the groups that each of them is true of.
+    `feature_map` (c, h, w), what a frozen backbone made of the image, stands in its place, and so do `text_states`, an
+    (l, e) for each text, in that of the texts.
     """
 
     image: NotRequired["Bytes | str | Image.Image"]
     feature_map: NotRequired["Tensor"]
-    text: str
+    text: str | list[str]
+    text_group_ids: NotRequired[list[list[int]]]
+    text_states: NotRequired[list["Tensor"]]
     group_id: NotRequired[int]
     draw_seed: NotRequired[int]
     boxes: NotRequired[list[list[float]]]
@@ -179,6 +190,7 @@ __all__ = [
     "CaptionRow",
     "DetectionExample",
     "DetectionRow",
+    "DrawnText",
     "MaskingExample",
     "PairExample",
     "PairRow",

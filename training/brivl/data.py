@@ -1,17 +1,21 @@
 """The data of BriVL's pre-training: emoji7, or pairs of the user's own, read whole or as a stream; a report on it."""
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from ...data.emoji7.dataset import draw_text, load_emoji7, training_texts
+from ...data.emoji7.texts import ConceptTexts
 from ...data.pairs.dataset import TrainingPairs
 from ...data.pairs.load import read_pairs
 from ...data.pairs.report import PairReport
 from ...data.pairs.report_pairs import report_pairs
 from ...data.pairs.splits import hold_out
 from ...data.pairs.streaming import StreamedPairs
+from ...data.rows.languages import languages_of
+from ...data.rows.types import DrawnText
 from ...processing.augmentation.image import Augmentation
 from ...processing.image_decoding import decode_image
 from ..content_digest import DigestedImages, digest_rows, digest_shards
@@ -32,7 +36,8 @@ class DataArguments:
     data: str = option(
         "emoji7", '"emoji7", a file or folder as `read_pairs` reads it, or shards as `StreamedPairs` reads them'
     )
-    language: str = option("zh", "of emoji7's texts; what the data report expects of others")
+    language: str = option("zh", "of emoji7's texts, all: its seven; what the data report expects of others")
+    texts_per_image: int = option(1, "of emoji7, in a step: of different languages as far as there are", low=1)
     streaming: bool = option(False, "read .tar or .parquet shards as a stream; needs max_steps, keeps no copy")
     shuffle_buffer: int = option(1000, "pairs that a reader of a stream shuffles at a time", low=1)
     image_root: str | None = option(None, "folder of the images, if not beside the file")
@@ -56,12 +61,19 @@ class DataArguments:
     cached_views: int = option(
         0, "0: augment anew each epoch; n: a frozen backbone sees n views of an image once", low=0
     )
+    cached_texts: int = option(
+        0,
+        "0: texts are read anew each time; n: the frozen layers of the text encoder see n texts of each concept and "
+        "language of emoji7, or each caption of other data, once",
+        low=0,
+    )
 
     OVERRULES: ClassVar = (
         Overrules("streaming", ("shuffle_buffer",), lambda streams: not streams, "--streaming true"),
         Overrules(
             *("data", ("image_root", "image_column", "text_column")), lambda data: data == "emoji7", "your own --data"
         ),
+        Overrules("data", ("texts_per_image",), lambda data: data != "emoji7", "--data emoji7"),
     )
 
     def __post_init__(self) -> None:
@@ -71,8 +83,10 @@ class DataArguments:
             raise ValueError("emoji7 is no stream; give shards of your own as data, or streaming false.")
         if self.fit_to_data and (self.streaming or self.data == "emoji7"):
             raise ValueError("fit_to_data is for pairs of your own whose number is known: give data, not streaming.")
-        if self.streaming and self.cached_views:
-            raise ValueError("A stream is never seen as a whole, so that nothing can be cached; set cached_views to 0.")
+        if self.streaming and (self.cached_views or self.cached_texts):
+            raise ValueError(
+                "A stream is never seen as a whole, so that nothing can be cached: cached_views and cached_texts are 0."
+            )
 
     @property
     def wanted_split(self) -> str | None:
@@ -88,15 +102,14 @@ def load_pairs(
     world_size: int = 1,
     check_image: Callable[[str | bytes], object] = decode_image,
 ) -> tuple[TrainingPairs | StreamedPairs, list[str]]:
-    """Return the pairs to train on and the texts to build a vocabulary from, the same on every rank.
+    """Return the pairs to train on and their texts, to build a vocabulary from or to cache, the same on every rank.
 
     `check_image` is called with each image of a file of pairs, as `read_pairs` calls it.
     Only a stream is shared out by rank here; the Trainer does it with other pairs.
     """
     if args.data == "emoji7":
-        draw = partial(draw_text, language=args.language)
-        pairs = TrainingPairs(load_emoji7()["train"], draw_text=draw, group_column="concept_id", seed=seed)
-        return pairs, training_texts(args.language)
+        draw, texts = _emoji7_texts(args, seed)
+        return TrainingPairs(load_emoji7()["train"], draw_text=draw, group_column="concept_id", seed=seed), texts
     if args.streaming:
         stream = _open_stream(args, seed, rank=rank, world_size=world_size, endless=True)
         return stream, stream.sample_texts(VOCABULARY_SAMPLE)
@@ -118,6 +131,17 @@ def load_pairs(
     by_caption = args.duplicate_captions != "ignore"
     pairs = TrainingPairs(dataset, group_by_caption=by_caption, seed=seed, bad_rows=bad_rows, held_out=held_out)
     return pairs, texts
+
+
+def _emoji7_texts(
+    args: DataArguments, seed: int
+) -> tuple[Callable[[dict, random.Random], str | list[DrawnText]], list[str]]:
+    """Return what draws the texts of a row of emoji7, and all of them, or what they are made of."""
+    languages = languages_of(args.language)
+    if args.cached_texts or args.texts_per_image > 1 or len(languages) > 1:
+        draw = ConceptTexts(languages, number=args.texts_per_image, fixed=args.cached_texts, seed=seed)
+        return draw, draw.texts or [text for language in languages for text in training_texts(language)]
+    return partial(draw_text, language=args.language), training_texts(args.language)
 
 
 def describe_pairs(pairs: TrainingPairs | StreamedPairs, images: DigestedImages, workers: int) -> dict[str, object]:

@@ -6,6 +6,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from ...data.pairs.dataset import TrainingPairs
+from ...data.rows.types import PairExample
 from ...processing.collators.brivl import ContrastiveCollator
 
 
@@ -61,16 +62,12 @@ class CachedFeatureMaps(Dataset):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, index: int) -> dict[str, object]:
+    def __getitem__(self, index: int) -> PairExample:
         """Return the pair as drawn in the current epoch, with `feature_map` (c, h, w) float16 for `image`."""
         pair = self.pairs[index]
-        view = pair["draw_seed"] % len(self.feature_maps)
-        return {
-            "feature_map": self.feature_maps[view, index],
-            "text": pair["text"],
-            "group_id": pair["group_id"],
-            "draw_seed": pair["draw_seed"],
-        }
+        del pair["image"]
+        pair["feature_map"] = self.feature_maps[pair["draw_seed"] % len(self.feature_maps), index]
+        return pair
 
     def set_epoch(self, epoch: int) -> None:
         """Change what is drawn; the Trainer calls it before each epoch."""
