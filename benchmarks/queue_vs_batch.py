@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1800, help="of batch 32; larger batches take fewer")
     parser.add_argument("--output", type=Path, help="a JSON file for the single metrics")
     args = parser.parse_args()
-    recipe = parse_recipe(ARGUMENTS, ["brivl_tiny"])
+    recipe = parse_recipe(ARGUMENTS, ["brivl_tiny_scratch"])
     model_args, data_args = recipe[:2]
     pairs, _ = load_pairs(data_args, 0)
     model, processor = build_model(recipe, {})

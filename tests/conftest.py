@@ -60,7 +60,7 @@ def quickstart_folder(tmp_path_factory):
     with FileLock(root / "quickstart.lock"):
         if not trained.exists():
             torch.set_num_threads(2)
-            run_quickstart(folder, "brivl_tiny", {"max_steps": 150, "cached_views": 1, "disable_tqdm": True})
+            run_quickstart(folder, "brivl_tiny_scratch", {"max_steps": 150, "cached_views": 1, "disable_tqdm": True})
             torch.set_num_threads(1)
             trained.touch()
     return folder

@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from ..data.files.atomic import atomic_files, describe_free_space, format_bytes
+from ..data.files.checkpoint import exact_halves
 from ..data.files.lock import output_lock
 from ..data.rows.report import BadRowReport
 from .callbacks.outcome import OutcomeGuard
@@ -157,6 +158,7 @@ class Run:
             return
         prefix = f"{part}." if part else ""
         state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        state = exact_halves(state)
         model = trainer.accelerator.unwrap_model(trainer.model).get_submodule(part)
         assert isinstance(model, PreTrainedModel)
         needed = sum(value.nbytes for value in state.values())

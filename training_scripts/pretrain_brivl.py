@@ -12,7 +12,6 @@ The recipes are in `recipes/`; the command line overrides any field, and a key o
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from torch.utils.data import Dataset
 from transformers import AutoModel, TrainingArguments
 
 from ..data.files.json_files import write_json
@@ -86,8 +85,8 @@ def pretrain(
         model.config.group_positives = True
     if lora_args.lora_rank:
         add_text_lora(model, lora_args)
-    names = ("language", "texts_per_image", "shuffle_buffer", "duplicate_captions", "augmentation")
-    names += ("cached_views", "cached_texts")
+    names = ["language", "texts_per_image", "shuffle_buffer", "duplicate_captions", "augmentation"]
+    names += ["cached_views", "cached_texts"]
     settings = {name: getattr(model_args, name) for name in ("image_weights", "text_weights", "init_from")}
     settings |= {name: getattr(data_args, name) for name in names} | vars(lora_args)
     data = describe_pairs(pairs, images, args.dataloader_num_workers)
@@ -100,12 +99,12 @@ def pretrain(
             evaluation = OwnEvaluation.open(data_args, pairs, processor)
 
     collator = ContrastiveCollator(processor, Augmentation(**data_args.augmentation))
-    dataset: Dataset = pairs
+    dataset: TrainingPairs | StreamedPairs | CachedFeatureMaps | CachedTextStates = pairs
     if data_args.cached_views and isinstance(pairs, TrainingPairs):
         backbone = model.brivl.vision_model.backbone.eval()
         dataset = CachedFeatureMaps(pairs, backbone, collator, views=data_args.cached_views)
         collator = ContrastiveCollator(processor)
-    if data_args.cached_texts and isinstance(pairs, TrainingPairs):
+    if data_args.cached_texts and isinstance(dataset, TrainingPairs | CachedFeatureMaps):
         dataset = CachedTextStates(dataset, TextStates(texts, model.brivl.text_model, processor))
     trainer = AtomicCheckpointTrainer(model, args, train_dataset=dataset, data_collator=collator, callbacks=callbacks)
     before = None if evaluation is None else evaluation(model.brivl, processor)

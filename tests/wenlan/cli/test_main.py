@@ -37,7 +37,7 @@ def test_debug_keeps_the_traceback_of_a_mistake():
 @pytest.mark.parametrize(
     ("command", "group", "default"),
     [
-        (["pretrain-brivl", "brivl_tiny"], "Lora:", "(default: 900)"),
+        (["pretrain-brivl", "brivl_tiny_scratch"], "Lora:", "(default: 900)"),
         (["pretrain-mlmm", "mlmm_tiny"], "Batch:", "(default: 9000)"),
         (["finetune-retrieval", "retrieval_tiny"], "Retrieval Data:", "(default: runs/mlmm_tiny)"),
         (["finetune-vqa", "vqa_tiny"], "Question:", "(default: 3000)"),
@@ -96,7 +96,7 @@ def test_embed_writes_parquet(quickstart_folder, tmp_path):
 @pytest.mark.parametrize(
     ("command", "known"),
     [
-        ("pretrain-brivl", "brivl_tiny"),
+        ("pretrain-brivl", "brivl_tiny_scratch"),
         ("pretrain-mlmm", "mlmm_tiny"),
         ("finetune-retrieval", "retrieval_tiny"),
         ("finetune-vqa", "vqa_tiny"),

@@ -42,4 +42,4 @@ def test_copy_does_not_overwrite(tmp_path):
 def test_unknown_recipe_is_one_line_with_the_known_ones(command):
     result = run(app, ["recipes", command, "brivl_huge"])
     assert result.exit_code == 1
-    assert "brivl_tiny" in result.stderr
+    assert "brivl_tiny_scratch" in result.stderr
