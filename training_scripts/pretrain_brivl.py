@@ -18,6 +18,7 @@ from ..data.files.json_files import write_json
 from ..data.files.model_folder import detect_model_type
 from ..data.pairs.dataset import TrainingPairs
 from ..data.pairs.streaming import StreamedPairs
+from ..data.rows.languages import languages_of
 from ..evaluation.retrieval.own_pairs import PairEvaluation
 from ..evaluation.zero_shot.embeddings import Emoji7Embeddings
 from ..evaluation.zero_shot.emoji7 import evaluate_emoji7
@@ -118,10 +119,10 @@ def pretrain(
     if evaluation is not None and before is not None:
         following = evaluate_again(run, evaluation, before, processor, args, data_args)
     elif run.is_main and data_args.data == "emoji7":
-        saved, language = AutoModel.from_pretrained(run.output_dir), data_args.language
+        saved, languages = AutoModel.from_pretrained(run.output_dir), languages_of(data_args.language)
         embeddings = Emoji7Embeddings(saved, processor)
-        results: dict = evaluate_emoji7(saved, processor, language=language, embeddings=embeddings)
-        results["language"] = evaluate_language(saved, processor, languages=[language], embeddings=embeddings)
+        results: dict = evaluate_emoji7(saved, processor, language=languages[0], embeddings=embeddings)
+        results["language"] = evaluate_language(saved, processor, languages=languages, embeddings=embeddings)
         write_json(run.output_dir / METRICS, results)
     return run.finish(trainer, following)
 

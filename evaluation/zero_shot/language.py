@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 from transformers import PreTrainedModel
 
-from ...data.emoji7.dataset import GROUP_NAMES, MAX_KEYWORDS, SEPARATORS, check_language
+from ...data.emoji7.dataset import GROUP_NAMES, MAX_KEYWORDS, check_language, join_parts
 from ...data.emoji7.phrases import Phrase, load_phrases
 from ...data.rows.languages import LANGUAGES
 from ...processing.processing_brivl import BriVLProcessor
@@ -113,7 +113,7 @@ def keyword_queries(
 ) -> tuple[list[str], np.ndarray]:
     """Return the distinct texts of the first keywords of each concept, and (texts, concepts) what each is true of."""
     words = [{name, *own} for name, own in zip(names, keywords, strict=True)]
-    parts = {SEPARATORS.get(language, " ").join(own[:MAX_KEYWORDS]): own[:MAX_KEYWORDS] for own in keywords if own}
+    parts = {join_parts(own[:MAX_KEYWORDS], language): own[:MAX_KEYWORDS] for own in keywords if own}
     return list(parts), np.array([[own.issuperset(text) for own in words] for text in parts.values()])
 
 

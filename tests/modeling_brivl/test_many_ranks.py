@@ -73,3 +73,4 @@ def test_unequal_numbers_of_rows_are_gathered_in_rank_order(two):
         rows, first = result["uneven"]
         assert torch.equal(rows, expected)
         assert first == rank
+        assert torch.equal(result["uneven_groups"], torch.tensor([[0, -1], [1, 1]]))

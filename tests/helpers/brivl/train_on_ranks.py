@@ -14,13 +14,16 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.models.bert.modeling_bert import BertLayer
 from wenlan.modeling_brivl import BriVLForPreTraining, MomentumQueueCallback
 from wenlan.modeling_brivl.gather_rows import gather_rows
+from wenlan.modeling_brivl.momentum_queue import NO_GROUP
 from wenlan.modeling_brivl.pooled_encoder import BriVLEncoderLayer
+from wenlan.modeling_brivl.text_groups import gather_text_groups
 
 GLOBAL_BATCH, STEPS, PAIRS = 6, 100, 30
 SETTINGS = {
     "queue": {},
     "in_batch": {"in_batch_negatives": True},
     "chunks": {"in_batch_negatives": True, "contrastive_chunk_size": 2},
+    "several_texts": {"in_batch_negatives": True, "group_positives": True},
 }
 
 
@@ -33,6 +36,24 @@ class Pairs(Dataset):
 
     def __getitem__(self, i):
         return {name: column[i] for name, column in self.columns.items()}
+
+
+class SeveralTexts(Pairs):
+    """Two texts a pair; some are true of the next pair, too, and one rank may hold none of these."""
+
+    def __init__(self):
+        super().__init__()
+        self.columns["input_ids"] = texts(2 * PAIRS).view(PAIRS, 2, -1)
+
+    @staticmethod
+    def collate(rows):
+        batch = torch.utils.data.default_collate(rows)
+        batch["input_ids"] = batch["input_ids"].flatten(0, 1)
+        groups = batch["group_ids"].repeat_interleave(2)[:, None]
+        if (groups % 2 == 0).any():
+            others = torch.where(groups % 4 == 0, groups + 1, NO_GROUP)
+            batch["text_group_ids"] = torch.cat([groups, others], dim=1)
+        return batch
 
 
 class FirstStep(TrainerCallback):
@@ -76,7 +97,10 @@ def train(settings, folder, steps):
         report_to="none",
         disable_tqdm=True,
     )
-    Trainer(model, args, train_dataset=Pairs(), callbacks=[MomentumQueueCallback(), first_step]).train()
+    several = settings is SETTINGS["several_texts"]
+    more = {"data_collator": SeveralTexts.collate} if several else {}
+    pairs, callbacks = SeveralTexts() if several else Pairs(), [MomentumQueueCallback(), first_step]
+    Trainer(model, args, train_dataset=pairs, callbacks=callbacks, **more).train()
     losses = torch.stack(first_step.losses)
     dist.all_reduce(losses)
     return {
@@ -120,6 +144,7 @@ def main(folder):
     rank = dist.get_rank()
     rows = torch.arange(3 * (rank + 1)).view(-1, 3) + 100 * rank  # one row on rank 0, two on rank 1
     results["uneven"] = gather_rows(rows)
+    results["uneven_groups"] = gather_text_groups(torch.full((1, 1 + rank), rank))
     results["world_size"] = dist.get_world_size()
     torch.save(results, folder / f"rank{rank}.pt")
     dist.destroy_process_group()
