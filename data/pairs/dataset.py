@@ -102,8 +102,8 @@ def stored_image(image: StoredImage | str | Image.Image) -> bytes | str | Image.
 
 
 def as_list(text: str | list[str]) -> list[str]:
-    """Return the texts of a pair."""
-    return [text] if isinstance(text, str) else text
+    """Return the texts of a pair; what is no text stays one, for the collator to count."""
+    return text if isinstance(text, list) else [text]
 
 
 def one_of(text: str | list[str], rng: random.Random) -> str:

@@ -51,7 +51,7 @@ def report_pairs(
         ValueError: there are no pairs, or the language is unknown.
     """
     if language not in (*SCRIPTS, ALL):
-        raise ValueError(f"The language is {language!r}; it must be {ALL} or one of {', '.join(SCRIPTS)}.")
+        raise ValueError(f"The language is {language!r}; it must be one of {', '.join(SCRIPTS)}, or {ALL}.")
     counts = _Counts(None if tokenizer is None else VocabularyCounts(tokenizer, max_tokens))
     rows = iter(pairs)
     counted = islice(rows, max_pairs)

@@ -85,7 +85,7 @@ class DataArguments:
             raise ValueError("fit_to_data is for pairs of your own whose number is known: give data, not streaming.")
         if self.streaming and (self.cached_views or self.cached_texts):
             raise ValueError(
-                "A stream is never seen as a whole, so that nothing can be cached: cached_views and cached_texts are 0."
+                "A stream is never seen as a whole, so that nothing can be cached; set cached_views to 0, and cached_texts."
             )
 
     @property

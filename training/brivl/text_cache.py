@@ -39,8 +39,8 @@ class TextStates:
                 "trainable_backbone, and attend_padding false, in model_config.text_config."
             )
         unique = list(dict.fromkeys(texts))
-        ids = processor(text=unique)["input_ids"]
-        lengths = torch.tensor([len(row) for row in ids])
+        ids, mask = processor(text=unique, return_tensors="pt").values()
+        lengths = mask.sum(dim=1)
         ends = lengths.cumsum(0)
         self.places = dict(zip(unique, zip((ends - lengths).tolist(), ends.tolist(), strict=True), strict=True))
         self.states = torch.empty(int(ends[-1]), tower.backbone.config.hidden_size, dtype=torch.float16)
@@ -50,7 +50,7 @@ class TextStates:
             for length in lengths.unique().tolist():  # texts of one length need no padding
                 same = iter((lengths == length).nonzero().flatten().tolist())
                 while rows := list(islice(same, max(1, TOKENS // length))):
-                    states = tower.run_trunk(torch.tensor([ids[row] for row in rows], device=tower.device))
+                    states = tower.run_trunk(ids[rows, :length].to(tower.device))
                     assert states is not None  # since there is a trunk
                     places = ends[rows, None] - torch.arange(length, 0, -1)
                     self.states[places] = states.half().cpu()
