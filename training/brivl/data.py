@@ -83,10 +83,9 @@ class DataArguments:
             raise ValueError("emoji7 is no stream; give shards of your own as data, or streaming false.")
         if self.fit_to_data and (self.streaming or self.data == "emoji7"):
             raise ValueError("fit_to_data is for pairs of your own whose number is known: give data, not streaming.")
-        if self.streaming and (self.cached_views or self.cached_texts):
-            raise ValueError(
-                "A stream is never seen as a whole, so that nothing can be cached; set cached_views to 0, and cached_texts."
-            )
+        for name in ("cached_views", "cached_texts"):
+            if self.streaming and getattr(self, name):
+                raise ValueError(f"A stream is never seen as a whole, so that nothing can be cached; set {name} to 0.")
 
     @property
     def wanted_split(self) -> str | None:
