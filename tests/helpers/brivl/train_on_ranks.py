@@ -10,7 +10,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments, default_data_collator
 from transformers.models.bert.modeling_bert import BertLayer
 from wenlan.modeling_brivl import BriVLForPreTraining, MomentumQueueCallback
 from wenlan.modeling_brivl.gather_rows import gather_rows
@@ -98,9 +98,9 @@ def train(settings, folder, steps):
         disable_tqdm=True,
     )
     several = settings is SETTINGS["several_texts"]
-    more = {"data_collator": SeveralTexts.collate} if several else {}
+    collate = SeveralTexts.collate if several else default_data_collator
     pairs, callbacks = SeveralTexts() if several else Pairs(), [MomentumQueueCallback(), first_step]
-    Trainer(model, args, train_dataset=pairs, callbacks=callbacks, **more).train()
+    Trainer(model, args, train_dataset=pairs, data_collator=collate, callbacks=callbacks).train()
     losses = torch.stack(first_step.losses)
     dist.all_reduce(losses)
     return {
