@@ -3,6 +3,9 @@
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.nn import functional as F
+
+from .momentum_queue import NO_GROUP
 
 
 def gather_rows(rows: Tensor) -> tuple[Tensor, int]:
@@ -19,10 +22,16 @@ def gather_rows(rows: Tensor) -> tuple[Tensor, int]:
     return torch.cat(parts), sum(counts[: dist.get_rank()])
 
 
+def gather_text_groups(text_groups: Tensor) -> Tensor:
+    """Return the groups (n, g) of the texts of all processes, which may have unequal g."""
+    width = int(gather_rows(text_groups.new_tensor([text_groups.shape[1]]))[0].max())
+    return gather_rows(F.pad(text_groups, (0, width - text_groups.shape[1]), value=NO_GROUP))[0]
+
+
 def _all_gather(tensor: Tensor) -> list[Tensor]:
     parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
     dist.all_gather(parts, tensor)
     return parts
 
 
-__all__ = ["gather_rows"]
+__all__ = ["gather_rows", "gather_text_groups"]

@@ -14,12 +14,11 @@ from transformers.utils.loading_report import LoadStateDictInfo
 
 from .base_model import transformers_keywords
 from .configuration_brivl import BriVLConfig
-from .contrastive_loss import info_nce, similarity_logits
+from .contrastive_loss import info_nce, is_true, pairs_of_one_group, similarity_logits
 from .frozen_trunk import drop_trunk
-from .gather_rows import gather_rows
+from .gather_rows import gather_rows, gather_text_groups
 from .modeling_brivl import BriVLModel, TowersOutput
 from .momentum_queue import NO_GROUP, NegativeQueue, update_momentum
-from .text_groups import gather_text_groups, is_true, pairs_of_one_group
 from .towers import BriVLPreTrainedModel, BriVLTextModel, BriVLVisionModel
 
 logger = logging.get_logger(__name__)

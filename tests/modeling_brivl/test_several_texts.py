@@ -6,7 +6,7 @@ from helpers.brivl.tiny import TINY_BERT, images, texts, tiny_config
 from helpers.perturb import perturb
 from torch.nn import functional as F
 from wenlan.modeling_brivl import BriVLForPreTraining
-from wenlan.modeling_brivl.text_groups import is_true, pairs_of_one_group
+from wenlan.modeling_brivl.contrastive_loss import is_true, pairs_of_one_group
 
 IMAGES, TEXTS_PER_IMAGE = 3, 2
 IMAGE_OF = [0, 0, 1, 1, 2, 2]
