@@ -47,6 +47,7 @@ class MLMMConfig(PreTrainedConfig):
         num_region_classes: classes of the detector, background included.
         region_background_index: which of them is the background; it never counts as a right answer of MRC.
         freeze_word_embeddings: True leaves the word embeddings out of training: 192 of about 280 million parameters.
+        frozen_layers: so many of the lowest encoder layers stay as they are, such as those of a pre-trained text encoder.
         compact_batches: True moves the padding between text and regions to the end and cuts it off before the encoder:
             the same outputs, less work. Not done where hidden states or attentions are asked for.
         itm_loss_weight, mlm_loss_weight, mrfr_loss_weight, mrc_loss_weight: factors of the pre-training losses.
@@ -109,6 +110,7 @@ class MLMMConfig(PreTrainedConfig):
     num_region_classes: int = 1601
     region_background_index: int = 0
     freeze_word_embeddings: bool = False
+    frozen_layers: int = 0
     compact_batches: bool = True
     itm_loss_weight: float | int = 1.0
     mlm_loss_weight: float | int = 1.0
@@ -139,6 +141,8 @@ class MLMMConfig(PreTrainedConfig):
         _require(size % heads == 0, f"hidden_size={size} is not a multiple of num_attention_heads={heads}.")
         offset, end = self.position_offset, self.max_position_embeddings
         _require(0 <= offset < end, f"position_offset={offset} is not in 0..{end - 1}, the positions.")
+        frozen, layers = self.frozen_layers, self.num_hidden_layers
+        _require(0 <= frozen <= layers, f"frozen_layers={frozen} is not in 0..{layers}, the layers.")
         index, classes = self.region_background_index, f"{self.num_region_classes} classes of num_region_classes"
         _require(0 <= index < self.num_region_classes, f"region_background_index={index} is not among the {classes}.")
 

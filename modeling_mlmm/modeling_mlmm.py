@@ -96,6 +96,7 @@ class MLMMPreTrainedModel(WenlanPreTrainedModel):
         """
         if self.config.freeze_word_embeddings:
             self.get_input_embeddings().requires_grad_(False)
+        self.base_model.get_submodule("encoder.layer")[: self.config.frozen_layers].requires_grad_(False)
         for name in self._unused_parameters:
             self.base_model.get_parameter(name).requires_grad_(False)
 

