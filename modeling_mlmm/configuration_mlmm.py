@@ -47,7 +47,7 @@ class MLMMConfig(PreTrainedConfig):
         num_region_classes: classes of the detector, background included.
         region_background_index: which of them is the background; it never counts as a right answer of MRC.
         freeze_word_embeddings: True leaves the word embeddings out of training: 192 of about 280 million parameters.
-        frozen_layers: so many of the lowest encoder layers stay as they are, such as those of a pre-trained text encoder.
+        frozen_layers: so many of the lowest encoder layers stay as they are, as those of a text encoder may.
         compact_batches: True moves the padding between text and regions to the end and cuts it off before the encoder:
             the same outputs, less work. Not done where hidden states or attentions are asked for.
         itm_loss_weight, mlm_loss_weight, mrfr_loss_weight, mrc_loss_weight: factors of the pre-training losses.

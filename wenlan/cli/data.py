@@ -169,4 +169,19 @@ def scenes(
         typer.echo(f"{output / name}  {number} scenes{'' if is_new else ', complete already'}")
 
 
-__all__ = ["captions", "data_app", "scenes"]
+@data_app.command()
+def paraphrases(
+    output: Annotated[Path, typer.Option(help="Folder that gets SPLIT/templates, sentences and paraphrases.")],
+    split: Annotated[str, typer.Option(help="Held scenes: validation, test or test_style.")] = "test",
+    size: Annotated[str, typer.Option(help="As for scenes.")] = "cpu",
+    image_format: Annotated[Literal["png", "webp", "jpg"], typer.Option(help="As for scenes.")] = "png",
+) -> None:
+    """Write captions and questions about held scenes in words that no model is trained on."""
+    from ..data.emoji_scenes.dataset import parse_size
+    from ..data.emoji_scenes.paraphrases.export import write_paraphrases
+
+    folder = write_paraphrases(output, split, parse_size(size), image_format=image_format)
+    typer.echo(f"{folder}: templates, sentences, paraphrases")
+
+
+__all__ = ["captions", "data_app", "paraphrases", "scenes"]

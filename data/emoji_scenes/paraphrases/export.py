@@ -34,7 +34,7 @@ def write_paraphrases(
 ) -> Path:
     """Write and return the folder `output`/`split`, with a folder for each of `WORDINGS`.
 
-    Each has `captions_LANGUAGE.jsonl`, one caption an image, of the same kind in all; "templates" and "paraphrases" also
+    Each has `captions_LANGUAGE.jsonl`, one caption an image, of the same kind in all; the first and the last also
     questions and annotations of VQA v2 in English and Japanese, the same questions with the same numbers.
 
     Args:

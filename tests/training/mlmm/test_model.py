@@ -106,3 +106,33 @@ def test_regions_of_other_classes_are_refused_with_both(saved):
 def test_misspelt_field_of_the_configuration_is_named():
     with pytest.raises(ValueError, match=r"hiden_size \(did you mean hidden_size\?\)"):
         build(MLMMArguments(model_config={"hiden_size": 24}))
+
+
+def test_fewer_layers_are_the_lowest_of_the_xlm_r(xlm_r, tmp_path):
+    model, processor = build(MLMMArguments(text_weights=str(tmp_path), model_config={"num_hidden_layers": 1}))
+    inputs = processor(text=["a lion and a fox", "ライオン"])
+    real = inputs["attention_mask"].bool()
+    with torch.no_grad():
+        ours = model.eval().mlmm(**inputs).text_states
+        lowest = xlm_r(**inputs, output_hidden_states=True).hidden_states[1]
+    torch.testing.assert_close(ours[real], lowest[real], atol=1e-6, rtol=0)
+
+
+def test_more_layers_than_the_xlm_r_has_are_refused(xlm_r, tmp_path):
+    with pytest.raises(ValueError, match=r"num_hidden_layers=3, and the model in .* has num_hidden_layers=2: leave"):
+        build(MLMMArguments(text_weights=str(tmp_path), model_config={"num_hidden_layers": 3}))
+
+
+def test_frozen_layers_stay_frozen_in_the_saved_model_too(xlm_r, tmp_path):
+    changes = {"frozen_layers": 1, "freeze_word_embeddings": True}
+    model, _ = build(MLMMArguments(text_weights=str(tmp_path), model_config=changes))
+    model.save_pretrained(tmp_path / "mlmm")
+    for one in (model, MLMMForPreTraining.from_pretrained(tmp_path / "mlmm")):
+        frozen = {name for name, value in one.named_parameters() if not value.requires_grad}
+        lowest = {name for name, _ in one.named_parameters() if ".layer.0." in name}
+        assert frozen == lowest | {"mlmm.text_embeddings.word_embeddings.weight"}
+
+
+def test_more_frozen_layers_than_there_are_layers_are_refused():
+    with pytest.raises(ValueError, match=r"frozen_layers=3 is not in 0\.\.2, the layers"):
+        MLMMArguments(model_config=SMALL | {"frozen_layers": 3})

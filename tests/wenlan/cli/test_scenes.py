@@ -47,3 +47,12 @@ def test_unknown_preset_is_refused_with_the_known_ones(tmp_path):
     result = run(app, ["data", "scenes", "--output", str(tmp_path), "--size", "huge"])
     assert result.exit_code == 1
     assert "give a number or one of tests, cpu, gpu" in result.stderr
+
+
+def test_paraphrases_of_held_scenes_are_written_and_those_of_the_training_refused(tmp_path):
+    result = run(app, ["data", "paraphrases", "--output", str(tmp_path), "--size", "3"])
+    assert result.exit_code == 0, result.output
+    assert f"{tmp_path / 'test'}: templates, sentences, paraphrases" in result.stdout
+    result = run(app, ["data", "paraphrases", "--output", str(tmp_path), "--split", "detect", "--size", "3"])
+    assert result.exit_code == 1
+    assert "Paraphrases are to evaluate on: 'detect' is none of" in result.stderr
