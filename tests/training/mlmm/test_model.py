@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.mlmm.corpus_files import INFO
+from huggingface_hub.errors import StrictDataclassClassValidationError
 from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
 from wenlan.data.regions.schema import RegionInfo
 from wenlan.modeling_mlmm import MLMMForMaskedLM, MLMMForPreTraining
@@ -134,5 +135,6 @@ def test_frozen_layers_stay_frozen_in_the_saved_model_too(xlm_r, tmp_path):
 
 
 def test_more_frozen_layers_than_there_are_layers_are_refused():
-    with pytest.raises(ValueError, match=r"frozen_layers=3 is not in 0\.\.2, the layers"):
+    with pytest.raises(StrictDataclassClassValidationError) as error:
         MLMMArguments(model_config=SMALL | {"frozen_layers": 3})
+    assert "frozen_layers=3 is not in 0..2, the layers" in str(error.value.__cause__)
