@@ -5,6 +5,7 @@ the regions of an image; *masks* have 1 (or True) for what is real, except `mask
 """
 
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -96,7 +97,9 @@ class MLMMPreTrainedModel(WenlanPreTrainedModel):
         """
         if self.config.freeze_word_embeddings:
             self.get_input_embeddings().requires_grad_(False)
-        self.base_model.get_submodule("encoder.layer")[: self.config.frozen_layers].requires_grad_(False)
+        layers = self.base_model.get_submodule("encoder.layer").children()
+        for layer in islice(layers, self.config.frozen_layers):
+            layer.requires_grad_(False)
         for name in self._unused_parameters:
             self.base_model.get_parameter(name).requires_grad_(False)
 

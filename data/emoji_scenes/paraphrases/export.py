@@ -26,6 +26,7 @@ from .sentences import load_sentences
 Wording = Literal["templates", "sentences", "paraphrases"]
 # templates: what models are trained on; sentences: others, with the same names; paraphrases: others, with other nouns
 WORDINGS: tuple[Wording, ...] = ("templates", "sentences", "paraphrases")
+ASKED: tuple[Wording, ...] = ("templates", "paraphrases")  # in which there are questions
 MANIFEST = "paraphrases.json"
 
 
@@ -61,7 +62,7 @@ def write_paraphrases(
                 stack.enter_context(write_json_list(unfinished / wording / name, header, key, {}))
                 for name, header, key in vqa_files(split, language, image_format)
             ]
-            for wording in ("templates", "paraphrases")
+            for wording in ASKED
             for language in QUESTION_LANGUAGES
         }
         for index, scene in enumerate(generate_scenes(split, size)):
