@@ -49,7 +49,7 @@ class Noun:
 
 @dataclass(frozen=True)
 class Sentences:
-    """What a language has instead of the templates.
+    """The sentences and words of a language that stand in place of its templates.
 
     Attributes:
         numbers: words for 1 to 4.
