@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ..data.files.atomic import atomic_files
@@ -15,7 +16,7 @@ MAX_KINDS = 20  # that a summary names
 def refuse_existing(folder: Path) -> None:
     """Raise FileExistsError if the folder holds something."""
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise FileExistsError(f"{folder} exists already: remove it, or choose another --output.")
+        raise FileExistsError(f"{folder} exists already: remove it, or choose another folder to write.")
 
 
 @contextmanager
@@ -42,15 +43,16 @@ def write_folder(
     save_processor: Callable[[Path], object],
     check: Callable[[Path], None],
     *,
+    state_dict: dict[str, Tensor] | None = None,
     summary: Sequence[str],
     following: str | None,
 ) -> Path:
     """Write model and processor, print the summary and the next command, and return the folder.
 
-    The folder appears only if `check` accepts it.
+    The folder appears only if `check` accepts it. `state_dict` is what to store in place of the model's own.
     """
     with atomic_files(folder) as unfinished:
-        model.save_pretrained(unfinished)
+        model.save_pretrained(unfinished, state_dict=state_dict)
         save_processor(unfinished)
         check(unfinished)
     print(f"{type(model).__name__} of {model.num_parameters():,} parameters{summary[0]}", *summary[1:], sep="\n")

