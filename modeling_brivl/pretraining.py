@@ -324,6 +324,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         feature_map: Tensor | None = None,
         group_ids: Tensor | None = None,
         return_loss: bool = True,
+        image_states: Tensor | None = None,
         text_states: Tensor | None = None,
         text_group_ids: Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
@@ -336,8 +337,8 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
             group_ids: (b,) int64, e.g. the concept of a pair: queue entries of the same group are left out of the
                 negatives; -1 = unknown. Other arguments as in `BriVLModel`.
             return_loss: there so that Trainer evaluates without labels; the loss is always returned.
-            text_states: (n, l, e) output of the text tower's `run_trunk`, instead of input_ids: a frozen encoder needs
-                to run only once per text.
+            image_states, text_states: (b, c, h, w) and (n, l, e) output of the towers' `run_trunk`, instead of
+                pixel_values and input_ids: the frozen layers need to run only once per image and text.
             text_group_ids: (n, g) int64, all groups that a text is true of, filled up with -1: their images are no
                 negatives of it. None: only the group of its image.
 
@@ -347,7 +348,8 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         """
         keywords = transformers_keywords(kwargs) | {"return_dict": True}
         text_inputs = _given(input_ids=input_ids, attention_mask=attention_mask, trunk_states=text_states)
-        image_inputs = _given(pixel_values=pixel_values, boxes=boxes, box_mask=box_mask, feature_map=feature_map)
+        image_inputs = _given(pixel_values=pixel_values, trunk_states=image_states, feature_map=feature_map)
+        image_inputs |= _given(boxes=boxes, box_mask=box_mask)
         outputs: TowerOutputs = {}
         if self.config.contrastive_chunk_size:
             embeddings = self._embed_in_chunks(text_inputs, image_inputs)

@@ -147,13 +147,14 @@ class BriVLVisionModel(BriVLTower):
             return None
         return run_image_stages(self.backbone, pixel_values.to(self.dtype), slice(0, self.trunk_depth))
 
-    def _feature_map(self, pixel_values: Tensor, trunk_states: Tensor | None) -> Tensor:
+    def _feature_map(self, pixel_values: Tensor | None, trunk_states: Tensor | None) -> Tensor:
         """Return the last feature map of the backbone (b, c, h, w)."""
+        if trunk_states is not None:
+            return run_image_stages(self.backbone, trunk_states.to(self.dtype), slice(self.trunk_depth, None))
+        assert pixel_values is not None
         if pixel_values.ndim != 4 or pixel_values.shape[2] != pixel_values.shape[3]:
             raise ValueError(f"pixel_values must be (batch, 3, size, size), got {tuple(pixel_values.shape)}.")
         pixel_values = pixel_values.to(self.dtype)
-        if trunk_states is not None:
-            return run_image_stages(self.backbone, trunk_states, slice(self.trunk_depth, None))
         if backbone_stages(self.backbone):
             return run_image_stages(self.backbone, pixel_values, slice(None))
         return self.backbone.forward_features(pixel_values)
@@ -175,19 +176,20 @@ class BriVLVisionModel(BriVLTower):
             box_mask: (b, n), 1 = real region. None: all are.
             feature_map: (b, c, h, w) output of `backbone.forward_features`, instead of pixel_values: a frozen backbone
                 needs to run only once per image.
-            trunk_states: output of `run_trunk` for these pixel_values, so that the trunk is not run again.
+            trunk_states: output of `run_trunk` for these pixel_values, or instead of them if they are as large as the
+                configuration says, so that the trunk is not run again.
 
         Raises:
             TypeError: for keywords that are no input of BriVL and no keyword of transformers.
             ValueError: for no image, an image that is not square, or boxes of the wrong shape.
         """
         keywords = transformers_keywords(kwargs, BATCH_INPUTS)
-        if pixel_values is not None and feature_map is None:
-            feature_map, image_size = self._feature_map(pixel_values, trunk_states), pixel_values.shape[-1]
-        elif feature_map is not None and pixel_values is None:
-            feature_map, image_size = feature_map.to(self.dtype), self.config.image_size
-        else:
+        if (pixel_values is None and trunk_states is None) == (feature_map is None):
             raise ValueError("Give either pixel_values or feature_map to the vision tower.")
+        image_size = self.config.image_size if pixel_values is None else pixel_values.shape[-1]
+        if feature_map is None:
+            feature_map = self._feature_map(pixel_values, trunk_states)
+        feature_map = feature_map.to(self.dtype)
         batch_size = feature_map.shape[0]
         if boxes is None:
             boxes = grid_boxes(image_size, self.config.grid_scales, feature_map.device).expand(batch_size, -1, -1)

@@ -102,8 +102,7 @@ def pretrain(
     collator = ContrastiveCollator(processor, Augmentation(**data_args.augmentation))
     dataset: TrainingPairs | StreamedPairs | CachedFeatureMaps | CachedTextStates = pairs
     if data_args.cached_views and isinstance(pairs, TrainingPairs):
-        backbone = model.brivl.vision_model.backbone.eval()
-        dataset = CachedFeatureMaps(pairs, backbone, collator, views=data_args.cached_views)
+        dataset = CachedFeatureMaps(pairs, model.brivl.vision_model, collator, views=data_args.cached_views)
         collator = ContrastiveCollator(processor)
     if data_args.cached_texts and isinstance(dataset, TrainingPairs | CachedFeatureMaps):
         dataset = CachedTextStates(dataset, TextStates(texts, model.brivl.text_model, processor))

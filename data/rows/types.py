@@ -42,12 +42,13 @@ class PairExample(TypedDict):
     """A pair as it is drawn for contrastive training; a `group_id` of -1 is unknown, `draw_seed` has 63 bits.
 
     `text` is one text, or several of the image, and then `text_group_ids` has the groups that each of them is true of.
-    `feature_map` (c, h, w), what a frozen backbone made of the image, stands in its place, and so do `text_states`, an
-    (l, e) for each text, in that of the texts.
+    `feature_map` (c, h, w), what a frozen backbone made of the image, stands in its place, or `image_states`, what its
+    frozen stages made of it; so do `text_states`, an (l, e) for each text, in that of the texts.
     """
 
     image: NotRequired["Bytes | str | Image.Image"]
     feature_map: NotRequired["Tensor"]
+    image_states: NotRequired["Tensor"]
     text: str | list[str]
     text_group_ids: NotRequired[list[list[int]]]
     text_states: NotRequired[list["Tensor"]]

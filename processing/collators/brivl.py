@@ -13,13 +13,16 @@ from ..augmentation.image import Augmentation, draw_seed_of
 from ..processing_brivl import BriVLProcessor
 from .image_batch import ImageCollator
 
+MAPS = {"feature_map", "image_states"}
+
 
 @dataclass
 class ContrastiveCollator(ImageCollator):
     """Collate rows into the keyword arguments of a BriVL model.
 
     A row holds `text` (one or, in all rows equally many, several) and either `image` (PIL image, path or bytes) or
-    `feature_map` (a (C, H, W) tensor: what a frozen backbone made of the image). Beside `text` it may hold
+    `feature_map` or `image_states` (a (C, H, W) tensor: what a frozen backbone, or its frozen stages, made of the
+    image). Beside `text` it may hold
     `text_states` (an (L, E) tensor a text: what the frozen layers of a text encoder made of it) and `text_group_ids`
     (the groups, of `group_id`, that each text is true of). It may hold `boxes` ((n, 4), pixels of the upright
     original), `group_id` (int, equal for rows that must not be each other's negatives) and, needed with
@@ -39,7 +42,7 @@ class ContrastiveCollator(ImageCollator):
         """Return the batch of the B rows whose image can be decoded and whose text can be read.
 
         Returns:
-            pixel_values (B, 3, S, S) float32, or feature_map (B, C, H, W) float32.
+            pixel_values (B, 3, S, S) float32, or feature_map or image_states (B, C, H, W) float32.
             input_ids, attention_mask: (N, L) int64, 1 = real token; of N = B texts, or more where rows have several.
             text_states: (N, L, E) float32 instead of input_ids, if the rows have them.
             text_group_ids: (N, G) int64, filled up with -1, if the rows have them.
@@ -52,9 +55,9 @@ class ContrastiveCollator(ImageCollator):
                 boxes or feature maps are to be augmented in a way that cannot be, or a `draw_seed` is missing.
         """
         given, rows = rows, [row for row in rows if all(map(self.has_text, as_list(row["text"])))]
-        if rows and "feature_map" in rows[0]:
+        if rows and (maps := MAPS & rows[0].keys()):
             self.check_batch(given, rows)
-            batch = self._collate_feature_maps(rows)
+            batch = self._collate_maps(rows, *maps)
         else:
             decoded = [(row, image) for row in rows if (image := self._augmented(row)) is not None]
             self.check_batch(given, decoded)
@@ -80,10 +83,10 @@ class ContrastiveCollator(ImageCollator):
         texts = [text for row in rows for text in as_list(row["text"])]
         return {**batch, **self.processor(text=texts, return_tensors="pt")}
 
-    def _collate_feature_maps(self, rows: Sequence[PairExample]) -> dict[str, torch.Tensor]:
+    def _collate_maps(self, rows: Sequence[PairExample], column: str) -> dict[str, torch.Tensor]:
         if self.augmentation is not None:
             raise ValueError("Feature maps cannot be augmented: pass augmentation=None, or rows with an `image`.")
-        return {"feature_map": torch.stack([torch.as_tensor(row["feature_map"], dtype=torch.float32) for row in rows])}
+        return {column: torch.stack([torch.as_tensor(dict(row)[column], dtype=torch.float32) for row in rows])}
 
     def _augmented(self, row: PairExample) -> Image.Image | None:
         image = self.decode(row["image"], as_original=self.processor.image_processor.as_original)

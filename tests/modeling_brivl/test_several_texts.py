@@ -132,6 +132,15 @@ def test_cached_states_of_texts_give_the_loss_of_the_texts(trainable, shared):
     torch.testing.assert_close(output.text_embeds, expected.text_embeds)
 
 
+def test_cached_states_of_images_give_the_loss_of_the_images():
+    vision = {"train_batch_norm": False, "trainable_backbone": ["blocks.4"]}
+    model = perturb(BriVLForPreTraining(tiny_config(vision, in_batch_negatives=True)))
+    batch = inputs(text_group_ids=TEXT_GROUPS)
+    expected = model(**batch).loss
+    states = model.brivl.vision_model.run_trunk(batch.pop("pixel_values"))
+    torch.testing.assert_close(model(**batch, image_states=states).loss, expected)
+
+
 def test_states_cannot_stand_for_texts_that_attend_to_padding():
     model = build_model({"trainable_backbone": [], "attend_padding": True})
     batch = inputs()

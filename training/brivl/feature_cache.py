@@ -1,57 +1,70 @@
-"""The feature maps of a frozen backbone, computed once and drawn from in every epoch."""
+"""What the frozen stages of an image backbone make of images, computed once and drawn from in every epoch."""
+
+from collections.abc import Callable
 
 import torch
-from timm.models import EfficientNet
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from ...data.pairs.dataset import TrainingPairs
 from ...data.rows.types import PairExample
+from ...modeling_brivl.towers import BriVLVisionModel
 from ...processing.collators.brivl import ContrastiveCollator
 
 
 class CachedFeatureMaps(Dataset):
-    """Pairs whose images are replaced by the feature map of one of `views` augmented copies.
+    """Pairs whose images are replaced by what the frozen stages make of one of `views` augmented copies.
 
-    A backbone that does not train gives the same map for the same pixels, so it runs `views` times per image in all
-    instead of once per image and epoch. The first view is the image as it is.
+    Stages that do not train give the same for the same pixels, so they run `views` times per image in all instead of
+    once per image and epoch. The first view is the image as it is.
 
     Args:
         pairs: rows with `image` and `draw_seed`, and `set_epoch(epoch)`: the draws of epoch v make view v.
-        backbone: has `forward_features`; frozen and in evaluation mode.
+        tower: whose backbone it is. If all of that is frozen, rows get a `feature_map`, else `image_states`.
         collator: makes `pixel_values` from rows; its augmentation makes the views.
         views: copies per image.
         batch_size: images at a time.
 
     Raises:
-        ValueError: for a backbone that trains.
+        ValueError: for a backbone that trains from its first stage on, or images that cannot be decoded.
     """
 
     def __init__(
         self,
         pairs: TrainingPairs,
-        backbone: EfficientNet,
+        tower: BriVLVisionModel,
         collator: ContrastiveCollator,
         *,
         views: int,
         batch_size: int = 64,
     ) -> None:
-        if backbone.training or any(parameter.requires_grad for parameter in backbone.parameters()):
-            raise ValueError("Feature maps can only be cached for a frozen backbone in evaluation mode.")
-        self.pairs = pairs
-        self.feature_maps = torch.stack([self._view(backbone, collator, v, batch_size, views) for v in range(views)])
+        parameters = list(tower.backbone.parameters())
+        is_frozen = not any(parameter.requires_grad for parameter in parameters)
+        if not is_frozen and tower.trunk_depth == 0:
+            raise ValueError("cached_views needs a backbone whose first stages are frozen: give a trainable_backbone.")
+        self.pairs, self.column = pairs, "feature_map" if is_frozen else "image_states"
+        run = tower.backbone.forward_features if is_frozen else tower.run_trunk
+        was_training = tower.training
+        tower.eval()
+        self.maps = torch.stack([self._view(run, collator, view, batch_size, views) for view in range(views)])
+        tower.train(was_training)
         pairs.set_epoch(0)
 
     @torch.inference_mode()
     def _view(
-        self, backbone: EfficientNet, collator: ContrastiveCollator, view: int, batch_size: int, views: int
+        self,
+        run: Callable[[torch.Tensor], torch.Tensor],
+        collator: ContrastiveCollator,
+        view: int,
+        batch_size: int,
+        views: int,
     ) -> torch.Tensor:
         self.pairs.set_epoch(view)
         if view == 0:
             collator = ContrastiveCollator(collator.processor)
         batches = DataLoader(self.pairs, batch_size=batch_size, collate_fn=collator)
         bar = tqdm(batches, desc=f"feature maps, view {view + 1} of {views}")
-        maps = [backbone.forward_features(batch["pixel_values"]).half() for batch in bar]
+        maps = [run(batch["pixel_values"]).half() for batch in bar]
         if sum(map(len, maps)) != len(self.pairs):
             raise ValueError(
                 f"Images could not be decoded: {dict(collator.bad_rows.counts)}. Leave their rows out before training: "
@@ -63,10 +76,10 @@ class CachedFeatureMaps(Dataset):
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> PairExample:
-        """Return the pair as drawn in the current epoch, with `feature_map` (c, h, w) float16 for `image`."""
+        """Return the pair as drawn in the current epoch, with a map (c, h, w) in float16 for `image`."""
         pair = self.pairs[index]
         del pair["image"]
-        pair["feature_map"] = self.feature_maps[pair["draw_seed"] % len(self.feature_maps), index]
+        pair |= {self.column: self.maps[pair["draw_seed"] % len(self.maps), index]}
         return pair
 
     def set_epoch(self, epoch: int) -> None:
