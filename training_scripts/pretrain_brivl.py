@@ -87,7 +87,7 @@ def pretrain(
     if lora_args.lora_rank:
         add_text_lora(model, lora_args)
     names = ["language", "texts_per_image", "shuffle_buffer", "duplicate_captions", "augmentation"]
-    names += ["cached_views", "cached_texts"]
+    names += ["token_dropout", "cached_views", "cached_texts"]
     settings = {name: getattr(model_args, name) for name in ("image_weights", "text_weights", "init_from")}
     settings |= {name: getattr(data_args, name) for name in names} | vars(lora_args)
     data = describe_pairs(pairs, images, args.dataloader_num_workers)
@@ -99,11 +99,11 @@ def pretrain(
         if data_args.fit_to_data and isinstance(pairs, TrainingPairs):
             evaluation = OwnEvaluation.open(data_args, pairs, processor)
 
-    collator = ContrastiveCollator(processor, Augmentation(**data_args.augmentation))
+    collator = ContrastiveCollator(processor, Augmentation(**data_args.augmentation), data_args.token_dropout)
     dataset: TrainingPairs | StreamedPairs | CachedFeatureMaps | CachedTextStates = pairs
     if data_args.cached_views and isinstance(pairs, TrainingPairs):
         dataset = CachedFeatureMaps(pairs, model.brivl.vision_model, collator, views=data_args.cached_views)
-        collator = ContrastiveCollator(processor)
+        collator = ContrastiveCollator(processor, token_dropout=data_args.token_dropout)
     if data_args.cached_texts and isinstance(dataset, TrainingPairs | CachedFeatureMaps):
         dataset = CachedTextStates(dataset, TextStates(texts, model.brivl.text_model, processor))
     trainer = AtomicCheckpointTrainer(model, args, train_dataset=dataset, data_collator=collator, callbacks=callbacks)

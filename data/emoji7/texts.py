@@ -18,7 +18,8 @@ class ConceptTexts:
     Attributes:
         languages: of `LANGUAGES`.
         number: texts a draw.
-        fixed: texts of a concept and language that there are in all, its name and others that are drawn once; 0: any.
+        fixed: texts of a concept and language that there are in all: its name, the keyword that most concepts share,
+            and others that are drawn once; 0: any.
         seed: of these.
 
     Raises:
@@ -41,8 +42,9 @@ class ConceptTexts:
                     self.concepts_of.setdefault((language, part), set()).add(concept_id)
             for concept_id, row in rows.items() if self.fixed else ():
                 rng = random.Random(f"{self.seed}-{concept_id}-{language}")
-                parts = [[row[f"name_{language}"]], *(draw_parts(row, rng, language) for _ in range(1, self.fixed))]
-                self.texts_of[concept_id, language] = [self._text(one, language) for one in parts]
+                self.texts_of[concept_id, language] = [
+                    self._text(parts, language) for parts in self._fixed_parts(row, rng, language)
+                ]
 
     def __call__(self, row: Mapping, rng: random.Random) -> list[DrawnText]:
         """Return `number` texts of the row's concept: one in each of some languages, more where these are fewer."""
@@ -53,6 +55,12 @@ class ConceptTexts:
     def texts(self) -> list[str]:
         """All texts that can be drawn, if they are `fixed`; sorted."""
         return sorted({text.text for texts in self.texts_of.values() for text in texts})
+
+    def _fixed_parts(self, row: Mapping, rng: random.Random, language: str) -> list[list[str]]:
+        name, keywords = row[f"name_{language}"], row[f"keywords_{language}"]
+        most_shared = max(keywords, key=lambda keyword: len(self.concepts_of[language, keyword]), default=name)
+        drawn = [draw_parts(row, rng, language) for _ in range(2, self.fixed)]
+        return [[name], [most_shared], *drawn][: self.fixed]
 
     def _draw(self, row: Mapping, rng: random.Random, language: str) -> DrawnText:
         if self.fixed:

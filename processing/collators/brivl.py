@@ -33,10 +33,12 @@ class ContrastiveCollator(ImageCollator):
 
     Args:
         augmentation: changes each image before the processor sees it; without moving it if rows have boxes.
+        token_dropout: fraction of a text's tokens that are hidden; needs `draw_seed`. The first token stays.
     """
 
     processor: BriVLProcessor
     augmentation: Augmentation | None = None
+    token_dropout: float = 0.0
 
     def __call__(self, rows: Sequence[PairExample]) -> dict[str, torch.Tensor]:
         """Return the batch of the B rows whose image can be decoded and whose text can be read.
@@ -65,6 +67,8 @@ class ContrastiveCollator(ImageCollator):
             boxes = [row["boxes"] for row in rows] if "boxes" in rows[0] else None
             batch = self.processor.image_processor(list(images), boxes=boxes, return_tensors="pt")
         batch = {**batch, **self._collate_texts(rows)}
+        if self.token_dropout:
+            self._hide_tokens(batch["attention_mask"], rows)
         if "group_id" in rows[0]:
             batch["group_ids"] = torch.tensor([row["group_id"] for row in rows], dtype=torch.int64)
         return batch
@@ -82,6 +86,11 @@ class ContrastiveCollator(ImageCollator):
             return batch
         texts = [text for row in rows for text in as_list(row["text"])]
         return {**batch, **self.processor(text=texts, return_tensors="pt")}
+
+    def _hide_tokens(self, attention_mask: torch.Tensor, rows: Sequence[PairExample]) -> None:
+        generator = torch.Generator().manual_seed(draw_seed_of(rows[0]))
+        hidden = torch.rand(attention_mask.shape, generator=generator) < self.token_dropout
+        attention_mask[:, 1:][hidden[:, 1:]] = 0
 
     def _collate_maps(self, rows: Sequence[PairExample], column: str) -> dict[str, torch.Tensor]:
         if self.augmentation is not None:

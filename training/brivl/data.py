@@ -58,6 +58,9 @@ class DataArguments:
         "batch, steps, queue and cached_views follow the number of pairs where neither recipe nor command line gives "
         "them; a split, or images that are held out, are evaluated on before and after",
     )
+    token_dropout: float = option(
+        0.0, "fraction of a text's tokens that a step hides from the text tower", low=0, high=1
+    )
     cached_views: int = option(
         0, "0: augment anew each epoch; n: a frozen backbone sees n views of an image once", low=0
     )

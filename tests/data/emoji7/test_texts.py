@@ -1,4 +1,5 @@
 import random
+from collections import Counter
 
 import pytest
 from wenlan.data import LANGUAGES, load_emoji7
@@ -68,6 +69,17 @@ def test_fixed_texts_are_the_name_and_others_drawn_once(fixed, rows):
     assert again.texts == fixed.texts
     assert ConceptTexts(LANGUAGES, fixed=3, seed=1).texts != fixed.texts
     assert len(ConceptTexts(LANGUAGES, fixed=1).texts) == len({*ConceptTexts(LANGUAGES, fixed=1).texts})
+
+
+def test_second_fixed_text_is_the_keyword_that_most_concepts_share():
+    draw, concepts = ConceptTexts(("en",), fixed=2), read_concepts("en")
+    counts = Counter(part for concept in concepts.values() for part in parts_of(concept, "en"))
+    for number, concept in concepts.items():
+        name, shared = draw.texts_of[number, "en"]
+        assert name.text == concept["name_en"]
+        keywords = concept["keywords_en"] or [concept["name_en"]]
+        assert shared.text in keywords
+        assert counts[shared.text] == max(counts[keyword] for keyword in keywords) == len(shared.group_ids)
 
 
 def test_without_a_number_of_fixed_texts_they_go_on(rows):

@@ -145,3 +145,17 @@ def test_images_are_read_as_the_original_does_where_the_processor_says_so(collat
     black = collator([{"image": clear, "text": "猫"}])["pixel_values"]
     assert (white > 2).all()
     assert (black < -1).all()
+
+
+def test_hidden_tokens_follow_the_draw_seed_and_leave_the_first(processor):
+    collator = ContrastiveCollator(processor, token_dropout=0.5)
+    rows = [{"image": noise(), "text": "老虎的脸", "draw_seed": seed} for seed in range(40)]
+    mask = collator(rows)["attention_mask"]
+    assert mask[:, 0].all()
+    assert 0.35 < mask[:, 1:].float().mean() < 0.65
+    assert torch.equal(mask, collator(rows)["attention_mask"])
+    assert not torch.equal(mask, collator([{**rows[0], "draw_seed": 99}, *rows[1:]])["attention_mask"])
+    whole = ContrastiveCollator(processor)(rows)["attention_mask"]
+    assert whole.all()
+    with pytest.raises(ValueError, match="draw_seed"):
+        collator([{"image": noise(), "text": "虎"}])

@@ -40,7 +40,12 @@ def collator():
 
 def build_tower(trainable=()):
     torch.manual_seed(0)
-    vision = {"trainable_backbone": list(trainable), "train_batch_norm": False, "image_size": 32, "stretch_boxes": False}
+    vision = {
+        "trainable_backbone": list(trainable),
+        "train_batch_norm": False,
+        "image_size": 32,
+        "stretch_boxes": False,
+    }
     return perturb(BriVLVisionModel(tiny_config(vision).vision_config))
 
 
