@@ -36,6 +36,7 @@ def fit_to_pairs(
     - There are 10 epochs, and 200 steps at least.
     - The queue holds half of the pairs at most, lest a pair meet its own earlier keys.
     - A frozen backbone sees 4 views of each image once, as long as these are 40,000 at most.
+    - The frozen layers of a text encoder see each caption once, as long as there are 40,000 pairs at most.
 
     The number of processes and of accumulated batches divides the batch.
     """
@@ -52,6 +53,9 @@ def fit_to_pairs(
     backbone = model.brivl.vision_model.backbone
     if "cached_views" not in given and not any(one.requires_grad for one in backbone.parameters()):
         data_args.cached_views = VIEWS if VIEWS * pairs <= MAX_VIEWS else 0
+    text_tower = model.brivl.text_model
+    if "cached_texts" not in given and text_tower.trunk_depth and not text_tower.config.attend_padding:
+        data_args.cached_texts = int(pairs <= MAX_VIEWS)
     length = f"{args.max_steps} steps" if args.max_steps > 0 else f"{args.num_train_epochs:g} epochs"
     return f"{pairs:,} pairs: {length} of {batch}, a queue of {model.config.queue_size}"
 

@@ -55,6 +55,21 @@ def test_a_frozen_backbone_sees_each_image_four_times_if_the_maps_fit(tmp_path, 
     assert fit(tmp_path, model, pairs)[1].cached_views == views
 
 
+@pytest.mark.parametrize(
+    ("text", "pairs", "cached"),
+    [
+        ({"trainable_backbone": ["layer.1"]}, 40_000, 1),
+        ({"trainable_backbone": []}, 40_001, 0),
+        ({"trainable_backbone": [], "attend_padding": True}, 20, 0),
+        ({"trainable_backbone": None}, 20, 0),
+    ],
+)
+def test_frozen_layers_of_the_text_encoder_see_each_caption_once_if_the_states_fit(tmp_path, text, pairs, cached):
+    model = BriVLForPreTraining(tiny_config(text=text))
+    assert fit(tmp_path, model, pairs)[1].cached_texts == cached
+    assert fit(tmp_path, model, pairs, {"cached_texts"})[1].cached_texts == 0
+
+
 @pytest.mark.parametrize("options", [{}, {"data": "shards", "streaming": True}])
 def test_only_pairs_whose_number_is_known_fit(options):
     with pytest.raises(ValueError, match="fit_to_data is for pairs of your own"):
