@@ -42,7 +42,7 @@ class CachedFeatureMaps(Dataset):
         is_frozen = not any(parameter.requires_grad for parameter in parameters)
         if not is_frozen and tower.trunk_depth == 0:
             raise ValueError("cached_views needs a backbone whose first stages are frozen: give a trainable_backbone.")
-        self.pairs, self.column = pairs, "feature_map" if is_frozen else "image_states"
+        self.pairs, self.is_whole = pairs, is_frozen
         run = tower.backbone.forward_features if is_frozen else tower.run_trunk
         was_training = tower.training
         tower.eval()
@@ -53,7 +53,7 @@ class CachedFeatureMaps(Dataset):
     @torch.inference_mode()
     def _view(
         self,
-        run: Callable[[torch.Tensor], torch.Tensor],
+        run: Callable[[torch.Tensor], torch.Tensor | None],
         collator: ContrastiveCollator,
         view: int,
         batch_size: int,
@@ -64,7 +64,7 @@ class CachedFeatureMaps(Dataset):
             collator = ContrastiveCollator(collator.processor)
         batches = DataLoader(self.pairs, batch_size=batch_size, collate_fn=collator)
         bar = tqdm(batches, desc=f"feature maps, view {view + 1} of {views}")
-        maps = [run(batch["pixel_values"]).half() for batch in bar]
+        maps = [states.half() for batch in bar if (states := run(batch["pixel_values"])) is not None]
         if sum(map(len, maps)) != len(self.pairs):
             raise ValueError(
                 f"Images could not be decoded: {dict(collator.bad_rows.counts)}. Leave their rows out before training: "
@@ -79,7 +79,11 @@ class CachedFeatureMaps(Dataset):
         """Return the pair as drawn in the current epoch, with a map (c, h, w) in float16 for `image`."""
         pair = self.pairs[index]
         del pair["image"]
-        pair |= {self.column: self.maps[pair["draw_seed"] % len(self.maps), index]}
+        of_the_image = self.maps[pair["draw_seed"] % len(self.maps), index]
+        if self.is_whole:
+            pair["feature_map"] = of_the_image
+        else:
+            pair["image_states"] = of_the_image
         return pair
 
     def set_epoch(self, epoch: int) -> None:
