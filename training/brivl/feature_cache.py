@@ -1,4 +1,4 @@
-"""What the frozen stages of an image backbone make of images, computed once and drawn from in every epoch."""
+"""The maps that the frozen stages of an image backbone make of images, computed once and drawn from in every epoch."""
 
 from collections.abc import Callable
 
