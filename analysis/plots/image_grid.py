@@ -8,16 +8,17 @@ from PIL import Image, ImageDraw
 from .fonts import load_font
 from .text_layout import shorten
 
-CELL_WIDTH, IMAGE, MARGIN, LINE_HEIGHT, BASELINE = 168, 96, 10, 21, 18
+CELL_WIDTH, IMAGE, MARGIN, LINE_SIZE, LINE_HEIGHT, BASELINE = 168, 96, 10, 15, 21, 18
 PLAIN, RIGHT, WRONG, BACKGROUND = "#222222", "#137333", "#b3261e", "#ffffff"
 
 
 @dataclass
 class Cell:
-    """One image (or none) and the lines of text below it, each with its colour."""
+    """One image (or none), the lines of text below it, each with its colour, and their language if not the grid's."""
 
     image: Image.Image | None = None
     lines: list[tuple[str, str]] = field(default_factory=list)
+    language: str | None = None
 
 
 def draw_grid(title: str, rows: Sequence[Sequence[Cell]], *, language: str = "zh") -> Image.Image:
@@ -45,7 +46,7 @@ def draw_grid(title: str, rows: Sequence[Sequence[Cell]], *, language: str = "zh
                 canvas.paste(image, (left + (CELL_WIDTH - image.width) // 2, top + (IMAGE - image.height) // 2))
                 line_top += IMAGE + 4
             for text, colour in cell.lines:
-                font = load_font(15, language, text=text, weight="Regular")
+                font = load_font(LINE_SIZE, cell.language or language, text=text, weight="Regular")
                 line = shorten(text, font, CELL_WIDTH)
                 draw.text((left, line_top + BASELINE), line, font=font, fill=colour, anchor="ls")
                 line_top += LINE_HEIGHT

