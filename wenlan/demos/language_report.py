@@ -1,4 +1,4 @@
-"""What a model understands in each language, for reports: a table, the phrases it fails, an image of some phrases."""
+"""A report on the languages of a model: a table, the phrases that it fails, and an image of some phrases."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
