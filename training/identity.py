@@ -79,8 +79,7 @@ def refuse_other_run(folder: Path, wanted: Identity, *, accept_changes: bool = F
         return
     if not isinstance(found, dict):
         raise ValueError(f"{folder / IDENTITY} holds no identity of a run; give another output_dir.")
-    settings = list(_describe(found.get("settings"), wanted["settings"]))
-    content = list(_describe(found.get("content"), wanted["content"]))
+    settings, content = (list(_describe(found.get(part), wanted[part])) for part in ("settings", "content"))
     if settings and not content and accept_changes:
         print(f"{folder} was trained with other settings, as accepted: {_join(settings)}.")
     elif others := content + settings:
@@ -93,9 +92,18 @@ def refuse_other_run(folder: Path, wanted: Identity, *, accept_changes: bool = F
 
 def _describe(found: object, wanted: object) -> Iterator[str]:
     """Yield each difference in a few words; digests are not shown."""
-    for difference in differences(found, wanted):
+    for difference in differences(found, _without_new_defaults(found, wanted)):
         name, _, values = difference.partition(" is ")
         yield f"{name.removesuffix('.digest')} differs" if name.endswith("digest") else f"{name} is {values[:60]}"
+
+
+def _without_new_defaults(found: object, wanted: object) -> object:
+    """Return what is wanted without the fields that are empty, 0 or False and that an older version did not have."""
+    if not (isinstance(found, dict) and isinstance(wanted, dict)):
+        return wanted
+    return {
+        name: _without_new_defaults(found.get(name), value) for name, value in wanted.items() if name in found or value
+    }
 
 
 def _join(others: list[str]) -> str:

@@ -167,3 +167,21 @@ def test_stream_is_its_shards_and_the_number_of_its_readers(begun, tmp_path):
     (tmp_path / "1.tar").write_bytes(shard)
     with pytest.raises(ValueError, match="otherwise: data differs"):
         main([*command, "--resume"])
+
+
+@pytest.mark.parametrize(("value", "is_same"), [(False, True), (0, True), ([], True), (True, False), (2, False)])
+def test_field_of_a_newer_version_is_the_same_run_where_it_changes_nothing(tmp_path, value, is_same):
+    older = {"settings": {"seed": 1}, "content": {"model": {"layers": 3}}}
+    (tmp_path / IDENTITY).write_text(json.dumps(older), "utf-8")
+    wanted = {"settings": {"seed": 1}, "content": {"model": {"layers": 3, "frozen": value}}}
+    if is_same:
+        refuse_other_run(tmp_path, wanted)
+    else:
+        with pytest.raises(ValueError, match=r"trained otherwise: model\.frozen is None there and"):
+            refuse_other_run(tmp_path, wanted)
+
+
+def test_field_that_was_given_and_is_now_empty_is_another_run(tmp_path):
+    (tmp_path / IDENTITY).write_text(json.dumps({"settings": {"curriculum": [1]}, "content": {}}), "utf-8")
+    with pytest.raises(ValueError, match="curriculum is"):
+        refuse_other_run(tmp_path, {"settings": {"curriculum": []}, "content": {}})
