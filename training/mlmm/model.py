@@ -90,7 +90,9 @@ def build_config(args: MLMMArguments, tokenizer: PreTrainedTokenizerBase, info: 
     if info.num_classes:
         values |= {"num_region_classes": info.num_classes, "region_background_index": info.background_index}
     if args.text_weights:
-        text = load_text_tower(args.text_weights, model_types=XLM_R_TYPES).config
+        tower = load_text_tower(args.text_weights, model_types=XLM_R_TYPES)
+        tower.check_text_length(args.max_text_length + tokenizer.num_special_tokens_to_add())
+        text = tower.config
         is_part = args.model_config.get("num_hidden_layers", 1) <= text.num_hidden_layers  # the lowest layers
         fixed = [name for name in ENCODER_SIZES if not (is_part and name == "num_hidden_layers")]
         check_sizes(args.model_config, text, fixed, option="model_config", source=args.text_weights)

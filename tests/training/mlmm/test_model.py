@@ -55,7 +55,7 @@ def xlm_r(tmp_path):
     """A small XLM-R, which lies in tmp_path with its tokenizer."""
     tokenizer = load_small_tokenizer()
     tokenizer.save_pretrained(tmp_path)
-    config = XLMRobertaConfig(**SMALL, vocab_size=len(tokenizer), max_position_embeddings=40, type_vocab_size=1)
+    config = XLMRobertaConfig(**SMALL, vocab_size=len(tokenizer), max_position_embeddings=70, type_vocab_size=1)
     model = XLMRobertaForMaskedLM(config).eval()
     model.save_pretrained(tmp_path)
     return model
@@ -138,3 +138,18 @@ def test_more_frozen_layers_than_there_are_layers_are_refused():
     with pytest.raises(StrictDataclassClassValidationError) as error:
         MLMMArguments(model_config=SMALL | {"frozen_layers": 3})
     assert "frozen_layers=3 is not in 0..2, the layers" in str(error.value.__cause__)
+
+
+def test_captions_that_the_xlm_r_has_no_positions_for_are_refused(xlm_r, tmp_path):
+    build(MLMMArguments(text_weights=str(tmp_path), max_text_length=66))
+    with pytest.raises(ValueError, match=r"texts of 69 tokens, .* has positions for 68: lower max_text_length by 1"):
+        build(MLMMArguments(text_weights=str(tmp_path), max_text_length=67))
+
+
+def test_xlm_r_with_more_rows_than_its_tokenizer_has_pieces_is_taken(tmp_path):
+    tokenizer = load_small_tokenizer()
+    tokenizer.save_pretrained(tmp_path)
+    config = XLMRobertaConfig(**SMALL, vocab_size=len(tokenizer) + 35, max_position_embeddings=70, type_vocab_size=1)
+    XLMRobertaForMaskedLM(config).save_pretrained(tmp_path)
+    model, _ = build(MLMMArguments(text_weights=str(tmp_path)))
+    assert model.config.vocab_size == len(tokenizer) + 35
