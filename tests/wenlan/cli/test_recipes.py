@@ -10,7 +10,10 @@ run = CliRunner().invoke
 def test_list_prints_each_recipe_with_a_sentence():
     lines = run(app, ["recipes", "list"]).stdout.splitlines()
     assert [line.split()[0] for line in lines] == list(shipped_recipes())
-    assert lines[6].endswith("  The demo, a small BriVL for emoji7: minutes on 2 cores.")
+    sentences = dict(line.split(maxsplit=1) for line in lines)
+    assert sentences["brivl_tiny"].endswith(
+        "The demo, a small BriVL for emoji7 in seven languages: minutes on 2 cores."
+    )
 
 
 def test_show_prints_the_file():
