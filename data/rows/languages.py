@@ -2,7 +2,16 @@
 
 from collections.abc import Sequence
 
-LANGUAGES = ("zh", "en", "de", "fr", "cs", "ja", "ko")
+LANGUAGE_NAMES = {
+    "zh": "Chinese",
+    "en": "English",
+    "de": "German",
+    "fr": "French",
+    "cs": "Czech",
+    "ja": "Japanese",
+    "ko": "Korean",
+}
+LANGUAGES = tuple(LANGUAGE_NAMES)
 SPACELESS = ("zh", "ja")  # without spaces between words
 ALL = "all"
 
@@ -19,4 +28,4 @@ def check_languages(language: str | Sequence[str] | None) -> None:
         raise ValueError(f"Unknown language {', '.join(map(repr, unknown))}; MLMM has {', '.join(LANGUAGES)}.")
 
 
-__all__ = ["ALL", "LANGUAGES", "SPACELESS", "check_languages", "languages_of"]
+__all__ = ["ALL", "LANGUAGES", "LANGUAGE_NAMES", "SPACELESS", "check_languages", "languages_of"]

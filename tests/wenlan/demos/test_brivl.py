@@ -8,9 +8,11 @@ import pytest
 import torch
 from PIL import Image
 from transformers import AutoModel, AutoProcessor, pipeline
-from wenlan.data import load_emoji7
+from wenlan.data import LANGUAGES, load_emoji7
 from wenlan.pipelines import embed_texts
 from wenlan.processing import decode_image
+
+from wenlan.demos.brivl import next_commands
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +41,21 @@ def test_report_shows_every_figure_beside_chance_and_every_image(quickstart_fold
     retrieval = json.loads((quickstart_folder / "metrics.json").read_text("utf-8"))["test/retrieval"]
     assert f"R@1 {retrieval['i2t_R@1']:.1f} (chance 0.1)" in page
     assert "test_held (fluent3d)" in page
+
+
+def test_report_says_which_languages_the_model_knows(quickstart_folder):
+    page = (quickstart_folder / "report.html").read_text("utf-8")
+    assert "It answers in what it was trained on: Chinese.<" in page
+    assert next_commands(quickstart_folder, ["zh"], has_encoder=False) in page
+
+
+def test_next_commands_name_labels_and_recipes_that_fit_the_model(tmp_path):
+    chinese, czech, *_ = next_commands(tmp_path, LANGUAGES, has_encoder=True).splitlines()
+    assert (chinese.split()[-1], czech.split()[-1]) == ("猫,狗,飞机", "kočka,pes,letadlo")
+    alone, *others = next_commands(tmp_path, ["zh"], has_encoder=False).splitlines()
+    assert alone == chinese
+    recipes = [line.split()[2] for line in others if "pretrain-brivl" in line]
+    assert recipes == ["brivl_small_scratch", "brivl_tiny_scratch"]
 
 
 def test_zero_shot_pipeline_agrees_with_the_model(quickstart_folder):
