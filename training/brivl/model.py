@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 import timm
 import torch
-from transformers import AutoModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from ...data.files.model_folder import PROCESSOR, open_pretrained
 from ...modeling_brivl.configuration_brivl import BriVLConfig
@@ -120,7 +120,7 @@ def load_backbones(model: BriVLForPreTraining, args: ModelArguments) -> None:
     elif args.image_weights:
         load_efficientnet_lite(model.brivl.vision_model.backbone, args.image_weights)
     if args.text_weights:
-        model.brivl.text_model.backbone.load_state_dict(load_text_weights(args.text_weights, AutoModel))
+        model.brivl.text_model.backbone.load_state_dict(load_text_weights(args.text_weights))
     model.reset_momentum_towers()
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Annotated, ClassVar
 
 import torch
-from transformers import AutoModelForMaskedLM, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from ...data.files.model_folder import PROCESSOR, open_pretrained
 from ...data.regions.schema import RegionInfo
@@ -111,7 +111,7 @@ def build_model(args: MLMMArguments, processor: MLMMProcessor, info: RegionInfo)
     if not args.init_from:
         model = MLMMForPreTraining(build_config(args, processor.tokenizer, info))
         if args.text_weights:
-            weights = load_text_weights(args.text_weights, AutoModelForMaskedLM)
+            weights = load_text_weights(args.text_weights, mlm_head=True)
             load_original_checkpoint(model, lowest_layers(weights, model.config.num_hidden_layers))
         return model
     refuse_unknown("model_config", args.model_config, MODEL_FIELDS)
