@@ -132,13 +132,15 @@ def _targets(text_model: BriVLTextModel, targets: list[str]) -> list[str]:
         known = ", ".join(sorted({name.rpartition(".")[2] for name in linear}))
         raise ValueError(f"lora_targets {unknown} are no linear layers of the text encoder; it has {known}.")
     trainable = text_model.config.trainable_backbone
-    names = [name for names in matching.values() for name in names if is_trainable(f"{name}.weight", trainable)]
-    if not names:
-        raise ValueError(
-            f"No layer of the text encoder is left to adapt, because text_config.trainable_backbone is {trainable}. "
-            'Name the layers that get adapters in it, such as ["layer.8", "layer.9"], or set it to null for all.'
-        )
-    return names
+    found = [name for names in matching.values() for name in names]
+    if names := [name for name in found if is_trainable(f"{name}.weight", trainable)]:
+        return names
+    raise ValueError(
+        f"LoRA has nothing to adapt: the text encoder has {len(found)} layers called {' or '.join(targets)}, all "
+        f"frozen by text_config.trainable_backbone, which is {trainable}. Set that to null, or to the names of layers, "
+        f'such as ["layer.{text_model.backbone.config.num_hidden_layers - 1}"]: in the recipe\'s model_config, or in '
+        "config.json of the model that is trained further. Without lora_rank all that is not frozen trains whole."
+    )
 
 
 def _adapted_layers(text_model: BriVLTextModel) -> "dict[str, LoraLayer]":

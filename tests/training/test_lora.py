@@ -134,6 +134,21 @@ def test_adapters_go_only_into_layers_that_the_configuration_trains(base):
     assert adapted == {"1.attention.self.query", "1.attention.self.value"}
 
 
+def test_adapters_train_in_an_encoder_that_was_frozen_whole_once_its_configuration_lets_them(tmp_path):
+    base = BriVLModel(tiny_config(text={"trainable_backbone": []}))
+    base.save_pretrained(tmp_path / "base")
+    base.text_model.config.trainable_backbone = None
+    model = lora_for_fine_tuning(base, LoraArguments(lora_rank=2))
+    before = embed(model)
+    train(model, tmp_path / "run", max_steps=2)
+    after = embed(model)
+    assert not torch.equal(before[0], after[0])
+    model.save_pretrained(tmp_path / "adapter")
+    assert_equal(
+        embed(PeftModel.from_pretrained(AutoModel.from_pretrained(tmp_path / "base"), tmp_path / "adapter")), after
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "trainable", "message"),
     [
@@ -141,7 +156,7 @@ def test_adapters_go_only_into_layers_that_the_configuration_trains(base):
         # a linear layer of BriVL's own transformer: in evaluation mode PyTorch would pass an adapter by
         ({"lora_targets": ["linear1"]}, None, r"\['linear1'\] are no linear layers of the text encoder"),
         ({"lora_targets": []}, None, "no linear layers"),
-        ({}, [], r"trainable_backbone is \[\]"),
+        ({}, [], r"has 4 layers called query or value, all frozen .* is \[\]\. Set that .* \[\"layer\.1\"\]: in"),
         ({"lora_rank": 0}, None, "lora_rank must be at least 1, got 0"),
     ],
 )
