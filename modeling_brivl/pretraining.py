@@ -238,6 +238,32 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         positives, negatives = F.pad(positives, (1, 0), value=True), F.pad(~(true | own), (1, 0))
         return torch.cat(logits, dim=1), info_nce(torch.cat(logits, dim=1), positives, negatives)
 
+    def _keys_of_batch(
+        self, image_keys: Tensor, text_keys: Tensor, group_ids: Tensor, text_groups: Tensor, image_of: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Return the keys of the batch that queries meet: none without `in_batch_negatives`.
+
+        In training they are those of all processes, and wait for the queue.
+
+        Args:
+            image_keys, text_keys, group_ids, text_groups: of this process.
+            image_of: (n,) int64, places of the texts' images.
+
+        Returns:
+            image keys (p, d), text keys (m, d), their groups (p,) and (m, g); own images (n, p) and own texts (n, m),
+            bool: of each text those of its image.
+        """
+        keys, first_image, first_text = (image_keys, text_keys, group_ids, text_groups), 0, 0
+        if self.training:
+            (all_images, first_image), (all_texts, first_text) = gather_rows(image_keys), gather_rows(text_keys)
+            keys = all_images, all_texts, gather_rows(group_ids)[0], gather_text_groups(text_groups)
+            self._keep_for_the_queue(pairs_of_one_group(*keys))
+        images, texts, groups, groups_of_texts = keys if self.config.in_batch_negatives else (rows[:0] for rows in keys)
+        places = [torch.arange(len(rows), device=image_of.device) for rows in (images, texts)]
+        own_images = image_of[:, None] == places[0] - first_image
+        own_texts = image_of[:, None] == (places[1] - first_text) // (len(text_keys) // len(image_keys))
+        return images, texts, groups, groups_of_texts, own_images, own_texts
+
     def contrastive_output(
         self,
         image_queries: Tensor,
@@ -265,43 +291,18 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
             raise ValueError(f"{texts} texts cannot belong to {images} images; give each image as many as the others.")
         image_of = torch.arange(images, device=group_ids.device).repeat_interleave(texts // images)
         text_groups = group_ids[image_of, None] if text_group_ids is None else text_group_ids
-        all_images, all_texts, all_groups, all_text_groups = image_keys, text_keys, group_ids, text_groups
-        first_image = first_text = 0
-        if self.training:
-            (all_images, first_image), (all_texts, first_text) = gather_rows(image_keys), gather_rows(text_keys)
-            all_groups, all_text_groups = gather_rows(group_ids)[0], gather_text_groups(text_groups)
-            self._keep_for_the_queue(pairs_of_one_group(all_images, all_texts, all_groups, all_text_groups))
-        if not self.config.in_batch_negatives:
-            all_images, all_texts, all_groups, all_text_groups = (
-                rows[:0] for rows in (all_images, all_texts, all_groups, all_text_groups)
-            )
-        own_images = torch.zeros(texts, len(all_images), dtype=torch.bool, device=group_ids.device)
-        own_texts = own_images.new_zeros(texts, len(all_texts))
-        if self.config.in_batch_negatives:
-            own_images[:, first_image : first_image + images] = image_of[:, None] == image_of[:: texts // images]
-            own_texts[:, first_text : first_text + texts] = image_of[:, None] == image_of
+        image_batch, text_batch, groups, groups_of_texts, own_images, own_texts = self._keys_of_batch(
+            image_keys, text_keys, group_ids, text_groups, image_of
+        )
         queue = self.queue
-        true_texts = torch.cat([is_true(all_text_groups, group_ids), is_true(queue.group_ids[:, None], group_ids)])
-        true_images = is_true(text_groups, torch.cat([all_groups, queue.group_ids]))
-        near = self._near_pairs(image_keys[image_of], text_keys)
-        logits_per_text, text_loss = self._contrast(
-            text_queries,
-            image_keys[image_of],
-            all_images,
-            queue.image_keys,
-            own=own_images,
-            true=true_images,
-            near=near,
-        )
-        logits_per_image, image_loss = self._contrast(
-            image_queries[image_of],
-            text_keys,
-            all_texts,
-            queue.text_keys,
-            own=own_texts,
-            true=true_texts.T[image_of],
-            near=near,
-        )
+        true_texts = torch.cat([is_true(groups_of_texts, group_ids), is_true(queue.group_ids[:, None], group_ids)])
+        true_images = is_true(text_groups, torch.cat([groups, queue.group_ids]))
+        image_keys_of_texts, true_texts = image_keys[image_of], true_texts.T[image_of]
+        near = self._near_pairs(image_keys_of_texts, text_keys)
+        keys = image_keys_of_texts, image_batch, queue.image_keys
+        logits_per_text, text_loss = self._contrast(text_queries, *keys, own=own_images, true=true_images, near=near)
+        queries, keys = image_queries[image_of], (text_keys, text_batch, queue.text_keys)
+        logits_per_image, image_loss = self._contrast(queries, *keys, own=own_texts, true=true_texts, near=near)
         return BriVLForPreTrainingOutput(
             loss=text_loss + image_loss,
             logits_per_image=logits_per_image,
