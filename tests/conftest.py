@@ -10,6 +10,7 @@ import pytest
 import torch
 from filelock import FileLock
 from helpers import slow_marks
+from helpers.brivl import tiny_language
 from helpers.training.tiny_trainer import build_trainer
 from wenlan.analysis.plots.fonts import _open_fonts
 from xdist.scheduler import LoadFileScheduling
@@ -38,6 +39,7 @@ class SpreadLongTests:
 
 def pytest_configure(config):
     config.pluginmanager.register(slow_marks)
+    config.pluginmanager.register(tiny_language)
     if config.pluginmanager.hasplugin("dsession"):
         config.pluginmanager.register(SpreadLongTests())
 

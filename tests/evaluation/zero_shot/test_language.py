@@ -5,8 +5,6 @@ from itertools import pairwise, product
 
 import numpy as np
 import pytest
-from helpers.brivl.tiny_folder import save_tiny_folder
-from transformers import AutoProcessor
 from wenlan.data import GROUP_NAMES, LANGUAGES, load_phrases
 from wenlan.evaluation import Emoji7Embeddings, evaluate_emoji7, evaluate_language
 from wenlan.evaluation.zero_shot.language import (
@@ -17,25 +15,9 @@ from wenlan.evaluation.zero_shot.language import (
 )
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny")
-    return save_tiny_folder(folder).eval(), AutoProcessor.from_pretrained(folder)
-
-
-@pytest.fixture(scope="module")
-def embeddings(tiny):
-    return Emoji7Embeddings(*tiny)
-
-
-@pytest.fixture(scope="module")
-def untrained(tiny, embeddings):
-    return evaluate_language(*tiny, languages=("zh", "cs"), embeddings=embeddings)
-
-
-def oracle(tiny, language):
+def oracle(tiny_brivl, language):
     """Returns hand-made embeddings: an image is its concept, a text the mean of the concepts that it is true of."""
-    embeddings = Emoji7Embeddings(*tiny)
+    embeddings = Emoji7Embeddings(*tiny_brivl)
     eye = np.eye(1356, dtype=np.float32)
     for split in ("test", "test_held", "test_held_noto"):
         rows = embeddings.splits[split].remove_columns("image")
@@ -56,8 +38,8 @@ def unit(rows):
 
 
 @pytest.mark.parametrize("language", ["zh", "ko"])
-def test_perfect_embeddings_score_100(tiny, language):
-    results = evaluate_language(*tiny, languages=[language], embeddings=oracle(tiny, language))
+def test_perfect_embeddings_score_100(tiny_brivl, language):
+    results = evaluate_language(*tiny_brivl, languages=[language], embeddings=oracle(tiny_brivl, language))
     metrics = results["languages"][language]
     assert metrics["names"]["mean_recall"] == 100
     assert metrics["test_held"]["mean_recall"] == metrics["test_held_noto"]["mean_recall"] == 100
@@ -71,8 +53,10 @@ def test_perfect_embeddings_score_100(tiny, language):
     assert {row["rank"] for row in results["phrases"]} == {1}
 
 
-def test_permuted_perfect_embeddings_fall_to_chance(tiny):
-    results = evaluate_language(*tiny, languages=["zh"], permute_names_seed=1, embeddings=oracle(tiny, "zh"))
+def test_permuted_perfect_embeddings_fall_to_chance(tiny_brivl):
+    results = evaluate_language(
+        *tiny_brivl, languages=["zh"], permute_names_seed=1, embeddings=oracle(tiny_brivl, "zh")
+    )
     metrics = results["languages"]["zh"]
     for kind, way in product(("names", "keywords"), ("t2i", "i2t")):
         assert metrics[kind][f"{way}_R@10"] < 3 * metrics[kind][f"{way}_chance_R@10"]
@@ -83,8 +67,8 @@ def test_permuted_perfect_embeddings_fall_to_chance(tiny):
 
 
 @pytest.mark.parametrize("language", ["zh", "cs"])
-def test_an_untrained_model_is_at_chance(untrained, language):
-    metrics = untrained["languages"][language]
+def test_an_untrained_model_is_at_chance(tiny_language, language):
+    metrics = tiny_language["languages"][language]
     for kind, way in product(("names", "keywords"), ("t2i", "i2t")):
         assert metrics[kind][f"{way}_R@10"] < 3 * metrics[kind][f"{way}_chance_R@10"]
     assert metrics["phrases"]["hit@1"] < 5 * metrics["phrases"]["chance_hit@1"]
@@ -92,65 +76,65 @@ def test_an_untrained_model_is_at_chance(untrained, language):
     assert metrics["groups"]["top-1"] < 30
 
 
-def test_unknown_tokens_are_told(untrained):
-    assert untrained["languages"]["cs"]["unknown_tokens"] > 99  # its vocabulary has the characters of six sentences
-    assert 50 < untrained["languages"]["zh"]["unknown_tokens"] < 99
+def test_unknown_tokens_are_told(tiny_language):
+    assert tiny_language["languages"]["cs"]["unknown_tokens"] > 99  # its vocabulary has the characters of six sentences
+    assert 50 < tiny_language["languages"]["zh"]["unknown_tokens"] < 99
 
 
-def test_results_are_plain_json_and_list_every_phrase(untrained):
-    assert json.loads(json.dumps(untrained, allow_nan=False)) == untrained
-    assert list(untrained["languages"]) == ["zh", "cs"]
-    assert list(untrained["agreement"]) == ["zh-cs"]
+def test_results_are_plain_json_and_list_every_phrase(tiny_language):
+    assert json.loads(json.dumps(tiny_language, allow_nan=False)) == tiny_language
+    assert list(tiny_language["languages"]) == ["zh", "cs"]
+    assert list(tiny_language["agreement"]) == ["zh-cs"]
     phrases = load_phrases()
     listed = {
-        language: [r["text"] for r in untrained["phrases"] if r["language"] == language] for language in LANGUAGES
+        language: [r["text"] for r in tiny_language["phrases"] if r["language"] == language] for language in LANGUAGES
     }
     assert listed["cs"] == [phrase.texts["cs"] for phrase in phrases]
     assert listed["en"] == []
-    assert all(len(row["found"]) == 3 and 1 <= row["rank"] <= 1198 for row in untrained["phrases"])
-    assert (untrained["style"], untrained["candidates"]) == ("fluent3d", 1198)
+    assert all(len(row["found"]) == 3 and 1 <= row["rank"] <= 1198 for row in tiny_language["phrases"])
+    assert (tiny_language["style"], tiny_language["candidates"]) == ("fluent3d", 1198)
 
 
-def test_a_second_evaluation_embeds_nothing_again(tiny, embeddings, untrained, monkeypatch):
+def test_a_second_evaluation_embeds_nothing_again(tiny_brivl, tiny_embeddings, tiny_language, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("embedded twice")
 
     for name in ("embed_images", "embed_texts"):
         monkeypatch.setattr(f"wenlan.evaluation.zero_shot.embeddings.{name}", refuse)
-    assert evaluate_language(*tiny, languages=("zh", "cs"), embeddings=embeddings) == untrained
+    assert evaluate_language(*tiny_brivl, languages=("zh", "cs"), embeddings=tiny_embeddings) == tiny_language
 
 
-def test_texts_are_embedded_as_alone_whatever_their_order(tiny):
+def test_texts_are_embedded_as_alone_whatever_their_order(tiny_brivl):
     texts = ["一只猫和一个苹果", "猫", "红色的湖", "猫", "雪"]
-    together = Emoji7Embeddings(*tiny).texts(texts)
-    alone = np.concatenate([Emoji7Embeddings(*tiny).texts([text]) for text in texts])
+    together = Emoji7Embeddings(*tiny_brivl).texts(texts)
+    alone = np.concatenate([Emoji7Embeddings(*tiny_brivl).texts([text]) for text in texts])
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
 @pytest.mark.parametrize("languages", [[], "zh", ["zh", "zh"]])
-def test_languages_are_a_list_of_different_ones(tiny, languages):
+def test_languages_are_a_list_of_different_ones(tiny_brivl, languages):
     with pytest.raises(ValueError, match="list of different ones"):
-        evaluate_language(*tiny, languages=languages)
+        evaluate_language(*tiny_brivl, languages=languages)
 
 
 @pytest.mark.parametrize("evaluate", [evaluate_emoji7, evaluate_language])
-def test_an_unknown_language_is_refused_before_anything_is_embedded(tiny, evaluate):
+def test_an_unknown_language_is_refused_before_anything_is_embedded(tiny_brivl, evaluate):
     wanted = {"language": "xx"} if evaluate is evaluate_emoji7 else {"languages": ["en", "xx"]}
     with pytest.raises(ValueError, match=r"'xx'.*zh, en, de, fr, cs, ja, ko"):
-        evaluate(*tiny, **wanted)
+        evaluate(*tiny_brivl, **wanted)
 
 
-def test_embeddings_that_are_not_finite_are_refused(tiny):
-    embeddings = oracle(tiny, "zh")
+def test_embeddings_that_are_not_finite_are_refused(tiny_brivl):
+    embeddings = oracle(tiny_brivl, "zh")
     embeddings._texts["下雨天"] = np.full(1356, np.nan, np.float32)
     with pytest.raises(ValueError, match="NaN"):
-        evaluate_language(*tiny, languages=["zh"], embeddings=embeddings)
+        evaluate_language(*tiny_brivl, languages=["zh"], embeddings=embeddings)
 
 
-def test_a_model_that_maps_all_texts_to_one_point_scores_nothing(tiny):
-    embeddings = oracle(tiny, "zh")
+def test_a_model_that_maps_all_texts_to_one_point_scores_nothing(tiny_brivl):
+    embeddings = oracle(tiny_brivl, "zh")
     embeddings._texts = dict.fromkeys(embeddings._texts, np.full(1356, 1356**-0.5, np.float32))
-    metrics = evaluate_language(*tiny, languages=["zh"], embeddings=embeddings)["languages"]["zh"]
+    metrics = evaluate_language(*tiny_brivl, languages=["zh"], embeddings=embeddings)["languages"]["zh"]
     assert metrics["names"]["mean_recall"] == metrics["keywords"]["t2i_R@10"] == metrics["groups"]["top-1"] == 0
     assert metrics["phrases"]["hit@10"] == metrics["phrases"]["P@10"] == 0
 

@@ -4,66 +4,47 @@ import html
 
 import numpy as np
 import pytest
-from helpers.brivl.tiny_folder import save_tiny_folder
 from PIL import Image
-from transformers import AutoProcessor
 from wenlan.analysis.plots.image_grid import RIGHT, WRONG
 from wenlan.data import load_phrases
-from wenlan.evaluation import Emoji7Embeddings, evaluate_language
 
 from wenlan.demos import language_report
 from wenlan.demos.html_report import metrics_table, write_report
 from wenlan.demos.language_report import draw_phrases, language_table, worst_phrases
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny")
-    return save_tiny_folder(folder).eval(), AutoProcessor.from_pretrained(folder)
-
-
-@pytest.fixture(scope="module")
-def embeddings(tiny):
-    return Emoji7Embeddings(*tiny)
-
-
-@pytest.fixture(scope="module")
-def results(tiny, embeddings):
-    return evaluate_language(*tiny, languages=("zh", "cs"), embeddings=embeddings)
-
-
-def test_the_table_has_each_language_and_chance_below_the_headings(results):
-    headings, zh, cs, chance = language_table(results)
+def test_the_table_has_each_language_and_chance_below_the_headings(tiny_language):
+    headings, zh, cs, chance = language_table(tiny_language)
     assert {len(row) for row in (headings, zh, cs, chance)} == {8}
-    metrics = results["languages"]["cs"]
+    metrics = tiny_language["languages"]["cs"]
     assert cs[0] == "cs (100 % of the tokens unknown)"
     phrases = [f"{metrics['phrases'][name]:.1f}" for name in ("hit@1", "hit@10", "P@10")]
     assert cs[headings.index("phrase → image hit@1, hit@10, P@10")] == " / ".join(phrases)
-    pair = results["agreement"]["zh-cs"]
+    pair = tiny_language["agreement"]["zh-cs"]
     assert zh[-1] == cs[-1] == f"{pair['names']:.1f} / {pair['phrases']:.1f}"
     assert chance[0] == "chance"
     assert chance[1:3] == ["0.1 / 0.8", "0.1 / 0.8"]
     assert chance[5:7] == ["12.5", "7.1 / 7.1"]
 
 
-def test_one_language_agrees_with_none(results):
-    alone = {**results, "languages": {"zh": results["languages"]["zh"]}, "agreement": {}}
+def test_one_language_agrees_with_none(tiny_language):
+    alone = {**tiny_language, "languages": {"zh": tiny_language["languages"]["zh"]}, "agreement": {}}
     headings, *rows = language_table(alone)
     assert [row[0].split()[0] for row in rows] == ["zh", "chance"]
     assert {len(row) for row in (headings, *rows)} == {7}
     assert "agrees" not in " ".join(headings)
 
 
-def test_worst_phrases_are_those_whose_first_right_image_comes_last(results):
-    lines = worst_phrases(results, 3)
-    last = sorted((row["rank"] for row in results["phrases"]), reverse=True)[:3]
+def test_worst_phrases_are_those_whose_first_right_image_comes_last(tiny_language):
+    lines = worst_phrases(tiny_language, 3)
+    last = sorted((row["rank"] for row in tiny_language["phrases"]), reverse=True)[:3]
     assert [line.split("number ")[1].split(")")[0] for line in lines] == list(map(str, last))
 
 
-def test_the_page_shows_table_and_phrases_and_escapes_them(results, tmp_path):
+def test_the_page_shows_table_and_phrases_and_escapes_them(tiny_language, tmp_path):
     held = {"t2i_R@1": 1.0, "t2i_chance_R@1": 0.7, "style": "fluent3d", "candidates": 140}
-    row = {**results["phrases"][0], "text": "<b>"}
-    everything = {"test_held/retrieval": held, "language": {**results, "phrases": [row]}}
+    row = {**tiny_language["phrases"][0], "text": "<b>"}
+    everything = {"test_held/retrieval": held, "language": {**tiny_language, "phrases": [row]}}
     page = write_report(tmp_path, summary="s", results=everything, grids={}, commands="c").read_text("utf-8")
     assert "<th>phrase → image hit@1, hit@10, P@10</th>" in page
     assert f"<td>{html.escape('cs (100 % of the tokens unknown)')}</td>" in page
@@ -72,11 +53,11 @@ def test_the_page_shows_table_and_phrases_and_escapes_them(results, tmp_path):
     assert len(metrics_table(everything)) == 2
 
 
-def test_right_images_are_green_and_wrong_ones_red(tiny, embeddings, monkeypatch):
+def test_right_images_are_green_and_wrong_ones_red(tiny_brivl, tiny_embeddings, monkeypatch):
     drawn = []
     monkeypatch.setattr(language_report, "draw_grid", lambda title, rows: drawn.extend(rows))
-    draw_phrases(*tiny, languages=["zh", "ko"], embeddings=embeddings)
-    names = embeddings.splits["test"].remove_columns("image")
+    draw_phrases(*tiny_brivl, languages=["zh", "ko"], embeddings=tiny_embeddings)
+    names = tiny_embeddings.splits["test"].remove_columns("image")
     phrases = {phrase.texts[language]: phrase for phrase in load_phrases() for language in ("zh", "ko")}
     assert [row[0].lines[0][0] for row in drawn] == ["zh", "ko", "zh", "ko", "zh", "ko", "zh"]
     for words, *found in drawn:
@@ -90,13 +71,13 @@ def test_right_images_are_green_and_wrong_ones_red(tiny, embeddings, monkeypatch
     assert len(drawn[0]) == 5
 
 
-def test_all_seven_languages_are_drawn(tiny, embeddings):
-    image = draw_phrases(*tiny, embeddings=embeddings)
+def test_all_seven_languages_are_drawn(tiny_brivl, tiny_embeddings):
+    image = draw_phrases(*tiny_brivl, embeddings=tiny_embeddings)
     assert isinstance(image, Image.Image)
     assert image.height > 7 * 110
     assert (np.asarray(image.convert("L")) < 128).any(axis=1).sum() > 300
 
 
-def test_a_phrase_that_is_none_is_refused(tiny):
+def test_a_phrase_that_is_none_is_refused(tiny_brivl):
     with pytest.raises(ValueError, match="'a blue whale' is no phrase"):
-        draw_phrases(*tiny, phrases=["a blue whale"])
+        draw_phrases(*tiny_brivl, phrases=["a blue whale"])
