@@ -72,6 +72,8 @@ def pretrain(
     if model_args.init_from:
         detect_model_type(model_args.init_from, expected="brivl")  # before data are read
     run = Run(args, run_args)
+    if run.is_main and data_args.data != "emoji7" and data_args.texts_per_image > 1:
+        print(f"texts_per_image ({data_args.texts_per_image}) is for emoji7: your images get one text each in a step.")
     callbacks = [MomentumQueueCallback(), *run.callbacks]
     if data_args.streaming:
         callbacks.append(prepare_streaming(args))

@@ -5,6 +5,7 @@ import pytest
 import torch
 from accelerate.utils import FullyShardedDataParallelPlugin
 from helpers.training.checkpoints import assert_opens_like
+from helpers.training.recipes import write_recipe
 from transformers import AutoModel, AutoProcessor, AutoTokenizer, BertConfig, BertModel
 from wenlan.data import load_emoji7
 from wenlan.processing import build_character_tokenizer
@@ -75,6 +76,15 @@ def test_own_pairs_train_and_the_folder_opens(own_pairs, tmp_path, capsys, cache
     printed = capsys.readouterr().out
     assert "file missing" in printed
     assert "truncated" in printed
+
+
+def test_recipe_of_several_texts_says_that_own_images_get_one(own_pairs, tmp_path, capsys):
+    recipe = write_recipe(tmp_path / "recipe.yaml", "brivl_tiny_scratch", texts_per_image=7, cached_views=0)
+    options = ["--data", str(own_pairs), "--max_bad_fraction", "0.3", "--output_dir", str(tmp_path / "out")]
+    main([recipe, *options, *SMOKE])
+    told, _, report = capsys.readouterr().out.partition("\n")
+    assert told == "texts_per_image (7) is for emoji7: your images get one text each in a step."
+    assert "texts_per_image" not in report
 
 
 def test_too_many_bad_rows_stop_before_training(own_pairs, tmp_path):
