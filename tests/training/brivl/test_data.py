@@ -138,3 +138,12 @@ def test_options_are_read_from_a_command_line():
         ["--data", "shards", "--streaming", "true", "--duplicate_captions", "positive", "--shuffle_buffer", "50"]
     )
     assert (args.streaming, args.duplicate_captions, args.shuffle_buffer) == (True, "positive", 50)
+
+
+def test_names_of_image_classes_are_for_emoji7_and_cached_maps():
+    _, texts = load_pairs(DataArguments(cached_views=1, image_class_names=True), seed=0)
+    assert {"丁鲷"} <= set(texts)
+    assert "tench" not in texts
+    for wrong in ({"cached_views": 0}, {"cached_views": 1, "data": "mine"}):
+        with pytest.raises(ValueError, match="image_class_names is for emoji7 and cached feature maps"):
+            DataArguments(image_class_names=True, **wrong)

@@ -1,0 +1,1 @@
+"""ImageNet-1k: the names of its classes."""
