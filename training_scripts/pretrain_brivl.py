@@ -123,6 +123,8 @@ def pretrain(
     if lora_args.lora_rank:
         merge_text_lora(model)
     run.save(trainer, processor, part="brivl")
+    if isinstance(dataset, CachedFeatureMaps | CachedTextStates):
+        dataset.free()
     following = f"wenlan zero-shot {run.output_dir} IMAGE --labels 猫,狗"
     if evaluation is not None and before is not None:
         following = evaluate_again(run, evaluation, before, processor, args, data_args)

@@ -46,31 +46,37 @@ class CachedFeatureMaps(Dataset):
         run = tower.backbone.forward_features if is_frozen else tower.run_trunk
         was_training = tower.training
         tower.eval()
-        self.maps = torch.stack([self._view(run, collator, view, batch_size, views) for view in range(views)])
+        self.maps = torch.empty(0)  # (views, pairs, c, h, w)
+        for view in range(views):
+            self._fill(run, collator, view, batch_size, views)
         tower.train(was_training)
         pairs.set_epoch(0)
 
     @torch.inference_mode()
-    def _view(
+    def _fill(
         self,
         run: Callable[[torch.Tensor], torch.Tensor | None],
         collator: ContrastiveCollator,
         view: int,
         batch_size: int,
         views: int,
-    ) -> torch.Tensor:
+    ) -> None:
         self.pairs.set_epoch(view)
         if view == 0:
             collator = ContrastiveCollator(collator.processor)
-        batches = DataLoader(self.pairs, batch_size=batch_size, collate_fn=collator)
-        bar = tqdm(batches, desc=f"feature maps, view {view + 1} of {views}")
-        maps = [states.half() for batch in bar if (states := run(batch["pixel_values"])) is not None]
-        if sum(map(len, maps)) != len(self.pairs):
+        batches, place = DataLoader(self.pairs, batch_size=batch_size, collate_fn=collator), 0
+        for batch in tqdm(batches, desc=f"feature maps, view {view + 1} of {views}"):
+            if (states := run(batch["pixel_values"])) is None:
+                continue
+            if not len(self.maps):  # whole at once, since parts to be joined would need the memory twice
+                self.maps = torch.empty(views, len(self.pairs), *states.shape[1:], dtype=torch.float16)
+            self.maps[view, place : place + len(states)] = states
+            place += len(states)
+        if place != len(self.pairs):
             raise ValueError(
                 f"Images could not be decoded: {dict(collator.bad_rows.counts)}. Leave their rows out before training: "
                 "read_pairs(..., check_image=decode_image) does."
             )
-        return torch.cat(maps)  # (pairs, c, h, w)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -89,6 +95,10 @@ class CachedFeatureMaps(Dataset):
     def set_epoch(self, epoch: int) -> None:
         """Change what is drawn; the Trainer calls it before each epoch."""
         self.pairs.set_epoch(epoch)
+
+    def free(self) -> None:
+        """Give back the memory of the maps: a Trainer, and its loader, hold the dataset for as long as they live."""
+        self.maps = torch.empty(0)
 
 
 __all__ = ["CachedFeatureMaps"]

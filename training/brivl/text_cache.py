@@ -119,5 +119,11 @@ class CachedTextStates(Dataset):
         """Change what is drawn; the Trainer calls it before each epoch."""
         self.pairs.set_epoch(epoch)
 
+    def free(self) -> None:
+        """Give back the memory of the states, and of cached feature maps."""
+        self.states.states = torch.empty(0)
+        if isinstance(self.pairs, CachedFeatureMaps):
+            self.pairs.free()
+
 
 __all__ = ["CachedTextStates", "TextStates", "standardize_states"]

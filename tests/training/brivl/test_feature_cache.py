@@ -1,8 +1,11 @@
+import weakref
+
 import pytest
 import torch
 from helpers.brivl.tiny import tiny_config
 from helpers.perturb import perturb
 from PIL import Image
+from torch.utils.data import DataLoader
 from wenlan.modeling_brivl import BriVLVisionModel
 from wenlan.processing import (
     Augmentation,
@@ -71,6 +74,15 @@ def test_rows_take_the_view_of_their_draw_and_keep_text_and_group(collator, towe
     assert (row["text"], row["group_id"]) == ("t3", 1)
     assert torch.equal(row["feature_map"], cache.maps[301 % 2, 1])
     assert "image" not in row
+
+
+def test_freed_cache_holds_no_maps_though_a_loader_holds_the_cache(collator, tower):
+    cache = CachedFeatureMaps(Pairs(), tower, collator, views=2)
+    maps = weakref.ref(cache.maps)
+    loader = DataLoader(cache)
+    cache.free()
+    assert maps() is None
+    assert loader.dataset is cache
 
 
 @pytest.mark.parametrize("trainable", [["blocks.3", "blocks.4"], ["conv_head"]])

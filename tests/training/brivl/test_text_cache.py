@@ -1,8 +1,11 @@
+import weakref
+
 import pytest
 import torch
 from helpers.brivl.tiny import TINY_BERT, tiny_config
 from wenlan.modeling_brivl import BriVLTextConfig, BriVLTextModel
 from wenlan.processing import BriVLImageProcessor, BriVLProcessor, ContrastiveCollator, build_character_tokenizer
+from wenlan.training.brivl.feature_cache import CachedFeatureMaps
 from wenlan.training.brivl.text_cache import CachedTextStates, TextStates, standardize_states
 
 TEXTS = ["猫", "老虎的脸", "a cat", "红色的老虎的脸和猫", "猫", "脸"]
@@ -88,6 +91,17 @@ def test_cached_pairs_collate_to_padded_states_that_the_tower_takes(processor):
     torch.testing.assert_close(cached, tower(**texts).pooler_output, atol=2e-3, rtol=2e-3)
     pairs.set_epoch(1)
     assert pairs[0]["text_group_ids"] == [[6], [6]]
+
+
+def test_freed_pairs_hold_neither_states_nor_maps(processor):
+    class Maps(CachedFeatureMaps):
+        def __init__(self):
+            self.maps = torch.zeros(1, 2, 3, 2, 2)
+
+    pairs = CachedTextStates(Maps(), TextStates(TEXTS, build_tower(), processor))
+    held = [weakref.ref(pairs.states.states), weakref.ref(pairs.pairs.maps)]
+    pairs.free()
+    assert [one() for one in held] == [None, None]
 
 
 def test_collator_without_states_reads_all_texts_of_a_row(processor):
