@@ -12,12 +12,14 @@ from functools import partial
 import torch
 from timm.models import EfficientNet
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.masking_utils import create_bidirectional_mask
 
 # Their layers read nothing but the states and the mask; others have inputs of their own (relative positions, ...).
 LAYERED_ENCODERS = ("bert", "roberta", "xlm-roberta")
+GROUPS, MIN_GROUP = 4, 16  # of texts of like length, and the fewest texts of one
 
 
 def is_trainable(name: str, trainable: Sequence[str] | None) -> bool:
@@ -87,15 +89,38 @@ def _still_statistics(block: nn.Module) -> Iterator[None]:
 def run_text_stages(backbone: nn.Module, states: Tensor, attention_mask: Tensor | None, stages: slice) -> Tensor:
     """Return what some stages make of token ids (b, l) or of token states (b, l, e): (b, l, e).
 
+    Many texts with padding run in groups of like length, and the states of what is padding in all of a group are 0.
+
     Args:
         attention_mask: (b, l), 1 = real token; None: all are attended to.
     """
+    groups = [] if attention_mask is None else _like_lengths(attention_mask)
+    if groups and attention_mask is not None and list(backbone_stages(backbone))[stages]:
+        length, order = states.shape[1], torch.cat([rows for rows, _ in groups])
+        parts = [
+            run_text_stages(backbone, states[rows, :longest], attention_mask[rows, :longest], stages)
+            for rows, longest in groups
+        ]
+        padded = [F.pad(part, (0, 0, 0, length - part.shape[1])) for part in parts]
+        return torch.cat(padded)[order.argsort()]
     for name, stage in list(backbone_stages(backbone).items())[stages]:
         if name == "embeddings":
             states = stage(input_ids=states)
         else:
             states = stage(states, create_bidirectional_mask(backbone.config, states, attention_mask))
     return states
+
+
+def _like_lengths(attention_mask: Tensor) -> list[tuple[Tensor, int]]:
+    """Return the rows of each group of texts and the end of its longest; none for few texts, or without padding."""
+    count, length = attention_mask.shape
+    if count < GROUPS * MIN_GROUP or torch.compiler.is_compiling():
+        return []
+    places = torch.arange(1, length + 1, device=attention_mask.device)
+    ends = (attention_mask.bool() * places).amax(dim=1).clamp(min=1)  # tokens may be hidden in the middle, too
+    if int(ends.min()) == length:
+        return []
+    return [(rows, int(ends[rows[-1]])) for rows in ends.argsort().chunk(GROUPS)]
 
 
 __all__ = ["backbone_stages", "drop_trunk", "is_trainable", "run_image_stages", "run_text_stages", "trunk_depth"]

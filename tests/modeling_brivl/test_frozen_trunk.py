@@ -4,8 +4,8 @@ import pytest
 import torch
 from helpers.brivl.tiny import TINY_BERT, images, texts, tiny_config
 from helpers.perturb import perturb
-from transformers import CONFIG_MAPPING, AutoModel
-from wenlan.modeling_brivl import BriVLForPreTraining, BriVLTextModel, BriVLVisionModel
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModel
+from wenlan.modeling_brivl import BriVLForPreTraining, BriVLTextModel, BriVLVisionModel, frozen_trunk
 from wenlan.modeling_brivl.frozen_trunk import backbone_stages, run_text_stages, trunk_depth
 
 BLOCKS = ["blocks.3", "blocks.4"]
@@ -148,3 +148,45 @@ def test_stages_one_after_the_other_are_the_encoder(model_type, attention):
         states = run_text_stages(encoder, states, attended, slice(2, None))
         expected = encoder(input_ids=ids, attention_mask=attended).last_hidden_state
         torch.testing.assert_close(states, expected, atol=1e-6, rtol=0)
+
+
+def test_many_texts_run_in_groups_of_like_length_as_each_alone():
+    encoder = perturb(AutoModel.from_config(AutoConfig.for_model(**ENCODER))).eval()
+    lengths = torch.randint(2, 5, (100,), generator=torch.Generator().manual_seed(0))
+    lengths[17] = 12
+    mask = (torch.arange(12) < lengths[:, None]).long()
+    mask[:, 0] = mask[17, 3] = 0  # hidden tokens before the end
+    ids = texts(100, length=12)
+    positions = []
+    for layer in encoder.encoder.layer:
+        layer.register_forward_pre_hook(lambda _, args: positions.append(args[0].shape[:2].numel()))
+    with torch.no_grad():
+        states = run_text_stages(encoder, ids, mask, slice(None))
+        assert sum(positions) < 0.6 * mask.numel() * len(encoder.encoder.layer)
+        for row, own, seen, length in zip(states, ids, mask, lengths.tolist(), strict=True):
+            alone = run_text_stages(encoder, own[None, :length], seen[None, :length], slice(None))[0]
+            real = seen[:length].bool()
+            torch.testing.assert_close(row[:length][real], alone[real], atol=1e-5, rtol=1e-5)
+    assert states.shape == (100, 12, encoder.config.hidden_size)
+
+
+def test_gradients_of_groups_are_those_of_the_batch(monkeypatch):
+    config = AutoConfig.for_model(**ENCODER)
+    encoder = perturb(AutoModel.from_config(config))
+    mask = (torch.arange(9) < torch.randint(2, 10, (80, 1), generator=torch.Generator().manual_seed(0))).long()
+    ids = torch.randint(1, config.vocab_size, mask.shape, generator=torch.Generator().manual_seed(1))
+
+    def gradients():
+        encoder.zero_grad()
+        (run_text_stages(encoder, ids, mask, slice(None)) * mask[..., None]).square().sum().backward()
+        return {name: one.grad.clone() for name, one in encoder.named_parameters() if one.grad is not None}
+
+    grouped = gradients()
+    monkeypatch.setattr(frozen_trunk, "MIN_GROUP", 1000)
+    for name, gradient in gradients().items():
+        torch.testing.assert_close(grouped[name], gradient, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("mask", [torch.ones(100, 6), torch.eye(6).flip(0)[:1].repeat(100, 1), torch.eye(6)])
+def test_texts_without_padding_at_the_end_and_few_ones_stay_together(mask):
+    assert frozen_trunk._like_lengths(mask.long()) == []
