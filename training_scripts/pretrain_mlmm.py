@@ -30,6 +30,7 @@ from ..training.identity import describe_run
 from ..training.mlmm.batches import BatchArguments
 from ..training.mlmm.data import CorpusArguments, load_corpus, read_info, region_folders
 from ..training.mlmm.model import MLMMArguments, build_model, load_processor
+from ..training.mlmm.region_names import load_region_names, start_regions_as_names
 from ..training.mlmm.trainer import MLMMTrainer
 from ..training.recipe import parse_recipe
 from ..training.run import METRICS, REPORT, Run, RunArguments, hold_output_folder
@@ -63,6 +64,7 @@ def pretrain(
     run = Run(args, run_args)
     listed, test = corpus_args.listed(), corpus_args.test()
     info = read_info(listed if test is None else [*listed, test])
+    names = model_args.region_names and load_region_names(model_args.region_names, info, model_args.detector)
     processor = load_processor(model_args, info)
     limits = {"max_text_length": processor.max_text_length}
     loaded = [load_corpus(corpus, corpus_args, processor.tokenizer, **limits) for corpus in listed]
@@ -70,7 +72,12 @@ def pretrain(
     own_pairs = replace(corpus_args, shuffle_pairs=False)
     tested = None if test is None else load_corpus(test, own_pairs, processor.tokenizer, **limits)
     model = build_model(model_args, processor, info)
-    settings = {name: getattr(model_args, name) for name in ("text_weights", "init_from")} | vars(batch_args)
+    if names:
+        nearest = start_regions_as_names(model, processor, corpora, names)
+        if run.is_main:
+            print(f"Before training {nearest:.1%} of the regions are nearest to the name of their class.")
+    started = ("text_weights", "init_from", "region_names")
+    settings = {name: getattr(model_args, name) for name in started} | vars(batch_args)
     data = {
         "captions": {"digest": digest_values(map(digest_corpus, corpora))},
         "regions": {"digest": digest_values(digest_regions(region_folders(corpus)) for corpus in listed)},

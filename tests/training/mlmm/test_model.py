@@ -3,8 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.mlmm.corpus_files import INFO
+from helpers.mlmm.xlm_r import write_xlm_r
+from helpers.training.recipes import SMALL_MLMM
 from huggingface_hub.errors import StrictDataclassClassValidationError
-from transformers import XLMRobertaConfig, XLMRobertaForMaskedLM
 from wenlan.data.regions.schema import RegionInfo
 from wenlan.modeling_mlmm import MLMMForMaskedLM, MLMMForPreTraining
 from wenlan.processing import load_small_tokenizer
@@ -12,7 +13,6 @@ from wenlan.training.mlmm.model import MLMMArguments, build_config, build_model,
 from wenlan.training.recipe import parse_recipe
 from wenlan.training_scripts.pretrain_mlmm import ARGUMENTS
 
-SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40}
 VISUAL_GENOME = RegionInfo(model_hash="x", feature_dim=2048, num_classes=1601, background_index=0)
 
 
@@ -24,14 +24,14 @@ def build(args, info=INFO):
 @pytest.fixture
 def saved(tmp_path):
     """The folder of an MLMM for made-up regions."""
-    model, processor = build(MLMMArguments(model_config=SMALL))
+    model, processor = build(MLMMArguments(model_config=SMALL_MLMM))
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
     return str(tmp_path)
 
 
 def test_sizes_come_from_tokenizer_and_regions():
-    model, processor = build(MLMMArguments(model_config=SMALL, detector="runs/detector"))
+    model, processor = build(MLMMArguments(model_config=SMALL_MLMM, detector="runs/detector"))
     config = model.config
     assert (config.vocab_size, config.region_feature_dim) == (len(processor.tokenizer), 6)
     assert (config.num_region_classes, config.region_background_index) == (5, 4)
@@ -52,13 +52,7 @@ def test_base_recipe_is_xlm_r_base_over_the_regions_of_visual_genome(tmp_path):
 
 @pytest.fixture
 def xlm_r(tmp_path):
-    """A small XLM-R, which lies in tmp_path with its tokenizer."""
-    tokenizer = load_small_tokenizer()
-    tokenizer.save_pretrained(tmp_path)
-    config = XLMRobertaConfig(**SMALL, vocab_size=len(tokenizer), max_position_embeddings=70, type_vocab_size=1)
-    model = XLMRobertaForMaskedLM(config).eval()
-    model.save_pretrained(tmp_path)
-    return model
+    return write_xlm_r(tmp_path, SMALL_MLMM)
 
 
 def test_xlm_r_gives_sizes_tokenizer_and_weights(xlm_r, tmp_path):
@@ -136,7 +130,7 @@ def test_frozen_layers_stay_frozen_in_the_saved_model_too(xlm_r, tmp_path):
 
 def test_more_frozen_layers_than_there_are_layers_are_refused():
     with pytest.raises(StrictDataclassClassValidationError) as error:
-        MLMMArguments(model_config=SMALL | {"frozen_layers": 3})
+        MLMMArguments(model_config=SMALL_MLMM | {"frozen_layers": 3})
     assert "frozen_layers=3 is not in 0..2, the layers" in str(error.value.__cause__)
 
 
@@ -147,9 +141,7 @@ def test_captions_that_the_xlm_r_has_no_positions_for_are_refused(xlm_r, tmp_pat
 
 
 def test_xlm_r_with_more_rows_than_its_tokenizer_has_pieces_is_taken(tmp_path):
-    tokenizer = load_small_tokenizer()
-    tokenizer.save_pretrained(tmp_path)
-    config = XLMRobertaConfig(**SMALL, vocab_size=len(tokenizer) + 35, max_position_embeddings=70, type_vocab_size=1)
-    XLMRobertaForMaskedLM(config).save_pretrained(tmp_path)
+    rows = write_xlm_r(tmp_path, SMALL_MLMM, spare_rows=35).config.vocab_size
+    assert rows == len(load_small_tokenizer()) + 35
     model, _ = build(MLMMArguments(text_weights=str(tmp_path)))
-    assert model.config.vocab_size == len(tokenizer) + 35
+    assert model.config.vocab_size == rows
