@@ -114,6 +114,13 @@ def brivl(folder: Path) -> Job:
     return training("pretrain-brivl", str(write_inputs(folder)), **SHORT)
 
 
+def brivl_cached(folder: Path) -> Job:
+    """Both encoders are frozen whole, and what they make of images and texts is computed once a process."""
+    frozen = {f"model_config.{tower}_config.trainable_backbone": [] for tower in ("vision", "text")}
+    options = SHORT | frozen | {"cached_views": 2, "cached_texts": 1, "token_dropout": 0.2}
+    return training("pretrain-brivl", str(write_inputs(folder)), **options)
+
+
 def brivl_stream(folder: Path) -> Job:
     import pyarrow as pa
     from pyarrow import parquet
@@ -225,6 +232,7 @@ def cleaning(folder: Path) -> Job:
 
 JOBS: dict[str, Callable[[Path], Job]] = {
     "pretrain-brivl": brivl,
+    "pretrain-brivl-cached": brivl_cached,
     "pretrain-brivl-stream": brivl_stream,
     "pretrain-mlmm": mlmm,
     "finetune-retrieval": retrieval,
