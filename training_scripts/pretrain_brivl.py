@@ -123,7 +123,7 @@ def pretrain(
     if lora_args.lora_rank:
         merge_text_lora(model)
     run.save(trainer, processor, part="brivl")
-    if isinstance(dataset, CachedFeatureMaps | CachedTextStates):
+    if isinstance(dataset, CachedFeatureMaps | ClassEvidence | CachedTextStates):
         dataset.free()
     following = f"wenlan zero-shot {run.output_dir} IMAGE --labels 猫,狗"
     if evaluation is not None and before is not None:

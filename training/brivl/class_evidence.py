@@ -72,5 +72,9 @@ class ClassEvidence(Dataset):
         """Change what is drawn; the Trainer calls it before each epoch."""
         self.pairs.set_epoch(epoch)
 
+    def free(self) -> None:
+        """Give back the memory of the cached feature maps."""
+        self.pairs.free()
+
 
 __all__ = ["ClassEvidence", "class_features"]

@@ -122,7 +122,7 @@ class CachedTextStates(Dataset):
     def free(self) -> None:
         """Give back the memory of the states, and of cached feature maps."""
         self.states.states = torch.empty(0)
-        if isinstance(self.pairs, CachedFeatureMaps):
+        if isinstance(self.pairs, CachedFeatureMaps | ClassEvidence):
             self.pairs.free()
 
 
