@@ -92,7 +92,7 @@ def next_commands(folder: Path, languages: Collection[str], *, has_encoder: bool
         [
             *(f"wenlan zero-shot {folder} IMAGE.jpg --labels {LABELS[one]}" for one in LABELS if one in languages),
             f"wenlan embed {folder} FOLDER_OF_IMAGES --output images.parquet",
-            f"wenlan pretrain-brivl brivl_small{suffix}      # about twenty minutes on 2 cores, a better model",
+            f"wenlan pretrain-brivl brivl_small{suffix}      # 25 minutes on 2 cores, a better model",
             f"wenlan pretrain-brivl brivl_tiny{suffix} --data YOUR_PAIRS.jsonl --output_dir runs/mine",
         ]
     )
