@@ -94,8 +94,8 @@ def run_text_stages(backbone: nn.Module, states: Tensor, attention_mask: Tensor 
     Args:
         attention_mask: (b, l), 1 = real token; None: all are attended to.
     """
-    groups = [] if attention_mask is None else _like_lengths(attention_mask)
-    if groups and attention_mask is not None and list(backbone_stages(backbone))[stages]:
+    named = list(backbone_stages(backbone).items())[stages]
+    if named and attention_mask is not None and (groups := _like_lengths(attention_mask)):
         length, order = states.shape[1], torch.cat([rows for rows, _ in groups])
         parts = [
             run_text_stages(backbone, states[rows, :longest], attention_mask[rows, :longest], stages)
@@ -103,7 +103,7 @@ def run_text_stages(backbone: nn.Module, states: Tensor, attention_mask: Tensor 
         ]
         padded = [F.pad(part, (0, 0, 0, length - part.shape[1])) for part in parts]
         return torch.cat(padded)[order.argsort()]
-    for name, stage in list(backbone_stages(backbone).items())[stages]:
+    for name, stage in named:
         if name == "embeddings":
             states = stage(input_ids=states)
         else:

@@ -74,7 +74,7 @@ def start_regions_as_names(
         The fraction of the regions of which the nearest name is that of the class that the detector sees.
 
     Raises:
-        ValueError: no image has regions that can be used.
+        ValueError: no image has regions that can be used, or a name is blank.
     """
     words, regions = model.mlmm.text_embeddings, model.mlmm.region_embeddings
     targets = _embed_names(words, processor.tokenizer, names)
@@ -103,6 +103,8 @@ def _embed_names(words: MLMMTextEmbeddings, tokenizer: PreTrainedTokenizerBase, 
     by_language = []
     for found in names.values():
         ids = tokenizer(list(found), add_special_tokens=False)["input_ids"]
+        if not all(ids):
+            raise ValueError(f"region_names: class {ids.index([])} has a blank name; give all classes one in id2label.")
         by_language.append(torch.stack([words.word_embeddings.weight[pieces].mean(dim=0) for pieces in ids]))
     each = torch.stack(by_language)
     mean = each.mean(dim=(0, 1))

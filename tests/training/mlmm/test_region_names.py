@@ -103,6 +103,11 @@ def test_corpus_of_broken_regions_is_refused(model, processor, tmp_path):
         start_regions_as_names(model, processor, [broken], NAMES)
 
 
+def test_blank_name_is_refused(model, processor, corpus):
+    with pytest.raises(ValueError, match="class 2 has a blank name"):
+        start_regions_as_names(model, processor, [corpus], {"en": ["lion", "fox", " ", "dog"]})
+
+
 def test_names_of_the_detector_are_those_of_its_configuration(tmp_path):
     RegionDetectorConfig(id2label={0: "lion", 1: "fox", 2: "cat", 3: "dog"}).save_pretrained(tmp_path)
     assert load_region_names("detector", INFO, str(tmp_path)) == {"en": ["lion", "fox", "cat", "dog"]}
