@@ -29,27 +29,20 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # ROOT first: tests/wenlan must
 VARIANTS = [(2, 3), (0, 1), (2, 1), (0, 3)]  # DataLoader workers, batches a step
 TIMES = re.compile(rb'"(wall_seconds|\w+_(runtime|per_second))": [\d.e+-]+')
 TOWER = {"projection_dim": 24, "num_hidden_layers": 1, "intermediate_size": 32, "num_attention_heads": 2}
+ENCODER = {"model_type": "bert", "hidden_size": 20, "num_hidden_layers": 1, "num_attention_heads": 2}
+ENCODER |= {"intermediate_size": 28, "max_position_embeddings": 40}
+REGIONS = {"image_size": 64, "hidden_size": 16, "grid_scales": [2, 1], "stretch_boxes": False}
 RECIPE = {
     "augmentation": {"rotation_degrees": 15, "scale_range": [0.75, 1.1], "translate_fraction": 0.08},
     "model_config": {
         "vision_config": {
             "backbone": "test_efficientnet",
             "backbone_kwargs": {"channel_multiplier": 0.125, "pad_type": "same", "bn_eps": 1e-3},
-            "image_size": 64,
-            "hidden_size": 16,
-            "grid_scales": [2, 1],
-            "stretch_boxes": False,
+            **REGIONS,
             **TOWER,
         },
         "text_config": {
-            "encoder_config": {
-                "model_type": "bert",
-                "hidden_size": 20,
-                "num_hidden_layers": 1,
-                "num_attention_heads": 2,
-                "intermediate_size": 28,
-                "max_position_embeddings": 40,
-            },
+            "encoder_config": ENCODER,
             "max_text_length": 20,
             "attend_padding": False,
             **TOWER,
@@ -110,15 +103,14 @@ def training(command: str, recipe: str, **options: object) -> Job:
     return Job([command, recipe, *words, "--output_dir", "{output}"], ("--resume",))
 
 
-def brivl(folder: Path) -> Job:
-    return training("pretrain-brivl", str(write_inputs(folder)), **SHORT)
+def brivl(folder: Path, **options: object) -> Job:
+    return training("pretrain-brivl", str(write_inputs(folder)), **SHORT, **options)
 
 
 def brivl_cached(folder: Path) -> Job:
     """Both encoders are frozen whole, and what they make of images and texts is computed once a process."""
     frozen = {f"model_config.{tower}_config.trainable_backbone": [] for tower in ("vision", "text")}
-    options = SHORT | frozen | {"cached_views": 2, "cached_texts": 1, "token_dropout": 0.2}
-    return training("pretrain-brivl", str(write_inputs(folder)), **options)
+    return brivl(folder, **frozen, cached_views=2, cached_texts=1, token_dropout=0.2)
 
 
 def brivl_stream(folder: Path) -> Job:
