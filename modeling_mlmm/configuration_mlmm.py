@@ -48,6 +48,9 @@ class MLMMConfig(PreTrainedConfig):
         region_background_index: which of them is the background; it never counts as a right answer of MRC.
         freeze_word_embeddings: True leaves the word embeddings out of training: 192 of about 280 million parameters.
         frozen_layers: so many of the lowest encoder layers stay as they are, as those of a text encoder may.
+        pooling: what the pooler reads: "cls" the first token, as in XLM-R and UC2; "mean" the mean over the text, or
+            without a text over the regions. Sentence encoders like e5 were trained by the mean, and their first token
+            is nearly the same for all texts.
         compact_batches: True moves the padding between text and regions to the end and cuts it off before the encoder:
             the same outputs, less work. Not done where hidden states or attentions are asked for.
         itm_loss_weight, mlm_loss_weight, mrfr_loss_weight, mrc_loss_weight: factors of the pre-training losses.
@@ -111,6 +114,7 @@ class MLMMConfig(PreTrainedConfig):
     region_background_index: int = 0
     freeze_word_embeddings: bool = False
     frozen_layers: int = 0
+    pooling: str = "cls"
     compact_batches: bool = True
     itm_loss_weight: float | int = 1.0
     mlm_loss_weight: float | int = 1.0
@@ -147,8 +151,13 @@ class MLMMConfig(PreTrainedConfig):
         _require(0 <= index < self.num_region_classes, f"region_background_index={index} is not among the {classes}.")
 
     def validate_objectives(self) -> None:
-        """Raise ValueError for objectives that do not exist."""
-        for name, known in {"mrc_reduction": ("elementwise", "batchmean"), "retrieval_loss": ("margin", "itm")}.items():
+        """Raise ValueError for a pooling and objectives that do not exist."""
+        choices = {
+            "pooling": ("cls", "mean"),
+            "mrc_reduction": ("elementwise", "batchmean"),
+            "retrieval_loss": ("margin", "itm"),
+        }
+        for name, known in choices.items():
             value = getattr(self, name)
             _require(value in known, f"{name} must be {' or '.join(map(repr, known))}, got {value!r}.")
 

@@ -32,7 +32,8 @@ class MLMMModelOutput(ModelOutput):
 
     Attributes:
         last_hidden_state: (b, l + n, h) joint sequence: the tokens, then the regions.
-        pooler_output: (b, h) of the first token; without a text it is that of the first region and has no meaning.
+        pooler_output: (b, h) of the first token, or of the mean over all tokens where the configuration says so;
+            without a text it is that of the regions.
         text_states: (b, l, h), its part of the tokens. None without a text.
         region_states: (b, n, h), its part of the regions. None without regions.
         hidden_states: embeddings and output of every layer, (b, l + n, h) each.
@@ -177,12 +178,12 @@ class MLMMModel(MLMMPreTrainedModel):
             states = restore_rows(self._encode(unpadded, unpadded_mask, **keywords), source, states.shape[1])
         else:
             states = self._encode(states, mask, **keywords)
-        first = mask.int().argmax(dim=1)  # of the tokens, wherever the padding is
         text = input_ids if inputs_embeds is None else inputs_embeds
         text_length = 0 if text is None else text.shape[1]
+        pooled = slice(None) if text is None else slice(text_length)
         return MLMMModelOutput(
             last_hidden_state=states,
-            pooler_output=self.pooler(states[torch.arange(len(states), device=states.device), first][:, None]),
+            pooler_output=self.pool(states[:, pooled], mask[:, pooled]),
             text_states=None if text is None else states[:, :text_length],
             region_states=None if region_features is None else states[:, text_length:],
         )
@@ -213,6 +214,16 @@ class MLMMModel(MLMMPreTrainedModel):
         mask = torch.cat([mask.bool() for mask in masks], dim=1)
         check_rows(mask)
         return torch.cat(parts, dim=1), mask
+
+    def pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Return what the pooler makes (b, h) of the states (b, s, h) of texts with their mask (b, s), True = real."""
+        if self.config.pooling == "mean":
+            weights = mask[..., None].to(states.dtype)
+            pooled = (states * weights).sum(dim=1) / weights.sum(dim=1)
+        else:
+            first = mask.int().argmax(dim=1)  # wherever the padding is
+            pooled = states[torch.arange(len(states), device=states.device), first]
+        return self.pooler(pooled[:, None])
 
     def embed_regions(self, features: Tensor, boxes: Tensor, masked_regions: Tensor | None = None) -> Tensor:
         """Return the rows (b, n, h) of regions in the joint sequence; shapes as in `forward`."""

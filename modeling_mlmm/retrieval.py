@@ -74,7 +74,7 @@ class MLMMForImageTextRetrieval(MLMMPreTrainedModel):
             return logits[:, 1] - logits[:, 0], logits
         return self.rank_head(pooled).squeeze(-1), None
 
-    def score_embedded(self, states: Tensor, mask: Tensor | None = None) -> Tensor:
+    def score_embedded(self, states: Tensor, text_mask: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the scores (b,) of pairs whose words and regions are embedded already.
 
         So the score of many texts with many images needs each text and each image embedded only once. The heads
@@ -82,11 +82,12 @@ class MLMMForImageTextRetrieval(MLMMPreTrainedModel):
 
         Args:
             states: (b, s, h) what `mlmm.text_embeddings` and `mlmm.region_embeddings` gave, tokens first.
+            text_mask: (b, s) bool, True = a token of the text.
             mask: (b, s) bool, True = real; padding comes last. None: all are.
         """
-        first = self.mlmm._encode(states, mask)[:, :1]  # all that the pooler reads
-        with torch.autocast(first.device.type, enabled=False):
-            return self._score(self.mlmm.pooler(first.to(self.rank_head.weight.dtype)))[0]
+        states = self.mlmm._encode(states, mask)
+        with torch.autocast(states.device.type, enabled=False):
+            return self._score(self.mlmm.pool(states.to(self.rank_head.weight.dtype), text_mask))[0]
 
     @can_return_tuple
     def forward(

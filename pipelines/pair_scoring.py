@@ -84,11 +84,12 @@ class PairScorer:
         for pairs in totals.argsort(stable=True).split(self.batch_size):
             text, image = pairs // len(self), pairs % len(self)
             place, length = torch.arange(int(totals[pairs[-1]])), lengths[text, None]
-            mask = place < totals[pairs, None]
-            source = torch.where(place < length, first_word[text, None], first_region[image, None] - length) + place
+            mask, text_mask = place < totals[pairs, None], place < length
+            source = torch.where(text_mask, first_word[text, None], first_region[image, None] - length) + place
             states = cache[source.where(mask, 0).to(cache.device)]
+            needed_mask = None if mask.all() else mask.to(cache.device)
             with self._autocast():
-                found = self.model.score_embedded(states, None if mask.all() else mask.to(cache.device))
+                found = self.model.score_embedded(states, text_mask.to(cache.device), needed_mask)
             scores[pairs.to(cache.device)] = found.float()
         scores = scores.view(len(texts), len(self)).cpu()
         if not scores.isfinite().all():

@@ -41,6 +41,7 @@ def test_saved_configuration_comes_back(tmp_path):
         ({"num_attention_heads": 7}, "hidden_size=768 is not a multiple of num_attention_heads=7"),
         ({"position_offset": 514}, r"position_offset=514 is not in 0\.\.513"),
         ({"region_background_index": 1601}, "region_background_index=1601 is not among the 1601 classes"),
+        ({"pooling": "max"}, "pooling must be 'cls' or 'mean', got 'max'"),
         ({"mrc_reduction": "sum"}, "mrc_reduction must be 'elementwise' or 'batchmean', got 'sum'"),
         ({"retrieval_loss": "triplet"}, "retrieval_loss must be 'margin' or 'itm', got 'triplet'"),
     ],

@@ -9,9 +9,11 @@ from wenlan.modeling_mlmm import MLMMModel
 TOLERANCE = {"atol": 1e-5, "rtol": 0}
 
 
-@pytest.fixture(scope="module", params=["sdpa", "eager"])
+@pytest.fixture(scope="module", params=["sdpa", "eager", "mean"])
 def tower(request):
-    return perturb(MLMMModel(tiny_config(attn_implementation=request.param)))
+    is_mean = request.param == "mean"
+    options = {"pooling": "mean"} if is_mean else {"attn_implementation": request.param}
+    return perturb(MLMMModel(tiny_config(**options)))
 
 
 @pytest.fixture(params=[True, False], ids=["unpadded", "as it is"])
@@ -95,6 +97,20 @@ def test_permuted_regions_permute_the_attentions():
     for original, permuted in zip(before, after, strict=True):
         torch.testing.assert_close(permuted, original[:, :, joint][:, :, :, joint], **TOLERANCE)
         assert (original[:, :, joint] - original).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(("pooling", "rows"), [("cls", slice(0, 1)), ("mean", slice(None))])
+def test_pooler_reads_what_the_configuration_says(pooling, rows):
+    """Of the text alone, where there is one: the pooler's layer on the first state, or on the mean of all."""
+    tower = perturb(MLMMModel(tiny_config(pooling=pooling)))
+    batch = tiny_batch(lengths=(6, 6), counts=(3, 3))
+    images = {name: value for name, value in batch.items() if name.startswith("region")}
+    for output, states in (
+        (found := run(tower, **batch), found.text_states),
+        (found := run(tower, **images), found.region_states),
+    ):
+        expected = tower.pooler.dense(states[:, rows].mean(dim=1)).tanh()
+        torch.testing.assert_close(output.pooler_output, expected, **TOLERANCE)
 
 
 def test_permuted_words_change_the_states(tower):

@@ -83,8 +83,9 @@ def test_head_that_the_loss_does_not_use_is_frozen(loss, frozen, tmp_path):
 
 
 def test_pairs_that_are_embedded_already_get_the_same_scores(model, matcher):
+    averager = perturb(MLMMForImageTextRetrieval(tiny_config(pooling="mean")))
     batch = tiny_batch()
-    for one in (model, matcher):
+    for one in (model, matcher, averager):
         states, mask = one.mlmm._embed(
             batch["input_ids"],
             batch["attention_mask"],
@@ -92,5 +93,6 @@ def test_pairs_that_are_embedded_already_get_the_same_scores(model, matcher):
             None,
             (batch["region_features"], batch["region_boxes"], batch["region_attention_mask"], None),
         )
+        text_mask = mask & (torch.arange(mask.shape[1]) < batch["input_ids"].shape[1])
         with torch.no_grad():
-            torch.testing.assert_close(one.score_embedded(states, mask), run(one, **batch).scores)
+            torch.testing.assert_close(one.score_embedded(states, text_mask, mask), run(one, **batch).scores)

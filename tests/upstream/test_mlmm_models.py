@@ -161,7 +161,10 @@ def test_pairs_are_scored_by_weights_on_disk(tmp_path):
     loaded = MLMMForImageTextRetrieval.from_pretrained(tmp_path / "model", **placed).eval()
     with torch.no_grad():
         scores = [
-            one.score_embedded(one.mlmm.embed_regions(batch["region_features"], batch["region_boxes"]))
+            one.score_embedded(
+                one.mlmm.embed_regions(batch["region_features"], batch["region_boxes"]),
+                batch["region_attention_mask"].bool(),
+            )
             for one in (loaded, model)
         ]
     torch.testing.assert_close(*scores)
