@@ -132,15 +132,17 @@ def test_regions_of_nan_are_left_out_and_counted(tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def pretrained_recipe(tmp_path_factory):
-    """The recipe on a pre-trained text tower: a small XLM-R, and made-up images whose detector names four classes."""
+    """The recipe mlmm_e5 on a small XLM-R, with made-up images whose detector names four classes."""
     folder = tmp_path_factory.mktemp("pretrained")
     write_xlm_r(folder / "xlm_r", SMALL_MLMM)
     labels = {index: CLASS_NAMES["en"][index] for index in range(CLASSES - 1)}
     RegionDetectorConfig(id2label=labels).save_pretrained(folder / "detector")
     paths = dict(zip(("regions", "captions"), write_corpus(folder, 24), strict=True))
     paths |= {"text_weights": str(folder / "xlm_r"), "detector": str(folder / "detector"), "region_names": "detector"}
-    recipe = read_recipe("mlmm_tiny") | paths | {"model_config": {"freeze_word_embeddings": True}}
-    for name in ("test_regions", "test_captions", "curriculum"):
+    recipe = read_recipe("mlmm_e5") | paths
+    recipe["model_config"]["num_hidden_layers"] = SMALL_MLMM["num_hidden_layers"]
+    recipe["curriculum"] = [stage | {"steps": 1} for stage in recipe["curriculum"]]
+    for name in ("test_regions", "test_captions"):
         del recipe[name]
     (folder / "r.yaml").write_text(yaml.safe_dump(recipe), "utf-8")
     return str(folder / "r.yaml")
