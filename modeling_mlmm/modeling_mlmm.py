@@ -180,10 +180,11 @@ class MLMMModel(MLMMPreTrainedModel):
             states = self._encode(states, mask, **keywords)
         text = input_ids if inputs_embeds is None else inputs_embeds
         text_length = 0 if text is None else text.shape[1]
-        pooled = slice(None) if text is None else slice(text_length)
+        is_text = mask & (torch.arange(mask.shape[1], device=mask.device) < text_length)
+        pooled = torch.where(is_text.any(dim=1, keepdim=True), is_text, mask)
         return MLMMModelOutput(
             last_hidden_state=states,
-            pooler_output=self.pool(states[:, pooled], mask[:, pooled]),
+            pooler_output=self.pool(states, pooled),
             text_states=None if text is None else states[:, :text_length],
             region_states=None if region_features is None else states[:, text_length:],
         )
@@ -216,7 +217,7 @@ class MLMMModel(MLMMPreTrainedModel):
         return torch.cat(parts, dim=1), mask
 
     def pool(self, states: Tensor, mask: Tensor) -> Tensor:
-        """Return what the pooler makes (b, h) of the states (b, s, h) of texts with their mask (b, s), True = real."""
+        """Return what the pooler makes (b, h) of the states (b, s, h) whose mask (b, s) is True: those of the texts."""
         if self.config.pooling == "mean":
             weights = mask[..., None].to(states.dtype)
             pooled = (states * weights).sum(dim=1) / weights.sum(dim=1)

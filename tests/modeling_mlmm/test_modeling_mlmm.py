@@ -138,6 +138,14 @@ def test_batch_whose_images_all_lack_regions_is_text_alone(tower, unpadded):
     assert output.region_states.shape == (3, 0, 24)
 
 
+def test_text_of_padding_alone_gives_the_states_of_its_image_alone(tower, unpadded):
+    batch = tiny_batch()
+    batch["attention_mask"][1] = 0
+    output = run(tower, **batch)
+    alone = run(tower, **{name: value[1:2] for name, value in batch.items() if name.startswith("region")})
+    torch.testing.assert_close(output.pooler_output[1:2], alone.pooler_output, **TOLERANCE)
+
+
 def test_images_alone_need_no_text(tower, unpadded):
     batch = {name: value for name, value in tiny_batch().items() if name.startswith("region")}
     output = run(tower, **batch)
