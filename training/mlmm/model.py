@@ -22,7 +22,7 @@ from ..text_tower import ENCODER_SIZES, check_sizes, load_text_tower, load_text_
 LAYER = re.compile(r"\bencoder\.layer\.(\d+)\.")
 XLM_R_TYPES = ("xlm-roberta", "roberta")  # whose positions begin at 2, as MLMM's
 MODEL_FIELDS = tuple(one.name for one in fields(MLMMConfig))
-SIZES = (*ENCODER_SIZES, "position_offset", "region_feature_dim", "num_region_classes")
+SIZES = (*ENCODER_SIZES, "position_offset", "pooling", "region_feature_dim", "num_region_classes")
 
 
 @dataclass

@@ -88,6 +88,11 @@ def test_folder_of_an_mlmm_keeps_its_sizes(saved):
         build(MLMMArguments(init_from=saved, model_config={"num_hidden_layers": 7}))
 
 
+def test_trained_pooler_is_not_read_from_another_state(saved):
+    with pytest.raises(ValueError, match=r"pooling='mean', and the model in .* has pooling='cls'"):
+        build(MLMMArguments(init_from=saved, model_config={"pooling": "mean"}))
+
+
 def test_regions_of_another_width_are_refused_with_both(saved):
     with pytest.raises(ValueError, match=r"features of 8 numbers, and the model in .* reads 6"):
         build(MLMMArguments(init_from=saved), replace(INFO, feature_dim=8))
