@@ -130,12 +130,27 @@ def test_resume_without_a_valid_checkpoint_is_refused(own_pairs, tmp_path):
         main(["brivl_tiny_scratch", "--data", str(own_pairs), "--output_dir", str(tmp_path / "out"), "--resume"])
 
 
-def test_text_encoder_and_tokenizer_come_from_a_folder(tmp_path):
+def write_bert(folder):
+    """Writes a small encoder with its tokenizer and returns it."""
     tokenizer = build_character_tokenizer(["猫和狗"], max_length=16)
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
     encoder = BertModel(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=32, **sizes))
-    encoder.save_pretrained(tmp_path / "bert")
-    tokenizer.save_pretrained(tmp_path / "bert")
+    encoder.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return encoder
+
+
+def test_frozen_text_encoder_is_saved_as_it_was_but_for_the_standardized_layer_norm(own_pairs, tmp_path):
+    started = write_bert(tmp_path / "bert").state_dict()
+    options = ["--data", str(own_pairs), "--max_bad_fraction", "0.3", "--output_dir", str(tmp_path / "out")]
+    folder = main(["brivl_tiny", *options, "--text_weights", str(tmp_path / "bert"), "--cached_views", "1", *SMOKE])
+    trained = AutoModel.from_pretrained(folder).text_model.backbone.state_dict()
+    changed = {name for name, value in trained.items() if not torch.equal(value, started[name])}
+    assert changed == {f"encoder.layer.0.output.LayerNorm.{name}" for name in ("weight", "bias")}
+
+
+def test_text_encoder_and_tokenizer_come_from_a_folder(tmp_path):
+    encoder = write_bert(tmp_path / "bert")
     text_config = {"projection_dim": 16, "max_text_length": 16}
     vision_config = {"backbone": "tf_efficientnet_lite0", "hidden_size": 32, "projection_dim": 16}
     args = ModelArguments(
