@@ -31,6 +31,8 @@ from .rows.report import BadRowReport, TooManyBadRowsError
 from .vqa.answer_vocabulary import build_answers, oracle_accuracy, read_answers, write_answers
 from .vqa.vg_japanese import read_vqa_vg_japanese
 from .vqa.vqa2 import VQAData, read_vqa
+from .zero_shot.class_list import ClassList, read_class_list
+from .zero_shot.templates import load_templates, read_templates
 
 __all__ = [
     "ATTRIBUTE_NAMES",
@@ -40,6 +42,7 @@ __all__ = [
     "LANGUAGES",
     "BadRowReport",
     "CaptionRows",
+    "ClassList",
     "CleanReport",
     "CleanSettings",
     "Decontaminator",
@@ -73,13 +76,16 @@ __all__ = [
     "load_emoji7",
     "load_emoji_scenes",
     "load_phrases",
+    "load_templates",
     "oracle_accuracy",
     "read_answers",
     "read_captions",
+    "read_class_list",
     "read_coco_detection",
     "read_pairs",
     "read_region_info",
     "read_regions",
+    "read_templates",
     "read_vqa",
     "read_vqa_vg_japanese",
     "report_pairs",

@@ -21,6 +21,11 @@ def hash_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:DIGITS]
 
 
+def hash_text(text: str) -> str:
+    """Return the whole SHA-256 of a text in UTF-8, in 64 hexadecimal digits: what `hash_file` gives for its file."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def fingerprint(data: bytes) -> int:
     """Return 64 bits that identify bytes, the same as `hash_bytes`."""
     return int.from_bytes(hashlib.sha256(data).digest()[: DIGITS // 2])
@@ -76,4 +81,13 @@ def hash_model(model: "PreTrainedModel") -> str:
     return hash_weights(json.dumps(settings, sort_keys=True, default=str), model.state_dict())
 
 
-__all__ = ["fingerprint", "hash_bytes", "hash_ends", "hash_file", "hash_json", "hash_model", "hash_weights"]
+__all__ = [
+    "fingerprint",
+    "hash_bytes",
+    "hash_ends",
+    "hash_file",
+    "hash_json",
+    "hash_model",
+    "hash_text",
+    "hash_weights",
+]

@@ -1,7 +1,7 @@
 import hashlib
 
 import torch
-from wenlan.data.files.hashing import fingerprint, hash_bytes, hash_file, hash_json, hash_weights
+from wenlan.data.files.hashing import fingerprint, hash_bytes, hash_file, hash_json, hash_text, hash_weights
 
 WEIGHTS = {
     "w": torch.arange(6.0).reshape(2, 3).T,
@@ -18,7 +18,7 @@ def test_short_hashes_are_the_head_of_the_sha_256():
 
 def test_file_has_its_whole_sha_256(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
-    assert hash_file(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+    assert hash_file(tmp_path / "a") == hash_text("abc") == hashlib.sha256(b"abc").hexdigest()
 
 
 def test_hash_of_weights_is_the_one_that_files_written_before_hold():
