@@ -1,4 +1,4 @@
-"""`wenlan data`: reports on image-text pairs, cleans them, reads captions of public data sets, draws EmojiScenes."""
+"""`wenlan data`: reports on pairs, cleans them, reads captions of public data sets, draws scenes, chooses classes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -8,7 +8,8 @@ import typer
 from .clean import clean
 
 data_app = typer.Typer(
-    help="Report on image-text pairs before training, clean them, or draw some.", no_args_is_help=True
+    help="Report on image-text pairs before training, clean them, draw some, or choose classes to tell apart.",
+    no_args_is_help=True,
 )
 
 
@@ -184,4 +185,27 @@ def paraphrases(
     typer.echo(f"{folder}: templates, sentences, paraphrases")
 
 
-__all__ = ["captions", "data_app", "paraphrases", "scenes"]
+@data_app.command()
+def class_list(
+    source: Annotated[
+        Path, typer.Argument(help="Tab-separated: class_id, name_zh, name_en, synonyms_zh; a class a row.")
+    ],
+    output: Annotated[Path, typer.Option(help="The list, a .tsv file; a report with its name and .json is beside it.")],
+    count: Annotated[int, typer.Option(min=2, help="How many classes.")] = 200,
+    back_translate: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or hub id of a model from Chinese into English: a name stays if its translation shares a word "
+            "with name_en. Words are those of all names there, separated by , or |, in small letters, but for the, of, "
+            "and their like; nothing is known of other forms, so that tigers is not tiger."
+        ),
+    ] = None,
+) -> None:
+    """Choose classes for zero-shot classification by a rule that the list tells: short and unique Chinese names."""
+    from ..data.zero_shot.class_list_builder import write_class_list
+
+    typer.echo(write_class_list(source, output, count=count, back_translation_model=back_translate))
+    typer.echo(f"The classes: {output}, why the others are not among them: {output.with_suffix('.json')}")
+
+
+__all__ = ["captions", "class_list", "data_app", "paraphrases", "scenes"]
