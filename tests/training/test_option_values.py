@@ -210,6 +210,7 @@ def test_what_the_trainers_need_is_set_or_refused(parse, script):
         ("brivl", ["--shuffle_buffer", "5"], {}, r"streaming \(False, by default\) overrules it"),
         ("brivl", ["--image_root", "x"], {}, r"data \(emoji7, by default\)"),
         ("brivl", ["--init_from", "x", "--model_config.momentum", "0.5"], {}, r"model_config has no effect: init_from"),
+        ("brivl", ["--image_class_names", "true"], {"language": "cs"}, r"no effect: language \(cs"),
         ("detector", ["--scenes", "8"], {"data": "mine.json"}, r"scenes has no effect"),
         ("retrieval", ["--rank_margin", "0.3"], {}, r"give --retrieval_loss margin"),
         ("vqa", ["--max_answers", "9", "--min_answer_questions", "3"], {}, r"min_answer_questions has no effect"),

@@ -78,12 +78,14 @@ def test_own_pairs_train_and_the_folder_opens(own_pairs, tmp_path, capsys, cache
     assert "truncated" in printed
 
 
-def test_recipe_of_several_texts_says_that_own_images_get_one(own_pairs, tmp_path, capsys):
-    recipe = write_recipe(tmp_path / "recipe.yaml", "brivl_tiny_scratch", texts_per_image=7, cached_views=0)
+def test_recipe_says_what_own_images_do_without(own_pairs, tmp_path, capsys):
+    settings = {"texts_per_image": 7, "image_class_names": True, "cached_views": 0}
+    recipe = write_recipe(tmp_path / "recipe.yaml", "brivl_tiny_scratch", **settings)
     options = ["--data", str(own_pairs), "--max_bad_fraction", "0.3", "--output_dir", str(tmp_path / "out")]
     main([recipe, *options, *SMOKE])
-    told, _, report = capsys.readouterr().out.partition("\n")
-    assert told == "texts_per_image (7) is for emoji7: your images get one text each in a step."
+    texts, names, report = capsys.readouterr().out.split("\n", 2)
+    assert texts == "texts_per_image (7) is for emoji7: your images get one text each in a step."
+    assert names == "image_class_names is for emoji7 in zh, en, all: no names of image classes are trained on."
     assert "texts_per_image" not in report
 
 

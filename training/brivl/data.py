@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from ...data.emoji7.dataset import draw_text, load_emoji7, training_texts
 from ...data.emoji7.texts import ConceptTexts
-from ...data.imagenet.class_names import read_class_names
+from ...data.imagenet.class_names import NAMED_IN, read_class_names
 from ...data.pairs.dataset import TrainingPairs
 from ...data.pairs.load import read_pairs
 from ...data.pairs.report import PairReport
 from ...data.pairs.report_pairs import report_pairs
 from ...data.pairs.splits import hold_out
 from ...data.pairs.streaming import StreamedPairs
-from ...data.rows.languages import languages_of
+from ...data.rows.languages import ALL, languages_of
 from ...data.rows.types import DrawnText
 from ...processing.augmentation.image import Augmentation
 from ...processing.image_decoding import decode_image
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 VOCABULARY_SAMPLE = 100_000  # captions of a stream that a vocabulary is built from
+NAMED = (*NAMED_IN, ALL)  # values of `language` with names of image classes
 REPORT_SAMPLE = 5_000  # pairs of a stream that are reported on
 
 
@@ -82,7 +83,8 @@ class DataArguments:
         Overrules(
             *("data", ("image_root", "image_column", "text_column")), lambda data: data == "emoji7", "your own --data"
         ),
-        Overrules("data", ("texts_per_image",), lambda data: data != "emoji7", "--data emoji7"),
+        Overrules("data", ("texts_per_image", "image_class_names"), lambda data: data != "emoji7", "--data emoji7"),
+        Overrules("language", ("image_class_names",), lambda language: language not in NAMED, "--language all"),
     )
 
     def __post_init__(self) -> None:
@@ -92,11 +94,16 @@ class DataArguments:
             raise ValueError("emoji7 is no stream; give shards of your own as data, or streaming false.")
         if self.fit_to_data and (self.streaming or self.data == "emoji7"):
             raise ValueError("fit_to_data is for pairs of your own whose number is known: give data, not streaming.")
-        if self.image_class_names and (self.data != "emoji7" or not self.cached_views):
-            raise ValueError("image_class_names is for emoji7 and cached feature maps: set cached_views.")
+        if self.has_class_names and not self.cached_views:
+            raise ValueError("image_class_names needs cached feature maps: set cached_views, or leave it out.")
         for name in ("cached_views", "cached_texts"):
             if self.streaming and getattr(self, name):
                 raise ValueError(f"A stream is never seen as a whole, so that nothing can be cached; set {name} to 0.")
+
+    @property
+    def has_class_names(self) -> bool:
+        """True if the texts include the names of image classes: those of emoji7 may, in a language that has them."""
+        return self.image_class_names and self.data == "emoji7" and self.language in NAMED
 
     @property
     def wanted_split(self) -> str | None:
@@ -148,8 +155,8 @@ def _emoji7_texts(
 ) -> tuple[Callable[[dict, random.Random], str | list[DrawnText]], list[str]]:
     """Return what draws the texts of a row of emoji7, and all of them, or what they are made of."""
     languages = languages_of(args.language)
-    if args.cached_texts or args.texts_per_image > 1 or len(languages) > 1 or args.image_class_names:
-        further = read_class_names() if args.image_class_names else {}
+    if args.cached_texts or args.texts_per_image > 1 or len(languages) > 1 or args.has_class_names:
+        further = read_class_names() if args.has_class_names else {}
         draw = ConceptTexts(languages, number=args.texts_per_image, fixed=args.cached_texts, seed=seed, further=further)
         texts = draw.texts or [text for language in languages for text in training_texts(language)]
         return draw, texts + draw.further_texts
@@ -211,4 +218,4 @@ def _open_stream(
     )
 
 
-__all__ = ["DataArguments", "describe_pairs", "load_pairs", "report_data"]
+__all__ = ["NAMED", "DataArguments", "describe_pairs", "load_pairs", "report_data"]

@@ -144,6 +144,16 @@ def test_names_of_image_classes_are_for_emoji7_and_cached_maps():
     _, texts = load_pairs(DataArguments(cached_views=1, image_class_names=True), seed=0)
     assert {"丁鲷"} <= set(texts)
     assert "tench" not in texts
-    for wrong in ({"cached_views": 0}, {"cached_views": 1, "data": "mine"}):
-        with pytest.raises(ValueError, match="image_class_names is for emoji7 and cached feature maps"):
-            DataArguments(image_class_names=True, **wrong)
+    with pytest.raises(ValueError, match="image_class_names needs cached feature maps"):
+        DataArguments(image_class_names=True)
+
+
+@pytest.mark.parametrize("others", [{"data": "mine"}, {"language": "cs"}])
+def test_names_of_image_classes_are_left_out_where_there_are_none(others):
+    assert DataArguments(image_class_names=True, cached_views=1).has_class_names
+    assert not DataArguments(image_class_names=True, **others).has_class_names
+
+
+def test_czech_is_trained_on_without_names_of_image_classes():
+    _, texts = load_pairs(DataArguments(cached_views=1, image_class_names=True, language="cs"), seed=0)
+    assert "tench" not in texts
