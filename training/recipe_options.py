@@ -82,14 +82,24 @@ def option(default: Value, description: str, **limits: float) -> Value:
     return field(default=default, metadata=metadata)
 
 
-def build_parser(dataclasses: Sequence[type], command: str = "COMMAND") -> argparse.ArgumentParser:
-    """Return a parser with a group of options for each dataclass; its `error` raises ValueError."""
+def build_parser(
+    dataclasses: Sequence[type], command: str = "COMMAND", *, first: str = "RECIPE"
+) -> argparse.ArgumentParser:
+    """Return a parser with a group of options for each dataclass; its `error` raises ValueError.
+
+    Args:
+        dataclasses: of the options.
+        command: how it is called.
+        first: the word before the options, for the help; only a recipe is parsed as such.
+    """
+    keys = " [--FIELD.KEY VALUE ...]" if first == "RECIPE" else ""
     parser = _Parser(
-        usage=f"{command} RECIPE [--FIELD VALUE ...] [--FIELD.KEY VALUE ...]",
+        usage=f"{command} {first} [--FIELD VALUE ...]{keys}",
         allow_abbrev=False,  # a misspelt option must not pass for another
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("recipe", help="a YAML file, or the name of a shipped recipe: wenlan recipes list")
+    if first == "RECIPE":
+        parser.add_argument("recipe", help="a YAML file, or the name of a shipped recipe: wenlan recipes list")
     for dataclass in dataclasses:
         group, hints = parser.add_argument_group(*_title(dataclass)), get_type_hints(dataclass)
         for action in HfArgumentParser(DataClassType(dataclass), add_help=False)._actions:

@@ -162,9 +162,15 @@ def name_test_sets(options: TableOptions, folders: Sequence[Path | None]) -> lis
     return names if len(set(names)) == len(names) else stems
 
 
-def write_table(table: ResultTable, number: int, options: TableOptions, facts: Mapping[str, object]) -> None:
-    """Write `tableN.md`, `.csv`, `.png` (with matplotlib) and `metrics.json` with the facts, and print the table."""
-    name = options.output_dir / f"table{number}"
+def write_table(
+    table: ResultTable, number: int, output_dir: Path, facts: Mapping[str, object], *, comparable: bool
+) -> dict[str, object]:
+    """Write `tableN.md`, `.csv`, `.png` (with matplotlib) and `metrics.json` with the facts, and print the table.
+
+    Returns:
+        What is in `metrics.json`.
+    """
+    name = output_dir / f"table{number}"
     for suffix, text in ((".md", table.to_markdown()), (".csv", table.to_csv())):
         with atomic_file(name.with_suffix(suffix)) as unfinished:
             unfinished.write_text(text, "utf-8")
@@ -173,14 +179,11 @@ def write_table(table: ResultTable, number: int, options: TableOptions, facts: M
             table.draw(font_files()).savefig(unfinished, format="png", dpi=120, bbox_inches="tight", pad_inches=0.2)
     else:
         print("The table is not drawn: pip install 'wenlan[demo]' and run again with --resume.")
-    own = {
-        "table": number,
-        "comparable": options.comparable,
-        "mark": table.mark,
-        "package": f"wenlan {version('wenlan')}",
-    }
-    write_json(options.output_dir / METRICS, {**own, **facts, "paper_reference": paper_reference(number)})
-    print(f"\n{table.to_markdown()}\nThe table: {name}.md, .csv and .png. All metrics: {options.output_dir / METRICS}")
+    own = {"table": number, "comparable": comparable, "mark": table.mark, "package": f"wenlan {version('wenlan')}"}
+    metrics = {**own, **facts, "paper_reference": paper_reference(number)}
+    write_json(output_dir / METRICS, metrics)
+    print(f"\n{table.to_markdown()}\nThe table: {name}.md, .csv and .png. All metrics: {output_dir / METRICS}")
+    return metrics
 
 
 __all__ = ["TableOptions", "is_finished", "name_test_sets", "parse_table_options", "run_once", "write_table"]

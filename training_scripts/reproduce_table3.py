@@ -80,8 +80,9 @@ def make_table(options: TableOptions) -> None:
     n = {
         name: {key: next(iter(rows.values()))[key] for key in ("images", "captions")} for name, rows in results.items()
     }
-    facts = {"model": models, "seeds": seeds, "n": n, "results": results}
-    write_table(table, 3, options, facts | {"wall_seconds": round(time.monotonic() - started, 1)})
+    facts: dict[str, object] = {"model": models, "seeds": seeds, "n": n, "results": results}
+    facts["wall_seconds"] = round(time.monotonic() - started, 1)
+    write_table(table, 3, options.output_dir, facts, comparable=options.comparable)
 
 
 def check_settings(

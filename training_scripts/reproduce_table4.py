@@ -82,7 +82,8 @@ def make_table(options: TableOptions) -> None:
         "results": runs,
         "wall_seconds": round(time.monotonic() - started, 1),
     }
-    write_table(vqa_table(results, comparable=options.comparable, notes=notes), 4, options, facts)
+    table = vqa_table(results, comparable=options.comparable, notes=notes)
+    write_table(table, 4, options.output_dir, facts, comparable=options.comparable)
 
 
 def check_questions(recipe: str, questions: QuestionArguments) -> None:

@@ -15,7 +15,8 @@ from ...data.csldcp.load import CSLDCP
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-FLOORS = ("one sample", "label name", "sample + label name", "centroid of all samples")
+PROTOTYPES = ("one sample", "label name", "sample + label name")
+FLOORS = (*PROTOTYPES, "centroid of all samples")
 
 
 class TfidfFloors:
@@ -74,4 +75,4 @@ def most_frequent(labels: Sequence[int] | np.ndarray) -> float:
     return 100 * float(np.bincount(labels).max() / len(labels))
 
 
-__all__ = ["FLOORS", "TfidfFloors", "most_frequent", "nearest"]
+__all__ = ["FLOORS", "PROTOTYPES", "TfidfFloors", "most_frequent", "nearest"]

@@ -1,4 +1,4 @@
-"""Tables 3 and 4 of the paper as data, and our metrics beside them.
+"""The tables of the paper as data, and our metrics of tables 3 and 4 beside them.
 
 A metric of ours stands with its chance or its control. It is never comparable with the paper's by itself: the weights
 of MLMM were never published.
@@ -15,6 +15,18 @@ OURS = "wenlan"
 Setting = Literal["en", "each", "all"]
 GROUPS: dict[Setting, str] = {"en": "En", "each": "Each", "all": "All"}  # its name in table 3
 
+TABLE_1_COLUMNS = {"ImageNet-200": ("top-1", "top-5")}
+# model -> accuracy in percent, zero-shot
+TABLE_1 = {"CLIP": (82.5, 95.2), "BriVL 1.0": (69.6, 88.9), "BriVL 2.0": (85.0, 96.0)}
+TABLE_2_COLUMNS = {"CSLDCP, 1-shot": ("accuracy",)}
+# model -> accuracy in percent; the second was trained further on the texts of BriVL 1.0
+TABLE_2 = {
+    "RoBERTa-base": (33.63,),
+    "RoBERTa-base, further trained": (33.40,),
+    "BriVL 1.0": (35.59,),
+    "RoBERTa-large": (38.24,),
+    "BriVL 2.0": (46.47,),
+}
 # test set -> languages
 TABLE_3_COLUMNS = {"Multi30K": ("en", "de", "fr", "cs"), "MSCOCO": ("en", "zh", "ja")}
 # setting -> model -> mean recall in percent. The labels of the settings are displaced by a row in the paper's text.
@@ -123,12 +135,20 @@ def vqa_table(
 
 
 def paper_reference(table: int) -> dict[str, object]:
-    """Return the paper's metrics of table 3 or 4 as JSON can hold them, with their source."""
-    metrics: dict[str, object] = {model: list(row) for model, row in TABLE_4.items()}
+    """Return the paper's metrics of a table as JSON can hold them, with their source."""
+    columns_of: dict[int, Mapping[str, Sequence[str]]]
+    columns_of = {1: TABLE_1_COLUMNS, 2: TABLE_2_COLUMNS, 3: TABLE_3_COLUMNS, 4: TABLE_4_COLUMNS}
+    metrics: dict[str, object]
     if table == 3:
         metrics = {setting: {model: list(row) for model, row in models.items()} for setting, models in TABLE_3.items()}
-    columns = _pairs(TABLE_3_COLUMNS if table == 3 else TABLE_4_COLUMNS)
-    return {"source": f"{SOURCE}, table {table}", "columns": [list(column) for column in columns], "metrics": metrics}
+    else:
+        rows: dict[int, Mapping[str, Sequence[float]]] = {1: TABLE_1, 2: TABLE_2, 4: TABLE_4}
+        metrics = {model: list(row) for model, row in rows[table].items()}
+    return {
+        "source": f"{SOURCE}, table {table}",
+        "columns": [list(column) for column in _pairs(columns_of[table])],
+        "metrics": metrics,
+    }
 
 
 def _recalls(
@@ -184,6 +204,10 @@ __all__ = [
     "GROUPS",
     "NOT_COMPARABLE",
     "SOURCE",
+    "TABLE_1",
+    "TABLE_1_COLUMNS",
+    "TABLE_2",
+    "TABLE_2_COLUMNS",
     "TABLE_3",
     "TABLE_3_COLUMNS",
     "TABLE_4",

@@ -18,6 +18,10 @@ SCRIPTS = {
         "train-detector": ("train_region_detector", "Train a region detector from a recipe, such as detector_tiny."),
     },
     "Reproduce": {
+        "table2": (
+            "table2",
+            "Make the paper's table 2: texts classified from one example a class, with and without visual training.",
+        ),
         "table3": (
             "reproduce_table3",
             "Make the paper's table 3: MLMM fine-tuned for retrieval on English, on each language, and on all.",

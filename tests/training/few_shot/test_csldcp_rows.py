@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+import torch
+from helpers.few_shot import LENGTH, save_models, write_csldcp
+from torch.nn import functional as F
+from wenlan.data.csldcp.load import read_csldcp
+from wenlan.training.few_shot.csldcp_rows import PERMUTED, TEXT, VISUAL, Tower, kept
+from wenlan.training.few_shot.prompt_encoder import load_encoder, mean_encoder
+from wenlan.training.few_shot.prompt_tuning import TuningSettings
+
+PLACE = (2, 1)
+
+
+@pytest.fixture(scope="module")
+def tower(tmp_path_factory):
+    root = tmp_path_factory.mktemp("few_shot")
+    encoder = mean_encoder(*load_encoder(save_models(root / "models")["encoder"]), max_tokens=LENGTH)
+    data = read_csldcp(write_csldcp(root / "csldcp"))
+    return Tower("tower", encoder, data, draws=2, windows=4, cache=root / "cache.npy")
+
+
+def test_nearest_prototypes_are_those_of_the_embeddings(tower):
+    texts, names = tower.encoder.embed(tower.data.test.texts), tower.names
+    train = tower.data.train[PLACE[0]].texts
+    shots = tower.encoder.embed([train[index] for index in tower.data.draw(*PLACE)])
+    mean = shots.mean(dim=0)
+    wanted = [texts @ shots.T, texts @ names.T, texts @ (shots + names).T]
+    moved = [F.normalize(one, dim=-1) for one in (texts - mean, shots - mean, names - names.mean(dim=0))]
+    wanted += [moved[0] @ moved[1].T, moved[0] @ moved[2].T, moved[0] @ F.normalize(moved[1] + moved[2], dim=-1).T]
+    wanted[2] = texts @ F.normalize(shots + names, dim=-1).T
+    found = [row.predict(*PLACE).tolist() for row in tower.prototype_rows()]
+    assert found == [scores.argmax(dim=1).tolist() for scores in wanted]
+
+
+def test_embeddings_are_made_once_and_kept(tower, monkeypatch):
+    first = tower.embeddings[0]
+    monkeypatch.setattr(type(tower.encoder), "embed", None)
+    again = Tower("again", tower.encoder, tower.data, draws=2, windows=4, cache=tower.cache)
+    assert again.embeddings[0].equal(first)
+    assert kept(tower.cache, lambda: torch.zeros(1))[: len(first)].equal(first)
+
+
+def test_rows_of_a_brivl_differ_by_their_prototypes(tower):
+    generator = torch.Generator().manual_seed(0)
+    visual, noise = (F.normalize(torch.randn(3, 20, generator=generator), dim=-1) for _ in range(2))
+    settings = TuningSettings(context_length=0, epochs=3)
+    rows = {row.name: row for row in tower.ablation_rows(settings, visual, noise, seed=0)}
+    assert len(rows) == 5
+    nearest = (tower.embeddings[0] @ visual.T).argmax(dim=1).numpy()
+    assert (rows[VISUAL].predict(*PLACE) == nearest).mean() > 0.6
+    assert not np.array_equal(rows[VISUAL].predict(*PLACE), rows[PERMUTED].predict(*PLACE)) or len(set(nearest)) == 1
+    assert [row.name for row in tower.ablation_rows(settings, None, None, seed=0)] == [TEXT]

@@ -1,0 +1,54 @@
+"""The options of a script that takes a model and no recipe: one dataclass, whose field `model` is the first word."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from .option_values import fit_arguments
+from .recipe_options import (
+    build_parser,
+    collect_type_errors,
+    join_problems,
+    names_in_options,
+    normalize_options,
+    unknown_keys,
+)
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Options = TypeVar("Options", bound="DataclassInstance")
+
+
+def parse_options(dataclass: type[Options], argv: Sequence[str] | None = None, *, command: str) -> Options:
+    """Return the options from `MODEL [--field value ...]`. With `--help` it prints them and exits.
+
+    Args:
+        dataclass: of the options, each with a default; a field `model` may be given as the first word.
+        argv: the words after the command, those of this process by default.
+        command: how it is called.
+
+    Raises:
+        ValueError: unknown options, each with the nearest known one, and wrong values; all at once.
+    """
+    words = normalize_options(sys.argv[1:] if argv is None else argv)
+    if words and not words[0].startswith("-"):
+        words.insert(0, "--model")
+    parser = build_parser((dataclass,), command, first="MODEL")
+    if not {"-h", "--help"}.isdisjoint(words):
+        parser.print_help()
+        raise SystemExit(0)
+    problems: list[str] = []
+    collect_type_errors(parser, problems)
+    namespace, rest = parser.parse_known_args(words)
+    given = [word.partition("=")[0] for word in rest if word.startswith("--")]
+    problems += unknown_keys("Unknown options", given or rest, parser._option_string_actions)
+    fitted, wrong = fit_arguments(dataclass, vars(namespace), names_in_options(words))
+    told = {problem.partition(" ")[0] for problem in problems}
+    problems += [one for one in wrong if one.partition(" ")[0] not in told]
+    if problems:
+        raise ValueError(join_problems(problems))
+    return dataclass(**fitted)
+
+
+__all__ = ["parse_options"]
