@@ -28,7 +28,7 @@ from wenlan.data import load_emoji7
 from wenlan.cli.main import app
 
 DOCUMENTS = ["README.md", "README.zh.md", "CONTRIBUTING.md", "MODEL_CARD.md", "data/emoji7/README.md"]
-DOCUMENTS += [f"docs/{name}.md" for name in ("data", "finetuning", "mlmm", "regions", "training", "weights")]
+DOCUMENTS += [f"docs/{name}.md" for name in ("data", "finetuning", "mlmm", "probe", "regions", "training", "weights")]
 BLOCK = re.compile(r"```(python|bash)\n(.*?)```", re.DOTALL)
 # A training command runs for one step here.
 SMOKE = "--max_steps 1 --cached_views 0 --per_device_train_batch_size 2 --disable_tqdm true --use_cpu true"

@@ -127,14 +127,10 @@ class ResultTable:
         Raises:
             ValueError: the table has no rows.
         """
-        from matplotlib import font_manager
         from matplotlib.figure import Figure
         from matplotlib.transforms import Bbox
 
-        # As "normal" fonts under names of their own: matplotlib reads a variable font as its lightest one.
-        entries = [font_manager.FontEntry(fname=str(path), name=path.stem, size="scalable") for path in fonts]
-        font_manager.fontManager.ttflist += entries
-        family = [entry.name for entry in entries] or ["sans-serif"]
+        family = register_fonts(fonts)
         grids: list[list[tuple[Kind, list[str]]]] = [
             [("paper", ["", "", *part.heading("\n")]), *part.lines()] for part in self.parts if part.rows
         ]
@@ -171,6 +167,16 @@ class ResultTable:
         return figure
 
 
+def register_fonts(fonts: Sequence[Path]) -> list[str]:
+    """Return names under which matplotlib takes letters from files of fonts, or those of its own without any."""
+    from matplotlib import font_manager
+
+    # As "normal" fonts under names of their own: matplotlib reads a variable font as its lightest one.
+    entries = [font_manager.FontEntry(fname=str(path), name=path.stem, size="scalable") for path in fonts]
+    font_manager.fontManager.ttflist += entries
+    return [entry.name for entry in entries] or ["sans-serif"]
+
+
 def _width(text: str) -> int:
     """Return the width of the longest line in Latin letters; those of Chinese, Japanese and Korean are two wide."""
     wide = ("W", "F")
@@ -186,4 +192,4 @@ def _emphasise(text: str, kind: str) -> str:
     return text if text in ("", NOTHING) else f"{sign}{text}{sign}"
 
 
-__all__ = ["NOTHING", "ResultTable", "TablePart", "TableRow", "Value"]
+__all__ = ["NOTHING", "ResultTable", "TablePart", "TableRow", "Value", "register_fonts"]

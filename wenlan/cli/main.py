@@ -12,6 +12,7 @@ from .demo import demo_mlmm, quickstart
 from .errors import ShortErrors, print_safely
 from .evaluate import evaluate
 from .predict import answer, draw_regions, embed, zero_shot
+from .probe import probe
 from .recipes import recipes_app
 from .regions import extract_regions, import_regions
 from .scripts import add_scripts
@@ -56,7 +57,7 @@ def _add(panel: str, *commands: Callable[..., None]) -> None:
 _add("Demo", quickstart, demo_mlmm)
 add_scripts(app, "Train")
 app.add_typer(recipes_app, name="recipes", rich_help_panel="Train")
-_add("Evaluate", evaluate)
+_add("Evaluate", evaluate, probe)
 _add("Predict", zero_shot, embed, answer, draw_regions)
 app.add_typer(data_app, name="data", rich_help_panel="Data")
 _add("Data", extract_regions, import_regions, translate_captions)

@@ -1,0 +1,23 @@
+"""Folders of small images, a folder a class, as probes and zero-shot evaluations read them."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 40, 40)}
+
+
+def write_image_folder(folder: Path, *, count: int = 4, seed: int = 0, colours: dict = COLOURS) -> Path:
+    """Writes `count` noisy images of each colour into folders of their names."""
+    rng = np.random.default_rng(seed)
+    for name, colour in colours.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            noise = rng.integers(-40, 40, (24, 24, 3))
+            pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+__all__ = ["COLOURS", "write_image_folder"]

@@ -1,0 +1,57 @@
+import json
+
+import pytest
+from helpers.brivl.tiny_folder import save_tiny_folder
+from helpers.image_folder import write_image_folder
+from PIL import Image
+from typer.testing import CliRunner
+
+from wenlan.cli.main import app
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["probe", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("probe")
+    save_tiny_folder(root / "model")
+    write_image_folder(root / "train", count=3, seed=1)
+    write_image_folder(root / "test", count=2, seed=2)
+    return root
+
+
+def test_numbers_are_printed_and_written(root, tmp_path):
+    arguments = ["--train", root / "train", "--test", root / "test", "--layer", "pooled", "--output", tmp_path / "out"]
+    result = run(root / "model", "timm:test_efficientnet:random", *arguments)
+    assert result.exit_code == 0, result.output
+    assert "Percent of 6 images of 3 classes, trained on 9; chance 33.3" in result.stdout
+    assert f"curves: {tmp_path / 'out' / 'few_shot.png'}" in result.stdout.replace("\n", "")
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text("utf-8"))
+    assert metrics["comparable"] is False
+    assert (tmp_path / "out" / "probe.csv").read_text("utf-8").startswith("model,weights,layer")
+    with Image.open(tmp_path / "out" / "few_shot.png") as drawn:
+        assert drawn.width > 500
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--train", "none", "--test", "none"], "There is no folder none"),
+        (["--train", "{root}/train"], "nothing to evaluate on"),
+        (["--train", "{root}/train", "--test", "{root}/test", "--output", "{root}/model/config.json"], "is a file"),
+        (["--train", "emoji7", "--test", "{root}/test"], "emoji7 is evaluated on its own"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(arguments, message, root):
+    result = run(root / "model", *(argument.format(root=root) for argument in arguments))
+    assert result.exit_code == 1
+    assert message in result.output.replace("\n", " ")
+    assert "Traceback" not in result.output
+
+
+def test_missing_model_is_told(root):
+    result = run(root / "none", "--train", root / "train", "--test", root / "test")
+    assert result.exit_code == 1
+    assert "There is no model folder" in result.output
