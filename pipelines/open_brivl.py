@@ -1,9 +1,10 @@
-"""A BriVL and its processor, opened by the name that a user gave."""
+"""A BriVL and its processor, opened by the name that a user gave, and what identifies the processor."""
 
 from os import PathLike
 
 import torch
 
+from ..data.files.hashing import hash_json
 from ..data.files.model_folder import PROCESSOR, open_pretrained
 from ..modeling_brivl.modeling_brivl import BriVLModel
 from ..processing.processing_brivl import BriVLProcessor
@@ -26,4 +27,10 @@ def open_brivl(name: str | PathLike[str]) -> tuple[BriVLModel, BriVLProcessor]:
     return model.eval(), processor
 
 
-__all__ = ["open_brivl"]
+def hash_processor(processor: BriVLProcessor) -> str:
+    """Return 16 hexadecimal digits that identify what a processor makes of images and texts."""
+    vocabulary = sorted(processor.tokenizer.get_vocab().items())
+    return hash_json([processor.to_json_string(), processor.image_processor.to_json_string(), vocabulary])
+
+
+__all__ = ["hash_processor", "open_brivl"]

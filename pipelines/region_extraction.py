@@ -9,9 +9,8 @@ makes those shards anew that are damaged, or of which an image was replaced.
 """
 
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,9 @@ from ..data.regions.schema import LABELS, RegionInfo
 from ..data.regions.shards import SkippedInput
 from ..data.regions.writer import RegionFolder
 from ..data.rows.report import BadRowError, BadRowReport, TooManyBadRowsError, check_fraction
-from ..processing.image_decoding import ImageDecodingError, decode_image
 from ..processing.regions.feature_extractor import RegionFeatureExtractor
 from ..processing.regions.output import RegionOutput
+from .decode_ahead import decode_ahead
 
 logger = logging.getLogger(__name__)
 
@@ -156,9 +155,10 @@ class _Extraction:
         rows, skipped = {}, {}
         # Images of one shape come together, so that batches are full; the rows are put back in order.
         order = sorted(range(len(listed)), key=lambda position: _shape(listed[position][1]))
-        for window in _windows(self._decode_all(order, listed), self.batch_size * WINDOW_BATCHES):
-            images = [image for _, image in window if isinstance(image, Image.Image)]
-            found = iter(self._regions(images))
+        images = decode_ahead((listed[position][1] for position in order), num_workers=self.num_workers)
+        decoded = zip(order, images, strict=True)
+        for window in _windows(decoded, self.batch_size * WINDOW_BATCHES):
+            found = iter(self._regions([image for _, image in window if isinstance(image, Image.Image)]))
             for position, image in window:
                 name, path = listed[position]
                 result = next(found) if isinstance(image, Image.Image) else image
@@ -169,18 +169,6 @@ class _Extraction:
                     rows[position] = result | {"image_id": name}
             bar.update(len(window))
         return [rows[position] for position in sorted(rows)], [skipped[position] for position in sorted(skipped)]
-
-    def _decode_all(self, order: list[int], listed: list[tuple[str, Path]]) -> Iterator[Decoded]:
-        """Yield positions and their images in order, a few of them decoded ahead."""
-        with ThreadPoolExecutor(self.num_workers) as pool:  # Pillow decodes without the interpreter's lock
-            ahead: deque = deque()
-            for position in order:
-                ahead.append((position, pool.submit(_decode, listed[position][1])))
-                if len(ahead) > 2 * self.num_workers:
-                    first, image = ahead.popleft()
-                    yield first, image.result()
-            for position, image in ahead:
-                yield position, image.result()
 
     def _regions(self, images: list[Image.Image]) -> list[dict[str, Any] | BadRowError]:
         """Return the stored row of each image; where the detector fails, halves are tried to find which."""
@@ -212,13 +200,6 @@ class _Extraction:
         if entry.cause not in self.causes_seen:
             self.causes_seen.add(entry.cause)
             logger.warning("Left out, %s: %s (further ones of this cause are only counted)", entry.cause, entry.message)
-
-
-def _decode(path: Path) -> Image.Image | BadRowError:
-    try:
-        return decode_image(path)
-    except ImageDecodingError as error:
-        return BadRowError(error.cause, str(error))
 
 
 def _shape(path: Path) -> float:

@@ -19,14 +19,13 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..data.files.atomic import atomic_file, check_output_file
-from ..data.files.hashing import hash_json, hash_model
+from ..data.files.hashing import hash_model
 from ..data.files.lock import output_lock
 from ..data.files.shard_store import ShardStore, reading_shard
 from ..data.rows.report import BadRowError, BadRowReport, TooManyBadRowsError, check_fraction
 from ..data.rows.vocabulary import SAMPLE, check_vocabulary
 from ..pipelines.embedding import embed_images, embed_texts
-from ..pipelines.open_brivl import open_brivl
-from ..processing.processing_brivl import BriVLProcessor
+from ..pipelines.open_brivl import hash_processor, open_brivl
 from ..processing.regions.feature_extractor import RegionFeatureExtractor
 from .embed_inputs import EmbedInputs, Item, identify, load
 
@@ -81,7 +80,7 @@ def embed_to_parquet(
     if detector is not None and not inputs.are_images:
         raise ValueError(f"A detector finds boxes in images, but {source} is a file of sentences; leave it out.")
     encoder, processor = open_brivl(model)
-    settings = {"model": hash_model(encoder), "processor": _hash_processor(processor), "detector": None}
+    settings = {"model": hash_model(encoder), "processor": hash_processor(processor), "detector": None}
     embed = partial(embed_images if inputs.are_images else embed_texts, encoder, processor, batch_size=batch_size)
     if detector is not None:
         extractor = RegionFeatureExtractor.from_pretrained(detector)
@@ -116,11 +115,6 @@ def _removed_if_useless(folder: Path) -> Iterator[None]:
             shutil.rmtree(folder)
         raise
     shutil.rmtree(folder)
-
-
-def _hash_processor(processor: BriVLProcessor) -> str:
-    vocabulary = sorted(processor.tokenizer.get_vocab().items())
-    return hash_json([processor.to_json_string(), processor.image_processor.to_json_string(), vocabulary])
 
 
 def _embed_piece(

@@ -114,7 +114,8 @@ def read_shard(shard: str, columns: tuple[str, str], *, with_images: bool = True
     """Yield (key, fields) with the two columns (image, text), and (key, `BadRowError`) for what cannot be read.
 
     In a tar file the image is the sample's first image, and the text is the field named by the text column of its
-    .json, else its .txt, else the field `caption` of its .json. Boxes are `boxes` or `bbox` of its .json.
+    .json, else the member with that suffix, such as .cls, else its .txt, else the field `caption` of its .json. Boxes
+    are `boxes` or `bbox` of its .json.
 
     Never raises: what the damage of a shard costs is one error at its end.
 
@@ -166,10 +167,11 @@ def _read_archive(
             others = []
             for member in group:
                 suffix = _split_name(member.name)[1]
-                if not _is_member(suffix):
+                is_text = suffix in (*TEXTS, columns[1])
+                if not (is_text or _is_image(suffix)):
                     others.append(suffix)
-                elif suffix in TEXTS or with_images:
-                    if member.size > (MAX_TEXT_BYTES if suffix in TEXTS else MAX_IMAGE_BYTES):
+                elif is_text or with_images:
+                    if member.size > (MAX_TEXT_BYTES if is_text else MAX_IMAGE_BYTES):
                         parts[suffix] = None
                     elif (content := archive.extractfile(member)) is not None:
                         parts[suffix] = content.read()
@@ -223,7 +225,7 @@ def _fields(
         return BadRowError("too large", f"an image of {limits}")
     try:
         described = json.loads(found.get("json", b"{}"))
-        plain = decode_text(found["txt"]) if "txt" in found else None
+        plain = next((decode_text(found[one]) for one in (text_column, "txt") if one in found and one != "json"), None)
     except UnicodeDecodeError as error:
         return BadRowError("invalid UTF-8", ascii(error.object[:80]))
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""The embeddings of emoji7 by one model, shared by all evaluations of a run."""
+"""The embeddings of texts, and of all of emoji7, by one model: each is computed once, for all evaluations of a run."""
 
 from collections.abc import Iterable
 
@@ -11,8 +11,8 @@ from ...pipelines.embedding import embed_images, embed_texts
 from ...processing.processing_brivl import BriVLProcessor
 
 
-class Emoji7Embeddings:
-    """Embeds each split and each distinct text once.
+class TextEmbeddings:
+    """Embeds each distinct text once.
 
     Args:
         model, processor: a `BriVLModel` and its processor.
@@ -20,17 +20,8 @@ class Emoji7Embeddings:
     """
 
     def __init__(self, model: PreTrainedModel, processor: BriVLProcessor, *, progress: bool = False) -> None:
-        self.splits: DatasetDict = load_emoji7()
         self._model, self._processor, self._progress = model, processor, progress
-        self._images: dict[str, np.ndarray] = {}
         self._texts: dict[str, np.ndarray] = {}
-
-    def images(self, split: str) -> np.ndarray:
-        """Return (images, d) unit rows, in the order of the split."""
-        if split not in self._images:
-            images = (row["image"] for row in self.splits[split].select_columns("image"))
-            self._images[split] = embed_images(self._model, self._processor, images, progress=self._progress).numpy()
-        return self._images[split]
 
     def texts(self, texts: Iterable[str]) -> np.ndarray:
         """Return (texts, d) unit rows. New texts are embedded in order of length, so that little is padding."""
@@ -50,4 +41,24 @@ class Emoji7Embeddings:
         return self._processor.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
 
 
-__all__ = ["Emoji7Embeddings"]
+class Emoji7Embeddings(TextEmbeddings):
+    """Embeds each split of emoji7, and each distinct text, once.
+
+    Args:
+        model, processor, progress: as for `TextEmbeddings`.
+    """
+
+    def __init__(self, model: PreTrainedModel, processor: BriVLProcessor, *, progress: bool = False) -> None:
+        super().__init__(model, processor, progress=progress)
+        self.splits: DatasetDict = load_emoji7()
+        self._images: dict[str, np.ndarray] = {}
+
+    def images(self, split: str) -> np.ndarray:
+        """Return (images, d) unit rows, in the order of the split."""
+        if split not in self._images:
+            images = (row["image"] for row in self.splits[split].select_columns("image"))
+            self._images[split] = embed_images(self._model, self._processor, images, progress=self._progress).numpy()
+        return self._images[split]
+
+
+__all__ = ["Emoji7Embeddings", "TextEmbeddings"]

@@ -263,16 +263,6 @@ def test_large_images_are_not_held_together():
     assert windows == [[0, 1], [2, 3]]
 
 
-def test_few_images_are_decoded_ahead(detector, photos, monkeypatch):
-    decoded = []
-    monkeypatch.setattr(script, "_decode", lambda path: decoded.append(path) or Image.new("RGB", (8, 8)))
-    extraction = script._Extraction(None, CHOICE, None, batch_size=1, num_workers=1)
-    images = extraction._decode_all(list(range(10)), [(str(i), photos / str(i)) for i in range(10)])
-    assert next(images)[0] == 0
-    assert len(decoded) <= 4
-    assert [position for position, _ in images] == list(range(1, 10))
-
-
 def test_same_command_repairs_a_flipped_bit_and_sees_an_image_that_was_replaced(detector, photos, tmp_path):
     def extract():
         return extract_regions(photos, tmp_path / "out", model=detector, choice=CHOICE, shard_size=4)
