@@ -18,6 +18,10 @@ SCRIPTS = {
         "train-detector": ("train_region_detector", "Train a region detector from a recipe, such as detector_tiny."),
     },
     "Reproduce": {
+        "table1": (
+            "table1",
+            "Make the paper's table 1: zero-shot classification by class names, on emoji7 or images of your own.",
+        ),
         "table2": (
             "table2",
             "Make the paper's table 2: texts classified from one example a class, with and without visual training.",

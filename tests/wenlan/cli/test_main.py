@@ -17,7 +17,7 @@ def test_help_lists_the_commands():
     result = run(app, ["--help"])
     assert result.exit_code == 0
     commands = ["quickstart", "demo-mlmm", "pretrain-brivl", "pretrain-mlmm", "finetune-retrieval", "finetune-vqa"]
-    for command in [*commands, "table3", "table4", "train-detector", "zero-shot", "embed"]:
+    for command in [*commands, "table1", "table3", "table4", "train-detector", "zero-shot", "embed"]:
         assert command in result.output
     for panel in ("Demo", "Train", "Predict", "Data", "Convert", "Reproduce"):
         assert f" {panel} " in result.output

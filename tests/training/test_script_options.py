@@ -1,0 +1,56 @@
+"""Options of a script without a recipe."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+from wenlan.training.recipe_options import option
+from wenlan.training.script_options import parse_options
+
+
+@dataclass
+class Options:
+    """What is done."""
+
+    model: str = option("", "of what")
+    images: str | None = option(None, "some")
+    languages: list[str] = option(["zh"], "of the names")
+    kind: Literal["a", "b"] = option("a", "which")
+    batch_size: int = option(32, "at a time", low=1)
+    resume: bool = option(False, "go on")
+
+
+def parse(*words):
+    return parse_options(Options, list(words), command="wenlan do")
+
+
+def test_model_comes_first_and_the_others_by_name():
+    found = parse("m", "--batch-size", "8", "--languages", "zh", "en", "--resume", "--kind=b")
+    assert found == Options("m", None, ["zh", "en"], "b", 8, True)
+    assert parse("--images", "x") == Options(images="x")
+    assert parse() == Options()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["m", "--imges", "x"], r"Unknown options: --imges \(did you mean --images\?\)"),
+        (["m", "--batch_size", "0"], "batch_size is 0; give a finite number from 1"),
+        (["m", "--batch_size", "many"], "batch_size is 'many'; give a whole number"),
+        (["m", "--kind", "c"], "kind is 'c'; give a, b"),
+        (["m", "n"], "Unknown options: n"),
+    ],
+)
+def test_bad_options_are_refused(words, message):
+    with pytest.raises(ValueError, match=message):
+        parse(*words)
+
+
+def test_help_names_the_command_and_all_options(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        parse("--help")
+    text = capsys.readouterr().out
+    assert stopped.value.code == 0
+    assert "wenlan do MODEL [--FIELD VALUE ...]" in text
+    assert "RECIPE" not in text
+    assert "at a time (default: 32)" in text
