@@ -15,6 +15,7 @@ import torch
 from helpers import forked
 from helpers.brivl.golden import our_config, read_golden
 from helpers.brivl.original_repository import write_repository
+from helpers.class_folders import write_zero_shot_files
 from helpers.few_shot import write_csldcp
 from helpers.finetuning.documents import write_finetuning_files
 from helpers.mlmm.documents import write_mlmm_files
@@ -29,7 +30,7 @@ from wenlan.data import load_emoji7
 from wenlan.cli.main import app
 
 DOCUMENTS = ["README.md", "README.zh.md", "CONTRIBUTING.md", "MODEL_CARD.md", "data/emoji7/README.md"]
-NAMES = ("data", "few_shot", "finetuning", "mlmm", "probe", "regions", "training", "weights")
+NAMES = ("data", "few_shot", "finetuning", "mlmm", "probe", "regions", "training", "weights", "zero_shot")
 DOCUMENTS += [f"docs/{name}.md" for name in NAMES]
 BLOCK = re.compile(r"```(python|bash)\n(.*?)```", re.DOTALL)
 # A training command runs for one step here.
@@ -58,6 +59,7 @@ def users_folder(quickstart_folder, tmp_path, monkeypatch):
     write_mlmm_files(tmp_path)
     write_finetuning_files(tmp_path)
     write_csldcp(tmp_path / "FewCLUE" / "datasets" / "csldcp")
+    write_zero_shot_files(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -124,6 +126,8 @@ def run_command(line):
         line += f" {SMOKE_DETECTOR}" + ("" if "--data" in line else " --scenes 4")
     if "table2" in words:
         line += " --further_steps 1 --draws 1"
+    if "--images emoji7" in line:
+        line += " --languages zh cs --limit 20"
     if words[0] == "torchrun":
         line += " --ddp_backend gloo"
     if {"text-encoder", "table2"} & set(words) and not has_wheel():
