@@ -4,6 +4,7 @@ from .captions.rows import CaptionRows
 from .captions.writer import WrittenCaptions, write_captions
 from .cleaning.pipeline import clean_pairs
 from .cleaning.settings import CleanReport, CleanSettings
+from .csldcp.load import CSLDCP, read_csldcp
 from .detection.coco import DetectionData, read_coco_detection
 from .detection.dataset import DetectionRows
 from .emoji7.dataset import GROUP_NAMES, draw_text, load_emoji7, training_texts
@@ -38,6 +39,7 @@ __all__ = [
     "ATTRIBUTE_NAMES",
     "CLASS_NAMES",
     "COLOUR_NAMES",
+    "CSLDCP",
     "GROUP_NAMES",
     "LANGUAGES",
     "BadRowReport",
@@ -82,6 +84,7 @@ __all__ = [
     "read_captions",
     "read_class_list",
     "read_coco_detection",
+    "read_csldcp",
     "read_pairs",
     "read_region_info",
     "read_regions",
