@@ -16,8 +16,8 @@ def data():
 def test_so_many_images_of_each_class_are_drawn_without_repetition():
     labels = np.repeat([0, 1, 2], [20, 24, 16])
     chosen = draw_shots(labels, 4, seed=(0, 4, 1))
-    assert len(set(chosen.tolist())) == 12
     assert np.bincount(labels[chosen]).tolist() == [4, 4, 4]
+    assert len(set(draw_shots(labels, 16, seed=(0, 16, 0)).tolist())) == 48
     assert chosen.tolist() == draw_shots(labels, 4, seed=(0, 4, 1)).tolist()
     assert chosen.tolist() != draw_shots(labels, 4, seed=(0, 4, 2)).tolist()
 
