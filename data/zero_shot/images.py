@@ -181,6 +181,7 @@ class _ClassFolders:
     not_looked_at: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
+        self.root = Path(os.path.abspath(self.root))
         folders = (one.name for one in os.scandir(self.root) if one.is_dir() and not one.name.startswith("."))
         self.empty: Sequence[str] = sorted(folders)
         images = list_images(self.root, ignored=self.not_looked_at)

@@ -31,6 +31,11 @@ def test_class_folders_give_paths_in_a_stable_order_with_labels_of_the_classes_t
     assert (images.kept, images.without_images, images.count) == ([1, 2], ["lake"], 5)
 
 
+def test_folder_may_be_relative(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    assert [one.image for one in LabelledImages(folder.name, IDS)][-1] == str(folder / "cat" / "1.png")
+
+
 def test_class_without_a_folder_is_left_out_with_a_warning(folder, caplog):
     with caplog.at_level(logging.WARNING):
         LabelledImages(folder, IDS)
