@@ -1,10 +1,12 @@
 """The options of a script that takes a model and no recipe: one dataclass, whose field `model` is the first word."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from .option_values import fit_arguments
+from .recipe import read_recipe
 from .recipe_options import (
     build_parser,
     collect_type_errors,
@@ -23,27 +25,39 @@ Options = TypeVar("Options", bound="DataclassInstance")
 def parse_options(dataclass: type[Options], argv: Sequence[str] | None = None, *, command: str) -> Options:
     """Return the options from `MODEL [--field value ...]`. With `--help` it prints them and exits.
 
+    `--config FILE` gives fields in YAML or JSON, such as the `config.json` of a run; the command line overrides them.
+
     Args:
         dataclass: of the options, each with a default; a field `model` may be given as the first word.
         argv: the words after the command, those of this process by default.
         command: how it is called.
 
     Raises:
-        ValueError: unknown options, each with the nearest known one, and wrong values; all at once.
+        FileNotFoundError: no such file of `--config`.
+        ValueError: unknown options or fields, each with the nearest known one, and wrong values; all at once.
     """
     words = normalize_options(sys.argv[1:] if argv is None else argv)
     if words and not words[0].startswith("-"):
         words.insert(0, "--model")
+    config = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    config.add_argument("--config", metavar="FILE")
+    chosen, words = config.parse_known_args(words)
+    values = read_recipe(chosen.config) if chosen.config else {}
     parser = build_parser((dataclass,), command, first="MODEL")
+    known = {action.dest for action in parser._actions}
+    parser.add_argument(
+        "--config", metavar="FILE", help="options in YAML or JSON, as in config.json of a run; yours come first"
+    )
+    parser.set_defaults(**{name: value for name, value in values.items() if name in known})
     if not {"-h", "--help"}.isdisjoint(words):
         parser.print_help()
         raise SystemExit(0)
-    problems: list[str] = []
+    problems = unknown_keys(f"Unknown fields in {chosen.config}", values, known)
     collect_type_errors(parser, problems)
     namespace, rest = parser.parse_known_args(words)
     given = [word.partition("=")[0] for word in rest if word.startswith("--")]
     problems += unknown_keys("Unknown options", given or rest, parser._option_string_actions)
-    fitted, wrong = fit_arguments(dataclass, vars(namespace), names_in_options(words))
+    fitted, wrong = fit_arguments(dataclass, vars(namespace), names_in_options(words) | (values.keys() & known))
     told = {problem.partition(" ")[0] for problem in problems}
     problems += [one for one in wrong if one.partition(" ")[0] not in told]
     if problems:

@@ -12,7 +12,6 @@ class has the name of another. Predictions are written as they come: `--resume` 
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -127,7 +126,7 @@ def run(config: Table1Arguments) -> dict[str, object]:
     model.to(device)  # type: ignore[arg-type]  # transformers wraps `to` without its types
     results = {}
     with output_lock(folder):
-        write_json(folder / "config.json", asdict(config) | {"package": f"wenlan {version('wenlan')}"})
+        write_json(folder / "config.json", asdict(config))
         for data, own, place in zip(data_sets, images, folders, strict=True):
             found = evaluate_zero_shot(
                 model,

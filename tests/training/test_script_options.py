@@ -1,6 +1,7 @@
 """Options of a script without a recipe."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import pytest
@@ -54,3 +55,19 @@ def test_help_names_the_command_and_all_options(capsys):
     assert "wenlan do MODEL [--FIELD VALUE ...]" in text
     assert "RECIPE" not in text
     assert "at a time (default: 32)" in text
+
+
+def test_fields_come_from_a_file_and_the_command_line_comes_first(tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(asdict(Options("m", "x", ["de"], "b", 8))), "utf-8")
+    assert parse("--config", str(file), "--batch_size", "4") == Options("m", "x", ["de"], "b", 4)
+    assert parse("other", f"--config={file}").model == "other"
+
+
+def test_bad_fields_of_a_file_are_refused(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("imges: x\nbatch_size: 0\n", "utf-8")
+    with pytest.raises(ValueError, match=r"Unknown fields in .*: imges \(did you mean images\?\)\. batch_size is 0"):
+        parse("m", "--config", str(file))
+    with pytest.raises(FileNotFoundError, match=r"missing\.yaml"):
+        parse("m", "--config", str(tmp_path / "missing.yaml"))
