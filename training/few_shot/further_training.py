@@ -53,7 +53,8 @@ def train_further(source: str, texts: Sequence[str], folder: Path, *, steps: int
         model = AutoModelForMaskedLM.from_config(tower.config, dtype=torch.float32)
         model.base_model.load_state_dict(load_text_weights(source), strict=False)
         model.tie_weights()
-        collate = DataCollatorForLanguageModeling(tower.tokenizer, mlm_probability=MASKED, seed=seed)
+        collate = DataCollatorForLanguageModeling(tower.tokenizer, mlm_probability=MASKED)
+        collate.generator = torch.Generator().manual_seed(seed)  # its own `seed` is refused in a child process
         losses = _train(model, collate, texts, steps)
     encoder: PreTrainedModel = model.base_model
     encoder.save_pretrained(folder)

@@ -1,7 +1,9 @@
 import json
+from functools import partial
 
 import pytest
 import torch
+from helpers import forked
 from helpers.few_shot import CLASSES, WORDS, save_models
 from wenlan.training.few_shot.further_training import emoji7_texts, train_further
 from wenlan.training.few_shot.prompt_encoder import load_encoder
@@ -37,6 +39,14 @@ def test_finished_folder_is_taken_as_it_is_and_that_of_other_settings_refused(so
 def test_same_seed_gives_the_same_encoder(source, tmp_path):
     folders = [train_further(source, TEXTS, tmp_path / str(run), steps=2, seed=5) for run in range(2)]
     first, again = (load_encoder(str(folder))[0].state_dict() for folder in folders)
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
+
+
+def test_child_process_trains_the_same_encoder(source, tmp_path):
+    train = partial(train_further, source, TEXTS, steps=2, seed=5)
+    forked.run(train, tmp_path / "child", log=tmp_path / "log.txt")
+    train(tmp_path / "parent")
+    first, again = (load_encoder(str(tmp_path / name))[0].state_dict() for name in ("child", "parent"))
     assert all(torch.equal(value, again[name]) for name, value in first.items())
 
 
