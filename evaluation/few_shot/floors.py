@@ -6,6 +6,7 @@ the texts that are classified.
 """
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 PROTOTYPES = ("one sample", "label name", "sample + label name")
 FLOORS = (*PROTOTYPES, "centroid of all samples")
+
+
+def check_scikit_learn() -> None:
+    """Raise ImportError, with what to install, where scikit-learn is not installed."""
+    if find_spec("sklearn") is None:
+        raise ImportError("Floors of TF-IDF need scikit-learn: pip install 'wenlan[few-shot]'")
 
 
 class TfidfFloors:
@@ -31,6 +38,7 @@ class TfidfFloors:
     """
 
     def __init__(self, data: CSLDCP, split: int) -> None:
+        check_scikit_learn()
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         self._data, self._split = data, split
@@ -75,4 +83,4 @@ def most_frequent(labels: Sequence[int] | np.ndarray) -> float:
     return 100 * float(np.bincount(labels).max() / len(labels))
 
 
-__all__ = ["FLOORS", "PROTOTYPES", "TfidfFloors", "most_frequent", "nearest"]
+__all__ = ["FLOORS", "PROTOTYPES", "TfidfFloors", "check_scikit_learn", "most_frequent", "nearest"]

@@ -17,7 +17,7 @@ from ...data.files.atomic import atomic_file
 from ...data.files.hashing import hash_json, hash_model
 from ...data.files.manifest import agree_with_manifest
 from ...evaluation.few_shot.draws import accuracy, class_accuracies, confusion, paired_difference, summarize
-from ...evaluation.few_shot.floors import most_frequent
+from ...evaluation.few_shot.floors import check_scikit_learn, most_frequent
 from ...evaluation.tables.few_shot import few_shot_table
 from ..reproduction import write_table
 from .csldcp_rows import TEXT, Floors, Row, Tower, kept, masked_lm_row
@@ -45,7 +45,9 @@ def make_csldcp_table(settings: FewShotSettings, folder: Path, *, started: float
 
     Raises:
         FileNotFoundError, ValueError: data, models or options are bad, or the folder holds another table.
+        ImportError: scikit-learn is not installed.
     """
+    check_scikit_learn()
     data = read_csldcp(find_csldcp(settings.fewclue))
     groups = (
         check_super_classes(read_class_map(Path(settings.disciplines)), data.classes) if settings.disciplines else []

@@ -1,4 +1,5 @@
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -54,3 +55,9 @@ def test_floors_on_the_real_files_are_within_a_point_and_a_half():
         for floor in FLOORS:
             right[floor] += [accuracy(floors.predict(floor, draw), data.test.labels) for draw in range(5)]
     assert {floor: 100 * np.mean(values) for floor, values in right.items()} == pytest.approx(PUBLISHED, abs=1.5)
+
+
+def test_missing_package_is_told_before_anything_is_fitted(data, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(ImportError, match=r"scikit-learn: pip install 'wenlan\[few-shot\]'"):
+        TfidfFloors(data, 0)
