@@ -2,7 +2,9 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from .option_values import fit_arguments
@@ -42,6 +44,8 @@ def parse_options(dataclass: type[Options], argv: Sequence[str] | None = None, *
     config = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     config.add_argument("--config", metavar="FILE")
     chosen, words = config.parse_known_args(words)
+    if chosen.config and not Path(chosen.config).is_file():
+        raise FileNotFoundError(f"There is no file {chosen.config}; give the config.json of a run, or a YAML file.")
     values = read_recipe(chosen.config) if chosen.config else {}
     parser = build_parser((dataclass,), command, first="MODEL")
     known = {action.dest for action in parser._actions}
@@ -65,4 +69,14 @@ def parse_options(dataclass: type[Options], argv: Sequence[str] | None = None, *
     return dataclass(**fitted)
 
 
-__all__ = ["parse_options"]
+@contextmanager
+def stopped_by_hand(output_dir: str) -> Iterator[None]:
+    """Turn Ctrl-C into a message on how to go on, and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        print(f"Stopped; the predictions so far are in {output_dir}. To go on, give --resume.")
+        raise SystemExit(130) from error
+
+
+__all__ = ["parse_options", "stopped_by_hand"]

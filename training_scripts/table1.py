@@ -27,7 +27,7 @@ from ..pipelines.open_brivl import open_brivl
 from ..training.recipe_options import option
 from ..training.reproduction import write_table
 from ..training.run import METRICS
-from ..training.script_options import parse_options
+from ..training.script_options import parse_options, stopped_by_hand
 from ..training.zero_shot.class_figure import draw_classes
 
 
@@ -97,11 +97,8 @@ def main(argv: Sequence[str] | None = None) -> Path:
         ValueError: options or data are bad.
     """
     config = parse_options(Table1Arguments, argv, command="wenlan table1")
-    try:
+    with stopped_by_hand(config.output_dir):
         run(config)
-    except KeyboardInterrupt as error:
-        print(f"Stopped; the predictions so far are in {config.output_dir}. To go on, give --resume.")
-        raise SystemExit(130) from error
     return Path(config.output_dir)
 
 

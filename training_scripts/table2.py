@@ -25,7 +25,7 @@ from ..training.few_shot.settings import FewShotSettings
 from ..training.few_shot.visual_prototypes import EMOJI7
 from ..training.recipe_options import option
 from ..training.run import METRICS
-from ..training.script_options import parse_options
+from ..training.script_options import parse_options, stopped_by_hand
 
 
 @dataclass
@@ -69,11 +69,8 @@ def main(argv: Sequence[str] | None = None) -> Path:
         ValueError: options or data are bad.
     """
     config = parse_options(Table2Arguments, argv, command="wenlan table2")
-    try:
+    with stopped_by_hand(config.output_dir):
         run(config)
-    except KeyboardInterrupt as error:
-        print(f"Stopped; the predictions so far are in {config.output_dir}. To go on, give --resume.")
-        raise SystemExit(130) from error
     return Path(config.output_dir)
 
 

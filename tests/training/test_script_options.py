@@ -69,5 +69,5 @@ def test_bad_fields_of_a_file_are_refused(tmp_path):
     file.write_text("imges: x\nbatch_size: 0\n", "utf-8")
     with pytest.raises(ValueError, match=r"Unknown fields in .*: imges \(did you mean images\?\)\. batch_size is 0"):
         parse("m", "--config", str(file))
-    with pytest.raises(FileNotFoundError, match=r"missing\.yaml"):
+    with pytest.raises(FileNotFoundError, match=r"There is no file .*missing\.yaml; give the config"):
         parse("m", "--config", str(tmp_path / "missing.yaml"))
