@@ -18,7 +18,8 @@ A suite is a YAML list; paths in it are relative to its folder:
 *json* files are those of CLIP_benchmark: an object of lists by data set, or one list; {c} in a template stands for the
 name. An *elevater* folder holds `test/` (or the classes themselves), and the names in the order of the folders: in
 `label_cn.txt` for Chinese, in `label.txt` for English, in `label_XX.txt` for XX, one a line. It may hold
-`prompts.json`, a list of templates.
+`prompts.json`, a list of templates. Two classes with one name are an error, but in a data set with
+`repeated_names: keep` both are evaluated, as CLIP_benchmark does, and the first of them wins.
 """
 
 import glob
@@ -34,13 +35,14 @@ from ..files.bounded import read_bounded_text
 from ..files.json_files import read_json
 from ..pairs.shards import KINDS, find_shards
 from ..rows.scripts import check_language
-from .class_file import read_lines
-from .class_list import ClassList, read_class_list
+from .class_file import describe_faults, read_lines
+from .class_list import ClassList, find_name_faults, read_class_list
 from .templates import PLACE, load_templates, read_templates
 
-FIELDS = ("name", "images", "classes", "templates", "language", "elevater")
+FIELDS = ("name", "images", "classes", "templates", "language", "elevater", "repeated_names")
 LABEL_FILES = {"zh": "label_cn.txt", "en": "label.txt"}
 PROMPTS, TEST = "prompts.json", "test"
+KEEP = "keep"  # of repeated_names
 CLIP_PLACE = "{c}"  # of the name in a template of CLIP_benchmark
 MAX_BYTES = 1 << 20  # of a suite
 
@@ -132,6 +134,8 @@ class _EntryReader:
                 near = get_close_matches(str(field), FIELDS, n=1)
                 meant = f"do you mean {near[0]}?" if near else f"there are {', '.join(FIELDS)}."
                 self.errors.append(f"unknown field {field!r}; {meant}")
+        if (given := self.fields.get("repeated_names", KEEP)) != KEEP:
+            self.errors.append(f"repeated_names is {given!r}; give {KEEP}, or leave it out.")
         if not isinstance(self.fields.get("name"), str | int):
             self.errors.append("it has no name; give one.")
         if "elevater" in self.fields and (both := {"images", "classes"} & self.fields.keys()):
@@ -161,14 +165,37 @@ class _EntryReader:
         if "elevater" in self.fields:
             folder = self._path("elevater", self.fields["elevater"])
             file = folder / LABEL_FILES.get(language, f"label_{language}.txt")
-            return _number_classes([line.strip() for _, line in read_lines(file)], images, file)
+            return self._number_classes([line.strip() for _, line in read_lines(file)], images, file)
         given = self.fields.get("classes")
         if given is None:
             raise ValueError("it has no classes; give a class file, or {json: FILE, dataset: NAME}.")
         if isinstance(given, dict):
             file, names = self._read_json_list("classes", given)
-            return _number_classes(names, images, file)
+            return self._number_classes(names, images, file)
+        if "repeated_names" in self.fields:
+            raise ValueError("repeated_names is of names without ids; in a class file each class needs its own.")
         return read_class_list(self._path("classes", given), language)
+
+    def _number_classes(self, names: list[str], images: str | None, file: Path) -> ClassList:
+        """Return the classes of names without ids: those of the folders in their order, or numbers."""
+        root = Path(images) if images is not None else None
+        ids = [str(number) for number in range(len(names))]
+        if root is not None and root.is_dir():
+            folders = sorted(one.name for one in root.iterdir() if one.is_dir() and not one.name.startswith("."))
+            if folders and len(folders) != len(names):
+                raise ValueError(
+                    f"{file} has {len(names)} names, and {root} {len(folders)} folders; they must be as many."
+                )
+            ids = folders or ids
+        own = tuple((name,) for name in names)
+        try:
+            classes = ClassList(tuple(ids), own, repeated_names=True)
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from error
+        if "repeated_names" not in self.fields and (faults := find_name_faults([f"class {one}" for one in ids], own)):
+            remedy = f"give each class its own, or the data set repeated_names: {KEEP}, with which the first wins"
+            raise ValueError(describe_faults(file, faults, remedy))
+        return classes
 
     def _read_templates(self, language: str) -> tuple[str, ...]:
         given = self.fields.get("templates")
@@ -198,21 +225,6 @@ class _EntryReader:
         if not isinstance(content, list) or not content or not all(isinstance(one, str) for one in content):
             raise ValueError(f"{file} holds no list of texts{f' for {name!r}' if name else ''}; is it another file?")
         return file, content
-
-
-def _number_classes(names: list[str], images: str | None, file: Path) -> ClassList:
-    """Return the classes of names without ids: those of the folders in their order, or numbers."""
-    root = Path(images) if images is not None else None
-    ids = [str(number) for number in range(len(names))]
-    if root is not None and root.is_dir():
-        folders = sorted(one.name for one in root.iterdir() if one.is_dir() and not one.name.startswith("."))
-        if folders and len(folders) != len(names):
-            raise ValueError(f"{file} has {len(names)} names, and {root} {len(folders)} folders; they must be as many.")
-        ids = folders or ids
-    try:
-        return ClassList(tuple(ids), tuple((name,) for name in names))
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error
 
 
 __all__ = ["SuiteEntry", "read_suite"]

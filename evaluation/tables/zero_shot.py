@@ -48,6 +48,13 @@ def zero_shot_table(
     headings = [("", heading) for heading in (*METRICS.values(), "classes")]
     title = "Table 1: zero-shot classification, accuracy (%)"
     below = ["permuted: each class has the name of another, so that nothing but chance is left."]
+    below += [
+        f"{name}, {language}: {shared} of {facts['classes']} classes share a name and cannot be told apart; the first "
+        "with a name wins."
+        for name, facts in results.items()
+        for language, of_language in facts["languages"].items()
+        if (shared := of_language.get("classes_sharing_a_name"))
+    ]
     below += [f"Rows of {', '.join(TABLE_1)}: {SOURCE}, table 1; CLIP with English names."]
     return ResultTable(
         title,

@@ -5,6 +5,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -39,11 +40,17 @@ class ClassAnchors:
 
     def scores(self, image_embeds: Tensor) -> Tensor:
         """Return (b, count) the cosine of images (b, d) with each class; of several anchors of a class, the best."""
-        cosines = image_embeds @ self.embeds.T  # (b, m)
+        cosines = (image_embeds @ self.embeds.T)[:, self._first_equal]  # (b, m)
         if len(self.owners) == self.count:
             return cosines
         lowest = cosines.new_full((len(cosines), self.count), -torch.inf)
         return lowest.scatter_reduce(1, self.owners.expand_as(cosines), cosines, "amax")
+
+    @cached_property
+    def _first_equal(self) -> Tensor:
+        """(m,) the first of the anchors equal to each: a product rounds equal rows differently, which breaks ties."""
+        _, first, place = np.unique(self.embeds.cpu().numpy(), axis=0, return_index=True, return_inverse=True)
+        return torch.from_numpy(first[place.reshape(-1)]).to(self.embeds.device)
 
 
 def class_anchors(

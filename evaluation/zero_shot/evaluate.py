@@ -140,7 +140,11 @@ def _anchors(
 def _facts(result: ZeroShotResult, data: ZeroShotData, synonyms: str, seed: int) -> dict[str, object]:
     labels, count = result.found.labels, len(result.images.kept)
     languages: dict[str, dict[str, object]] = {
-        language: {"class_list_sha256": own.sha256, "templates": list(data.templates[language])}
+        language: {
+            "class_list_sha256": own.sha256,
+            "classes_sharing_a_name": own.sharing_a_name,
+            "templates": list(data.templates[language]),
+        }
         for language, own in result.classes.items()
     }
     for setting, (language, kind) in result.settings.items():

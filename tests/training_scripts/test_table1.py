@@ -106,6 +106,20 @@ def test_suite_gives_a_row_a_data_set(model, inputs, tmp_path):
         assert (tmp_path / "out" / name / "predictions.csv").is_file()
 
 
+def test_two_classes_of_one_name_are_evaluated_and_the_first_wins(model, inputs, tmp_path):
+    names = ["猫", "湖", "猫", "雪", "山", "苹果"]
+    (tmp_path / "names.json").write_text(json.dumps(names), "utf-8")
+    entry = f"- {{name: twice, images: {inputs['images']}, classes: {{json: names.json}}, repeated_names: keep}}"
+    (tmp_path / "suite.yaml").write_text(entry, "utf-8")
+    metrics = run(Table1Arguments(model, suite=str(tmp_path / "suite.yaml"), output_dir=str(tmp_path / "out")))
+    assert metrics["data_sets"]["twice"]["languages"]["zh"]["classes_sharing_a_name"] == 2
+    assert "- twice, zh: 2 of 6 classes share a name" in (tmp_path / "out" / "table1.md").read_text("utf-8")
+    first, second = sorted(NAMES)[0], sorted(NAMES)[2]
+    for row in csv.DictReader((tmp_path / "out" / "predictions.csv").read_text("utf-8").splitlines()):
+        nearest = row["zh {} top_5"].split()
+        assert nearest[nearest.index(first) + 1 :][:1] in ([second], [])
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

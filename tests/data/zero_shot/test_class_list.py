@@ -65,6 +65,23 @@ def test_permutations_differ_by_seed():
     assert len({THREE.permuted(seed).names for seed in range(20)}) == 2  # three classes have no more
 
 
+def test_classes_that_may_share_a_name_are_counted_and_permuted_to_other_names():
+    names = (("猫",), ("狗",), ("Ａ",), ("猫", "虎"), ("a",), ("鸟",))
+    shared = ClassList(tuple("abcdef"), names, repeated_names=True)
+    assert (shared.sharing_a_name, THREE.sharing_a_name, shared.select("abcf").sharing_a_name) == (4, 0, 0)
+    for seed in range(20):
+        permuted = shared.permuted(seed).names
+        assert not any({"猫"} & {*new} & {*old} for new, old in zip(permuted, names, strict=True))
+        assert not any({"Ａ", "a"} >= {*new, *old} for new, old in zip(permuted, names, strict=True))
+    with pytest.raises(ValueError, match="class a: the name is blank"):
+        ClassList(("a", "b"), ((" ",), ("猫",)), repeated_names=True)
+
+
+def test_too_many_classes_of_one_name_have_no_permutation():
+    with pytest.raises(ValueError, match="2 of 3 classes share a name, too many for a control"):
+        ClassList(("a", "b", "c"), (("猫",), ("猫",), ("狗",)), repeated_names=True).permuted(0)
+
+
 def test_selected_classes_keep_their_order():
     assert THREE.select(["c", "a"]) == ClassList(("a", "c"), (("猫", "小猫"), ("鸟",)))
     with pytest.raises(ValueError, match="No class has the id 'x'"):

@@ -63,6 +63,17 @@ def test_classes_of_shards_are_numbered_and_a_bare_list_needs_no_data_set(folder
     assert found.images == str(folder / "shards-*.tar")
 
 
+@pytest.mark.parametrize("source", ["classes: {json: names.json, dataset: pairs}, images: own", "elevater: elevater"])
+def test_classes_may_share_a_name_where_the_data_set_says_so(source, folder):
+    (folder / "elevater" / "label.txt").write_text("cat\ncat\n", "utf-8")
+    text = f"- {{name: x, {source}, language: en"
+    message = refusal(folder, text + "}")
+    assert "have one name, 'cat'" in message
+    assert "repeated_names: keep, with which the first wins" in message
+    (found,) = read(folder, text + ", repeated_names: keep}")
+    assert found.class_list.names == (("cat",), ("cat",))
+
+
 @pytest.mark.parametrize(("name", "images", "ids"), [("elevater", "elevater/test", "000 001"), ("bare", "bare", "x y")])
 def test_elevater_folder_has_names_in_the_order_of_its_folders(name, images, ids, folder):
     chinese, english = read(folder, f"- {{name: zh, elevater: {name}}}\n- {{name: en, elevater: {name}, language: en}}")
@@ -101,6 +112,14 @@ def test_prompts_of_an_elevater_folder_are_its_templates(folder):
             "'a' must have",
         ),
         ("name: x, images: own, classes: classes.tsv, templates: classes.tsv", "has 0 places {} for the name"),
+        (
+            "name: x, images: own, classes: {json: list.json}, repeated_names: yes",
+            "repeated_names is True; give keep, or leave it out",
+        ),
+        (
+            "name: x, images: own, classes: classes.tsv, repeated_names: keep",
+            "in a class file each class needs its own",
+        ),
         ("name: x, elevater: elevater, images: own", "elevater stands for images; give the one or the other"),
         ("name: x, elevater: elevater, language: ja", "There is no file"),
     ],

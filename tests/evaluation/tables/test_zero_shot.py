@@ -37,6 +37,13 @@ def test_ours_stand_apart_from_the_papers_and_are_marked():
     assert (table.mark, NOT_COMPARABLE in table.to_markdown()) == (NOT_COMPARABLE, True)
 
 
+def test_classes_that_share_a_name_are_told():
+    languages = {"ja": {"{}": METRIC, "classes_sharing_a_name": 2}, "en": {"{}": METRIC, "classes_sharing_a_name": 0}}
+    table = zero_shot_table({"pets": FACTS | {"languages": languages}})
+    told = [note for note in table.notes if "share a name" in note]
+    assert told == ["pets, ja: 2 of 6 classes share a name and cannot be told apart; the first with a name wins."]
+
+
 def test_comparable_rows_stand_among_the_papers_without_a_mark():
     table = zero_shot_table({"ImageNet-200": FACTS}, comparable=True)
     assert table.mark is None

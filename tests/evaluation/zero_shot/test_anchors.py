@@ -56,6 +56,16 @@ def test_no_template_is_an_error(embed):
         class_anchors(embed, CLASSES, [])
 
 
+@pytest.mark.parametrize("count", range(2, 24))
+def test_equal_anchors_score_equally_to_the_last_bit(count):
+    embeds = torch.nn.functional.normalize(
+        torch.randn(count, 24, generator=torch.Generator().manual_seed(count)), dim=1
+    )
+    embeds[-1] = embeds[0]
+    scores = ClassAnchors(embeds, torch.arange(count), count).scores(embeds.flip(1))
+    assert torch.equal(scores[:, 0], scores[:, -1])
+
+
 def test_classes_with_one_name_each_are_scored_by_cosine():
     anchors = ClassAnchors(torch.eye(3), torch.arange(3), 3)
     images = torch.tensor([[0.6, 0.8, 0.0]])
