@@ -40,6 +40,9 @@ class Table2Arguments:
     masked_lm: str | None = option(None, "folder or hub id of a masked language model, for pet and ptuning")
     method: list[str] = option(["brivl_prompt"], "some of brivl_prompt, pet, ptuning")
     visual: Literal["retrieve", "images", "imagine", "none"] = option("retrieve", "what visual prototypes are made of")
+    visual_query: Literal["none", "retrieve", "imagine"] = option(
+        "none", "what images of a text are compared with visual prototypes, in a row more for each BriVL"
+    )
     images: str = option(EMOJI7, "pool to retrieve from, emoji7 or a folder; for images, a folder for each class")
     long: Literal["head", "windows"] = option("windows", "how much of a text is read: one window, or up to four")
     draws: int = option(5, "of each of the five training sets", low=1)
@@ -54,7 +57,15 @@ class Table2Arguments:
     resume: bool = option(False, "go on with the predictions that are in output_dir")
 
     def settings(self) -> FewShotSettings:
-        """Return them for the library, checked."""
+        """Return them for the library, checked.
+
+        Raises:
+            ValueError: options that do not fit together.
+        """
+        if self.task == "colour" and self.visual_query != "none":
+            raise ValueError(
+                "visual_query is of prompts that are tuned, and the colour task tunes nothing; leave it out."
+            )
         own = asdict(self)
         for name in ("task", "output_dir", "resume", "model"):
             del own[name]

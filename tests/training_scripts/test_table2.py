@@ -132,6 +132,17 @@ def test_run_of_other_settings_is_not_resumed(made, words):
         main([*words, "--output_dir", str(made), "--resume", "--context_length", "2"])
 
 
+def test_images_retrieved_for_texts_are_one_row_more(made, words, tmp_path):
+    options = ["--visual_query", "retrieve", "--further_steps", "0"]
+    folder = main([*words, *options, "--output_dir", str(tmp_path / "out")])
+    own, standard = (read_metrics(one)["results"]["brivl"] for one in (folder, made))
+    assert own.keys() - standard.keys() == {"both, and images retrieved for the text"}
+    assert {name: own[name] for name in standard} == standard
+    assert "the nearest of pool, compared with visual prototypes" in (folder / "table2.md").read_text("utf-8")
+    with pytest.raises(ValueError, match="visual_query is 'retrieve' there and 'none' now"):
+        main([*words, *options, "--visual_query", "none", "--output_dir", str(folder), "--resume"])
+
+
 def test_models_and_draws_may_be_added_to_a_table(words, tmp_path):
     encoder = [*words[1:], "--visual", "none", "--further_steps", "0", "--output_dir", str(tmp_path / "out")]
     first = read_metrics(main(encoder))["results"]
@@ -146,6 +157,9 @@ def test_models_and_draws_may_be_added_to_a_table(words, tmp_path):
     ("options", "message"),
     [
         (["--visual", "imagine"], "come with the paper's figures"),
+        (["--visual_query", "imagine"], "come with the paper's figures"),
+        (["--visual_query", "retrieve", "--visual", "none"], "visual_query compares images of a text"),
+        (["--visual_query", "retrieve", "--task", "colour"], "the colour task tunes nothing"),
         (["--method", "pet"], "pet and ptuning need --masked_lm"),
         (["--method", "knn"], "There is no method 'knn'; give some of brivl_prompt, pet, ptuning"),
         (["--languages", "xx"], "emoji7 has no language 'xx'"),

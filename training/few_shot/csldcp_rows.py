@@ -17,10 +17,11 @@ from ...evaluation.few_shot.floors import FLOORS, PROTOTYPES, TfidfFloors
 from .masked_lm import MaskedLMClassifier, MaskedLMSettings, open_masked_lm, word_ids
 from .prompt_encoder import PromptEncoder
 from .prompt_tuning import PromptClassifier, Prompts, TuningSettings, tune_prompts
-from .visual_prototypes import permute_prototypes
+from .visual_prototypes import nearest_images, permute_prototypes
 
 Predict = Callable[[int, int], np.ndarray]
 TEXT, VISUAL, BOTH, PERMUTED, NOISE = "text only", "visual only", "both", "both, permuted", "both, noise images"
+RETRIEVED = "both, and images retrieved for the text"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Tower:
         draws: of each split.
         windows: of a text at most.
         cache: file that keeps the embeddings, so that a resumed run has the same.
+        pool: (images, d) unit rows, where the nearest images of a text say something of it.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Tower:
     draws: int
     windows: int
     cache: Path
+    pool: Tensor | None = None
 
     @cached_property
     def embeddings(self) -> tuple[Tensor, dict[str, Tensor]]:
@@ -119,23 +122,31 @@ class Tower:
         ]
 
     def tuned_row(self, name: str, settings: TuningSettings, visual: Tensor | None = None) -> Row:
-        """Return the row of prompt tuning; "visual only" has no text prototypes.
+        """Return the row of prompt tuning.
 
         Args:
-            name: of the row.
+            name: of the row. "visual only" has no text prototypes, `RETRIEVED` alone looks texts up in the pool.
             settings: of the tuning.
             visual: (classes, d) unit rows.
         """
+        device = self.encoder.model.device
+        pool = self.pool.to(device) if self.pool is not None and name == RETRIEVED else None
+
+        def images(texts: Tensor) -> Tensor | None:
+            return None if pool is None else nearest_images(texts, pool)
 
         def predict(split: int, draw: int) -> np.ndarray:
             prompts = Prompts(self.encoder, self.data.classes, context_length=settings.context_length)
-            device = self.encoder.model.device
             classifier = PromptClassifier(
-                self.encoder, None if name == VISUAL else prompts, None if visual is None else visual.to(device)
+                self.encoder,
+                None if name == VISUAL else prompts,
+                None if visual is None else visual.to(device),
+                with_images=pool is not None,
             ).to(device)
-            tune_prompts(classifier, self.shots(split, draw), torch.arange(len(self.data.classes)).to(device), settings)
+            labels, shots, texts = torch.arange(len(self.data.classes)), self.shots(split, draw), self.embeddings[0]
+            tune_prompts(classifier, shots, labels.to(device), settings, images(shots))
             with torch.no_grad():
-                return classifier(self.embeddings[0]).argmax(dim=1).cpu().numpy()
+                return classifier(texts, images(texts)).argmax(dim=1).cpu().numpy()
 
         return Row(self.name, name, predict, self.encoder.digest)
 
@@ -147,6 +158,8 @@ class Tower:
         if visual is not None and noise is not None:
             permuted = permute_prototypes(visual, seed=seed)
             chosen: Mapping[str, Tensor] = {VISUAL: visual, BOTH: visual, PERMUTED: permuted, NOISE: noise}
+            if self.pool is not None:
+                chosen = {**chosen, RETRIEVED: visual}
             rows += [self.tuned_row(name, settings, prototypes) for name, prototypes in chosen.items()]
         return rows
 
@@ -206,4 +219,17 @@ def masked_lm_row(name: str, data: CSLDCP, words: Sequence[str], settings: Maske
     return Row(Path(name).name, {"pet": "PET", "ptuning": "p-tuning"}[settings.method], predict, hash_model(model))
 
 
-__all__ = ["BOTH", "NOISE", "PERMUTED", "TEXT", "VISUAL", "Floors", "Predict", "Row", "Tower", "kept", "masked_lm_row"]
+__all__ = [
+    "BOTH",
+    "NOISE",
+    "PERMUTED",
+    "RETRIEVED",
+    "TEXT",
+    "VISUAL",
+    "Floors",
+    "Predict",
+    "Row",
+    "Tower",
+    "kept",
+    "masked_lm_row",
+]

@@ -24,7 +24,7 @@ from .csldcp_rows import TEXT, Floors, Row, Tower, kept, masked_lm_row
 from .draw_store import PATTERN, DrawStore
 from .masked_lm import MaskedLMSettings
 from .prompt_tuning import TuningSettings
-from .settings import ALONE, UNTRAINED, FewShotSettings, OpenTower, open_towers
+from .settings import ALONE, NONE, UNTRAINED, FewShotSettings, OpenTower, open_towers
 from .visual_prototypes import (
     embed_pool,
     folder_prototypes,
@@ -116,7 +116,7 @@ def _evenly(test: LabelledTexts, limit: int) -> LabelledTexts:
 
 def _identity(settings: FewShotSettings, data: CSLDCP) -> dict[str, object]:
     """Return what all predictions depend on; draws and models may be added."""
-    names = ("visual", "images", "long", "context_length", "label_words", "seed", "limit")
+    names = ("visual", "visual_query", "images", "long", "context_length", "label_words", "seed", "limit")
     return {name: getattr(settings, name) for name in names} | {"data": data.digest}
 
 
@@ -125,10 +125,15 @@ def _tower_rows(opened: OpenTower, settings: FewShotSettings, data: CSLDCP, fold
     tower = Tower(opened.name, opened.encoder, data, settings.draws, settings.windows, cache)
     tuning = TuningSettings(context_length=settings.context_length)
     rows = tower.prototype_rows()
-    if opened.brivl is None or opened.name == UNTRAINED or settings.visual == "none":
+    if opened.brivl is None or opened.name == UNTRAINED or settings.visual == NONE:
         return [*rows, tower.tuned_row(TEXT, tuning)]
-    name = hash_json([hash_model(opened.brivl[0]), settings.visual, settings.images, settings.seed])
+    weights = hash_model(opened.brivl[0])
+    name = hash_json([weights, settings.visual, settings.images, settings.seed])
     visual, noise = kept(folder / "embeddings" / f"{name}.npy", lambda: torch.stack(_visual(opened, settings, data)))
+    if settings.visual_query != NONE:
+        pool = folder / "embeddings" / f"{hash_json([weights, settings.images])}.npy"
+        brivl = opened.brivl
+        tower.pool = kept(pool, lambda: embed_pool(*brivl, settings.images))
     return rows + tower.ablation_rows(tuning, visual, noise, seed=settings.seed)
 
 
@@ -190,11 +195,13 @@ def _notes(settings: FewShotSettings, data: CSLDCP, towers: Sequence[OpenTower],
     if towers:
         tokens = ", ".join(f"{tower.name} {tower.encoder.max_tokens}" for tower in towers)
         notes.append(f"Up to {settings.windows} windows of a text are read; tokens of a window: {tokens}.")
-    if any(tower.brivl for tower in towers) and settings.visual != "none":
+    if any(tower.brivl for tower in towers) and settings.visual != NONE:
         pool = Path(settings.images).name
         notes.append(
             f"Visual prototypes: {settings.visual}, {pool}; permuted: those of other classes; noise: of noise."
         )
+        if settings.visual_query != NONE:
+            notes.append(f"Images retrieved for the text: the nearest of {pool}, compared with visual prototypes.")
     notes += [
         f"{name}: nothing of {count} test texts is known to the tokenizer." for name, count in unknown.items() if count
     ]

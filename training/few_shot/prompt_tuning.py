@@ -3,11 +3,12 @@
 A class has a *text prototype*, the embedding of its name among a few learned vectors, and may have a *visual
 prototype*, an embedding of images. A text x with the embedding s is scored by
 
-    (a cos(s, t_c + d_c) + b cos(s, v_c + e_c)) / temperature
+    (a cos(s, t_c + d_c) + b cos(s, v_c + e_c) + c cos(u, v_c)) / temperature
 
-where t are text prototypes, v visual ones, d and e small learned vectors, a and b learned positive numbers. The paper
-says that both modalities were used and not how; this is one reading of it. Shapes: c classes, m context vectors, l
-tokens, e width of the encoder, d embedding size.
+where t are text prototypes, v visual ones, d and e small learned vectors, a, b and c learned positive numbers, and u
+is an embedding of images that belong to the text; without such images there is no third term. The paper says that both
+modalities were used and not how; this is one reading of it. Shapes: c classes, m context vectors, l tokens, e width of
+the encoder, d embedding size.
 """
 
 from collections.abc import Sequence
@@ -126,20 +127,23 @@ class PromptClassifier(nn.Module):
         encoder: a frozen text tower.
         prompts: of the classes; None: no text prototypes (b alone).
         visual: (c, d) unit rows; None: no visual prototypes (b = 0).
+        with_images: texts come with images of their own.
 
     Raises:
-        ValueError: there are no prototypes.
+        ValueError: there are no prototypes, or none to compare the images of texts with.
     """
 
     visual: Tensor | None
 
-    def __init__(self, encoder: PromptEncoder, prompts: Prompts | None, visual: Tensor | None) -> None:
+    def __init__(
+        self, encoder: PromptEncoder, prompts: Prompts | None, visual: Tensor | None, *, with_images: bool = False
+    ) -> None:
         super().__init__()
-        if prompts is None and visual is None:
-            raise ValueError("Give prompts, visual prototypes or both.")
+        if visual is None and (prompts is None or with_images):
+            raise ValueError("Give prompts, visual prototypes or both; images of texts need visual prototypes.")
         self.encoder, self.prompts = encoder, prompts
         self.register_buffer("visual", visual, persistent=False)
-        self.scale = nn.Parameter(_inverse_softplus(torch.tensor([1.0, 0.5])))  # a, b
+        self.scale = nn.Parameter(_inverse_softplus(torch.tensor([1.0, 0.5, 0.5][: 2 + with_images])))  # a, b, c
         self._fixed: Tensor | None = None
         if prompts is not None and prompts.context is None:
             with torch.no_grad():
@@ -153,15 +157,17 @@ class PromptClassifier(nn.Module):
         assert self.prompts is not None
         return self._fixed if self._fixed is not None else self.encoder.encode(*self.prompts())
 
-    def forward(self, embeddings: Tensor) -> Tensor:
-        """Return (n, c) logits of (n, d) unit rows."""
-        a, b = F.softplus(self.scale)
+    def forward(self, embeddings: Tensor, images: Tensor | None = None) -> Tensor:
+        """Return (n, c) logits of (n, d) unit rows, and those of their images where texts come with images."""
+        a, b, *c = F.softplus(self.scale)
         parts = ([(a, self.text_prototypes())] if self.prompts is not None else []) + (
             [(b, self.visual)] if self.visual is not None else []
         )
         scores = torch.zeros((), device=embeddings.device)
         for (weight, prototypes), residual in zip(parts, self.residuals, strict=True):
             scores = scores + weight * embeddings @ F.normalize(prototypes + residual, dim=-1).T
+        if images is not None and self.visual is not None:
+            scores = scores + c[0] * images @ self.visual.T
         return scores / self.encoder.temperature
 
     def penalty(self) -> Tensor:
@@ -169,7 +175,9 @@ class PromptClassifier(nn.Module):
         return torch.stack([residual.square().sum(dim=1).mean() for residual in self.residuals]).sum()
 
 
-def tune_prompts(classifier: PromptClassifier, shots: Tensor, labels: Tensor, settings: TuningSettings) -> list[float]:
+def tune_prompts(
+    classifier: PromptClassifier, shots: Tensor, labels: Tensor, settings: TuningSettings, images: Tensor | None = None
+) -> list[float]:
     """Train a classifier on its shots; return the loss of each step.
 
     Nothing in it is random: the start is the same each time, and a batch holds all shots.
@@ -177,13 +185,15 @@ def tune_prompts(classifier: PromptClassifier, shots: Tensor, labels: Tensor, se
     Args:
         shots: (n, d) unit rows.
         labels: (n,) int64.
+        settings: of the training.
+        images: (n, d) unit rows of the shots' images, where texts come with images.
     """
     parameters = [one for one in classifier.parameters() if one.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs)
     losses = []
     for _ in range(settings.epochs):
-        loss = F.cross_entropy(classifier(shots), labels) + settings.residual_penalty * classifier.penalty()
+        loss = F.cross_entropy(classifier(shots, images), labels) + settings.residual_penalty * classifier.penalty()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -36,6 +36,7 @@ class FewShotSettings:
     masked_lm: str | None = None
     method: list[str] = field(default_factory=lambda: ["brivl_prompt"])
     visual: str = "retrieve"
+    visual_query: str = NONE
     images: str = "emoji7"
     long: str = "windows"
     draws: int = 5
@@ -49,7 +50,10 @@ class FewShotSettings:
     fewclue: str | None = None
 
     def __post_init__(self) -> None:
-        check_visual(self.visual)
+        for visual in (self.visual, self.visual_query):
+            check_visual(visual)
+        if self.visual == NONE != self.visual_query:
+            raise ValueError("visual_query compares images of a text with visual prototypes; give a --visual, too.")
         for language in self.languages:
             check_language(language)
         if unknown := [name for name in self.method if name not in METHODS]:
@@ -120,4 +124,4 @@ def open_towers(settings: FewShotSettings, folder: Path) -> Iterator[OpenTower]:
         yield OpenTower(UNTRAINED, brivl_encoder(random, processor), (random, processor))
 
 
-__all__ = ["ALONE", "FURTHER", "METHODS", "UNTRAINED", "FewShotSettings", "OpenTower", "open_towers"]
+__all__ = ["ALONE", "FURTHER", "METHODS", "NONE", "UNTRAINED", "FewShotSettings", "OpenTower", "open_towers"]

@@ -20,13 +20,13 @@ Visual = Literal["retrieve", "images", "imagine", "none"]
 EMOJI7 = "emoji7"  # the name of the drawings in the package as a pool
 NEAREST, NOISE_IMAGES = 8, 4
 IMAGINE = (
-    "visual prototypes by imagine are embeddings of images that the model itself optimises for a name; they come with "
-    "the paper's figures, which this version does not make yet. Give retrieve, images or none."
+    "imagine embeds images that the model itself optimises for a name or a text; they come with the paper's figures, "
+    "which this version does not make yet. Give another, such as retrieve or none."
 )
 
 
 def check_visual(visual: str) -> None:
-    """Raise ValueError for prototypes that cannot be made yet."""
+    """Raise ValueError for images that cannot be made yet."""
     if visual == "imagine":
         raise ValueError(IMAGINE)
 
@@ -49,8 +49,18 @@ def retrieve_prototypes(model: BriVLModel, processor: BriVLProcessor, names: Seq
     Args:
         pool: (images, d) unit rows.
     """
-    scores = embed_texts(model, processor, names) @ pool.T
-    return F.normalize(pool[scores.topk(min(NEAREST, len(pool)), dim=1).indices].mean(dim=1), dim=-1)
+    return nearest_images(embed_texts(model, processor, names), pool)
+
+
+def nearest_images(texts: Tensor, pool: Tensor) -> Tensor:
+    """Return (n, d) unit rows: the mean of the eight images of a pool that are most similar to each text.
+
+    Args:
+        texts: (n, d) unit rows.
+        pool: (images, d) unit rows.
+    """
+    nearest = (texts @ pool.T).topk(min(NEAREST, len(pool)), dim=1).indices
+    return F.normalize(pool[nearest].mean(dim=1), dim=-1)
 
 
 def folder_prototypes(model: BriVLModel, processor: BriVLProcessor, names: Sequence[str], folder: Path) -> Tensor:
@@ -106,6 +116,7 @@ __all__ = [
     "check_visual",
     "embed_pool",
     "folder_prototypes",
+    "nearest_images",
     "noise_prototypes",
     "permute_prototypes",
     "retrieve_prototypes",

@@ -4,7 +4,7 @@ import torch
 from helpers.few_shot import LENGTH, save_models, write_csldcp
 from torch.nn import functional as F
 from wenlan.data.csldcp.load import read_csldcp
-from wenlan.training.few_shot.csldcp_rows import PERMUTED, TEXT, VISUAL, Tower, kept
+from wenlan.training.few_shot.csldcp_rows import BOTH, PERMUTED, RETRIEVED, TEXT, VISUAL, Tower, kept
 from wenlan.training.few_shot.prompt_encoder import load_encoder, mean_encoder
 from wenlan.training.few_shot.prompt_tuning import TuningSettings
 
@@ -50,3 +50,19 @@ def test_rows_of_a_brivl_differ_by_their_prototypes(tower):
     assert (rows[VISUAL].predict(*PLACE) == nearest).mean() > 0.6
     assert not np.array_equal(rows[VISUAL].predict(*PLACE), rows[PERMUTED].predict(*PLACE)) or len(set(nearest)) == 1
     assert [row.name for row in tower.ablation_rows(settings, None, None, seed=0)] == [TEXT]
+
+
+def test_images_are_retrieved_for_texts_in_one_row_alone(tower):
+    generator = torch.Generator().manual_seed(0)
+    visual, noise = (F.normalize(torch.randn(3, 20, generator=generator), dim=-1) for _ in range(2))
+    pool = visual[[2]].repeat(9, 1)  # all say the last class
+    settings = TuningSettings(context_length=0, epochs=3)
+    found = {}
+    for one in (None, pool):
+        own = Tower("own", tower.encoder, tower.data, draws=2, windows=4, cache=tower.cache, pool=one)
+        found[one is pool] = {
+            row.name: row.predict(*PLACE).tolist() for row in own.ablation_rows(settings, visual, noise, seed=0)
+        }
+    assert list(found[True]) == [*found[False], RETRIEVED]
+    assert {name: found[True][name] for name in found[False]} == found[False]
+    assert set(found[True][RETRIEVED]) == {2} != set(found[True][BOTH])

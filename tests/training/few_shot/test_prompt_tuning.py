@@ -65,6 +65,23 @@ def test_logits_are_weighted_cosines_over_temperature(encoder, shots, visual):
         assert classifier.penalty().item() == pytest.approx(2 * 24 * 0.01, rel=1e-5)
 
 
+def test_images_of_texts_are_compared_with_visual_prototypes(encoder, shots, visual):
+    images = visual.flip(0)
+    classifier = PromptClassifier(encoder, Prompts(encoder, CLASSES, context_length=0), visual, with_images=True)
+    plain = PromptClassifier(encoder, classifier.prompts, visual)
+    with torch.no_grad():
+        for residual in classifier.residuals:
+            residual += 0.1
+        own = classifier(shots, images) - classifier(shots, torch.zeros_like(images))
+        torch.testing.assert_close(own, 0.5 * images @ visual.T / encoder.temperature, atol=1e-4, rtol=0)
+    start = classifier.scale.detach().clone()
+    tune_prompts(classifier, shots, LABELS, SETTINGS, visual)
+    assert (classifier.scale > start)[2]  # images that are their class's own deserve more weight
+    assert len(plain.scale) == 2
+    with pytest.raises(ValueError, match="images of texts need visual prototypes"):
+        PromptClassifier(encoder, plain.prompts, None, with_images=True)
+
+
 def test_training_learns_the_shots_and_leaves_the_tower_as_it_was(encoder, shots, visual):
     classifier = PromptClassifier(encoder, Prompts(encoder, CLASSES, context_length=4), visual)
     before = {name: value.clone() for name, value in classifier.named_parameters() if value.requires_grad}

@@ -8,6 +8,7 @@ from wenlan.training.few_shot.visual_prototypes import (
     check_visual,
     embed_pool,
     folder_prototypes,
+    nearest_images,
     noise_prototypes,
     permute_prototypes,
     retrieve_prototypes,
@@ -27,6 +28,15 @@ def test_retrieved_prototype_is_the_mean_of_the_nearest_images_of_the_name(brivl
         nearest = sorted(range(10), key=lambda image: -scores[name, image])[:8]
         mean = pool[nearest].mean(dim=0)
         torch.testing.assert_close(found[name], mean / mean.norm())
+
+
+def test_images_of_a_text_are_the_nearest_to_its_embedding(brivl, tmp_path):
+    pool = embed_pool(*brivl, str(write_images(tmp_path, 10)))
+    texts = F.normalize(pool[[3, 7]] + 0.01, dim=-1)
+    found = nearest_images(texts, pool)
+    for text in range(2):
+        nearest = sorted(range(10), key=lambda image: -(texts[text] @ pool[image]))[:8]
+        torch.testing.assert_close(found[text], F.normalize(pool[nearest].mean(dim=0), dim=-1))
 
 
 def test_pool_of_few_images_is_taken_whole(brivl, tmp_path):
