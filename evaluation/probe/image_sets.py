@@ -1,6 +1,6 @@
 """Labelled images of a probe: a folder with a folder a class, or the styles of emoji7."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...data.emoji7.dataset import load_emoji7
+from ...data.files.image_ids import name_as_text
 from ...data.files.image_listing import list_images
 
 EMOJI7 = "emoji7"
@@ -42,8 +43,8 @@ def read_image_sets(
         label: of emoji7, its 8 groups or its concepts.
 
     Raises:
-        FileNotFoundError, ValueError: as `list_images`; images lie in no folder of a class, a set is missing, or the
-            classes do not fit, see `check_classes`.
+        FileNotFoundError, ValueError: as `list_images`; images lie in no folder of a class, a folder of a class has no
+            image, a set is missing, or the classes do not fit, see `check_classes`.
     """
     if str(train) == EMOJI7:
         if test is not None and str(test) != EMOJI7:
@@ -59,16 +60,24 @@ def read_image_sets(
 
 
 def check_classes(train: Sequence[str], test: Sequence[str]) -> None:
-    """Raise ValueError for fewer than two classes to train on, or classes to evaluate on that are not among them."""
-    known = set(train)
-    if len(known) < 2:
-        raise ValueError(f"There are images of {len(known)} class to train on; a probe needs two or more.")
-    if unknown := sorted(set(test) - known):
-        more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+    """Raise ValueError for fewer than two classes in a set, or classes to evaluate on that are not to train on."""
+    known, wanted = set(train), set(test)
+    if unknown := wanted - known:
         raise ValueError(
-            f"There is nothing to train on of {len(unknown)} classes of the evaluation: "
-            f"{', '.join(unknown[:SHOWN])}{more}. Add their images, or take the classes out."
+            f"There is nothing to train on of {len(unknown)} classes of the evaluation: {name_classes(unknown)}. Add "
+            "their images, or take the classes out."
         )
+    for classes, purpose in ((known, "train"), (wanted, "evaluate")):
+        if len(classes) < 2:
+            raise ValueError(
+                f"There are images of {len(classes)} class to {purpose} on, {name_classes(classes)}; a probe needs two."
+            )
+
+
+def name_classes(classes: Collection[str]) -> str:
+    """Return the names of classes, of many the first, as a message has them."""
+    more = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
+    return f"{', '.join(sorted(classes)[:SHOWN])}{more}"
 
 
 def class_indices(train: Sequence[str], test: Sequence[str]) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -88,8 +97,14 @@ def _of_folder(folder: Path) -> LabelledImages:
             f"{folder}: {len(loose)} images, such as {loose[0]}, lie in no folder of a class; move them into "
             f"{folder}/CLASS/."
         )
-    paths = [path for _, path in images]
-    return LabelledImages(str(folder), [name.partition("/")[0] for name, _ in images], lambda: iter(paths))
+    paths, labels = [path for _, path in images], [name.partition("/")[0] for name, _ in images]
+    folders = {name_as_text(one.name) for one in folder.iterdir() if one.is_dir() and not one.name.startswith(".")}
+    if empty := folders - set(labels):
+        raise ValueError(
+            f"{folder}: {len(empty)} folders of classes have no image: {name_classes(empty)}. Add some, or take the "
+            "folders out."
+        )
+    return LabelledImages(str(folder), labels, lambda: iter(paths))
 
 
 def _of_split(rows: Any, source: str, label: Label) -> LabelledImages:
@@ -97,4 +112,4 @@ def _of_split(rows: Any, source: str, label: Label) -> LabelledImages:
     return LabelledImages(source, labels, lambda: (row["image"] for row in rows.select_columns("image")))
 
 
-__all__ = ["EMOJI7", "Label", "LabelledImages", "check_classes", "class_indices", "read_image_sets"]
+__all__ = ["EMOJI7", "Label", "LabelledImages", "check_classes", "class_indices", "name_classes", "read_image_sets"]

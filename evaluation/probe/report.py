@@ -44,7 +44,7 @@ def format_csv(metrics: Mapping[str, Any]) -> str:
 
 
 def format_table(metrics: Mapping[str, Any]) -> str:
-    """Return a table for a terminal: a line a tower and layer, chance below."""
+    """Return a table for a terminal: a line a tower and layer, chance and notes below."""
     heading = ("linear (95 %)", "C", "permuted labels", "k-NN 1 / 5 / 20", "few-shot 1 / 2 / 4 / 8 / 16")
     lines = [("", *heading)]
     for name, by_weights in metrics["towers"].items():
@@ -67,7 +67,7 @@ def format_table(metrics: Mapping[str, Any]) -> str:
         f"Percent of {metrics['n_test']:,} images of {metrics['classes']} classes, trained on {metrics['n_train']:,}; "
         f"chance {metrics['chance']:.1f}, the most common class {metrics['majority']:.1f}."
     )
-    return "\n".join([*rows, about])
+    return "\n".join([*rows, about, *metrics["notes"]])
 
 
 def draw_curves(metrics: Mapping[str, Any], fonts: Sequence[Path] = ()) -> "Figure":

@@ -1,7 +1,8 @@
 """The whole probe: towers and their controls on two sets of images, as numbers with intervals."""
 
+import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,15 @@ from ..few_shot.draws import accuracy, summarize
 from ..retrieval.confidence_interval import draw_recalls, percent_interval
 from .features import LAYERS, Features, extract_features, open_tower
 from .few_shot import DRAWS, few_shot_curve
-from .image_sets import Label, LabelledImages, check_classes, class_indices, read_image_sets
+from .image_sets import Label, LabelledImages, check_classes, class_indices, name_classes, read_image_sets
 from .knn import knn_predictions
 from .linear_probe import choose_c, fit_linear
 
+logger = logging.getLogger(__name__)
+
 TRAINED, RANDOM_TOWER = "trained", "random tower"
+EXACT_TAIL = 0.025  # of an interval of 95 %
+FEW = 100  # images to evaluate on, of which each is a point
 
 
 def run_probe(
@@ -47,9 +52,9 @@ def run_probe(
 
     Returns:
         `n_train`, `n_test`, `classes`, `chance` (of a guess), `majority` (of the most common class to train on),
-        `seed`, `comparable` (False: the paper has no such numbers), `data` (what was left out), `seconds`, and
-        `towers`: by model, then `trained` and `random tower`: `model_id`, `seconds` and by layer what `probe_features`
-        returns.
+        `seed`, `comparable` (False: the paper has no such numbers), `data` (what was left out), `seconds`, `notes`
+        (why numbers say little, also logged as warnings), and `towers`: by model, then `trained` and `random tower`:
+        `model_id`, `seconds` and by layer what `probe_features` returns.
 
     Raises:
         FileNotFoundError, ValueError: as `read_image_sets`, `open_tower` and `extract_features`.
@@ -73,7 +78,11 @@ def run_probe(
             results = {layer: probe_features(own, other, layer, seed=seed) for layer in tower.layers}
             seconds = time.perf_counter() - began
             towers[name][weights] = {"model_id": tower.model_id, "seconds": seconds, "layers": results}
+    notes = list(_notes(own.labels, other.labels, towers))
+    for note in notes:
+        logger.warning(note)
     return _describe(sets, (own, other)) | {
+        "notes": notes,
         "label": label,
         "seed": seed,
         "comparable": False,
@@ -126,6 +135,26 @@ def _describe(sets: tuple[LabelledImages, LabelledImages], found: Sequence[Featu
     counts: Mapping[str, Any] = {"n_train": len(own), "n_test": len(wanted), "classes": len(classes)}
     reports = {images.source: one.report.to_dict() for images, one in zip(sets, found, strict=True)}
     return {**counts, "chance": 100 / len(classes), "majority": 100 * majority, "data": reports}
+
+
+def _notes(train: Sequence[str], test: Sequence[str], towers: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what must be known of the numbers: few images, classes without images, intervals without width."""
+    classes, n = set(train), len(test)
+    if n < FEW:
+        yield (
+            f"Few images: there are {n} to evaluate on, {n / len(classes):.1f} a class, so that one is {100 / n:.1f} "
+            "points, and the intervals are too narrow."
+        )
+    if missing := classes - set(test):
+        yield f"{len(missing)} of {len(classes)} classes have no image to evaluate on: {name_classes(missing)}."
+    layers = [
+        layer for by_weights in towers.values() for one in by_weights.values() for layer in one["layers"].values()
+    ]
+    if any(one["accuracy"] in (0, 100) for layer in layers for one in (layer["linear"], *layer["knn"].values())):
+        yield (
+            f"Where all of {n} images are right, or all wrong, the interval of a bootstrap has no width; the exact one "
+            f"is {100 - 100 * EXACT_TAIL ** (1 / n):.1f} points wide."
+        )
 
 
 __all__ = ["RANDOM_TOWER", "TRAINED", "probe_features", "run_probe"]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from helpers.brivl.tiny_folder import save_tiny_folder
 from PIL import Image
 
 COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 40, 40)}
@@ -20,4 +21,12 @@ def write_image_folder(folder: Path, *, count: int = 4, seed: int = 0, colours: 
     return folder
 
 
-__all__ = ["COLOURS", "write_image_folder"]
+def write_probe_inputs(root: Path) -> Path:
+    """Writes what a probe needs: `model`, a tiny BriVL, and `train` and `test`, 15 and 12 images of 3 colours."""
+    save_tiny_folder(root / "model")
+    write_image_folder(root / "train", count=5, seed=1)
+    write_image_folder(root / "test", count=4, seed=2)
+    return root
+
+
+__all__ = ["COLOURS", "write_image_folder", "write_probe_inputs"]

@@ -37,9 +37,21 @@ def test_classes_without_training_images_are_named(tmp_path):
 
 
 def test_one_class_is_refused(tmp_path):
-    folder = write_image_folder(tmp_path / "train", colours={"red": (200, 0, 0)})
-    with pytest.raises(ValueError, match="images of 1 class to train on; a probe needs two"):
-        read_image_sets(folder, folder)
+    one = write_image_folder(tmp_path / "one", colours={"red": (200, 0, 0)})
+    with pytest.raises(ValueError, match="images of 1 class to train on, red; a probe needs two"):
+        read_image_sets(one, one)
+    with pytest.raises(ValueError, match="images of 1 class to evaluate on, red; a probe needs two"):
+        read_image_sets(write_image_folder(tmp_path / "three"), one)
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_folders_of_classes_without_images_are_refused(part, tmp_path):
+    folders = {name: write_image_folder(tmp_path / name) for name in ("train", "test")}
+    for name in ("grün", ".hidden"):
+        (folders[part] / name).mkdir()
+    (folders[part] / "grün" / "notes.txt").touch()
+    with pytest.raises(ValueError, match=f"{part}: 1 folders of classes have no image: grün. Add some"):
+        read_image_sets(*folders.values())
 
 
 def test_images_outside_of_a_class_are_refused(tmp_path):

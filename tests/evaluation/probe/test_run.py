@@ -4,23 +4,19 @@ import json
 
 import numpy as np
 import pytest
-from helpers.brivl.tiny_folder import save_tiny_folder
-from helpers.image_folder import write_image_folder
+from helpers.image_folder import write_image_folder, write_probe_inputs
 from wenlan.analysis.plots.fonts import font_files
 from wenlan.data.rows.report import BadRowReport
 from wenlan.evaluation.probe.features import Features
 from wenlan.evaluation.probe.report import COLUMNS, draw_curves, format_csv, format_table
-from wenlan.evaluation.probe.run import RANDOM_TOWER, TRAINED, probe_features, run_probe
+from wenlan.evaluation.probe.run import RANDOM_TOWER, TRAINED, _notes, probe_features, run_probe
 
 BACKBONE = "timm:test_efficientnet:random"
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    root = tmp_path_factory.mktemp("probe")
-    save_tiny_folder(root / "model")
-    write_image_folder(root / "train", count=5, seed=1)
-    write_image_folder(root / "test", count=4, seed=2)
+    root = write_probe_inputs(tmp_path_factory.mktemp("probe"))
     return [str(root / "model")], root / "train", root / "test"
 
 
@@ -98,6 +94,24 @@ def test_one_image_a_class_is_enough(folders, tmp_path):
     layer = found["towers"][models[0]][TRAINED]["layers"]["backbone"]
     assert (layer["linear"]["C"], layer["linear"]["validation"]) == (1.0, {})
     assert [point["shots"] for point in layer["few_shot"]] == [1]
+
+
+def test_few_images_are_warned_of(metrics):
+    few, no_width = metrics["notes"]
+    assert few.startswith("Few images: there are 12 to evaluate on, 4.0 a class, so that one is 8.3 points")
+    assert "all of 12 images are right, or all wrong" in no_width
+    assert "the exact one is 26.5 points wide" in no_width  # 12 of 12 by Clopper and Pearson: 73.5 to 100
+    assert format_table(metrics).endswith(f"\n{few}\n{no_width}")
+
+
+def test_many_images_are_not_warned_of_and_classes_without_any_are_named():
+    layer = {"linear": {"accuracy": 99.0}, "knn": {"1": {"accuracy": 50.0}}}
+    towers = {"model": {TRAINED: {"layers": {"pooled": layer}}}}
+    assert list(_notes(["a", "b"], ["a", "b"] * 50, towers)) == []
+    told = list(_notes(["a", "b", "c"], ["a", "b"] * 50, towers))
+    assert told == ["1 of 3 classes have no image to evaluate on: c."]
+    layer["knn"]["1"]["accuracy"] = 0.0
+    assert "the exact one is 3.6 points wide" in next(_notes(["a", "b"], ["a", "b"] * 50, towers))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
 import json
 
 import pytest
-from helpers.brivl.tiny_folder import save_tiny_folder
-from helpers.image_folder import write_image_folder
+from helpers.image_folder import write_image_folder, write_probe_inputs
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -15,21 +14,21 @@ def run(*arguments):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("probe")
-    save_tiny_folder(root / "model")
-    write_image_folder(root / "train", count=3, seed=1)
-    write_image_folder(root / "test", count=2, seed=2)
-    return root
+    return write_probe_inputs(tmp_path_factory.mktemp("probe"))
 
 
-def test_numbers_are_printed_and_written(root, tmp_path):
+def test_numbers_are_printed_and_written(root, tmp_path, caplog):
     arguments = ["--train", root / "train", "--test", root / "test", "--layer", "pooled", "--output", tmp_path / "out"]
     result = run(root / "model", "timm:test_efficientnet:random", *arguments)
     assert result.exit_code == 0, result.output
-    assert "Percent of 6 images of 3 classes, trained on 9; chance 33.3" in result.stdout
+    assert "Percent of 12 images of 3 classes, trained on 15; chance 33.3" in result.stdout
     assert f"curves: {tmp_path / 'out' / 'few_shot.png'}" in result.stdout.replace("\n", "")
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text("utf-8"))
     assert metrics["comparable"] is False
+    for note in metrics["notes"]:
+        assert note in result.stdout
+        assert note in caplog.messages
+    assert metrics["notes"][0].startswith("Few images")
     assert (tmp_path / "out" / "probe.csv").read_text("utf-8").startswith("model,weights,layer")
     with Image.open(tmp_path / "out" / "few_shot.png") as drawn:
         assert drawn.width > 500
@@ -48,6 +47,16 @@ def test_mistakes_are_told_in_a_line(arguments, message, root):
     result = run(root / "model", *(argument.format(root=root) for argument in arguments))
     assert result.exit_code == 1
     assert message in result.output.replace("\n", " ")
+    assert "Traceback" not in result.output
+
+
+def test_almost_only_broken_images_are_told_in_a_line(root, tmp_path):
+    test = write_image_folder(tmp_path / "test")
+    for path in [*test.rglob("*.png")][:-1]:
+        path.write_bytes(b"broken")
+    result = run(root / "model", "--train", root / "train", "--test", test)
+    assert result.exit_code == 1
+    assert "More than 1% of the images cannot be decoded" in result.output
     assert "Traceback" not in result.output
 
 
