@@ -47,6 +47,7 @@ class Table2Arguments:
     long: Literal["head", "windows"] = option("windows", "how much of a text is read: one window, or up to four")
     draws: int = option(5, "of each of the five training sets", low=1)
     context_length: int = option(4, "learned vectors of a prompt", low=0)
+    use_dev: bool = option(False, "also rows of which each draw chooses the penalty, on texts that are not drawn")
     label_words: str | None = option(None, "TSV with two characters for each class, for pet and ptuning")
     disciplines: str | None = option(None, "TSV with the super-discipline of each class, for confusion.csv")
     languages: list[str] = option(list(LANGUAGES), "of the names that the encoder is trained further on")
@@ -62,10 +63,8 @@ class Table2Arguments:
         Raises:
             ValueError: options that do not fit together.
         """
-        if self.task == "colour" and self.visual_query != "none":
-            raise ValueError(
-                "visual_query is of prompts that are tuned, and the colour task tunes nothing; leave it out."
-            )
+        if self.task == "colour" and (self.use_dev or self.visual_query != "none"):
+            raise ValueError("The colour task tunes nothing: leave use_dev and visual_query out.")
         own = asdict(self)
         for name in ("task", "output_dir", "resume", "model"):
             del own[name]

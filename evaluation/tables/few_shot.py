@@ -8,6 +8,7 @@ from .table import Kind, ResultTable, TablePart, TableRow, Value
 
 MARK = "not comparable: these are not the paper's weights; its draws, prompts and test set are unknown"
 NEAREST = "nearest: "  # how the rows of prototypes begin
+CHOSEN = "penalty chosen: "  # and those of which each draw chooses the penalty
 CONTROLS = ("TF-IDF", "permuted", "noise", "untrained", "chance", "most frequent")
 COLUMNS = ("accuracy", "std", "draws", "95 %", "minus encoder", "95 % of it")
 Rows = Mapping[str, Mapping[str, Mapping]]
@@ -24,16 +25,18 @@ def few_shot_table(
         data_set: name of the texts.
         notes: to be written below it.
     """
-    columns = [(data_set, name) for name in COLUMNS]
     rows = [TableRow("paper", model, _fill(list(values)), "paper") for model, values in TABLE_2.items()]
     rows += [TableRow("floors", name, _fill([value]), "control") for name, value in floors.items()]
-    rows += [
-        TableRow(group, name, _values(found), _kind(group, name))
-        for group, methods in results.items()
-        for name, found in methods.items()
-        if not name.startswith(NEAREST)
-    ]
-    parts = [TablePart(columns, rows, digits=2)]
+    chosen: list[TableRow] = []
+    for group, methods in results.items():
+        for name, found in methods.items():
+            if not name.startswith(NEAREST):
+                part = chosen if name.startswith(CHOSEN) else rows
+                part.append(TableRow(group, name, _values(found), _kind(group, name)))
+    parts = [TablePart([(data_set, name) for name in COLUMNS], rows, digits=2)]
+    if chosen:
+        columns = [(f"{data_set}, penalty chosen on texts that are not drawn", name) for name in COLUMNS]
+        parts.append(TablePart(columns, chosen, digits=2))
     if nearest := _nearest(results):
         used = [floor for floor in FLOORS if any(row.get(floor) is not None for row in nearest.values())]
         parts.append(
@@ -91,4 +94,4 @@ def _nearest(results: Rows) -> dict[str, dict[str, float]]:
     return {group: row for group, row in found.items() if row}
 
 
-__all__ = ["COLUMNS", "MARK", "NEAREST", "colour_table", "few_shot_table"]
+__all__ = ["CHOSEN", "COLUMNS", "MARK", "NEAREST", "colour_table", "few_shot_table"]

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from helpers.few_shot import CLASSES, save_models, write_csldcp, write_images, write_rows
+from helpers.few_shot import CLASSES, save_models, text_of, write_csldcp, write_images, write_rows
 from PIL import Image
 from typer.testing import CliRunner
 from wenlan.data.csldcp.load import find_csldcp, read_csldcp
@@ -143,6 +143,36 @@ def test_images_retrieved_for_texts_are_one_row_more(made, words, tmp_path):
         main([*words, *options, "--visual_query", "none", "--output_dir", str(folder), "--resume"])
 
 
+def test_penalties_are_chosen_apart_from_the_standard_rows_and_from_the_test(made, words, tmp_path):
+    own = [*words, "--visual", "none", "--further_steps", "0", "--use_dev", "--output_dir"]
+    folder = main([*own, str(tmp_path / "out")])
+    metrics = read_metrics(folder)
+    found, standard = (one["results"]["encoder alone"] for one in (metrics, read_metrics(made)))
+    assert {name: found[name] for name in standard} == standard
+    chosen = found["penalty chosen: text only"]
+    assert len(chosen["residual_penalty"]) == 5
+    assert set(chosen["residual_penalty"]) <= set(metrics["chosen_among"]) == set(prompt_tuning.PENALTIES)
+    text = (folder / "table2.md").read_text("utf-8")
+    assert "penalty chosen on texts that are not drawn" in text
+    assert "each draw takes the one among 1, 10, 30, 100, 1000" in text
+    main([*own, str(folder), "--resume"])
+    assert read_metrics(folder) == metrics
+    rows = [(CLASSES[number % 3], text_of(CLASSES[0], number)) for number in range(5)]
+    write_rows(write_csldcp(tmp_path / "csldcp") / "test_public.json", rows)
+    other = [word if word != words[2] else str(tmp_path / "csldcp") for word in own]
+    again = read_metrics(main([*other, str(tmp_path / "other")]))["results"]["encoder alone"]
+    assert again["penalty chosen: text only"]["accuracies"] != chosen["accuracies"]
+    assert again["penalty chosen: text only"]["residual_penalty"] == chosen["residual_penalty"]
+
+
+def test_training_sets_without_texts_to_choose_on_are_an_error(words, tmp_path):
+    folder = write_csldcp(tmp_path / "csldcp")
+    write_rows(folder / "train_3.json", [(name, text_of(name, 1)) for name in CLASSES])
+    own = [word if word != words[2] else str(folder) for word in words]
+    with pytest.raises(ValueError, match="use_dev chooses on texts of a training set that are not drawn"):
+        main([*own, "--use_dev", "--output_dir", str(tmp_path / "out")])
+
+
 def test_models_and_draws_may_be_added_to_a_table(words, tmp_path):
     encoder = [*words[1:], "--visual", "none", "--further_steps", "0", "--output_dir", str(tmp_path / "out")]
     first = read_metrics(main(encoder))["results"]
@@ -159,7 +189,8 @@ def test_models_and_draws_may_be_added_to_a_table(words, tmp_path):
         (["--visual", "imagine"], "come with the paper's figures"),
         (["--visual_query", "imagine"], "come with the paper's figures"),
         (["--visual_query", "retrieve", "--visual", "none"], "visual_query compares images of a text"),
-        (["--visual_query", "retrieve", "--task", "colour"], "the colour task tunes nothing"),
+        (["--visual_query", "retrieve", "--task", "colour"], "The colour task tunes nothing"),
+        (["--use_dev", "--masked_lm", "x", "--method", "pet"], "use_dev and visual_query are of brivl_prompt"),
         (["--method", "pet"], "pet and ptuning need --masked_lm"),
         (["--method", "knn"], "There is no method 'knn'; give some of brivl_prompt, pet, ptuning"),
         (["--languages", "xx"], "emoji7 has no language 'xx'"),

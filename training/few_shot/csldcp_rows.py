@@ -1,8 +1,8 @@
 """The rows of table 2 on CSLDCP: which methods there are, and how each predicts the test texts from a draw."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,12 @@ from torch.nn import functional as F
 from ...data.csldcp.load import CSLDCP, SPLITS
 from ...data.files.atomic import atomic_file
 from ...data.files.hashing import hash_model
+from ...evaluation.few_shot.draws import accuracy
 from ...evaluation.few_shot.floors import FLOORS, PROTOTYPES, TfidfFloors
+from ...evaluation.tables.few_shot import CHOSEN, NEAREST
 from .masked_lm import MaskedLMClassifier, MaskedLMSettings, open_masked_lm, word_ids
 from .prompt_encoder import PromptEncoder
-from .prompt_tuning import PromptClassifier, Prompts, TuningSettings, tune_prompts
+from .prompt_tuning import PENALTIES, PromptClassifier, Prompts, TuningSettings, tune_prompts
 from .visual_prototypes import nearest_images, permute_prototypes
 
 Predict = Callable[[int, int], np.ndarray]
@@ -33,12 +35,15 @@ class Row:
         name: of the method in the group.
         predict: takes split and draw, returns (texts,) predicted classes.
         digest: identifies the weights of its model.
+        choose: takes split and draw, returns the penalty that was chosen on texts that are not drawn; None: all is
+            fixed.
     """
 
     group: str
     name: str
     predict: Predict
     digest: str = ""
+    choose: Callable[[int, int], float] | None = None
 
     @property
     def key(self) -> str:
@@ -58,6 +63,7 @@ class Tower:
         windows: of a text at most.
         cache: file that keeps the embeddings, so that a resumed run has the same.
         pool: (images, d) unit rows, where the nearest images of a text say something of it.
+        use_dev: choose penalties on texts that are not drawn, too.
     """
 
     name: str
@@ -67,6 +73,7 @@ class Tower:
     windows: int
     cache: Path
     pool: Tensor | None = None
+    use_dev: bool = False
 
     @cached_property
     def embeddings(self) -> tuple[Tensor, dict[str, Tensor]]:
@@ -87,6 +94,14 @@ class Tower:
         """Return (classes, d) unit rows of the text of each class in a draw."""
         texts = self.data.train[split].texts
         return torch.stack([self.embeddings[1][texts[index]] for index in self.data.draw(split, draw)])
+
+    @cached_property
+    def train(self) -> list[Tensor]:
+        """Of each split (texts, d) unit rows of all texts; only choices on texts that are not drawn need them."""
+        texts = [text for split in self.data.train for text in split.texts]
+        cache = self.cache.with_name(f"{self.encoder.digest}-train.npy")
+        found = kept(cache, lambda: self.encoder.embed(texts, windows=self.windows))
+        return list(found.to(self.encoder.model.device).split([len(split.texts) for split in self.data.train]))
 
     @cached_property
     def names(self) -> Tensor:
@@ -116,13 +131,16 @@ class Tower:
 
         groups = {self.name: False, f"{self.name}, centred": True}
         return [
-            Row(group, f"nearest: {name}", predict(name, centred=centred), self.encoder.digest)
+            Row(group, NEAREST + name, predict(name, centred=centred), self.encoder.digest)
             for group, centred in groups.items()
             for name in PROTOTYPES
         ]
 
-    def tuned_row(self, name: str, settings: TuningSettings, visual: Tensor | None = None) -> Row:
-        """Return the row of prompt tuning.
+    def tuned_rows(self, name: str, settings: TuningSettings, visual: Tensor | None = None) -> list[Row]:
+        """Return the row of prompt tuning, and with `use_dev` another, of which each draw chooses the penalty.
+
+        That takes the one of `PENALTIES` whose classifier, trained on the draw, is right most often on the texts of
+        the same training set that are not drawn; of equal ones the first.
 
         Args:
             name: of the row. "visual only" has no text prototypes, `RETRIEVED` alone looks texts up in the pool.
@@ -135,7 +153,7 @@ class Tower:
         def images(texts: Tensor) -> Tensor | None:
             return None if pool is None else nearest_images(texts, pool)
 
-        def predict(split: int, draw: int) -> np.ndarray:
+        def tune(split: int, draw: int, settings: TuningSettings) -> PromptClassifier:
             prompts = Prompts(self.encoder, self.data.classes, context_length=settings.context_length)
             classifier = PromptClassifier(
                 self.encoder,
@@ -143,25 +161,42 @@ class Tower:
                 None if visual is None else visual.to(device),
                 with_images=pool is not None,
             ).to(device)
-            labels, shots, texts = torch.arange(len(self.data.classes)), self.shots(split, draw), self.embeddings[0]
+            labels, shots = torch.arange(len(self.data.classes)), self.shots(split, draw)
             tune_prompts(classifier, shots, labels.to(device), settings, images(shots))
-            with torch.no_grad():
-                return classifier(texts, images(texts)).argmax(dim=1).cpu().numpy()
+            return classifier
 
-        return Row(self.name, name, predict, self.encoder.digest)
+        @torch.no_grad()
+        def classify(classifier: PromptClassifier, texts: Tensor) -> np.ndarray:
+            return classifier(texts, images(texts)).argmax(dim=1).cpu().numpy()
+
+        @lru_cache(maxsize=1)
+        def choose(split: int, draw: int) -> tuple[float, PromptClassifier]:
+            rest = self.data.remaining(split, draw)
+            texts, labels = self.train[split][rest], self.data.train[split].labels[rest]
+            tuned = {one: tune(split, draw, replace(settings, residual_penalty=one)) for one in PENALTIES}
+            return max(tuned.items(), key=lambda item: accuracy(classify(item[1], texts), labels))
+
+        def fixed(split: int, draw: int) -> np.ndarray:
+            return classify(tune(split, draw, settings), self.embeddings[0])
+
+        def chosen(split: int, draw: int) -> np.ndarray:
+            return classify(choose(split, draw)[1], self.embeddings[0])
+
+        digest = self.encoder.digest
+        own = Row(self.name, CHOSEN + name, chosen, digest, choose=lambda split, draw: choose(split, draw)[0])
+        return [Row(self.name, name, fixed, digest), *[own] * self.use_dev]
 
     def ablation_rows(
         self, settings: TuningSettings, visual: Tensor | None, noise: Tensor | None, *, seed: int
     ) -> list[Row]:
         """Return the rows of a BriVL: with `visual` and `noise` prototypes (classes, d), or text alone without."""
-        rows = [self.tuned_row(TEXT, settings)]
+        chosen: dict[str, Tensor | None] = {TEXT: None}
         if visual is not None and noise is not None:
             permuted = permute_prototypes(visual, seed=seed)
-            chosen: Mapping[str, Tensor] = {VISUAL: visual, BOTH: visual, PERMUTED: permuted, NOISE: noise}
+            chosen |= {VISUAL: visual, BOTH: visual, PERMUTED: permuted, NOISE: noise}
             if self.pool is not None:
-                chosen = {**chosen, RETRIEVED: visual}
-            rows += [self.tuned_row(name, settings, prototypes) for name, prototypes in chosen.items()]
-        return rows
+                chosen[RETRIEVED] = visual
+        return [row for name, one in chosen.items() for row in self.tuned_rows(name, settings, one)]
 
 
 def kept(path: Path, make: Callable[[], Tensor]) -> Tensor:
@@ -181,7 +216,7 @@ class Floors:
 
     def rows(self) -> list[Row]:
         """Return a row for each floor."""
-        return [Row("TF-IDF", f"nearest: {name}", self._predict(name)) for name in FLOORS]
+        return [Row("TF-IDF", NEAREST + name, self._predict(name)) for name in FLOORS]
 
     def _predict(self, name: str) -> Predict:
         def predict(split: int, draw: int) -> np.ndarray:

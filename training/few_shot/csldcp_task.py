@@ -18,12 +18,12 @@ from ...data.files.hashing import hash_json, hash_model
 from ...data.files.manifest import agree_with_manifest
 from ...evaluation.few_shot.draws import accuracy, class_accuracies, confusion, paired_difference, summarize
 from ...evaluation.few_shot.floors import check_scikit_learn, most_frequent
-from ...evaluation.tables.few_shot import few_shot_table
+from ...evaluation.tables.few_shot import CHOSEN, few_shot_table
 from ..reproduction import write_table
 from .csldcp_rows import TEXT, Floors, Row, Tower, kept, masked_lm_row
 from .draw_store import PATTERN, DrawStore
 from .masked_lm import MaskedLMSettings
-from .prompt_tuning import TuningSettings
+from .prompt_tuning import PENALTIES, TuningSettings
 from .settings import ALONE, NONE, UNTRAINED, FewShotSettings, OpenTower, open_towers
 from .visual_prototypes import (
     embed_pool,
@@ -33,6 +33,8 @@ from .visual_prototypes import (
 )
 
 UNIMODAL = f"{ALONE}, {TEXT}"  # the row that all others are compared with
+UNIMODAL_CHOSEN = f"{ALONE}, {CHOSEN}{TEXT}"  # where penalties are chosen
+PENALTY = "residual_penalty"
 
 
 def make_csldcp_table(settings: FewShotSettings, folder: Path, *, started: float) -> dict[str, object]:
@@ -49,6 +51,8 @@ def make_csldcp_table(settings: FewShotSettings, folder: Path, *, started: float
     """
     check_scikit_learn()
     data = read_csldcp(find_csldcp(settings.fewclue))
+    if settings.use_dev and not all(len(data.remaining(split, 0)) for split in range(SPLITS)):
+        raise ValueError("use_dev chooses on texts of a training set that are not drawn, and one of them has none.")
     groups = (
         check_super_classes(read_class_map(Path(settings.disciplines)), data.classes) if settings.disciplines else []
     )
@@ -71,11 +75,15 @@ def make_csldcp_table(settings: FewShotSettings, folder: Path, *, started: float
     for place in tqdm(places, desc="draws"):  # all rows of a draw first: what is stopped has pairs
         for row in rows:
             if place not in stores[row.key]:
-                stores[row.key].add(*place, row.predict(*place))
+                chosen = {PENALTY: row.choose(*place)} if row.choose else None
+                stores[row.key].add(*place, row.predict(*place), chosen)
     for tower in towers:
         tower.encoder.check_unchanged()
     predictions = {row.key: stores[row.key].predictions(places) for row in rows}
     results = _results(rows, predictions, data)
+    for row in rows:
+        if row.choose:
+            results[row.group][row.name][PENALTY] = stores[row.key].chosen(PENALTY, places)
     _write_classes(folder / "classes.csv", rows, predictions, data)
     if groups:
         _write_confusion(folder / "confusion.csv", rows, predictions, data, groups)
@@ -90,6 +98,7 @@ def make_csldcp_table(settings: FewShotSettings, folder: Path, *, started: float
         "only_unknown_tokens": unknown,
         "seed": settings.seed,
         "tuning": asdict(TuningSettings(context_length=settings.context_length)),
+        "chosen_among": list(PENALTIES) if settings.use_dev else None,
         "models": {tower.name: tower.encoder.digest for tower in towers},
         "floors": floors,
         "results": results,
@@ -122,11 +131,11 @@ def _identity(settings: FewShotSettings, data: CSLDCP) -> dict[str, object]:
 
 def _tower_rows(opened: OpenTower, settings: FewShotSettings, data: CSLDCP, folder: Path) -> list[Row]:
     cache = folder / "embeddings" / f"{opened.encoder.digest}-{settings.draws}.npy"
-    tower = Tower(opened.name, opened.encoder, data, settings.draws, settings.windows, cache)
+    tower = Tower(opened.name, opened.encoder, data, settings.draws, settings.windows, cache, use_dev=settings.use_dev)
     tuning = TuningSettings(context_length=settings.context_length)
     rows = tower.prototype_rows()
     if opened.brivl is None or opened.name == UNTRAINED or settings.visual == NONE:
-        return [*rows, tower.tuned_row(TEXT, tuning)]
+        return rows + tower.tuned_rows(TEXT, tuning)
     weights = hash_model(opened.brivl[0])
     name = hash_json([weights, settings.visual, settings.images, settings.seed])
     visual, noise = kept(folder / "embeddings" / f"{name}.npy", lambda: torch.stack(_visual(opened, settings, data)))
@@ -153,8 +162,9 @@ def _results(rows: Sequence[Row], predictions: dict[str, np.ndarray], data: CSLD
     results: dict[str, dict[str, dict]] = {}
     for row in rows:
         found: dict[str, object] = {**summarize(right[row.key]), "accuracies": [100 * one for one in right[row.key]]}
-        if UNIMODAL in right and row.key != UNIMODAL:
-            found["difference"] = paired_difference(right[row.key], right[UNIMODAL])
+        unimodal = UNIMODAL_CHOSEN if row.choose else UNIMODAL
+        if unimodal in right and row.key != unimodal:
+            found["difference"] = paired_difference(right[row.key], right[unimodal])
         results.setdefault(row.group, {})[row.name] = found
     return results
 
@@ -202,6 +212,12 @@ def _notes(settings: FewShotSettings, data: CSLDCP, towers: Sequence[OpenTower],
         )
         if settings.visual_query != NONE:
             notes.append(f"Images retrieved for the text: the nearest of {pool}, compared with visual prototypes.")
+    if settings.use_dev:
+        among = ", ".join(f"{one:g}" for one in sorted(PENALTIES))
+        notes.append(
+            f"{CHOSEN.strip(': ').capitalize()}: each draw takes the one among {among} that is right most often on the "
+            "texts of its training set that are not drawn; the difference is to the encoder alone that chooses, too."
+        )
     notes += [
         f"{name}: nothing of {count} test texts is known to the tokenizer." for name, count in unknown.items() if count
     ]

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from .prompt_encoder import PromptEncoder
 
 BEFORE, AFTER = "这是关于", "的论文"
+PENALTIES = (30.0, 1.0, 10.0, 100.0, 1000.0)  # to choose among; the first is taken where nothing is chosen
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class TuningSettings:
     epochs: int = 50
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    residual_penalty: float = 30.0
+    residual_penalty: float = PENALTIES[0]
 
 
 class Prompts(nn.Module):
@@ -206,4 +207,4 @@ def _inverse_softplus(value: Tensor) -> Tensor:
     return torch.log(torch.expm1(value))
 
 
-__all__ = ["PromptClassifier", "Prompts", "TuningSettings", "tune_prompts"]
+__all__ = ["PENALTIES", "PromptClassifier", "Prompts", "TuningSettings", "tune_prompts"]

@@ -41,6 +41,7 @@ class FewShotSettings:
     long: str = "windows"
     draws: int = 5
     context_length: int = 4
+    use_dev: bool = False
     label_words: str | None = None
     disciplines: str | None = None
     languages: list[str] = field(default_factory=lambda: ["zh"])
@@ -61,6 +62,10 @@ class FewShotSettings:
         masked = [name for name in self.method if name != METHODS[0]]
         if bool(masked) != (self.masked_lm is not None):
             raise ValueError("pet and ptuning need --masked_lm, and it needs one of them as --method.")
+        if METHODS[0] not in self.method and (self.use_dev or self.visual_query != NONE):
+            raise ValueError(
+                f"use_dev and visual_query are of {METHODS[0]}; give it as --method, too, or leave them out."
+            )
         names = [Path(model).name for model in self.models]
         if len(set(names)) < len(names):
             raise ValueError(f"Two models have one name ({', '.join(names)}), as their rows would.")

@@ -37,6 +37,14 @@ def test_nearest_prototypes_stand_in_a_part_of_their_own_by_what_they_know():
     ]
 
 
+def test_rows_of_chosen_penalties_stand_in_a_part_of_their_own():
+    chosen = {"brivl": RESULTS["brivl"] | {"penalty chosen: text only": summarize(ALONE)}}
+    parts = few_shot_table(chosen, {}).parts
+    assert [row.name for row in parts[0].rows if row.kind != "paper"] == ["text only", "both, permuted"]
+    assert parts[1].columns[0] == ("CSLDCP, 1-shot, penalty chosen on texts that are not drawn", "accuracy")
+    assert [row.name for row in parts[1].rows] == ["penalty chosen: text only"]
+
+
 def test_colour_table_has_no_rows_of_the_paper():
     text = colour_table({"brivl": RESULTS["brivl"]}, {"chance": 20.0}).to_markdown()
     assert "BriVL 2.0" not in text

@@ -1,12 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from helpers.few_shot import LENGTH, save_models, write_csldcp
 from torch.nn import functional as F
-from wenlan.data.csldcp.load import read_csldcp
+from wenlan.data.csldcp.load import LabelledTexts, read_csldcp
 from wenlan.training.few_shot.csldcp_rows import BOTH, PERMUTED, RETRIEVED, TEXT, VISUAL, Tower, kept
 from wenlan.training.few_shot.prompt_encoder import load_encoder, mean_encoder
-from wenlan.training.few_shot.prompt_tuning import TuningSettings
+from wenlan.training.few_shot.prompt_tuning import PENALTIES, TuningSettings
 
 PLACE = (2, 1)
 
@@ -66,3 +68,54 @@ def test_images_are_retrieved_for_texts_in_one_row_alone(tower):
     assert list(found[True]) == [*found[False], RETRIEVED]
     assert {name: found[True][name] for name in found[False]} == found[False]
     assert set(found[True][RETRIEVED]) == {2} != set(found[True][BOTH])
+
+
+@pytest.fixture
+def predictions(tower, tmp_path):
+    """By penalty, what is predicted for texts by a classifier that is tuned on the draw of `PLACE`."""
+
+    def predict(texts, labels):
+        cache = tmp_path / f"{len(texts)}.npy"
+        own = replace(tower, data=replace(tower.data, test=LabelledTexts(texts, labels)), cache=cache)
+        return {
+            penalty: own.tuned_rows(TEXT, replace(TUNING, residual_penalty=penalty))[0].predict(*PLACE)
+            for penalty in PENALTIES
+        }
+
+    return predict
+
+
+TUNING = TuningSettings(context_length=0, learning_rate=0.05)
+
+
+def test_penalty_is_the_best_on_texts_of_the_training_set_that_are_not_drawn(tower, predictions, monkeypatch):
+    train, rest = tower.data.train[PLACE[0]], tower.data.remaining(*PLACE)
+    found = predictions([train.texts[index] for index in rest], train.labels[rest])
+    tested = predictions(tower.data.test.texts, tower.data.test.labels)
+    draw = type(tower.data).draw
+    monkeypatch.setattr(type(tower.data), "draw", lambda _, *place: draw(tower.data, *place))  # whatever the labels are
+    best = set()
+    for right in found.values():  # labels of what is not drawn, of which another penalty is right each time
+        labels, sets = train.labels.copy(), [*tower.data.train]
+        labels[rest] = right
+        sets[PLACE[0]] = replace(train, labels=labels)
+        own = replace(tower, data=replace(tower.data, train=sets), use_dev=True)
+        fixed, chosen = own.tuned_rows(TEXT, TUNING)
+        penalty = next(one for one, other in found.items() if np.array_equal(other, right))
+        best.add(penalty)
+        assert chosen.choose(*PLACE) == penalty
+        assert chosen.predict(*PLACE).tolist() == tested[penalty].tolist()
+        assert fixed.predict(*PLACE).tolist() == tower.tuned_rows(TEXT, TUNING)[0].predict(*PLACE).tolist()
+        assert [fixed.choose, fixed.name, chosen.name] == [None, TEXT, f"penalty chosen: {TEXT}"]
+    assert len(best) > 2
+
+
+def test_choice_of_the_penalty_does_not_look_at_the_test(tower, predictions):
+    test = tower.data.test
+    wanted = predictions(test.texts, test.labels)
+    assert len({tuple(one) for one in wanted.values()}) > 1
+    chosen = set()
+    for labels in wanted.values():  # each makes another penalty the best one of the test
+        own = replace(tower, data=replace(tower.data, test=replace(test, labels=labels)), use_dev=True)
+        chosen.add(own.tuned_rows(TEXT, TUNING)[1].choose(*PLACE))
+    assert len(chosen) == 1

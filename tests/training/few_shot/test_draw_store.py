@@ -5,11 +5,12 @@ from wenlan.training.few_shot.draw_store import DrawStore
 def test_predictions_are_found_again_by_their_draw(tmp_path):
     store = DrawStore(tmp_path, "brivl_tiny, both, permuted")
     store.add(0, 1, np.array([2, 0]))
-    store.add(3, 0, np.array([1, 1]))
+    store.add(3, 0, np.array([1, 1]), {"residual_penalty": 10.0})
     again = DrawStore(tmp_path, "brivl_tiny, both, permuted")
     assert (0, 1) in again
     assert (1, 0) not in again
     assert again.predictions([(3, 0), (0, 1)]).tolist() == [[1, 1], [2, 0]]
+    assert again.chosen("residual_penalty", [(3, 0)]) == [10.0]
     assert (0, 1) not in DrawStore(tmp_path, "brivl_tiny, both")
 
 
