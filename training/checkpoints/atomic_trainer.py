@@ -83,7 +83,10 @@ class AtomicCheckpointTrainer(Trainer):
         if self.args.should_save:
             start = Path(resume_from_checkpoint) if isinstance(resume_from_checkpoint, str) else None
             self._run = number_of_run(Path(self._get_output_dir(None)), start)
-        return super().train(resume_from_checkpoint, *args, **kwargs)
+        output = super().train(resume_from_checkpoint, *args, **kwargs)
+        if self.args.should_save:
+            self._rotate()  # a run that was killed between its last save and this one's rotation saves no more
+        return output
 
     def _get_dataloader(self, *args: Any, **kwargs: Any) -> DataLoader:
         # The parent would leave the last batch of an evaluation out as well; `dataloader_drop_last` is for training.
@@ -167,8 +170,12 @@ class AtomicCheckpointTrainer(Trainer):
         if self.args.push_to_hub:
             super()._push_from_checkpoint(str(output_dir / name))
         if self.args.should_save:
-            limit, best = self.args.save_total_limit, self.state.best_model_checkpoint
-            rotate_checkpoints(output_dir, output_dir / name, limit=limit, best=best)
+            self._rotate()
+
+    def _rotate(self) -> None:
+        output_dir = Path(self._get_output_dir(None))
+        limit, best = self.args.save_total_limit, self.state.best_model_checkpoint
+        rotate_checkpoints(output_dir, output_dir / f"checkpoint-{self.state.global_step}", limit=limit, best=best)
 
     def _write_checkpoint(self, model: nn.Module, trial: Any, checkpoint: Path) -> None:
         """Have the parent write into the hidden folder, whose name must not appear in what it writes."""

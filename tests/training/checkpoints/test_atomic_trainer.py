@@ -153,6 +153,14 @@ def test_resume_from_the_last_step_trains_no_further(tmp_path):
     assert_equal(trainer.model.state_dict(), load_file(last / "model.safetensors"))
 
 
+def test_checkpoints_that_a_killed_run_had_no_time_to_remove_go_when_its_last_is_resumed(tmp_path):
+    build_trainer(tmp_path / "run", max_steps=6).train()
+    assert checkpoints_in(tmp_path / "run") == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
+    trainer = build_trainer(tmp_path / "run", max_steps=6, save_total_limit=2)
+    trainer.train(resume_from_checkpoint=str(tmp_path / "run" / "checkpoint-6"))
+    assert checkpoints_in(tmp_path / "run") == ["checkpoint-4", "checkpoint-6"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
