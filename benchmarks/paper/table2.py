@@ -10,7 +10,11 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 import torch
+from wenlan.evaluation.few_shot.colour import colour_accuracies, coloured_names
+from wenlan.pipelines.open_brivl import open_brivl
+from wenlan.training.few_shot.colour_task import ImagesOfConcepts
 from wenlan.training_scripts.table2 import main as make_table
 
 # of TF-IDF on the same files, counted apart from this package
@@ -22,6 +26,13 @@ def make(models: list[str], others: list[str], folder: Path, task: str) -> dict:
     """Return the metrics of a task."""
     options = ["--task", task, "--output_dir", str(folder / task), "--resume"]
     return json.loads((make_table([*models, *others, *options]) / "metrics.json").read_text("utf-8"))
+
+
+def colour_by_images(model: str, draws: int) -> float:
+    """Return the macro accuracy in percent where images of the things stand in for all names: what images can teach."""
+    concepts = coloured_names()
+    images = ImagesOfConcepts(*open_brivl(model))(concepts.concept_ids)
+    return 100 * float(np.mean(colour_accuracies(concepts, images, None, draws=draws)["text only"]))
 
 
 def report(what: str, value: float, bar: str, *, is_met: bool) -> None:
@@ -47,6 +58,8 @@ def main() -> None:
     alone = colour["results"]["encoder alone"]["text only"]["mean"]
     for model in map(Path, args.models):
         rows = colour["results"][model.name]
+        most = colour_by_images(str(model), colour["n"]["draws"]) - alone
+        print(f"| colour, {model.name}: images in place of names, minus encoder | {most:.2f} | |")
         gain, margin = rows["text only"]["mean"] - alone, rows["both"]["minus_permuted"]["mean"]
         report(f"colour, {model.name}: text tower minus encoder", gain, "at least 10", is_met=gain >= COLOUR_BAR)
         report(f"colour, {model.name}: both minus permuted", margin, "at least 5", is_met=margin >= PERMUTED_BAR)
