@@ -1,9 +1,10 @@
 """The options of a script that takes a model and no recipe: one dataclass, whose field `model` is the first word."""
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,6 +22,7 @@ from .recipe_options import (
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+JSON_HELP = "print what is in metrics.json to stdout and nothing else; progress goes to stderr"
 Options = TypeVar("Options", bound="DataclassInstance")
 
 
@@ -75,8 +77,21 @@ def stopped_by_hand(output_dir: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        print(f"Stopped; the predictions so far are in {output_dir}. To go on, give --resume.")
+        print(f"Stopped; the predictions so far are in {output_dir}. To go on, give --resume.", file=sys.stderr)
         raise SystemExit(130) from error
 
 
-__all__ = ["parse_options", "stopped_by_hand"]
+@contextmanager
+def only_json(wanted: bool) -> Iterator[dict[str, object]]:
+    """Yield a place for metrics, and print them at the end, if they are wanted as JSON; they alone are on stdout then.
+
+    What is printed before goes to stderr.
+    """
+    metrics: dict[str, object] = {}
+    with redirect_stdout(sys.stderr) if wanted else nullcontext():
+        yield metrics
+    if wanted:
+        print(json.dumps(metrics, indent=1))  # ASCII, which no terminal's encoding breaks
+
+
+__all__ = ["JSON_HELP", "only_json", "parse_options", "stopped_by_hand"]

@@ -27,7 +27,7 @@ from ..pipelines.open_brivl import open_brivl
 from ..training.recipe_options import option
 from ..training.reproduction import write_table
 from ..training.run import METRICS
-from ..training.script_options import parse_options, stopped_by_hand
+from ..training.script_options import JSON_HELP, only_json, parse_options, stopped_by_hand
 from ..training.zero_shot.class_figure import draw_classes
 
 
@@ -52,6 +52,7 @@ class Table1Arguments:
     limit: int | None = option(None, "take so many images, evenly spaced", low=1)
     batch_size: int = option(32, "images at a time", low=1)
     resume: bool = option(False, "go on with the predictions that are in output_dir")
+    json: bool = option(False, JSON_HELP)
     comparable: bool = option(False, "you say that data and weights are the paper's")
 
     def data_sets(self) -> list[ZeroShotData]:
@@ -97,8 +98,8 @@ def main(argv: Sequence[str] | None = None) -> Path:
         ValueError: options or data are bad.
     """
     config = parse_options(Table1Arguments, argv, command="wenlan table1")
-    with stopped_by_hand(config.output_dir):
-        run(config)
+    with stopped_by_hand(config.output_dir), only_json(config.json) as metrics:
+        metrics |= run(config)
     return Path(config.output_dir)
 
 

@@ -25,7 +25,7 @@ from ..training.few_shot.settings import FewShotSettings
 from ..training.few_shot.visual_prototypes import EMOJI7
 from ..training.recipe_options import option
 from ..training.run import METRICS
-from ..training.script_options import parse_options, stopped_by_hand
+from ..training.script_options import JSON_HELP, only_json, parse_options, stopped_by_hand
 
 
 @dataclass
@@ -56,6 +56,7 @@ class Table2Arguments:
     device: str | None = option(None, "such as cuda; by default a GPU if there is one")
     limit: int | None = option(None, "classify so many test texts, evenly spaced", low=1)
     resume: bool = option(False, "go on with the predictions that are in output_dir")
+    json: bool = option(False, JSON_HELP)
 
     def settings(self) -> FewShotSettings:
         """Return them for the library, checked.
@@ -66,7 +67,7 @@ class Table2Arguments:
         if self.task == "colour" and (self.use_dev or self.visual_query != "none"):
             raise ValueError("The colour task tunes nothing: leave use_dev and visual_query out.")
         own = asdict(self)
-        for name in ("task", "output_dir", "resume", "model"):
+        for name in ("task", "output_dir", "resume", "json", "model"):
             del own[name]
         return FewShotSettings(models=self.model, **own)
 
@@ -79,8 +80,8 @@ def main(argv: Sequence[str] | None = None) -> Path:
         ValueError: options or data are bad.
     """
     config = parse_options(Table2Arguments, argv, command="wenlan table2")
-    with stopped_by_hand(config.output_dir):
-        run(config)
+    with stopped_by_hand(config.output_dir), only_json(config.json) as metrics:
+        metrics |= run(config)
     return Path(config.output_dir)
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 from wenlan.training.recipe_options import option
-from wenlan.training.script_options import parse_options
+from wenlan.training.script_options import only_json, parse_options, stopped_by_hand
 
 
 @dataclass
@@ -45,6 +45,24 @@ def test_model_comes_first_and_the_others_by_name():
 def test_bad_options_are_refused(words, message):
     with pytest.raises(ValueError, match=message):
         parse(*words)
+
+
+def test_metrics_alone_are_on_stdout(capsys):
+    for wanted in (True, False):
+        with only_json(wanted) as metrics:
+            print("progress")
+            metrics |= {"名": [0.1, None]}
+        out, err = capsys.readouterr()
+        assert (
+            (out, err) == ('{\n "\\u540d": [\n  0.1,\n  null\n ]\n}\n', "progress\n") if wanted else ("progress\n", "")
+        )
+
+
+def test_what_stops_says_so_on_stderr(capsys):
+    with pytest.raises(SystemExit), stopped_by_hand("runs/x"), only_json(True):
+        raise KeyboardInterrupt
+    out, err = capsys.readouterr()
+    assert (out, err.partition(";")[0]) == ("", "Stopped")
 
 
 def test_help_names_the_command_and_all_options(capsys):

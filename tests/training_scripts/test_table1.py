@@ -64,6 +64,13 @@ def test_table_stands_beside_the_papers_and_is_marked(made, model):
     assert cells["", "CLIP", "top-5"] == "95.2"
 
 
+def test_json_is_alone_on_stdout(made, model, inputs):
+    words = [word for name, value in inputs.items() for word in (f"--{name}", value)]
+    result = CliRunner().invoke(app, ["table1", model, *words, "--output_dir", str(made), "--resume", "--json"])
+    assert json.loads(result.stdout) == read_metrics(made)
+    assert "The table: " in result.stderr
+
+
 def test_all_files_are_there(made):
     assert Image.open(made / "table1.png").width > 500
     assert Image.open(made / "classes.png").width > 300

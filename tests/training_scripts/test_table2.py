@@ -107,6 +107,12 @@ def test_finished_table_is_made_again_from_its_rows_alone(made, words, monkeypat
     assert (made / "table2.md").read_bytes() == table
 
 
+def test_json_is_alone_on_stdout(made, words):
+    result = CliRunner().invoke(app, ["table2", *words, "--output_dir", str(made), "--resume", "--json"])
+    assert json.loads(result.stdout) == json.loads((made / "metrics.json").read_text("utf-8"))
+    assert "The table: " in result.stderr
+
+
 def test_killed_run_resumes_to_the_same_digits(made, words, tmp_path, monkeypatch):
     whole, calls = csldcp_task.DrawStore.add, []
 
@@ -255,8 +261,10 @@ def test_colour_of_the_named_thing_is_a_table_too(words, tmp_path):
 
 
 def test_command_answers_mistakes_in_a_line(words, tmp_path):
-    result = CliRunner().invoke(app, ["table2", *words, "--visual", "imagine", "--output_dir", str(tmp_path / "out")])
+    options = ["--visual", "imagine", "--json", "--output_dir", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, ["table2", *words, *options])
     assert result.exit_code == 1
+    assert result.stdout == ""
     assert "imagine" in result.output
     assert "Traceback" not in result.output
     assert not (tmp_path / "out").exists()

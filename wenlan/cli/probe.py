@@ -33,28 +33,33 @@ def probe(
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
     device: Annotated[str | None, typer.Option(help="Such as cuda:1; a GPU if there is one.")] = None,
     output: Annotated[Path | None, typer.Option(help=f"Folder for {METRICS}, {ROWS} and {CURVES}.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help=f"Print what is in {METRICS} to stdout and nothing else.")
+    ] = False,
 ) -> None:
     """Print linear probe, nearest neighbours and few-shot accuracy of frozen image towers, beside chance."""
     from ..evaluation.probe.report import format_table
     from ..evaluation.probe.run import run_probe
+    from ..training.script_options import only_json
 
     if output is not None and output.is_file():
         raise ValueError(f"{output} is a file; give a folder for the metrics.")
-    metrics = run_probe(
-        models,
-        train,
-        test,
-        label=label,
-        layers=layer or ("embeddings", "pooled"),
-        random_tower=random_tower,
-        seed=seed,
-        batch_size=batch_size,
-        device=device,
-        progress=True,
-    )
-    typer.echo(format_table(metrics))
-    if output is not None:
-        typer.echo(f"All metrics: {output / METRICS}, rows: {output / ROWS}{_write(metrics, output)}")
+    with only_json(as_json) as metrics:
+        metrics |= run_probe(
+            models,
+            train,
+            test,
+            label=label,
+            layers=layer or ("embeddings", "pooled"),
+            random_tower=random_tower,
+            seed=seed,
+            batch_size=batch_size,
+            device=device,
+            progress=True,
+        )
+        typer.echo(format_table(metrics))
+        if output is not None:
+            typer.echo(f"All metrics: {output / METRICS}, rows: {output / ROWS}{_write(metrics, output)}")
 
 
 def _write(metrics: dict[str, Any], output: Path) -> str:

@@ -34,6 +34,13 @@ def test_numbers_are_printed_and_written(root, tmp_path, caplog):
         assert drawn.width > 500
 
 
+def test_json_is_alone_on_stdout(root, tmp_path):
+    options = ["--layer", "pooled", "--no-random-tower", "--output", tmp_path / "out", "--json"]
+    result = run(root / "model", "--train", root / "train", "--test", root / "test", *options)
+    assert json.loads(result.stdout) == json.loads((tmp_path / "out" / "metrics.json").read_text("utf-8"))
+    assert "Percent of " in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
