@@ -28,6 +28,7 @@ from ..data.rows.report import BadRowError, BadRowReport, TooManyBadRowsError, c
 from ..processing.regions.feature_extractor import RegionFeatureExtractor
 from ..processing.regions.output import RegionOutput
 from .decode_ahead import decode_ahead
+from .device import choose_device
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ def extract_regions(
     check_fraction(max_bad_fraction)
     ignored = Counter[str]()
     listed = list_images(images, image_root=image_root, ignored=ignored)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device(device)
     extractor = RegionFeatureExtractor.from_pretrained(model, backend, dtype=DTYPES[dtype], device=device)
     choice = choice or RegionChoice()
     info = _describe(extractor, choice, top_k, {"backend": backend, "dtype": dtype})

@@ -84,6 +84,8 @@ def load_text_tower(source: str, *, model_types: tuple[str, ...] = ()) -> TextTo
         return TextTower(source, packed.config, packed.tokenizer)
     try:
         config = open_pretrained(AutoConfig, source)
+        if getattr(config, "vocab_size", None) is None or type(config).__module__.startswith("wenlan."):
+            raise ValueError(f"{source} holds a model of type {config.model_type!r}, which is no text encoder.")
         tokenizer = open_pretrained(AutoTokenizer, source)
         check_tokenizer(tokenizer, source, config.vocab_size)
     except (OSError, ValueError) as error:

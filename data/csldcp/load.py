@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files.bounded import read_bounded
+from ..files.bounded import read_bounded_text
 from ..files.hashing import hash_file, hash_json
 from ..rows.report import BadRowError, BadRowReport
 from ..rows.text import is_blank
@@ -98,7 +98,8 @@ def read_csldcp(folder: Path, *, max_bad_fraction: float = 0.01) -> CSLDCP:
 
     Raises:
         FileNotFoundError: a file is missing; the message names all that are.
-        ValueError: a label is not in the list, one is twice in it, or a class has no text in a training set.
+        ValueError: a label is not in the list, one is twice in it, there is no text to classify, or a class has no text
+            in a training set.
         TooManyBadRowsError: too much was left out.
     """
     names = [LABELS, TEST, *(TRAIN.format(split) for split in range(SPLITS))]
@@ -108,6 +109,8 @@ def read_csldcp(folder: Path, *, max_bad_fraction: float = 0.01) -> CSLDCP:
     number_of = {name: number for number, name in enumerate(classes)}
     report = BadRowReport(folder)
     test = _read_texts(folder / TEST, number_of, report)
+    if not test.texts:
+        raise ValueError(f"{folder / TEST} has no text to classify; copy it from {SOURCE} again.")
     train = [_read_texts(folder / TRAIN.format(split), number_of, report) for split in range(SPLITS)]
     report.log()
     report.raise_above(max_bad_fraction)
@@ -120,7 +123,7 @@ def read_csldcp(folder: Path, *, max_bad_fraction: float = 0.01) -> CSLDCP:
 
 
 def _read_labels(path: Path) -> list[str]:
-    names = [line.strip() for line in read_bounded(path, max_bytes=MAX_LABELS).decode("utf-8-sig").splitlines()]
+    names = [line.strip() for line in read_bounded_text(path, max_bytes=MAX_LABELS).splitlines()]
     names = [name for name in names if name]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{path} has {', '.join(twice[:5])} twice; every label is a class of its own.")

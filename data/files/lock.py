@@ -18,14 +18,14 @@ def output_lock(folder: Path) -> Iterator[None]:
     that is gone is taken over.
 
     Raises:
-        ValueError: another process holds it, which the message names, or it is no folder.
+        ValueError: another process holds it, which the message names, it is no folder, or cannot be written into.
     """
     is_new = not folder.exists()
     if not (is_new or folder.is_dir()):
         raise ValueError(f"{folder} is no folder, and cannot be the output; give another.")
-    folder.mkdir(parents=True, exist_ok=True)
     lock = SoftFileLock(folder / LOCK, timeout=0)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         process, host = [*(folder / LOCK).read_text().split(), "?", "?"][:2]
@@ -33,6 +33,8 @@ def output_lock(folder: Path) -> Iterator[None]:
             f"Process {process} on {host} is writing into {folder}. Wait until it ends, or give another output folder; "
             f"if it is no longer there, remove {folder / LOCK}."
         ) from None
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be written into: {error.strerror}. Give another output folder.") from error
     owner = os.getpid()
     try:
         yield

@@ -158,6 +158,8 @@ def _short_errors(name: str | PathLike[str]) -> Iterator[None]:
             known = "entry not found" in message.lower() or "not a valid model identifier" in message
             reason = "the hub has no such model" if known else "the hub cannot be reached"
             raise MissingModelError(str(name), f"There is no folder {name}, and {reason}.") from error
+        if kind := re.search(r"for this kind of AutoModel: AutoModelFor(\w+)", message):
+            raise ValueError(f"{name} holds a model of another kind; give one for {kind[1]}.") from error
         is_told = isinstance(cause, ValueError | OSError) and len(message) <= MAX_MESSAGE
         if is_told and str(name) in message:
             raise (OSError if isinstance(cause, OSError) else ValueError)(message) from error

@@ -15,9 +15,11 @@ import timm
 import torch
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from PIL import Image
+from timm.models import clean_state_dict
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ...data.files.checkpoint import read_checkpoint, unwrap_weights
 from ...data.files.hashing import hash_model, hash_weights
 from ...data.rows.report import BadRowError, BadRowReport, TooManyBadRowsError
 from ...modeling_brivl.modeling_brivl import BriVLModel
@@ -197,16 +199,41 @@ def extract_features(
 
 
 def _create(name: str, file: str, is_random: bool) -> torch.nn.Module:
-    overlay: dict[str, Any] = {"pretrained_cfg_overlay": {"file": file}} if file and not is_random else {}
+    """Return a backbone with its own weights, those of a file, or random ones of the seed of PyTorch."""
+    if is_random:
+        return timm.create_model(name, pretrained=False, num_classes=0)
+    overlay: dict[str, Any] = {}
+    if file:
+        weights = clean_state_dict(dict(unwrap_weights(read_checkpoint(Path(file)))))
+        if not weights:  # timm would take its own
+            raise ValueError(f"{file} holds no weights; give those of {name}.")
+        overlay = {"pretrained_cfg_overlay": {"state_dict": weights}}
+    seed = torch.get_rng_state()
     try:
-        return timm.create_model(name, pretrained=not is_random, num_classes=0, **overlay)
+        model = timm.create_model(name, pretrained=True, num_classes=0, **overlay)
     except (OfflineModeIsEnabled, LocalEntryNotFoundError, HfHubHTTPError, ConnectionError) as error:
         raise FileNotFoundError(
             f"The weights of {name} are not on this machine and cannot be fetched ({type(error).__name__}). Fetch them "
             f"where there is a network, or give {TIMM}{name}=FILE or {TIMM}{name}:{RANDOM}."
         ) from error
-    except RuntimeError as error:
+    except Exception as error:  # timm raises nearly anything over weights of something else
+        if not file and not isinstance(error, RuntimeError):
+            raise
         raise ValueError(f"{TIMM}{name}: {' '.join(str(error).split())[:300]}") from error
+    if file:
+        torch.set_rng_state(seed)
+        _refuse_untouched(model, _create(name, "", True), file)
+    return model
+
+
+def _refuse_untouched(model: torch.nn.Module, untrained: torch.nn.Module, file: str) -> None:
+    """Raise ValueError if weights are those of an untrained model: timm passes over what a file does not have."""
+    trained = {key: weight for key, weight in model.named_parameters() if weight.dim() > 1}  # others begin alike
+    left = [key for key, weight in untrained.named_parameters() if key in trained and weight.equal(trained[key])]
+    if left:
+        raise ValueError(
+            f"{file} lacks {len(left)} of {len(trained)} weights, such as {left[0]}; give one of this backbone."
+        )
 
 
 __all__ = ["LAYERS", "TIMM", "Features", "ImageTower", "extract_features", "open_tower"]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from ...pipelines.device import choose_device
 from ..few_shot.draws import accuracy, summarize
 from ..retrieval.confidence_interval import draw_recalls, percent_interval
 from .features import LAYERS, Features, extract_features, open_tower
@@ -65,8 +65,8 @@ def run_probe(
         raise ValueError(f"The models are {', '.join(models) or 'none'}; give each one once.")
     if not layers or set(layers) - set(LAYERS):
         raise ValueError(f"The layers are {', '.join(layers) or 'none'}; give some of {', '.join(LAYERS)}.")
+    device = choose_device(device)
     sets = read_image_sets(train, test, label=label)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     towers: dict[str, dict[str, Any]] = {}
     for name in models:
         towers[name] = {}

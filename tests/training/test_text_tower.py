@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from helpers.brivl.tiny_folder import save_tiny_folder
+from helpers.mlmm.folder import write_model
 from helpers.packed_encoder import installed_package, missing_package, write_packed
 from transformers import (
     AutoTokenizer,
@@ -40,6 +42,14 @@ def bert(tmp_path_factory):
     config = BertConfig(vocab_size=len(tokenizer) + 3, max_position_embeddings=40, **SIZES)
     BertModel(config).half().save_pretrained(folder)
     return str(folder)
+
+
+def test_models_that_are_no_text_encoders_are_told(tmp_path):
+    write_model(tmp_path / "mlmm")
+    save_tiny_folder(tmp_path / "brivl")
+    for kind in ("mlmm", "brivl"):
+        with pytest.raises(ValueError, match=f"holds a model of type '{kind}', which is no text encoder"):
+            load_text_tower(str(tmp_path / kind))
 
 
 @pytest.fixture

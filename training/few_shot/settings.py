@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-import torch
 from torch import nn
 
 from ...data.emoji7.dataset import check_language
 from ...modeling_brivl.modeling_brivl import BriVLModel
+from ...pipelines.device import choose_device
 from ...pipelines.open_brivl import open_brivl
 from ...processing.processing_brivl import BriVLProcessor
 from .further_training import emoji7_texts, train_further
@@ -51,6 +51,7 @@ class FewShotSettings:
     fewclue: str | None = None
 
     def __post_init__(self) -> None:
+        choose_device(self.device)
         for visual in (self.visual, self.visual_query):
             check_visual(visual)
         if self.visual == NONE != self.visual_query:
@@ -80,7 +81,7 @@ class FewShotSettings:
     @property
     def where(self) -> str:
         """The device."""
-        return self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return choose_device(self.device)
 
 
 @dataclass(frozen=True, eq=False)

@@ -195,9 +195,8 @@ def class_list(
     back_translate: Annotated[
         str | None,
         typer.Option(
-            help="Folder or hub id of a model from Chinese into English: a name stays if its translation shares a word "
-            "with name_en. Words are those of all names there, separated by , or |, in small letters, but for the, of, "
-            "and their like; nothing is known of other forms, so that tigers is not tiger."
+            help="Folder or hub id of a model that translates Chinese into English: only names whose translation "
+            "shares a word with name_en stay. Capitals, the, of and their like do not count; tigers is not tiger."
         ),
     ] = None,
 ) -> None:

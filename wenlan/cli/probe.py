@@ -1,5 +1,6 @@
 """The command `wenlan probe`: what the features of image towers are worth to a linear classifier and to neighbours."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,20 +17,23 @@ def probe(
             "timm:NAME=FILE with yours, timm:NAME:random without."
         ),
     ],
-    train: Annotated[str, typer.Option(help="Folder with a folder of images a class; or emoji7, four styles of it.")],
+    train: Annotated[
+        str, typer.Option(help="Folder with a folder of images for each class; or emoji7, four styles of it.")
+    ],
     test: Annotated[
-        str | None, typer.Option(help="Folder to evaluate on; of emoji7 it is the style that no training saw.")
+        str | None,
+        typer.Option(help="Folder of the same classes to evaluate on; none with emoji7, whose unseen style it is."),
     ] = None,
     label: Annotated[Literal["group", "concept"], typer.Option(help="Of emoji7: 8 groups, or each concept.")] = "group",
     layer: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of a BriVL: embeddings, pooled (before the projection), backbone; again for more. Default: the first "
-            "two."
+            help="Of a BriVL: embeddings, pooled (before the projection) or backbone; repeat it for several. "
+            "Default: the first two."
         ),
     ] = None,
     random_tower: Annotated[bool, typer.Option(help="Also each tower with random weights, as a control.")] = True,
-    seed: Annotated[int, typer.Option(help="Of draws, validation part, permuted labels, random weights.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of draws, validation part, permuted labels, random weights.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
     device: Annotated[str | None, typer.Option(help="Such as cuda:1; a GPU if there is one.")] = None,
     output: Annotated[Path | None, typer.Option(help=f"Folder for {METRICS}, {ROWS} and {CURVES}.")] = None,
@@ -38,13 +42,12 @@ def probe(
     ] = False,
 ) -> None:
     """Print linear probe, nearest neighbours and few-shot accuracy of frozen image towers, beside chance."""
+    from ..data.files.lock import output_lock
     from ..evaluation.probe.report import format_table
     from ..evaluation.probe.run import run_probe
     from ..training.script_options import only_json
 
-    if output is not None and output.is_file():
-        raise ValueError(f"{output} is a file; give a folder for the metrics.")
-    with only_json(as_json) as metrics:
+    with output_lock(output) if output is not None else nullcontext(), only_json(as_json) as metrics:
         metrics |= run_probe(
             models,
             train,

@@ -92,6 +92,15 @@ def test_label_that_is_twice_in_the_list_is_an_error(folder):
         read_csldcp(folder)
 
 
+def test_labels_in_another_encoding_and_no_text_to_classify_are_told(folder):
+    (folder / "test_public.json").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"test_public\.json has no text to classify"):
+        read_csldcp(folder)
+    (folder / "labels_all.txt").write_bytes("天文学\n作物学\n".encode("gb18030"))
+    with pytest.raises(ValueError, match=r"labels_all\.txt is not UTF-8"):
+        read_csldcp(folder)
+
+
 def test_digest_is_that_of_the_files(folder):
     before = read_csldcp(folder).digest
     assert read_csldcp(folder).digest == before

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from helpers.paths import ENVIRONMENT
@@ -65,6 +66,13 @@ def test_file_in_place_of_the_folder_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="file is no folder"), output_lock(tmp_path / "file"):
         pass
+
+
+def test_folder_that_cannot_be_written_into_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file" / "out", Path("/sys/kernel"), Path("/sys/wenlan")):
+        with pytest.raises(ValueError, match=f"{folder} cannot be written into: .*Give another"), output_lock(folder):
+            pass
 
 
 def test_new_folder_stays_only_if_something_was_written(tmp_path):

@@ -109,6 +109,31 @@ def test_wrong_backbone_is_refused(name, error, message):
         open_tower(name, LAYERS, device="cpu")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is no readable checkpoint.*it is empty"),
+        (b"hello", "is no readable checkpoint"),
+        (bytes(1000), "is no readable checkpoint"),
+        ({}, r"own\.safetensors holds no weights; give those of test_efficientnet"),
+        ({"other.weight": torch.zeros(3, 3)}, r"own\.safetensors lacks \d+ of \d+ weights, such as conv_stem\.weight"),
+    ],
+)
+def test_file_without_the_weights_is_refused(content, message, tmp_path):
+    file = tmp_path / "own.safetensors"
+    save_file(content, file) if isinstance(content, dict) else file.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        open_tower(f"timm:test_efficientnet={file}", LAYERS, device="cpu")
+
+
+def test_file_that_lacks_a_weight_is_refused(tmp_path):
+    weights = timm.create_model("test_efficientnet", pretrained=False).state_dict()
+    del weights["blocks.1.0.conv_exp.weight"]
+    torch.save({"state_dict": {f"module.{name}": one for name, one in weights.items()}}, tmp_path / "own.pth")
+    with pytest.raises(ValueError, match=r"own\.pth lacks 1 of \d+ weights, such as blocks\.1\.0\.conv_exp\.weight"):
+        open_tower(f"timm:test_efficientnet={tmp_path / 'own.pth'}", LAYERS, device="cpu")
+
+
 def test_file_that_does_not_fit_is_refused(tmp_path):
     save_file({"conv_stem.weight": torch.zeros(3, 3)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match="timm:test_efficientnet: Error"):

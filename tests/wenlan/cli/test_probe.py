@@ -46,7 +46,9 @@ def test_json_is_alone_on_stdout(root, tmp_path):
     [
         (["--train", "none", "--test", "none"], "There is no folder none"),
         (["--train", "{root}/train"], "nothing to evaluate on"),
-        (["--train", "{root}/train", "--test", "{root}/test", "--output", "{root}/model/config.json"], "is a file"),
+        (["--train", "{root}/train", "--test", "{root}/test", "--output", "{root}/model/config.json"], "is no folder"),
+        (["--train", "{root}/train", "--test", "{root}/test", "--output", "/sys/kernel"], "cannot be written into"),
+        (["--train", "{root}/train", "--test", "{root}/test", "--device", "gpu"], "The device 'gpu' cannot be used"),
         (["--train", "emoji7", "--test", "{root}/test"], "emoji7 is evaluated on its own"),
     ],
 )
@@ -67,7 +69,8 @@ def test_almost_only_broken_images_are_told_in_a_line(root, tmp_path):
     assert "Traceback" not in result.output
 
 
-def test_missing_model_is_told(root):
-    result = run(root / "none", "--train", root / "train", "--test", root / "test")
+@pytest.mark.parametrize(("name", "message"), [("{root}/none", "There is no model folder"), ("", "holds no model")])
+def test_missing_model_is_told(name, message, root):
+    result = run(name.format(root=root), "--train", root / "train", "--test", root / "test")
     assert result.exit_code == 1
-    assert "There is no model folder" in result.output
+    assert message in result.output
