@@ -3,10 +3,10 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from .option_values import fit_arguments
 from .recipe import read_recipe
@@ -18,12 +18,20 @@ from .recipe_options import (
     normalize_options,
     unknown_keys,
 )
+from .resume_hint import resume_hint
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+    class _ScriptOptions(DataclassInstance, Protocol):
+        output_dir: str
+        resume: bool
+        json: bool
+
+
 JSON_HELP = "print what is in metrics.json to stdout and nothing else; progress goes to stderr"
 Options = TypeVar("Options", bound="DataclassInstance")
+ScriptOptions = TypeVar("ScriptOptions", bound="_ScriptOptions")
 
 
 def parse_options(dataclass: type[Options], argv: Sequence[str] | None = None, *, command: str) -> Options:
@@ -72,16 +80,6 @@ def parse_options(dataclass: type[Options], argv: Sequence[str] | None = None, *
 
 
 @contextmanager
-def stopped_by_hand(output_dir: str) -> Iterator[None]:
-    """Turn Ctrl-C into a message on how to go on, and exit code 130."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        print(f"Stopped; the predictions so far are in {output_dir}. To go on, give --resume.", file=sys.stderr)
-        raise SystemExit(130) from error
-
-
-@contextmanager
 def only_json(wanted: bool) -> Iterator[dict[str, object]]:
     """Yield a place for metrics, and print them at the end, if they are wanted as JSON; they alone are on stdout then.
 
@@ -94,4 +92,25 @@ def only_json(wanted: bool) -> Iterator[dict[str, object]]:
         print(json.dumps(metrics, indent=1))  # ASCII, which no terminal's encoding breaks
 
 
-__all__ = ["JSON_HELP", "only_json", "parse_options", "stopped_by_hand"]
+def run_script(
+    dataclass: type[ScriptOptions],
+    run: Callable[[ScriptOptions], Mapping[str, object]],
+    argv: Sequence[str] | None,
+    *,
+    command: str,
+) -> Path:
+    """Run a script with the options of `parse_options`; return its `output_dir`. Ctrl-C says how to resume.
+
+    Raises:
+        SystemExit: with 130 after Ctrl-C.
+        ValueError: options or data are bad.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    options = parse_options(dataclass, words, command=command)
+    resume = [*command.split(), *words, *["--resume"] * (not options.resume)]
+    with resume_hint(options.output_dir, resume), only_json(options.json) as metrics:
+        metrics |= run(options)
+    return Path(options.output_dir)
+
+
+__all__ = ["JSON_HELP", "only_json", "parse_options", "run_script"]

@@ -15,19 +15,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from ..data.files.hashing import hash_model
 from ..data.files.json_files import write_json
 from ..data.files.lock import output_lock
 from ..data.zero_shot.data_sets import EMOJI7, ZeroShotData, emoji7_data, own_data, suite_data
 from ..evaluation.tables.zero_shot import zero_shot_table
 from ..evaluation.zero_shot.evaluate import ROWS, evaluate_zero_shot
+from ..pipelines.device import choose_device
 from ..pipelines.open_brivl import open_brivl
 from ..training.recipe_options import option
 from ..training.reproduction import write_table
 from ..training.run import METRICS
-from ..training.script_options import JSON_HELP, only_json, parse_options, stopped_by_hand
+from ..training.script_options import JSON_HELP, run_script
 from ..training.zero_shot.class_figure import draw_classes
 
 
@@ -41,11 +40,11 @@ class Table1Arguments:
     )
     classes: str | None = option(None, "file of classes: class_id<TAB>name_zh[<TAB>name_en[<TAB>synonyms_zh]]")
     templates: list[str] = option([], "files of templates, one for each language; ours by default")
-    synonyms: Literal["max", "mean", "first"] = option("max", "how several names of a class count")
-    languages: list[str] = option(["zh"], "of the names")
-    columns: list[str] = option([], "with the image and its label, in shards and data sets")
-    split: str | None = option(None, "of a data set")
-    suite: str | None = option(None, "YAML file of several data sets, a row each, in place of images and classes")
+    synonyms: Literal["max", "mean", "first"] = option("max", "names of a class: the nearest, their mean, the first")
+    languages: list[str] = option(["zh"], "of the names, some of zh en de fr cs ja ko")
+    columns: list[str] = option([], "two of shards and data sets: of the images, of their labels")
+    split: str | None = option(None, "of a data set, such as test")
+    suite: str | None = option(None, "YAML list of data sets, a row each, in place of images and classes")
     output_dir: str = option("runs/table1", "for the table, the metrics and all predictions")
     seed: int = option(0, "of the permuted names and of the intervals", low=0, high=2**32 - 1)
     device: str | None = option(None, "such as cuda; by default a GPU if there is one")
@@ -97,10 +96,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         SystemExit: with 130 after Ctrl-C.
         ValueError: options or data are bad.
     """
-    config = parse_options(Table1Arguments, argv, command="wenlan table1")
-    with stopped_by_hand(config.output_dir), only_json(config.json) as metrics:
-        metrics |= run(config)
-    return Path(config.output_dir)
+    return run_script(Table1Arguments, run, argv, command="wenlan table1")
 
 
 def run(config: Table1Arguments) -> dict[str, object]:
@@ -114,13 +110,12 @@ def run(config: Table1Arguments) -> dict[str, object]:
     started, folder = time.monotonic(), Path(config.output_dir)
     if not config.model:
         raise ValueError("Give the folder or hub id of a BriVL first: wenlan table1 MODEL --images ...")
-    data_sets = config.data_sets()
+    device, data_sets = choose_device(config.device), config.data_sets()
     folders = [folder / data.name if len(data_sets) > 1 else folder for data in data_sets]
     if not config.resume and any((one / name).exists() for one in folders for name in (ROWS, METRICS)):
         raise ValueError(f"{folder} holds a run: give --resume to go on with it, or another --output_dir.")
     images = [data.open_images(limit=config.limit) for data in data_sets]
     model, processor = open_brivl(config.model)
-    device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model.to(device)  # type: ignore[arg-type]  # transformers wraps `to` without its types
     results = {}
     with output_lock(folder):

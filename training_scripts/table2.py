@@ -25,7 +25,7 @@ from ..training.few_shot.settings import FewShotSettings
 from ..training.few_shot.visual_prototypes import EMOJI7
 from ..training.recipe_options import option
 from ..training.run import METRICS
-from ..training.script_options import JSON_HELP, only_json, parse_options, stopped_by_hand
+from ..training.script_options import JSON_HELP, run_script
 
 
 @dataclass
@@ -79,10 +79,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         SystemExit: with 130 after Ctrl-C.
         ValueError: options or data are bad.
     """
-    config = parse_options(Table2Arguments, argv, command="wenlan table2")
-    with stopped_by_hand(config.output_dir), only_json(config.json) as metrics:
-        metrics |= run(config)
-    return Path(config.output_dir)
+    return run_script(Table2Arguments, run, argv, command="wenlan table2")
 
 
 def run(config: Table2Arguments) -> dict[str, object]:

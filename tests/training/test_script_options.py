@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 from wenlan.training.recipe_options import option
-from wenlan.training.script_options import only_json, parse_options, stopped_by_hand
+from wenlan.training.script_options import only_json, parse_options, run_script
 
 
 @dataclass
@@ -18,7 +18,9 @@ class Options:
     languages: list[str] = option(["zh"], "of the names")
     kind: Literal["a", "b"] = option("a", "which")
     batch_size: int = option(32, "at a time", low=1)
+    output_dir: str = option("runs/do", "for all files")
     resume: bool = option(False, "go on")
+    json: bool = option(False, "print metrics")
 
 
 def parse(*words):
@@ -27,7 +29,7 @@ def parse(*words):
 
 def test_model_comes_first_and_the_others_by_name():
     found = parse("m", "--batch-size", "8", "--languages", "zh", "en", "--resume", "--kind=b")
-    assert found == Options("m", None, ["zh", "en"], "b", 8, True)
+    assert found == Options("m", None, ["zh", "en"], "b", 8, resume=True)
     assert parse("--images", "x") == Options(images="x")
     assert parse() == Options()
 
@@ -58,11 +60,21 @@ def test_metrics_alone_are_on_stdout(capsys):
         )
 
 
-def test_what_stops_says_so_on_stderr(capsys):
-    with pytest.raises(SystemExit), stopped_by_hand("runs/x"), only_json(True):
+def test_script_returns_its_folder_and_names_the_command_that_resumes(capsys):
+    def interrupt(options):
         raise KeyboardInterrupt
+
+    assert str(run_script(Options, lambda options: {"kind": options.kind}, ["m", "--json"], command="do")) == "runs/do"
+    assert capsys.readouterr() == ('{\n "kind": "a"\n}\n', "")
+    for words in (["m", "--images", "a b", "--json"], ["m", "--output_dir", "out", "--resume"]):
+        with pytest.raises(SystemExit) as stopped:
+            run_script(Options, interrupt, words, command="wenlan do")
+        assert stopped.value.code == 130
     out, err = capsys.readouterr()
-    assert (out, err.partition(";")[0]) == ("", "Stopped")
+    first, second = err.splitlines()
+    assert first.endswith("are in runs/do. To resume: wenlan do m --images 'a b' --json --resume")
+    assert second.endswith("are in out. To resume: wenlan do m --output_dir out --resume")
+    assert out == ""
 
 
 def test_help_names_the_command_and_all_options(capsys):

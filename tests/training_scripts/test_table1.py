@@ -138,6 +138,7 @@ def test_two_classes_of_one_name_are_evaluated_and_the_first_wins(model, inputs,
         ({"columns": ["image"]}, "give two"),
         ({"languages": ["en"]}, "row 1: the name is blank"),
         ({"languages": ["xx"]}, "xx"),
+        ({"device": "gpu"}, "The device 'gpu' cannot be used"),
     ],
 )
 def test_options_that_cannot_work_are_refused(model, inputs, tmp_path, changes, message):

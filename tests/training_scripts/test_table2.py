@@ -113,7 +113,7 @@ def test_json_is_alone_on_stdout(made, words):
     assert "The table: " in result.stderr
 
 
-def test_killed_run_resumes_to_the_same_digits(made, words, tmp_path, monkeypatch):
+def test_killed_run_resumes_to_the_same_digits(made, words, tmp_path, monkeypatch, capsys):
     whole, calls = csldcp_task.DrawStore.add, []
 
     def add(self, *args):
@@ -126,6 +126,7 @@ def test_killed_run_resumes_to_the_same_digits(made, words, tmp_path, monkeypatc
     with pytest.raises(SystemExit) as stopped:
         main([*words, "--output_dir", str(tmp_path / "out")])
     assert stopped.value.code == 130
+    assert f"To resume: wenlan table2 {words[0]} --fewclue" in capsys.readouterr().err
     monkeypatch.undo()
     with pytest.raises(ValueError, match="give --resume to go on with it"):
         main([*words, "--output_dir", str(tmp_path / "out")])
@@ -205,6 +206,7 @@ def test_models_and_draws_may_be_added_to_a_table(words, tmp_path):
         (["--fewclue", "/no/such"], r"holds no labels_all\.txt"),
         (["--visual", "images"], "has no folder for 3 classes"),
         (["--long", "middle"], "long"),
+        (["--device", "gpu"], "The device 'gpu' cannot be used"),
     ],
 )
 def test_options_that_cannot_be_are_told(words, tmp_path, options, message):

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..data.cleaning.settings import RULES, SWITCHES
-from .errors import resume_hint
+from ..training.resume_hint import resume_hint
 
 
 def _rule(rule: str) -> object:

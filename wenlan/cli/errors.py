@@ -1,13 +1,9 @@
-"""Errors of the `wenlan` command: one line for a user's mistake, and how to resume after Ctrl-C."""
+"""Errors of the `wenlan` command: one line for a user's mistake."""
 
 import io
 import logging
 import os
-import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import typer
 from typer.core import TyperGroup
@@ -65,19 +61,8 @@ def _what_makes_it(error: BaseException | None) -> str:
     made |= {f"runs/demo_mlmm/{part}": "wenlan demo-mlmm" for part in ("detector", "mlmm", "vqa")}
     for name, path in shipped_recipes().items():
         made[str(read_recipe(name).get("output_dir"))] = describe_recipe(path)[0]
-    command = made.get(os.path.relpath(error.name))
+    command = made.get(os.path.relpath(error.name or "."))
     return f" Make it first: {command}" if command else ""
 
 
-@contextmanager
-def resume_hint(output: Path) -> Iterator[None]:
-    """Turn Ctrl-C into a message and exit code 130."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        command = shlex.join(["wenlan", *sys.argv[1:]])
-        typer.echo(f"Stopped; the complete shards are in {output}. To resume: {command}", err=True)
-        raise typer.Exit(130) from error
-
-
-__all__ = ["ShortErrors", "print_safely", "resume_hint"]
+__all__ = ["ShortErrors", "print_safely"]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .errors import resume_hint
+from ..training.resume_hint import resume_hint
 
 BriVLFolder = Annotated[str, typer.Argument(help="Folder or hub id of a BriVL model.")]
 

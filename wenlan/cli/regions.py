@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .errors import resume_hint
+from ..training.resume_hint import resume_hint
 
 OutputFolder = Annotated[Path, typer.Option(help="Folder for the shards and the report; a stopped run resumes there.")]
 TopK = Annotated[int | None, typer.Option(min=1, help="Classes kept of each region's distribution; all without it.")]

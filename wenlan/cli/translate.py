@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .errors import resume_hint
+from ..training.resume_hint import resume_hint
 
 
 def translate_captions(
