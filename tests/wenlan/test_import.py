@@ -93,10 +93,12 @@ assert not {set(OPTIONAL)} & {{name.split(".")[0] for name in sys.modules}}
 # Every script runs in a fork of an interpreter that holds what wenlan stands on, but nothing of transformers' models:
 # ten times as fast as an interpreter each.
 FORKS = """
-import json, os, sys, traceback
-import datasets, sympy, timm, torch, torch._dynamo, torchvision, transformers
+import gc, json, os, sys, traceback
+import accelerate, charset_normalizer, datasets, jinja2, scipy.optimize, sympy, timm, tokenizers.trainers, transformers
+import torch._dynamo, torch.distributed.checkpoint, torch.nn.attention.flex_attention, torchvision.transforms.v2, wrapt
 assert not any(name.startswith(("wenlan", "transformers.models.auto")) for name in sys.modules)
 errors = []
+gc.freeze()  # collections pass over it
 for script in json.load(sys.stdin):
     read, write = os.pipe()
     child = os.fork()
