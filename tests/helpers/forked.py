@@ -4,6 +4,7 @@
 torchrun itself does, such as passing signals on, is tested with it.
 """
 
+import gc
 import multiprocessing
 import os
 import socket
@@ -83,6 +84,7 @@ def _call(function: Callable, arguments: tuple, folder: str, log: Path, environm
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.environ.update(environment)
+    gc.freeze()  # what the server has imported: every collection would go through it
     import torch
 
     multiprocessing.set_start_method(None, force=True)  # DataLoader workers start as they would in a user's run
