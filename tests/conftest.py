@@ -18,8 +18,13 @@ from xdist.scheduler import LoadFileScheduling
 torch.set_num_threads(1)
 
 
-# Files of few and long tests, which any worker may take one by one; the tests of all others share what they prepared.
-LONG = ("tests/test_documents.py::", "tests/training/checkpoints/test_kill_resume.py::")
+# Files of few and long tests, which any worker may take one by one, before all others, whose tests share what they
+# prepared. The first trains `quickstart_folder`; the other workers do what does not need it meanwhile.
+LONG = (
+    "tests/test_documents.py::test_commands_and_snippets_run_from_top_to_bottom[README.md]",
+    "tests/training/checkpoints/test_kill_resume.py::",
+    "tests/test_documents.py::",
+)
 
 
 def pytest_collection_finish():
@@ -28,20 +33,24 @@ def pytest_collection_finish():
     gc.freeze()
 
 
-class SpreadLongTests:
-    def pytest_xdist_make_scheduler(self, config, log):
-        class Scheduling(LoadFileScheduling):
-            def _split_scope(self, nodeid):
-                return nodeid if nodeid.startswith(LONG) else super()._split_scope(nodeid)
+class LongTestsFirst(LoadFileScheduling):
+    def _split_scope(self, nodeid):
+        return nodeid if nodeid.startswith(LONG) else super()._split_scope(nodeid)
 
-        return Scheduling(config, log)
+    def _assign_work_unit(self, node):
+        first = min(self.workqueue, key=lambda scope: [not scope.startswith(prefix) for prefix in LONG])
+        self.workqueue.move_to_end(first, last=False)
+        super()._assign_work_unit(node)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return LongTestsFirst(config, log) if config.option.dist == "loadfile" else None
 
 
 def pytest_configure(config):
     config.pluginmanager.register(slow_marks)
     config.pluginmanager.register(tiny_language)
-    if config.pluginmanager.hasplugin("dsession"):
-        config.pluginmanager.register(SpreadLongTests())
 
 
 @pytest.fixture(autouse=True)
