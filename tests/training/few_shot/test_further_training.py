@@ -19,12 +19,23 @@ def source(tmp_path_factory):
 def test_encoder_learns_from_texts_alone_and_keeps_its_token_embeddings(source, tmp_path):
     folder = train_further(source, TEXTS, tmp_path / "further", steps=60, seed=0)
     losses = json.loads((folder / "losses.json").read_text("utf-8"))
-    assert sum(losses[-10:]) < sum(losses[:10])
+    assert sum(losses[-10:]) < sum(losses[50:60]) < sum(losses[:10])
     (before, _), (after, tokenizer) = load_encoder(source), load_encoder(str(folder))
     assert after.get_input_embeddings().weight.equal(before.get_input_embeddings().weight)
     moved = [name for name, value in after.state_dict().items() if not value.equal(before.state_dict()[name])]
     assert any("encoder.layer.1.output.dense.weight" in name for name in moved)
     assert tokenizer.get_vocab() == load_encoder(source)[1].get_vocab()
+
+
+def test_head_learns_alone_before_the_encoder_moves(source, tmp_path, monkeypatch):
+    """A head of random weights would spoil the encoder: without steps of its own the encoder stays as it was."""
+    monkeypatch.setattr("wenlan.training.few_shot.further_training.RATE", 0.0)
+    folder = train_further(source, TEXTS, tmp_path / "further", steps=40, seed=0)
+    losses = json.loads((folder / "losses.json").read_text("utf-8"))
+    assert len(losses) == 80
+    assert sum(losses[30:40]) < sum(losses[:10])
+    before, after = (load_encoder(str(one))[0].state_dict() for one in (source, folder))
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
 def test_finished_folder_is_taken_as_it_is_and_that_of_other_settings_refused(source, tmp_path):
