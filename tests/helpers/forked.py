@@ -1,12 +1,13 @@
 """Functions in processes of their own, forked from one that has imported everything: seconds less for each.
 
-`run` is for what a command does, `run_on_ranks` for what torchrun starts: the same variables, gloo on the CPU. What
-torchrun itself does, such as passing signals on, is tested with it.
+`run` is for what a command does, `start` for one that is to be stopped, `run_on_ranks` for what torchrun starts: the
+same variables, gloo on the CPU. What torchrun itself does, such as passing signals on, is tested with it.
 """
 
 import gc
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -33,7 +34,12 @@ def run(function: Callable, *arguments: Any, log: Path) -> None:
     Raises:
         RuntimeError: it did not end with 0.
     """
-    _join([_start(function, arguments, log, {})], [log])
+    _join([start(function, *arguments, log=log)], [log])
+
+
+def start(function: Callable, *arguments: Any, log: Path) -> BaseProcess:
+    """Begins the same and returns the process."""
+    return _start(function, arguments, log, {})
 
 
 def run_on_ranks(function: Callable, *arguments: Any, folder: Path, processes: int = 2) -> str:
@@ -87,6 +93,7 @@ def _call(function: Callable, arguments: tuple, folder: str, log: Path, environm
     gc.freeze()  # what the server has imported: every collection would go through it
     import torch
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest may run where interrupts are ignored
     multiprocessing.set_start_method(None, force=True)  # DataLoader workers start as they would in a user's run
     torch.set_num_threads(1)
     result = function(*arguments)

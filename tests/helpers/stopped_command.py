@@ -1,13 +1,13 @@
 """A `wenlan` command as a process of its own, stopped with a signal and started again."""
 
-import signal
-import subprocess
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from helpers.paths import ENVIRONMENT
+from helpers import forked
 
 
 class StoppedCommand:
@@ -19,27 +19,40 @@ class StoppedCommand:
     """
 
     def __init__(self, arguments: Sequence[str | Path], find_shards: Callable[[], list[Path]]) -> None:
-        self.command = [Path(sys.executable).parent / "wenlan", *arguments]
+        self.arguments = [str(argument) for argument in arguments]
         self.find_shards = find_shards
 
-    def start(self, log: Path) -> subprocess.Popen:
+    def start(self, log: Path) -> BaseProcess:
         """Starts it; what it prints goes to a file."""
-        with log.open("w") as stream:
-            # pytest may run where interrupts are ignored, which a child would inherit
-            restore = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
-            return subprocess.Popen(self.command, stdout=stream, stderr=stream, env=ENVIRONMENT, preexec_fn=restore)
+        return forked.start(run, self.arguments, log=log)
+
+    def finish(self, log: Path) -> int | None:
+        """Runs it to its end; returns the exit code."""
+        process = self.start(log)
+        process.join(120)
+        return process.exitcode
 
     def shards(self) -> dict[str, bytes]:
         """Returns the shards that are there by name."""
         return {path.name: path.read_bytes() for path in self.find_shards()}
 
-    def stop(self, log: Path, number: int, more: int) -> int:
+    def stop(self, log: Path, number: int, more: int) -> int | None:
         """Starts it and sends a signal when there are so many more shards; returns the exit code."""
         process, wanted = self.start(log), len(self.find_shards()) + more
-        while process.poll() is None and len(self.find_shards()) < wanted:
+        while process.is_alive() and len(self.find_shards()) < wanted:
             time.sleep(0.001)
-        process.send_signal(number)
-        return process.wait(60)
+        if process.is_alive():
+            os.kill(process.pid or 0, number)
+        process.join(60)
+        return process.exitcode
 
 
-__all__ = ["StoppedCommand"]
+def run(arguments: list[str]) -> None:
+    """Runs `wenlan` in this process."""
+    from wenlan.cli.main import app
+
+    sys.argv = ["wenlan", *arguments]
+    app(arguments)
+
+
+__all__ = ["StoppedCommand", "run"]

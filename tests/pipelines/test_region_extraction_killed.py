@@ -34,7 +34,7 @@ def outcome(tmp_path_factory):
     (folder / "out" / ".saving-1-regions-00000-of-00024.parquet").write_bytes(b"half a shard")
     found["interrupted"] = runs.stop(folder / "2.txt", signal.SIGINT, 4)
     found["after_interrupt"], found["message"] = runs.shards(), (folder / "2.txt").read_text()
-    found["finished"] = runs.start(folder / "3.txt").wait(120)
+    found["finished"] = runs.finish(folder / "3.txt")
     found["after_finish"], found["report"] = runs.shards(), (folder / "3.txt").read_text()
     return found
 

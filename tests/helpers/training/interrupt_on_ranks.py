@@ -1,17 +1,13 @@
 """Trains on two ranks, once undisturbed and once with mishaps on rank 1; `test_interrupt_on_ranks.py` compares.
 
-torchrun --nproc_per_node 2 interrupt_on_ranks.py OUTPUT_DIR
-
 Rank 1 meets a full disk at step 2, NaN at step 3 (in both runs), and SIGTERM at step 4. Then both go on to step 6.
 """
 
 import json
 import resource
 import signal
-import sys
 from pathlib import Path
 
-import torch
 import torch.distributed as dist
 from helpers.training.tiny_trainer import NoisyPairs, build_trainer
 from transformers import TrainerCallback
@@ -74,7 +70,6 @@ def train(folder, *callbacks, resume=False):
 
 
 def main(folder):
-    torch.set_num_threads(1)
     whole = train(folder / "whole")
     rank = dist.get_rank()
     stopped = train(folder / "broken", *([Mishaps()] if rank == 1 else []))
@@ -82,7 +77,3 @@ def main(folder):
     results = {"world_size": dist.get_world_size(), "whole": whole, "stopped": stopped, "resumed": resumed}
     (folder / f"rank{rank}.json").write_text(json.dumps(results), "utf-8")
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

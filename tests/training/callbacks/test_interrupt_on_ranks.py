@@ -1,11 +1,10 @@
-"""What befalls one rank, all ranks take alike: launched by torchrun, two processes, gloo on the CPU."""
+"""What befalls one rank, all ranks take alike: two processes, gloo on the CPU."""
 
 import json
-import subprocess
-import sys
 
 import pytest
-from helpers.paths import ENVIRONMENT
+from helpers import forked
+from helpers.training import interrupt_on_ranks
 
 pytestmark = pytest.mark.slow
 
@@ -13,9 +12,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += ["-m", "helpers.training.interrupt_on_ranks", str(folder)]
-    subprocess.run(command, check=True, env=ENVIRONMENT, timeout=300)
+    forked.run_on_ranks(interrupt_on_ranks.main, folder, folder=folder)
     return folder
 
 
