@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -39,29 +40,37 @@ SMOKE = "--max_steps 1 --cached_views 0 --per_device_train_batch_size 2 --disabl
 SMOKE_DETECTOR = SMOKE.replace("--cached_views 0 ", "")
 
 
-@pytest.fixture
-def users_folder(quickstart_folder, tmp_path, monkeypatch):
+@pytest.fixture(scope="session")
+def users_files(quickstart_folder, tmp_path_factory):
     """A working folder as the documents assume it: a trained model in runs/, some images, pairs of one's own."""
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "quickstart").symlink_to(quickstart_folder)
-    (tmp_path / "photos").mkdir()
+    folder = tmp_path_factory.mktemp("users_files")
+    (folder / "runs").mkdir()
+    (folder / "runs" / "quickstart").symlink_to(quickstart_folder)
+    (folder / "photos").mkdir()
     rows = load_emoji7()["test"].select(range(12))
     lines = []
     for index, row in enumerate(rows):
-        row["image"].convert("RGBA").save(tmp_path / "photos" / f"{index}.png")
+        row["image"].convert("RGBA").save(folder / "photos" / f"{index}.png")
         lines.append(f'{{"image": "{index}.png", "text": "{row["name_zh"]}"}}')
-    (tmp_path / "photos" / "metadata.jsonl").write_text("\n".join(lines), "utf-8")
-    (tmp_path / "docs").symlink_to(ROOT / "docs")
-    write_crawl(tmp_path)
-    write_shards(tmp_path / "shards")
-    write_original_checkpoint(tmp_path)
-    write_region_files(tmp_path)
-    write_mlmm_files(tmp_path)
-    write_finetuning_files(tmp_path)
-    write_csldcp(tmp_path / "FewCLUE" / "datasets" / "csldcp")
-    write_zero_shot_files(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    (folder / "photos" / "metadata.jsonl").write_text("\n".join(lines), "utf-8")
+    (folder / "docs").symlink_to(ROOT / "docs")
+    write_crawl(folder)
+    write_shards(folder / "shards")
+    write_original_checkpoint(folder)
+    write_region_files(folder)
+    write_mlmm_files(folder)
+    write_finetuning_files(folder)
+    write_csldcp(folder / "FewCLUE" / "datasets" / "csldcp")
+    write_zero_shot_files(folder)
+    return folder
+
+
+@pytest.fixture
+def users_folder(users_files, tmp_path, monkeypatch):
+    """A copy of it that a document may change; recipes in it name data of the first, which nothing changes."""
+    folder = shutil.copytree(users_files, tmp_path / "copy", symlinks=True)
+    monkeypatch.chdir(folder)
+    return folder
 
 
 def write_crawl(folder):
