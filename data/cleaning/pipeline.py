@@ -88,11 +88,8 @@ def clean_pairs(
     unlisted = UnlistedImages.of(source, image_column, image_root)
     cleaner = _Cleaner(files, columns, root, report.settings, decode, workers, log, encoding, unlisted)
     with ExitStack() as stack:
-        try:
-            stack.enter_context(_locked(output_dir, log))
-            unfinished = stack.enter_context(atomic_files(output_dir, last=REPORT_NAME))
-        except OSError as error:
-            raise OSError(f"Cannot write to {output_dir} ({error}); give another output folder.") from error
+        stack.enter_context(_locked(output_dir, log))
+        unfinished = stack.enter_context(atomic_files(output_dir, last=REPORT_NAME))
         writer = stack.enter_context(open_pair_writer(unfinished / output.name, schema))
         for row in cleaner.clean(report):
             report.rows_out += 1

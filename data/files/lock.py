@@ -18,7 +18,8 @@ def output_lock(folder: Path) -> Iterator[None]:
     that is gone is taken over.
 
     Raises:
-        ValueError: another process holds it, which the message names, it is no folder, or cannot be written into.
+        OSError: the folder cannot be written into.
+        ValueError: another process holds it, which the message names, or it is no folder.
     """
     is_new = not folder.exists()
     if not (is_new or folder.is_dir()):
@@ -34,7 +35,7 @@ def output_lock(folder: Path) -> Iterator[None]:
             f"if it is no longer there, remove {folder / LOCK}."
         ) from None
     except OSError as error:
-        raise ValueError(f"{folder} cannot be written into: {error.strerror}. Give another output folder.") from error
+        raise OSError(f"{folder} cannot be written into: {error.strerror}. Give another output folder.") from error
     owner = os.getpid()
     try:
         yield

@@ -71,7 +71,7 @@ def test_file_in_place_of_the_folder_is_named(tmp_path):
 def test_folder_that_cannot_be_written_into_is_named(tmp_path):
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file" / "out", Path("/sys/kernel"), Path("/sys/wenlan")):
-        with pytest.raises(ValueError, match=f"{folder} cannot be written into: .*Give another"), output_lock(folder):
+        with pytest.raises(OSError, match=f"{folder} cannot be written into: .*Give another"), output_lock(folder):
             pass
 
 
