@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 from transformers import DataCollator, PreTrainedModel, Trainer
-from transformers.trainer_utils import IntervalStrategy, TrainOutput
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy, TrainOutput
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from ...data.files.atomic import UNFINISHED, describe_free_space, sync
@@ -80,11 +80,11 @@ class AtomicCheckpointTrainer(Trainer):
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
         """Train as the parent does."""
+        start = Path(resume_from_checkpoint) if isinstance(resume_from_checkpoint, str) else None
         if self.args.should_save:
-            start = Path(resume_from_checkpoint) if isinstance(resume_from_checkpoint, str) else None
             self._run = number_of_run(Path(self._get_output_dir(None)), start)
         output = super().train(resume_from_checkpoint, *args, **kwargs)
-        if self.args.should_save:
+        if self.args.should_save and start and self.args.save_strategy != SaveStrategy.NO:
             self._rotate()  # a run that was killed between its last save and this one's rotation saves no more
         return output
 

@@ -161,6 +161,15 @@ def test_checkpoints_that_a_killed_run_had_no_time_to_remove_go_when_its_last_is
     assert checkpoints_in(tmp_path / "run") == ["checkpoint-4", "checkpoint-6"]
 
 
+def test_run_that_saves_nothing_removes_no_checkpoint(own_checkpoints):
+    before = checkpoints_in(own_checkpoints)
+    build_trainer(own_checkpoints, save_strategy="no", save_total_limit=1).train()
+    trainer = build_trainer(own_checkpoints, save_strategy="no", save_total_limit=1)
+    trainer.train(resume_from_checkpoint=str(own_checkpoints / before[-1]))
+    assert checkpoints_in(own_checkpoints) == before
+    assert len(before) == 2
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
