@@ -63,6 +63,7 @@ app.add_typer(data_app, name="data", rich_help_panel="Data")
 _add("Data", extract_regions, import_regions, translate_captions)
 app.add_typer(convert_app, name="convert", rich_help_panel="Convert")
 app.add_typer(export_app, name="export", rich_help_panel="Convert")
+add_scripts(app, "Figures")
 add_scripts(app, "Reproduce")
 
 __all__ = ["app", "main"]

@@ -17,6 +17,7 @@ SCRIPTS = {
         "finetune-vqa": ("finetune_vqa", "Fine-tune MLMM to answer questions from a recipe, such as vqa_tiny."),
         "train-detector": ("train_region_detector", "Train a region detector from a recipe, such as detector_tiny."),
     },
+    "Figures": {},
     "Reproduce": {
         "table1": (
             "table1",

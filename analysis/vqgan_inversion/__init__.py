@@ -1,0 +1,1 @@
+"""Text to image by inversion of a VQGAN (figure 11)."""

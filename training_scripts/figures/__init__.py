@@ -1,0 +1,1 @@
+"""A trained model to a figure of the paper: one runnable file per figure."""
