@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from datasets import Dataset
 from PIL import Image
 
-from ..analysis.plots.attention import draw_attention_panels
-from ..analysis.region_attention import RegionAttention, find_word, text_to_region_attention
+from ..analysis.region_attention.attention import Layer, text_to_region_attention
+from ..analysis.region_attention.figure import draw_attention_panels
+from ..analysis.region_attention.pointing import collect_points, word_weights
+from ..analysis.region_attention.scenes import AttentionScene, build_scene
 from ..data.emoji_scenes.coco_vqa_format import vqa_file_names
 from ..data.emoji_scenes.dataset import Preset, generate_scenes
 from ..data.emoji_scenes.export import write_emoji_scenes
@@ -120,39 +123,33 @@ def answer_questions(folder: Path, output_dir: Path, options: Sequence[str]) -> 
 
 def pointing_accuracy(
     folder: Path, processor: MLMMProcessor, output_dir: Path, *, language: str = "en", images: int = 50
-) -> dict[int, float]:
+) -> dict[Layer, float]:
     """Return, by layer, how often the region that a name attends to most is one of its class."""
     model = MLMMForPreTraining.from_pretrained(folder).eval()
-    regions = read_regions(output_dir / "regions" / "finetune")
-    captions = _captions(output_dir / "scenes" / "finetune", language)
-    fractions = {}
-    for layer in range(model.config.num_hidden_layers):
-        hits = []
-        for row in regions.select(range(min(images, len(regions)))):
-            found = text_to_region_attention(model, processor, captions[row["image_id"]], regions=row, layer=layer)
-            assert isinstance(found, RegionAttention)  # one text gives one
-            classes = np.delete(row["class_probs"], row["background_index"], axis=1).argmax(axis=1)
-            for name in {CLASS_NAMES[language][index] for index in classes}:
-                if find_word(found.text, name):
-                    hits.append(CLASS_NAMES[language][classes[int(found.of(name).argmax())]] == name)
-        fractions[layer] = float(np.mean(hits)) if hits else 0.0
-    return fractions
+    layers = range(model.config.num_hidden_layers)
+    scenes = _attention_scenes(output_dir, "finetune", images, [language])
+    weights = [word_weights(model, processor, scene, layers) for scene in scenes]
+    points = {layer: collect_points(scenes, [found[layer] for found in weights])["all"] for layer in layers}
+    return {layer: float(found.hits.mean()) if len(found.hits) else 0.0 for layer, found in points.items()}
 
 
-def draw_attention(folder: Path, processor: MLMMProcessor, output_dir: Path, *, layer: int = -1) -> Image.Image:
+def draw_attention(folder: Path, processor: MLMMProcessor, output_dir: Path, *, layer: Layer = -1) -> Image.Image:
     """Draw what the name of one thing looks at, in one sentence in seven languages."""
     model = MLMMForPreTraining.from_pretrained(folder).eval()
-    scene = next(
-        one for one in generate_scenes("test", 50) if len({item["category_id"] for item in one["objects"]}) > 3
-    )
-    rows = read_regions(output_dir / "regions" / "test")
-    place = rows.with_format(None)["image_id"].index(f"{scene['image_id']:012d}.png")
-    largest = max(scene["objects"], key=lambda item: _area(item["bbox"]))["category_id"]
-    texts = [scene["captions"][language][0] for language in LANGUAGES]
-    found = text_to_region_attention(model, processor, texts, regions=rows[place], layer=layer)
-    assert isinstance(found, list)  # texts give one each
-    words = {language: CLASS_NAMES[language][largest] for language in LANGUAGES}
-    return draw_attention_panels(scene["image"], dict(zip(LANGUAGES, found, strict=True)), words, scale=1.4)
+    scene = next(one for one in _attention_scenes(output_dir, "test", 50, LANGUAGES) if len(one.classes) > 3)
+    texts = list(scene.texts.values())
+    found = text_to_region_attention(model, processor, texts, regions=scene.regions, layer=layer)
+    words = {language: CLASS_NAMES[language][scene.largest_class] for language in LANGUAGES}
+    return draw_attention_panels(scene.image, dict(zip(LANGUAGES, found, strict=True)), words, scale=1.4)
+
+
+def _attention_scenes(output_dir: Path, split: str, count: int, languages: Sequence[str]) -> list[AttentionScene]:
+    """Return the first scenes of a split, of those that have regions."""
+    rows = read_regions(output_dir / "regions" / split)
+    assert isinstance(rows, Dataset)  # not streamed
+    places = {name: place for place, name in enumerate(rows.with_format(None)["image_id"])}
+    scenes = ((scene, places.get(f"{scene['image_id']:012d}.png")) for scene in generate_scenes(split, count))
+    return [build_scene(scene, rows[place], languages) for scene, place in scenes if place is not None]
 
 
 def _captions(folder: Path, language: str) -> dict[str, str]:
@@ -164,10 +161,6 @@ def _captions(folder: Path, language: str) -> dict[str, str]:
 def _paths(output_dir: Path, split: str, prefix: str) -> list[str]:
     paths = {"regions": output_dir / "regions" / split, "captions": output_dir / "scenes" / split}
     return [part for name, path in paths.items() for part in (f"--{prefix}{name}", str(path))]
-
-
-def _area(box: Sequence[float]) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 @contextmanager

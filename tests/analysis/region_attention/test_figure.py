@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from wenlan.analysis import RegionAttention, draw_attention_panels, draw_region_attention
-from wenlan.analysis.plots.attention import heat_map
+from wenlan.analysis import RegionAttention, draw_attention_grid, draw_attention_panels, draw_region_attention
+from wenlan.analysis.region_attention.figure import heat_map
 
 TEXTS = {
     "zh": ("图中有钥匙", "钥匙"),
@@ -121,3 +121,34 @@ def test_mistake_says_what_is_wrong(photo, language, text, words, message):
 def test_nothing_to_draw_is_refused(photo):
     with pytest.raises(ValueError, match="no attention"):
         draw_attention_panels(photo, {}, {})
+
+
+def test_grid_has_a_row_a_language_and_a_column_a_word(photo):
+    attentions = {language: attention(text) for language, (text, _) in TEXTS.items()}
+    words = {language: [(0, 2), (2, 4)] for language in TEXTS}
+    sheet = np.asarray(draw_attention_grid(photo, attentions, words, scale=2))
+    assert sheet.shape[1] == 2 * (200 + 12) + 12
+    assert sheet.shape[0] > 8 * 160
+    marked = (sheet == (0xC2, 0x41, 0x0C)).all(axis=2)
+    runs = np.flatnonzero(np.diff(marked[:, :212].any(axis=1).astype(int)) == 1)
+    assert len(runs) >= len(TEXTS)
+    assert marked[:, 212:].any()
+
+
+def test_grid_shades_all_panels_on_one_scale(photo):
+    attentions = {"zh": attention("钥匙", (0.2, 0.0)), "en": attention("key", (0.8, 0.0))}
+    sheet = draw_attention_grid(photo, attentions, {"zh": [(0, 2)], "en": [(0, 3)]}, top=0)
+    weak, strong = (colourfulness(sheet, (24, bottom - 68, 48, bottom - 52)) for bottom in rows_of(sheet))
+    assert strong > weak > 0
+
+
+def rows_of(sheet):
+    """Returns the lower edges of two panels."""
+    grey = (np.asarray(sheet)[:, 15] != 255).any(axis=1)
+    return [edge for edge in np.flatnonzero(np.diff(grey.astype(int)) == -1) + 1 if grey[edge - 80 : edge].all()][-2:]
+
+
+@pytest.mark.parametrize("words", [{}, {"en": []}])
+def test_grid_without_words_is_refused(photo, words):
+    with pytest.raises(ValueError, match="no attention to draw"):
+        draw_attention_grid(photo, {"en": attention("a key")}, words)

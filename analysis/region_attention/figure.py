@@ -1,6 +1,7 @@
-"""Attention from words to regions drawn into the image, in one panel a language."""
+"""Attention from words to regions drawn into the image: a panel a language for one word, or a grid for several."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from os import PathLike
 
@@ -9,14 +10,16 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ...processing.image_decoding import decode_image
-from ..region_attention import RegionAttention, find_word
-from .boxes import draw_regions, enlarge
-from .fonts import load_font
-from .text_layout import break_lines, line_height
+from ..plots.boxes import draw_regions, enlarge
+from ..plots.fonts import load_font
+from ..plots.text_layout import break_lines, line_height
+from .attention import RegionAttention
+from .words import Span, find_word
 
 GLOW = (255, 120, 0)
 INK, QUIET, WORD, GROUND = "#222222", "#767676", "#c2410c", "#ffffff"
 MARGIN, LETTERS = 12, 15
+ALPHA = 0.5  # of the colour where attention is greatest
 
 
 def draw_region_attention(
@@ -47,7 +50,7 @@ def draw_region_attention(
     strength = (heat / max(heat.max() if peak is None else peak, 1e-12)).clip(0, 1)[..., None]
     pixels = np.asarray(image, dtype=np.float32)
     pale = 0.35 * np.asarray(image.convert("L"), dtype=np.float32)[..., None] + 0.65 * 255
-    shaded = (1 - strength) * pale + strength * (0.65 * pixels + 0.35 * np.array(GLOW, dtype=np.float32))
+    shaded = (1 - strength) * pale + strength * ((1 - ALPHA) * pixels + ALPHA * np.array(GLOW, dtype=np.float32))
     best = weights.topk(min(top, len(weights))).indices
     drawn = Image.fromarray(shaded.round().astype(np.uint8))
     return draw_regions(drawn, boxes[best], scores=weights[best])
@@ -101,21 +104,78 @@ def draw_attention_panels(
     if missing := [language for language in attentions if not words.get(language)]:
         raise ValueError(f"There are no words to draw the attention of in {', '.join(missing)}.")
     image = decode_image(image)
-    weights = {language: attention.of(words[language]) for language, attention in attentions.items()}
-    peak = max(float(heat_map(image.size, attentions[one].boxes, weights[one]).max()) for one in attentions)
-    panels = [enlarge(image, scale)]
+    shown = {}
     for language, attention in attentions.items():
-        drawn = draw_region_attention(image, attention.boxes, weights[language], scale=scale, top=top, peak=peak)
         chosen = words[language]
         chosen = [chosen] if isinstance(chosen, str) else chosen
         places = [place for word in chosen for place in find_word(attention.text, word)]
+        shown[language] = [(places, attention.of(chosen))]
+    rows = _draw_panels(image, attentions, shown, scale=scale, top=top, font=font)
+    panels = [enlarge(image, scale), *(panel for row in rows for panel in row)]
+    return _in_rows([panels[first : first + columns] for first in range(0, len(panels), columns)])
+
+
+def draw_attention_grid(
+    image: Image.Image,
+    attentions: Mapping[str, RegionAttention],
+    words: Mapping[str, Sequence[Span]],
+    *,
+    scale: float = 1.0,
+    top: int = 3,
+    font: str | PathLike | None = None,
+) -> Image.Image:
+    """Return figure 6: the image, then a row a language and a column a word, each the sentence and what is attended to.
+
+    All panels have one scale of shades. A panel wants some 250 pixels of width: see `scale`.
+
+    Args:
+        image: of any mode.
+        attentions: of the sentence in each language, in pixels of the image.
+        words: of each language, the places of k words; word i of one language translates word i of another.
+        scale: enlarges the image first.
+        top: how many regions are outlined.
+        font: a font file for all languages; without it fonts of `wenlan[demo]`.
+
+    Raises:
+        ValueError: no attention, no words for a language, a word that was cut off, or text that the font lacks.
+        FileNotFoundError: no such font.
+    """
+    if not attentions or not all(words.get(language) for language in attentions):
+        raise ValueError("There is no attention to draw: give a sentence with its words in each language.")
+    image = decode_image(image)
+    shown = {
+        language: [([span], attention.at([span])) for span in words[language]]
+        for language, attention in attentions.items()
+    }
+    return _in_rows([[enlarge(image, scale)], *_draw_panels(image, attentions, shown, scale=scale, top=top, font=font)])
+
+
+def _draw_panels(
+    image: Image.Image,
+    attentions: Mapping[str, RegionAttention],
+    shown: Mapping[str, Sequence[tuple[Sequence[Span], Tensor]]],
+    *,
+    scale: float,
+    top: int,
+    font: str | PathLike | None,
+) -> list[list[Image.Image]]:
+    """Return a row of panels for each language, one for each of its (marked places, weights)."""
+    heats = [
+        heat_map(image.size, attentions[one].boxes, weights) for one, cells in shown.items() for _, weights in cells
+    ]
+    peak = max(float(heat.max()) for heat in heats)
+    rows = []
+    for language, attention in attentions.items():
         letters = load_font(LETTERS, language, text=language + attention.text, path=font)
-        panels.append(_panel(drawn, language, attention.text, places, letters))
-    return _in_rows(panels, columns)
+        draw = partial(draw_region_attention, image, attention.boxes, scale=scale, top=top, peak=peak)
+        rows.append(
+            [_panel(draw(weights), language, attention.text, places, letters) for places, weights in shown[language]]
+        )
+    return rows
 
 
 def _panel(
-    image: Image.Image, language: str, text: str, places: Sequence[tuple[int, int]], letters: ImageFont.FreeTypeFont
+    image: Image.Image, language: str, text: str, places: Sequence[Span], letters: ImageFont.FreeTypeFont
 ) -> Image.Image:
     """Return the image below its language and text, which is broken into lines and marked in some places."""
     lines, height = break_lines(text, letters, image.width), line_height(letters)
@@ -134,9 +194,8 @@ def _panel(
     return panel
 
 
-def _in_rows(panels: Sequence[Image.Image], columns: int) -> Image.Image:
+def _in_rows(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
     """Return the panels row by row, the images of a row on one line."""
-    rows = [panels[first : first + columns] for first in range(0, len(panels), columns)]
     heights = [max(panel.height for panel in row) for row in rows]
     width = max(sum(panel.width + MARGIN for panel in row) for row in rows) + MARGIN
     sheet = Image.new("RGB", (width, sum(heights) + MARGIN * (len(rows) + 1)), GROUND)
@@ -150,4 +209,4 @@ def _in_rows(panels: Sequence[Image.Image], columns: int) -> Image.Image:
     return sheet
 
 
-__all__ = ["draw_attention_panels", "draw_region_attention", "heat_map"]
+__all__ = ["draw_attention_grid", "draw_attention_panels", "draw_region_attention", "heat_map"]

@@ -7,8 +7,9 @@ from helpers.mlmm.folder import noise_image, write_detector
 from helpers.mlmm.tiny import tiny_config
 from helpers.perturb import perturb
 from helpers.regions.tiny_detector import tiny_detector
-from wenlan.analysis import text_to_region_attention
-from wenlan.analysis.region_attention import find_word
+from wenlan.analysis import attention_rollout, text_to_region_attention
+from wenlan.analysis.region_attention.attention import joint_attentions
+from wenlan.analysis.region_attention.words import find_word
 from wenlan.modeling_mlmm import MLMMForPreTraining, MLMMForVisualQuestionAnswering, MLMMModel
 from wenlan.processing import MLMMProcessor, load_small_tokenizer
 
@@ -67,13 +68,83 @@ def test_another_layer_and_other_heads_can_be_chosen(model, processor, regions, 
     torch.testing.assert_close(found.weights, expected / expected.sum(dim=1, keepdim=True))
 
 
-def test_permuted_regions_permute_the_weights(model, processor, regions):
+@pytest.mark.parametrize("layer", [-1, "rollout"])
+def test_permuted_regions_permute_the_weights_exactly(processor, regions, layer):
+    """In float64, of which the weights are the nearest float32: the order of a sum changes its last bits."""
     order = [3, 0, 4, 1, 2]
     permuted = regions | {"boxes": regions["boxes"][order], "features": regions["features"][order]}
-    first = text_to_region_attention(model, processor, "a red key", regions=regions)
-    second = text_to_region_attention(model, processor, "a red key", regions=permuted)
-    torch.testing.assert_close(second.weights, first.weights[:, order])
+    model = build().double()
+    first, second = (
+        text_to_region_attention(model, processor, "a red key", regions=one, layer=layer) for one in (regions, permuted)
+    )
+    assert torch.equal(second.weights, first.weights[:, order])
     assert torch.equal(second.boxes, first.boxes[order])
+
+
+@pytest.mark.parametrize("layer", [0, -1, "rollout"])
+@pytest.mark.parametrize("heads", ["mean", 1])
+def test_rows_over_the_text_and_the_regions_add_up_to_one(model, processor, regions, layer, heads):
+    (joint,) = joint_attentions(model, processor, ["a red key"], regions=regions)
+    rows = joint.of_pieces(layer, heads)
+    assert rows.shape == (3, 5 + COUNT)
+    torch.testing.assert_close(rows.sum(dim=1), torch.ones(3), atol=1e-5, rtol=0)
+    found = joint.to_regions(layer, heads)
+    torch.testing.assert_close(found.region_fraction, rows[:, 5:].sum(dim=1))
+    torch.testing.assert_close(found.weights.sum(dim=1), torch.ones(3))
+
+
+def test_rollout_goes_through_all_layers(model, processor, regions):
+    found = text_to_region_attention(model, processor, "a red key", regions=regions, layer="rollout")
+    inputs = processor(text="a red key", regions=regions)
+    model.set_attn_implementation("eager")
+    with torch.no_grad():
+        attentions = torch.cat(model(**inputs, output_attentions=True).attentions).mean(dim=1)
+    expected = attention_rollout(attentions)[1:4, 5:]
+    torch.testing.assert_close(found.weights, expected / expected.sum(dim=1, keepdim=True))
+
+
+@pytest.mark.parametrize("scores", ["object_scores", "class_probs"])
+def test_of_too_many_regions_those_with_the_greatest_scores_are_kept(model, processor, caplog, scores):
+    rng = np.random.default_rng(0)
+    corner = rng.uniform(0, 50, (120, 2))
+    probs = rng.dirichlet(np.ones(4), 120)
+    best = rng.random(120) if scores == "object_scores" else probs[:, 1:].max(axis=1)
+    row = {
+        "image_id": "a.png",
+        "image_height": 100,
+        "image_width": 100,
+        "boxes": np.concatenate([corner, corner + 40], axis=1),
+        "features": rng.random((120, WIDTH)),
+    }
+    row |= {scores: best} if scores == "object_scores" else {scores: probs, "background_index": 0}
+    found = text_to_region_attention(model, processor, "a red key", regions=row)
+    kept = sorted(np.argsort(best)[-100:])
+    np.testing.assert_allclose(found.boxes, row["boxes"][kept], atol=1e-4)
+    assert "a.png has 120 regions; kept are the 100 with the greatest scores" in caplog.text
+
+
+def test_of_too_many_regions_without_scores_the_first_are_kept(model, processor, regions, caplog):
+    row = {**regions, **{name: np.repeat(regions[name], 30, axis=0) for name in ("boxes", "features")}}
+    found = text_to_region_attention(model, processor, "a red key", regions=row)
+    np.testing.assert_allclose(found.boxes, row["boxes"][:100], atol=1e-4)
+    assert "kept are the 100 first ones, for they have no scores" in caplog.text
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_image_without_regions_or_with_all_of_them_masked_is_refused(model, processor, count):
+    mask = {"attention_mask": torch.zeros(1, count), "image_sizes": torch.tensor([[100, 200]])}
+    hidden = {"boxes": torch.zeros(1, count, 4), "features": torch.zeros(1, count, WIDTH)} | mask
+    with pytest.raises(ValueError, match="has no regions"):
+        text_to_region_attention(model, processor, "a red key", regions=hidden)
+
+
+def test_empty_attention_is_an_error(processor, regions, monkeypatch):
+    """As without eager attention."""
+    model = build()
+    model.set_attn_implementation("sdpa")
+    monkeypatch.setattr(model, "set_attn_implementation", lambda name: None)
+    with pytest.raises(RuntimeError, match="gave no attention weights"):
+        text_to_region_attention(model, processor, "a red key", regions=regions)
 
 
 def test_tokens_are_the_parts_of_the_text_without_specials(model, processor, regions):
@@ -157,14 +228,6 @@ def test_several_words_count_by_their_pieces(model, processor, regions):
     torch.testing.assert_close(found.of(["dog", "cat"]), found.weights.mean(dim=0))
 
 
-def test_word_is_found_as_a_word_before_it_is_found_as_a_part():
-    assert find_word("monkey, key, keys", "key") == [(8, 11)]
-    assert find_word("monkeys", "key") == [(3, 6)]
-    assert find_word("左边：钥匙；右边：钥匙×2。", "钥匙") == [(3, 5), (9, 11)]
-    assert find_word("a.b", ".") == [(1, 2)]
-    assert find_word("a b", " ") == []
-
-
 @pytest.mark.parametrize("words", ["dog", ["cat", "dog"]])
 def test_word_that_is_not_in_the_text_is_named(model, processor, regions, words):
     found = text_to_region_attention(model, processor, "a cat", regions=regions)
@@ -188,6 +251,7 @@ def test_no_words_are_refused(model, processor, regions):
     [
         ({"layer": 2}, "no layer 2: the model has 2"),
         ({"layer": -3}, "no layer -3"),
+        ({"layer": "last"}, "no layer last"),
         ({"heads": 3}, r"heads is 3; .* 0\.\.2"),
         ({"heads": "median"}, "heads is 'median'"),
         ({"image": noise_image()}, "either the image"),
