@@ -17,7 +17,12 @@ SCRIPTS = {
         "finetune-vqa": ("finetune_vqa", "Fine-tune MLMM to answer questions from a recipe, such as vqa_tiny."),
         "train-detector": ("train_region_detector", "Train a region detector from a recipe, such as detector_tiny."),
     },
-    "Figures": {},
+    "Figures": {
+        "attention": (
+            "figures.attention",
+            "Make the paper's figure 6: which regions of an image words attend to, in several languages.",
+        ),
+    },
     "Reproduce": {
         "table1": (
             "table1",
