@@ -205,7 +205,7 @@ def test_no_folder_holds_too_many_modules():
 
 def test_scripts_run_and_library_files_do_not():
     runnable = {relative(path) for path in MODULES if any(is_guard(node) for node in tree_of(path).body)}
-    scripts = {relative(path) for path in (ROOT / "training_scripts").glob("*.py") if path.name != "__init__.py"}
+    scripts = {relative(path) for path in (ROOT / "training_scripts").rglob("*.py") if path.name != "__init__.py"}
     assert runnable == scripts
 
 

@@ -303,3 +303,6 @@ def _write_csv(folder: Path, rows: Iterable[Sequence[object]]) -> None:
 
 
 __all__ = ["AttentionArguments", "main", "read_sentences", "run"]
+
+if __name__ == "__main__":
+    main()

@@ -4,6 +4,7 @@ import torch
 from helpers.mlmm.tiny import tiny_config
 from wenlan.analysis.region_attention.scenes import AttentionScene, build_scene, draw_scenes
 from wenlan.data.emoji_scenes.vocabulary import CLASS_NAMES
+from wenlan.data.rows.types import SceneRow
 from wenlan.modeling_mlmm import MLMMModel
 from wenlan.processing import MLMMProcessor
 
@@ -36,16 +37,17 @@ def matching_model(processor: MLMMProcessor) -> MLMMModel:
     return model
 
 
+def class_features(scene: SceneRow) -> dict[str, object]:
+    """Returns regions of a drawn scene: the known boxes, each with the one-hot vector of its class."""
+    things = scene["objects"]
+    boxes = torch.tensor([thing["bbox"] for thing in things])
+    features = torch.eye(WIDTH)[[thing["category_id"] for thing in things]]
+    return {"image_height": 192, "image_width": 192, "boxes": boxes, "features": features}
+
+
 def scenes_with_class_features(count: int, **options) -> list[AttentionScene]:
-    """Returns drawn scenes whose regions are the known boxes, each with the one-hot vector of its class."""
-    scenes = []
-    for scene in draw_scenes(count, **options):
-        things = scene["objects"]
-        boxes = torch.tensor([thing["bbox"] for thing in things])
-        features = torch.eye(WIDTH)[[thing["category_id"] for thing in things]]
-        row = {"image_height": 192, "image_width": 192, "boxes": boxes, "features": features}
-        scenes.append(build_scene(scene, row))
-    return scenes
+    """Returns drawn scenes with these regions."""
+    return [build_scene(scene, class_features(scene)) for scene in draw_scenes(count, **options)]
 
 
-__all__ = ["matching_config", "matching_model", "scenes_with_class_features"]
+__all__ = ["class_features", "matching_config", "matching_model", "scenes_with_class_features"]
