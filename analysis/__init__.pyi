@@ -1,3 +1,9 @@
+from .neurons.augmentation import AffineCopies
+from .neurons.frozen_weights import frozen_weights
+from .neurons.image_embedding import ImageEmbedder
+from .neurons.optimization import OptimizationSettings, OptimizedImages, optimize, to_pil_images
+from .neurons.parametrizations import FourierImages, PixelImages
+from .neurons.targets import Target, image_target, neuron_target, text_targets
 from .plots.boxes import draw_regions, name_regions
 from .region_attention.attention import RegionAttention, text_to_region_attention
 from .region_attention.figure import draw_attention_grid, draw_attention_panels, draw_region_attention
@@ -6,16 +12,29 @@ from .region_attention.rollout import attention_rollout
 from .region_attention.similarity import jensen_shannon, language_pairs
 
 __all__ = [
+    "AffineCopies",
+    "FourierImages",
+    "ImageEmbedder",
+    "OptimizationSettings",
+    "OptimizedImages",
+    "PixelImages",
     "RegionAttention",
+    "Target",
     "attention_rollout",
     "collect_points",
     "draw_attention_grid",
     "draw_attention_panels",
     "draw_region_attention",
     "draw_regions",
+    "frozen_weights",
+    "image_target",
     "jensen_shannon",
     "language_pairs",
     "name_regions",
+    "neuron_target",
+    "optimize",
+    "text_targets",
     "text_to_region_attention",
+    "to_pil_images",
     "word_weights",
 ]

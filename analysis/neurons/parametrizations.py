@@ -1,0 +1,121 @@
+"""Parametrisations of images to optimise: pixels, or spatial frequencies in decorrelated colours.
+
+Letters: b images, h = w pixels a side.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+Param = Literal["pixels", "fourier"]
+Start = Literal["uniform", "normal"]
+UNIFORM, NORMAL_STD, FOURIER_STD = (0.4, 0.6), 0.1, 0.01
+# Brightness, blue against yellow, green against magenta: near the principal axes of the colours of images (Ohta et al.,
+# 1980). Columns are axes; brightness varies most.
+COLOUR_AXES = torch.tensor([[1, 1, -0.5], [1, 0, 1], [1, -1, -0.5]])
+COLOUR_STD = torch.tensor([1.0, 0.6, 0.6])
+
+
+class Parametrization(Protocol):
+    """Leaf tensors, and the images that they stand for; image i depends on entry i of each tensor alone."""
+
+    def parameters(self) -> list[Tensor]:
+        """Return the tensors to optimise, each (b, ...)."""
+
+    def decode(self) -> Tensor:
+        """Return the images, (b, 3, h, w) in [0, 1], with gradients to the parameters."""
+
+    def project(self) -> None:
+        """Bring the parameters back to allowed values, after each step."""
+
+
+class PixelImages:
+    """Pixels themselves, clamped to [0, 1] after each step.
+
+    Args:
+        seeds: one an image; the same seed gives the same start.
+        size: h = w.
+        start: uniform in [0.4, 0.6], or normal around 0.5 as for the paper's noise image.
+        device: of the pixels.
+    """
+
+    def __init__(
+        self, seeds: Sequence[int], size: int, *, start: Start = "uniform", device: str | torch.device = "cpu"
+    ) -> None:
+        if start == "uniform":
+            low, high = UNIFORM
+            pixels = low + (high - low) * torch.stack([torch.rand(3, size, size, generator=of(one)) for one in seeds])
+        else:
+            pixels = 0.5 + NORMAL_STD * _normal(seeds, 3, size, size)
+        self.pixels = pixels.clamp(0, 1).to(device).requires_grad_()
+
+    def parameters(self) -> list[Tensor]:
+        """Return the pixels."""
+        return [self.pixels]
+
+    def decode(self) -> Tensor:
+        """Return the pixels."""
+        return self.pixels
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Clamp the pixels; NaN stays."""
+        self.pixels.clamp_(0, 1)
+
+
+class FourierImages:
+    """Coefficients of the real Fourier transform, scaled by 1 / max(f, 1 / N), in decorrelated colours, then a sigmoid.
+
+    A step then moves an image at all scales alike, where one on pixels moves mostly the finest.
+
+    Args:
+        seeds, size, device: as for `PixelImages`.
+        decay: exponent of the scale; larger is smoother.
+    """
+
+    def __init__(
+        self, seeds: Sequence[int], size: int, *, decay: float = 1.0, device: str | torch.device = "cpu"
+    ) -> None:
+        self.size = size
+        rows, columns = torch.fft.fftfreq(size)[:, None], torch.fft.rfftfreq(size)
+        frequencies = (rows**2 + columns**2).sqrt().clamp(min=1 / size)
+        self.scale = (frequencies**-decay).to(device)  # (h, w // 2 + 1)
+        self.colours = (COLOUR_AXES / COLOUR_AXES.norm(dim=0) * COLOUR_STD).to(device)
+        coefficients = FOURIER_STD * _normal(seeds, 3, size, size // 2 + 1, 2)
+        self.coefficients = coefficients.to(device).requires_grad_()
+
+    def parameters(self) -> list[Tensor]:
+        """Return the coefficients (b, 3, h, w // 2 + 1, 2): real and imaginary part."""
+        return [self.coefficients]
+
+    def decode(self) -> Tensor:
+        """Return the images."""
+        spectrum = torch.view_as_complex(self.coefficients) * self.scale
+        planes = torch.fft.irfft2(spectrum, s=(self.size, self.size), norm="ortho")
+        return torch.einsum("ck,bkhw->bchw", self.colours, planes).sigmoid()
+
+    def project(self) -> None:
+        """Leave the coefficients: all are allowed."""
+
+
+def make_images(
+    param: Param, seeds: Sequence[int], size: int, *, start: Start = "uniform", device: str | torch.device = "cpu"
+) -> Parametrization:
+    """Return images to optimise, one a seed."""
+    if param == "fourier":
+        return FourierImages(seeds, size, device=device)
+    return PixelImages(seeds, size, start=start, device=device)
+
+
+def of(seed: int) -> torch.Generator:
+    """Return the generator of a seed; on the CPU, so that numbers are the same on each device."""
+    return torch.Generator().manual_seed(seed)
+
+
+def _normal(seeds: Sequence[int], *shape: int) -> Tensor:
+    return torch.stack([torch.randn(*shape, generator=of(seed)) for seed in seeds])
+
+
+__all__ = ["FourierImages", "Param", "Parametrization", "PixelImages", "Start", "make_images"]
