@@ -4,13 +4,25 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from ..data.files.atomic import atomic_files
 
 MAX_KINDS = 20  # that a summary names
+
+
+class SavedModel(Protocol):
+    """A model of transformers or of diffusers."""
+
+    @property
+    def save_pretrained(self) -> Callable[..., object]:
+        """The method that writes configuration and weights into a folder."""
+
+    def num_parameters(self) -> int:
+        """Return how many parameters it has."""
 
 
 def refuse_existing(folder: Path) -> None:
@@ -39,7 +51,7 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, vocab_size: int, *, sou
 
 def write_folder(
     folder: Path,
-    model: PreTrainedModel,
+    model: SavedModel,
     save_processor: Callable[[Path], object],
     check: Callable[[Path], None],
     *,
@@ -52,7 +64,7 @@ def write_folder(
     The folder appears only if `check` accepts it. `state_dict` is what to store in place of the model's own.
     """
     with atomic_files(folder) as unfinished:
-        model.save_pretrained(unfinished, state_dict=state_dict)
+        model.save_pretrained(unfinished, **({} if state_dict is None else {"state_dict": state_dict}))
         save_processor(unfinished)
         check(unfinished)
     print(f"{type(model).__name__} of {model.num_parameters():,} parameters{summary[0]}", *summary[1:], sep="\n")
@@ -68,4 +80,4 @@ def list_dropped(dropped: Counter[str]) -> str:
     return f"Left out as not needed: {', '.join(counts[:MAX_KINDS]) or 'nothing'}{more}."
 
 
-__all__ = ["check_vocabulary", "list_dropped", "name_file", "refuse_existing", "write_folder"]
+__all__ = ["SavedModel", "check_vocabulary", "list_dropped", "name_file", "refuse_existing", "write_folder"]

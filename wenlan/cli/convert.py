@@ -117,6 +117,18 @@ def text_encoder(
     convert_text_encoder(output, seven_languages=seven_languages, layout=layout)
 
 
+@convert_app.command()
+def vqgan(
+    checkpoint: Annotated[Path, typer.Argument(help="The original's file: .ckpt, or its state dict.")],
+    output: Annotated[Path, typer.Option(help="Folder to write; it must not exist yet.")],
+    config: Annotated[Path | None, typer.Option(help="Its YAML, which says the size of the images; else 256.")] = None,
+) -> None:
+    """Convert a VQGAN of taming-transformers into a folder of diffusers.VQModel, and check the result."""
+    from ..conversion.vqgan import convert_vqgan
+
+    convert_vqgan(checkpoint, output, config_file=config)
+
+
 export_app = typer.Typer(help="Write the towers of a BriVL for other runtimes.", no_args_is_help=True)
 
 ModelFolder = Annotated[str, typer.Argument(help="Folder or hub id of a BriVL model.")]
