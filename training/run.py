@@ -141,12 +141,17 @@ class Run:
         outcome.raise_if_failed(trainer.state)
 
     def save(
-        self, trainer: Trainer, processor: ProcessorMixin | BaseImageProcessor, *, part: str = "", **options: bool
+        self,
+        trainer: Trainer,
+        processor: ProcessorMixin | BaseImageProcessor | None,
+        *,
+        part: str = "",
+        **options: bool,
     ) -> None:
-        """Write the trained model, its processor and the log of training into the output folder.
+        """Write the trained model, its processor if it has one, and the log of training into the output folder.
 
-        The model may be sharded: all ranks must call this. `part` names the submodule to write, such as "brivl"; the
-        options are those of the processor's `save_pretrained`.
+        The model may be sharded: all ranks must call this; one of diffusers may not. `part` names the submodule to
+        write, such as "brivl"; the options are those of the processor's `save_pretrained`.
 
         Raises:
             ValueError: the weights are not finite.
@@ -160,12 +165,13 @@ class Run:
         state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         state = exact_halves(state)
         model = trainer.accelerator.unwrap_model(trainer.model).get_submodule(part)
-        assert isinstance(model, PreTrainedModel)
+        weights = {"state_dict": state} if isinstance(model, PreTrainedModel) else {}  # diffusers takes its own alone
         needed = sum(value.nbytes for value in state.values())
         try:
             with atomic_files(self.output_dir) as folder:
-                model.save_pretrained(folder, state_dict=state)
-                processor.save_pretrained(folder, **options)
+                model.save_pretrained(folder, **weights)
+                if processor is not None:
+                    processor.save_pretrained(folder, **options)
                 trainer.state.save_to_json(str(folder / "trainer_state.json"))
         except SAVE_ERRORS as error:
             raise OSError(

@@ -11,6 +11,7 @@ from wenlan.training_scripts import (
     pretrain_brivl,
     pretrain_mlmm,
     train_region_detector,
+    train_vqgan,
 )
 
 from wenlan import BriVLConfig, MLMMConfig, RegionDetectorConfig
@@ -19,6 +20,7 @@ SCRIPTS = {
     "brivl": (pretrain_brivl, {}),
     "mlmm": (pretrain_mlmm, {}),
     "detector": (train_region_detector, {}),
+    "vqgan": (train_vqgan, {}),
     "retrieval": (finetune_retrieval, {"init_from": "runs/none"}),
     "vqa": (finetune_vqa, {"init_from": "runs/none"}),
 }
@@ -266,6 +268,7 @@ def test_recipe_in_another_encoding_is_named_and_a_mark_of_utf8_is_read(tmp_path
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_shipped_recipe_has_no_option_without_effect(name, tmp_path):
     kinds = {"brivl": "brivl", "mlmm": "mlmm", "detector": "detector", "retrieval": "retrieval", "vqa": "vqa"}
+    kinds |= {"vqgan": "vqgan"}
     module, _ = SCRIPTS[kinds[name.partition("_")[0]]]
     options = ["--bf16", "false", "--use_cpu", "true", "--output_dir", str(tmp_path)]
     parse_recipe(module.ARGUMENTS, [name, *options, *(["--data", "mine"] if name == "brivl_finetune" else [])])

@@ -25,6 +25,7 @@ from wenlan.training_scripts import (
     pretrain_brivl,
     pretrain_mlmm,
     train_region_detector,
+    train_vqgan,
 )
 
 
@@ -52,6 +53,7 @@ def test_run_that_breaks_before_anything_is_saved_or_logged_fails_without_a_mode
         (pretrain_brivl, "brivl_tiny_scratch"),
         (pretrain_mlmm, "mlmm_tiny"),
         (train_region_detector, "detector_tiny"),
+        (train_vqgan, "vqgan_tiny"),
         (finetune_retrieval, "retrieval_tiny"),
         (finetune_vqa, "vqa_tiny"),
     ],

@@ -15,6 +15,7 @@ SCRIPTS = {
             "Fine-tune MLMM or BriVL for retrieval from a recipe, such as retrieval_tiny, and evaluate it.",
         ),
         "finetune-vqa": ("finetune_vqa", "Fine-tune MLMM to answer questions from a recipe, such as vqa_tiny."),
+        "train-vqgan": ("train_vqgan", "Train a VQGAN, through which to generate images, from a recipe: vqgan_tiny."),
         "train-detector": ("train_region_detector", "Train a region detector from a recipe, such as detector_tiny."),
     },
     "Figures": {

@@ -42,6 +42,7 @@ def test_debug_keeps_the_traceback_of_a_mistake():
         (["finetune-retrieval", "retrieval_tiny"], "Retrieval Data:", "(default: runs/mlmm_tiny)"),
         (["finetune-vqa", "vqa_tiny"], "Question:", "(default: 3000)"),
         (["train-detector", "detector_tiny"], "Detector:", "(default: 600)"),
+        (["train-vqgan", "vqgan_tiny"], "VQGAN:", "(default: 1000)"),
         (["table3"], "gets the table and a folder for each run", "(default: runs/mlmm_tiny)"),
         (["table4", "vqa_tiny"], "gets the table and a folder for each run", "(default: 3000)"),
     ],
@@ -103,6 +104,7 @@ def test_embed_writes_parquet(quickstart_folder, tmp_path):
         ("table3", "retrieval_tiny"),
         ("table4", "vqa_tiny"),
         ("train-detector", "detector_tiny"),
+        ("train-vqgan", "vqgan_tiny"),
     ],
 )
 def test_mistake_is_one_line_and_exit_code_one(command, known):

@@ -1,0 +1,1 @@
+"""Training a small VQGAN: model, images and evaluation."""
