@@ -1,1 +1,1 @@
-"""Word vectors of two text encoders, compared by nearest neighbors (figures 7 to 10)."""
+"""Nearest neighbours of words in two spaces: the change that images bring (the paper's section 3.1, figures 7-10)."""

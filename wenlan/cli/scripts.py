@@ -23,6 +23,10 @@ SCRIPTS = {
             "figures.attention",
             "Make the paper's figure 6: which regions of an image words attend to, in several languages.",
         ),
+        "words": (
+            "figures.words",
+            "Make the figures 7-10 of the paper: neighbours of words before and after training with images.",
+        ),
     },
     "Reproduce": {
         "table1": (
