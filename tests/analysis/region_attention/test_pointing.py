@@ -8,8 +8,9 @@ split "test", last layer, mean over heads (`benchmarks/paper/attention.py`). Cha
 - mlmm_e5: .863 to .880, in the lowest language (cs, ja, ko) 2.58 to 2.83 x chance; random weights .297 to .327, another
   sentence .313 to .327; nearer to the translation in .932 to .949, .528 to .535 with random weights.
 So the proposed bars, twice chance in each language and .8 of the pairs, are kept. The intervals of both controls hold
-chance in all ten draws. The words are in the same order in each language, which random weights may see: hence their
-.52 to .54 in place of .5. Here a model made by hand, which matches names and regions, stands in for a trained one.
+chance in all ten draws. Random weights are a little above .5 in the pairs; words come in the same order in each
+language, which may be why (not examined). A model made by hand, which matches names and regions, stands in for a
+trained one here.
 """
 
 from dataclasses import replace
