@@ -53,21 +53,56 @@ def target_ranks(
     return np.concatenate(ranks) if ranks else np.empty(0, int)
 
 
-def pair_ranks(rows: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Return (p,) the geometric mean of both words' ranks in each other's neighbours; pairs are (p, 2) indices."""
-    there, back = target_ranks(rows, pairs[:, 0], pairs[:, 1]), target_ranks(rows, pairs[:, 1], pairs[:, 0])
-    return np.sqrt(there * back)
+def neighbors_of_ranks(rows: np.ndarray, words: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """Return (p,) the neighbour of each word that has a rank, from 1, among all other words.
+
+    Args:
+        rows: (n, d) unit rows.
+        words, ranks: (p,) indices of rows, and integers.
+    """
+    found = []
+    for word, rank in zip(words, ranks, strict=True):
+        scores = rows[word] @ rows.T
+        scores[word] = -np.inf
+        found.append(np.argpartition(-scores, rank - 1)[rank - 1])
+    return np.array(found, int)
 
 
-def compare_ranks(before: np.ndarray, after: np.ndarray, *, seed: int = 0) -> dict[str, object]:
+def pair_ranks(rows: np.ndarray, words: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return (p,) the geometric mean of the ranks of the two targets of each pair of words; all are (p, 2) indices."""
+    ranks = [target_ranks(rows, words[:, side], targets[:, side]) for side in (0, 1)]
+    return np.sqrt(ranks[0] * ranks[1])
+
+
+def others_as_near(rows: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Return (p, 2) a control: for each word of a pair the neighbour next after the other word of the pair.
+
+    Whatever is near in one space is further in most others. Antonyms move apart if they do so more than these.
+    """
+    found = []
+    for side in (0, 1):
+        ranks = target_ranks(rows, pairs[:, side], pairs[:, 1 - side])
+        ranks = np.where(ranks < len(rows) - 1, ranks + 1, ranks - 1)
+        found.append(neighbors_of_ranks(rows, pairs[:, side], ranks))
+    return np.stack(found, axis=1)
+
+
+def compare_ranks(
+    before: np.ndarray, after: np.ndarray, control: np.ndarray | None = None, *, seed: int = 0
+) -> dict[str, object]:
     """Return the medians of two spaces' ranks of the same pairs, and `paired_test` of how often they double.
 
     Args:
         before, after: (p,) ranks; positive differences say that the pairs are further apart after.
-        seed: of the test.
+        control: (p,) ranks, after, of what was as near before; antonyms are tested against it, too.
+        seed: of the tests.
     """
-    test = paired_test(np.log2(after) - np.log2(before), seed=seed)
-    return {"before": float(np.median(before)), "after": float(np.median(after)), "log2_ratio": test}
+    found: dict[str, object] = {"before": float(np.median(before)), "after": float(np.median(after))}
+    found["log2_ratio"] = paired_test(np.log2(after) - np.log2(before), seed=seed)
+    if control is not None:
+        found["others_as_near"] = float(np.median(control))
+        found["log2_ratio_to_others"] = paired_test(np.log2(after) - np.log2(control), seed=seed)
+    return found
 
 
 def median_ranks(ranks: Mapping[str, np.ndarray], words: int) -> dict[str, dict[str, float | int]]:
@@ -75,4 +110,13 @@ def median_ranks(ranks: Mapping[str, np.ndarray], words: int) -> dict[str, dict[
     return {name: {"median": float(np.median(one)), "n": len(one), "chance": words / 2} for name, one in ranks.items()}
 
 
-__all__ = ["FILE", "compare_ranks", "median_ranks", "pair_ranks", "read_antonyms", "target_ranks"]
+__all__ = [
+    "FILE",
+    "compare_ranks",
+    "median_ranks",
+    "neighbors_of_ranks",
+    "others_as_near",
+    "pair_ranks",
+    "read_antonyms",
+    "target_ranks",
+]

@@ -1,12 +1,12 @@
 """One space of words: its nearest neighbours, the ranks of antonyms, and the names of things that have drawings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from ...analysis.word_neighbors.antonyms import pair_ranks
+from ...analysis.word_neighbors.antonyms import others_as_near, pair_ranks
 from ...analysis.word_neighbors.controls import permute, random_like, rotate
 from ...analysis.word_neighbors.graph import Neighborhood
 from ...analysis.word_neighbors.images import NamedImages
@@ -31,6 +31,7 @@ class Questions:
         ks: numbers of neighbours.
         graphs: indices of words whose neighbours are drawn.
         antonyms: (p, 2) indices.
+        others: by "plain" and "centred", (p, 2) indices of `others_as_near` in the reference; none before it is known.
         images: by "seen" and "held", names that have drawings.
         cache: folder of vectors and neighbours.
         device: of products.
@@ -46,6 +47,7 @@ class Questions:
     cache: Path
     device: str = "cpu"
     seed: int = 0
+    others: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -59,6 +61,8 @@ class Space:
         neighbors: (q, k) indices.
         neighborhoods: of the words whose neighbours are drawn; plain.
         antonyms: (p,) ranks.
+        others: (p, 2) indices; of the reference.
+        control: (p,) ranks of the reference's `others`; of spaces that come after it.
         names: by "seen" and "held", (n, d) unit rows.
         controls: by name; of one space alone.
     """
@@ -69,11 +73,13 @@ class Space:
     neighbors: dict[str, np.ndarray] = field(default_factory=dict)
     neighborhoods: list[Neighborhood] = field(default_factory=list)
     antonyms: dict[str, np.ndarray] = field(default_factory=dict)
+    others: dict[str, np.ndarray] = field(default_factory=dict)
+    control: dict[str, np.ndarray] = field(default_factory=dict)
     names: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     controls: dict[str, dict] = field(default_factory=dict)
 
 
-def measure_space(encoder: WordEncoder, asked: Questions, *, with_controls: bool) -> Space:
+def measure_space(encoder: WordEncoder, asked: Questions, *, is_reference: bool) -> Space:
     """Return what a space answers; vectors and neighbours that were stored are not made again.
 
     Raises:
@@ -93,10 +99,14 @@ def measure_space(encoder: WordEncoder, asked: Questions, *, with_controls: bool
             with atomic_file(file) as unfinished:
                 np.save(unfinished, found)
         space.neighbors[kind] = np.load(file)
-        space.antonyms[kind] = pair_ranks(rows, asked.antonyms)
+        space.antonyms[kind] = pair_ranks(rows, asked.antonyms, asked.antonyms[:, ::-1])
+        if is_reference:
+            space.others[kind] = others_as_near(rows, asked.antonyms)
+        elif asked.others:
+            space.control[kind] = pair_ranks(rows, asked.antonyms, asked.others[kind])
         if kind == PLAIN:
             space.neighborhoods = [_neighborhood(rows, index, asked, encoder.name) for index in asked.graphs]
-            if with_controls:
+            if is_reference:
                 space.controls = _controls(rows, space.neighbors[kind], asked)
     for concepts, images in asked.images.items():
         plain = to_unit_rows(encoder.embed(images.names, asked.cache / "vectors"), images.names)

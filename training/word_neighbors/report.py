@@ -57,7 +57,7 @@ def compare_spaces(spaces: Sequence[Space], asked: Questions, *, reference: str)
             antonyms[kind] = {"ranks": median_ranks(ranks, words)}
             for space in after:
                 antonyms[kind][f"{reference} / {space.name}"] = compare_ranks(
-                    ranks[reference], ranks[space.name], seed=seed
+                    ranks[reference], ranks[space.name], space.control.get(kind), seed=seed
                 )
     return {
         "jaccard": indices,
@@ -133,13 +133,18 @@ def write_histogram(spaces: Sequence[Space], asked: Questions, folder: Path) -> 
     write_csv(folder / "least_and_most_similar.csv", header, rows)
 
 
-def write_graphs(spaces: Sequence[Space], folder: Path, *, seed: int) -> None:
-    """Write `graph_WORD.png` for each word that is drawn, and `neighbours.csv`."""
+def write_graphs(spaces: Sequence[Space], folder: Path, *, reference: str, seed: int) -> None:
+    """Write `graph_WORD.png` for each word that is drawn, of the reference and what comes after, and `neighbours.csv`.
+
+    The encoder alone is drawn where nothing comes after the reference.
+    """
     shown = [space for space in spaces if space.name != OTHER_SEED]
+    names = [space.name for space in shown]
+    first = names.index(reference) if reference in names[:-1] else 0
     rows: list[Sequence[object]] = []
     for found in zip(*(space.neighborhoods for space in shown), strict=True):
         with atomic_file(folder / f"graph_{found[0].words[0]}.png") as unfinished:
-            draw_neighborhoods(found[-2:], seed=seed).save(unfinished)
+            draw_neighborhoods(found[first:], seed=seed).save(unfinished)
         for one in found:
             for place in range(1, len(one.words)):
                 rows.append([one.words[0], one.space, place, one.words[place], f"{one.cosines[0, place]:.6f}"])

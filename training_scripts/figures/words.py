@@ -11,7 +11,7 @@ after it was stopped, takes them from there.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -44,7 +44,7 @@ class WordsArguments(FigureArguments):
     other_seed: bool = option(False, "also train it further with another seed, as a control: minutes more")
     languages: list[str] = option(list(LANGUAGES), "of the names that the encoder is trained further on")
     pool: Literal["mean", "cls"] = option("mean", "of an encoder's last states; a BriVL has features of its own")
-    words: int = option(20_000, "size of the vocabulary; the paper's is 170000", low=1)
+    words: int = option(20_000, "of the vocabulary; the paper's 170000 take ten minutes a space and core", low=1)
     vocabulary: str | None = option(None, "file of words, one a line, the most frequent first, in place of ours")
     queries: int | None = option(5_000, "words, drawn at random, whose neighbours are compared", low=1)
     k: list[int] = option(list(KS), "numbers of neighbours")
@@ -111,11 +111,12 @@ def run(options: WordsArguments) -> dict[str, object]:
         metrics["antonyms_left_out"] = len(pairs) - len(kept)
         spaces: list[Space] = []
         for encoder in open_spaces(settings, cache):
-            spaces.append(measure_space(encoder, asked, with_controls=encoder.name == settings.reference))
+            spaces.append(measure_space(encoder, asked, is_reference=encoder.name == settings.reference))
+            asked = replace(asked, others=spaces[-1].others or asked.others)
             metrics["models"] = {one.name: {"hash": one.digest, "dimensions": one.dimensions} for one in spaces}
             if len(spaces) > 1:
                 write_histogram(spaces, asked, folder)
-                write_graphs(spaces, folder, seed=options.seed)
+                write_graphs(spaces, folder, reference=settings.reference, seed=options.seed)
         metrics |= compare_spaces(spaces, asked, reference=settings.reference)
     return metrics
 

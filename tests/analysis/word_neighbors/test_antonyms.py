@@ -1,6 +1,13 @@
 import numpy as np
 import pytest
-from wenlan.analysis.word_neighbors.antonyms import compare_ranks, pair_ranks, read_antonyms, target_ranks
+from wenlan.analysis.word_neighbors.antonyms import (
+    compare_ranks,
+    neighbors_of_ranks,
+    others_as_near,
+    pair_ranks,
+    read_antonyms,
+    target_ranks,
+)
 from wenlan.analysis.word_neighbors.controls import random_like
 
 
@@ -31,12 +38,25 @@ def test_ranks_are_places_among_all_other_words():
     there = [1 + order[one].tolist().index(other) for one, other in pairs]
     back = [1 + order[other].tolist().index(one) for one, other in pairs]
     assert target_ranks(rows, pairs[:, 0], pairs[:, 1]).tolist() == there
-    np.testing.assert_allclose(pair_ranks(rows, pairs), np.sqrt(np.multiply(there, back)))
+    np.testing.assert_allclose(pair_ranks(rows, pairs, pairs[:, ::-1]), np.sqrt(np.multiply(there, back)))
 
 
 def test_pairs_that_move_apart_are_found():
     before = np.arange(1.0, 61)
-    found = compare_ranks(before, 2 * before)
+    found = compare_ranks(before, 2 * before, 2 * before)
     assert found["after"] == 2 * found["before"]
     assert found["log2_ratio"]["mean"] == pytest.approx(1)
     assert found["log2_ratio"]["p"] < 0.001
+    assert found["log2_ratio_to_others"]["mean"] == 0  # but no more than others that were as near
+
+
+def test_control_is_the_neighbour_next_after_the_antonym():
+    rows = random_like(np.empty((300, 8)), seed=0)
+    pairs = np.random.default_rng(1).permutation(300)[:100].reshape(-1, 2)
+    others = others_as_near(rows, pairs)
+    for side in (0, 1):
+        ranks = target_ranks(rows, pairs[:, side], pairs[:, 1 - side])
+        next_ranks = target_ranks(rows, pairs[:, side], others[:, side])
+        assert (np.abs(next_ranks - ranks) == 1).all()
+        assert ((next_ranks > ranks) | (ranks == 299)).all()
+        assert neighbors_of_ranks(rows, pairs[:, side], ranks).tolist() == pairs[:, 1 - side].tolist()

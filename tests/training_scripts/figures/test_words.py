@@ -105,6 +105,9 @@ def test_metrics_say_what_was_compared(made):
     ranks = metrics["antonyms"]["plain"]["ranks"]
     assert list(ranks) == names
     assert all(one["chance"] == words / 2 for one in ranks.values())
+    compared = metrics["antonyms"]["plain"][f"{FURTHER} / quickstart"]
+    assert compared["after"] == ranks["quickstart"]["median"]
+    assert compared["log2_ratio_to_others"]["n"] == 2
     assert metrics["comparable"] is False
     assert metrics["paper_reference"]["words"] == 170_000
 
