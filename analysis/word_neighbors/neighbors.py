@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-CHUNK, RESCORED = 256, 16  # queries at a time: of the float32 product, and of the exact one
+CHUNK, RESCORED = 256, 2  # queries at a time: of the float32 product, and of the exact one, which is to fit the cache
 MARGIN = 16  # candidates beyond k
 
 
