@@ -35,14 +35,6 @@ class Neighborhood:
     cosines: np.ndarray
 
 
-def check_networkx() -> None:
-    """Raise ImportError if the package that lays graphs out is missing."""
-    try:
-        import networkx  # noqa: F401
-    except ImportError as error:
-        raise ImportError("Graphs of neighbours need networkx: pip install 'wenlan[words]'") from error
-
-
 def draw_neighborhoods(found: Sequence[Neighborhood], *, seed: int = 0) -> Image.Image:
     """Return the graph of one word, a panel a space; words that are in two of them or more are orange.
 
@@ -56,7 +48,6 @@ def draw_neighborhoods(found: Sequence[Neighborhood], *, seed: int = 0) -> Image
         ValueError: letters that no font has.
         ImportError: networkx is missing.
     """
-    check_networkx()
     counts = Counter(word for one in found for word in one.words[1:])
     canvas = Image.new("RGB", (len(found) * PANEL, HEAD + PANEL + FOOT), "white")
     draw = ImageDraw.Draw(canvas)
@@ -144,4 +135,4 @@ def spread(centres: np.ndarray, boxes: np.ndarray, side: float, *, rounds: int =
     return centres
 
 
-__all__ = ["Neighborhood", "check_networkx", "draw_neighborhoods", "layout", "neighbor_graph", "spread"]
+__all__ = ["Neighborhood", "draw_neighborhoods", "layout", "neighbor_graph", "spread"]

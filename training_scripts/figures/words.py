@@ -12,13 +12,13 @@ after it was stopped, takes them from there.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from ...analysis.word_neighbors.antonyms import FILE, read_antonyms
-from ...analysis.word_neighbors.graph import check_networkx
 from ...analysis.word_neighbors.images import named_images
 from ...analysis.word_neighbors.jaccard import KS
 from ...analysis.word_neighbors.neighbors import draw_queries
@@ -71,7 +71,9 @@ def run(options: WordsArguments) -> dict[str, object]:
         ImportError: a package of `wenlan[words]` is missing.
         ValueError: options or data are bad, or `output_dir` holds another figure.
     """
-    check_networkx()
+    for package in ("matplotlib", "networkx"):
+        if find_spec(package) is None:
+            raise ImportError(f"The figures are drawn with {package}: pip install 'wenlan[demo,words]'.")
     if not options.k or min(options.k) < 1:
         raise ValueError(f"k is {options.k}; give numbers of neighbours, such as 10 100.")
     settings = SpaceSettings(

@@ -1,11 +1,8 @@
-import builtins
-
 import numpy as np
 import pytest
 from wenlan.analysis.word_neighbors.graph import (
     ORANGE,
     Neighborhood,
-    check_networkx,
     draw_neighborhoods,
     layout,
     neighbor_graph,
@@ -62,16 +59,3 @@ def test_shared_words_have_one_colour_in_both_panels():
     assert left.sum() > 5000
     apart = np.array(draw_neighborhoods([make("a", 0, 11), make("b", 20, 11)]))
     assert not (apart == [246, 165, 75]).all(axis=2).any()
-
-
-def test_missing_package_is_told_with_its_remedy(monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *rest, **options):
-        if name == "networkx":
-            raise ImportError(name)
-        return real(name, *rest, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ImportError, match=r"pip install 'wenlan\[words\]'"):
-        check_networkx()

@@ -11,6 +11,7 @@ from transformers import AutoModel
 from typer.testing import CliRunner
 from wenlan.pipelines.open_brivl import open_brivl
 from wenlan.training.few_shot import further_training
+from wenlan.training_scripts.figures import words as script
 from wenlan.training_scripts.figures.words import main
 
 from wenlan.cli.main import app
@@ -162,6 +163,14 @@ def test_word_that_the_list_lacks_is_added(words, made, tmp_path):
 def test_options_that_cannot_be_are_told(words, made, tmp_path, options, message):
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         main([*words, *options, "--output_dir", str(tmp_path / "out")])
+
+
+@pytest.mark.parametrize("name", ["matplotlib", "networkx"])
+def test_missing_package_is_told_with_its_remedy(words, tmp_path, monkeypatch, name):
+    real = script.find_spec
+    monkeypatch.setattr(script, "find_spec", lambda one: None if one == name else real(one))
+    with pytest.raises(ImportError, match=rf"drawn with {name}: pip install 'wenlan\[demo,words\]'"):
+        main([*words, "--output_dir", str(tmp_path / "out")])
 
 
 def test_command_answers_mistakes_in_a_line(words, tmp_path):
