@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class VQGANDataArguments:
     """The images: the drawings of emoji7."""
 
-    image_size: int = option(64, "width and height in pixels, a multiple of what a code is wide", low=16, high=512)
+    image_size: int = option(48, "width and height in pixels, a multiple of what a code is wide", low=16, high=512)
     white_fraction: float = option(0.5, "of the images that have a white background", low=0, high=1)
     smallest_drawing: float = option(0.7, "width of a drawing, as a fraction of the image's", above=0, high=1)
     train_limit: int | None = option(None, "take so many drawings of the training styles, evenly spaced", low=1)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class VQGANArguments:
     """The VQGAN to train."""
 
-    channels: list[int] = option([32, 64, 64], "of each level; the levels between them halve width and height")
+    channels: list[int] = option([16, 32, 64], "of each level; the levels between them halve width and height")
     layers_per_block: int = option(1, "residual blocks of a level", low=1)
     attention: bool = option(True, "attend over all places at the lowest level, as taming's VQGAN does")
     norm_groups: int = option(8, "of the group norms; divides all channels", low=1)

@@ -42,7 +42,7 @@ def test_debug_keeps_the_traceback_of_a_mistake():
         (["finetune-retrieval", "retrieval_tiny"], "Retrieval Data:", "(default: runs/mlmm_tiny)"),
         (["finetune-vqa", "vqa_tiny"], "Question:", "(default: 3000)"),
         (["train-detector", "detector_tiny"], "Detector:", "(default: 600)"),
-        (["train-vqgan", "vqgan_tiny"], "VQGAN:", "(default: 1000)"),
+        (["train-vqgan", "vqgan_tiny"], "VQGAN:", "(default: 2500)"),
         (["table3"], "gets the table and a folder for each run", "(default: runs/mlmm_tiny)"),
         (["table4", "vqa_tiny"], "gets the table and a folder for each run", "(default: 3000)"),
     ],
