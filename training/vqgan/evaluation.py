@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from diffusers.models.autoencoders.vq_model import VQModel
 
 MEAN_OF = 500  # drawings that make the mean image
-SHOWN = 8
+SHOWN, SIDE = 8, 96  # images in the figure, and their side in pixels
 
 
 def psnr(images: Tensor, others: Tensor) -> Tensor:
@@ -73,8 +73,8 @@ def draw_reconstructions(model: "VQModel", unseen: DrawingsOnBackgrounds, path: 
     device = next(model.parameters()).device
     decoded = decode_codes(model, encode_images(model, images.to(device))).cpu()
     rows = [
-        [Cell(to_pil_image(image), [(text, PLAIN)]) for image in batch]
-        for text, batch in (("image", images), ("decoded from its codes", decoded))
+        [Cell(to_pil_image(image).resize((SIDE, SIDE)), [(text, PLAIN)]) for image in batch]
+        for text, batch in (("image", images), ("decoded", decoded))
     ]
     with atomic_file(path) as unfinished:
         draw_grid("An unseen style, encoded and decoded", rows, language="en").save(unfinished, format="PNG")
