@@ -1,3 +1,4 @@
+from .independent_classifier import IndependentClassifier, train_classifier
 from .neurons.augmentation import AffineCopies
 from .neurons.frozen_weights import frozen_weights
 from .neurons.image_embedding import ImageEmbedder
@@ -15,6 +16,7 @@ __all__ = [
     "AffineCopies",
     "FourierImages",
     "ImageEmbedder",
+    "IndependentClassifier",
     "OptimizationSettings",
     "OptimizedImages",
     "PixelImages",
@@ -36,5 +38,6 @@ __all__ = [
     "text_targets",
     "text_to_region_attention",
     "to_pil_images",
+    "train_classifier",
     "word_weights",
 ]

@@ -33,8 +33,8 @@ class ImageEmbedder:
     """
 
     def __init__(self, model: BriVLModel, processor: BriVLProcessor, *, size: int | None = None) -> None:
-        self.model, self.processor = model, processor.image_processor
-        own = self.processor.size["height"]
+        self.model, self.processor = model, processor
+        own = processor.image_processor.size["height"]
         self.size = own if size is None else size
         smallest = 2 * MULTIPLE if model.config.vision_config.stretch_boxes else MULTIPLE
         if self.size != own and not (self.size % MULTIPLE == 0 and smallest <= self.size <= MAX_SIDE):
@@ -45,13 +45,15 @@ class ImageEmbedder:
         needs_boxes = set(model.config.vision_config.grid_scales) == {1}
         self.boxes = grid_boxes(self.size, FIXED_BOXES, model.device) if needs_boxes else None
 
+    def resize(self, images: Tensor) -> Tensor:
+        """Return images (b, 3, s, s) as the tower sees them, of images (b, 3, h, w), with the processor's resize."""
+        size, settings = SizeDict(height=self.size, width=self.size), self.processor.image_processor
+        return settings.resize(images, size, settings.resample, antialias=settings.antialias)
+
     def preprocess(self, images: Tensor) -> Tensor:
         """Return `pixel_values` (b, 3, s, s) of images (b, 3, h, w) in [0, 1], as the processor makes of a file's."""
-        settings = self.processor
-        resized = settings.resize(
-            images, SizeDict(height=self.size, width=self.size), settings.resample, antialias=settings.antialias
-        )
-        return settings.normalize(resized, settings.image_mean, settings.image_std)
+        settings = self.processor.image_processor
+        return settings.normalize(self.resize(images), settings.image_mean, settings.image_std)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return embeddings (b, d), unit rows, of images (b, 3, h, w) in [0, 1]."""

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from .augmentation import Augment
 from .objective import Distance, contrast, embedding_loss, total_variation
-from .parametrizations import Parametrization
+from .parametrizations import Parametrization, on_background
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,8 @@ class OptimizedImages:
     """The result.
 
     Attributes:
-        images: (b, 3, h, w) float32 in [0, 1] on the CPU: those after the last step whose values were finite.
+        images: (b, 3, h, w) float32 in [0, 1] on the CPU, those with opacity on white: after the last step whose
+            values were finite.
         trace: a row for each step and image.
         frames: (b, 3, h, w) uint8, evenly spaced over the steps, the start first and the result last.
         stopped: why it ended before its last step.
@@ -106,6 +107,7 @@ def optimize(
         ValueError: targets and seeds are not as many as the images.
     """
     settings = settings or OptimizationSettings()
+    targets = targets.clone()  # of `embed_texts` they come out of inference mode
     adam = torch.optim.Adam(parametrization.parameters(), lr=settings.learning_rate)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     every, result = max(1, settings.steps // settings.frames), OptimizedImages(_keep(parametrization.decode()))
@@ -157,15 +159,17 @@ def _gradients(
     settings: OptimizationSettings,
     batch_size: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients at the images (b, 3, h, w), and mean cosine and total variation of each, (b,) both."""
+    """Return the gradients at the images (b, 3 or 4, h, w), and mean cosine and total variation of each, (b,) both."""
     images.requires_grad_()
-    tv = total_variation(images)
-    (settings.tv_weight * tv + settings.l2_weight * contrast(images)).sum().backward()
+    shown = on_background(images)
+    tv = total_variation(shown)
+    (settings.tv_weight * tv + settings.l2_weight * contrast(shown)).sum().backward()
     copies_each = 1 if augment is None else augment.copies
     cosines, count = [], max(1, batch_size // copies_each)
     for first in range(0, len(images), count):
         chosen = slice(first, first + count)
-        copies = images[chosen] if augment is None else augment(images[chosen], generators[chosen])
+        own = images[chosen]
+        copies = on_background(own) if augment is None else augment(own, generators[chosen])
         found = torch.einsum("bkd,bd->bk", embed(copies).unflatten(0, (-1, copies_each)), targets[chosen])
         embedding_loss(found, settings.distance).mean(dim=1).sum().backward()
         cosines.append(found.detach().mean(dim=1))
@@ -174,7 +178,7 @@ def _gradients(
 
 
 def _keep(images: Tensor) -> Tensor:
-    return images.detach().to("cpu", copy=True)  # the parameters may be the images themselves
+    return on_background(images.detach()).to("cpu", copy=True)  # the parameters may be the images themselves
 
 
 def _to_bytes(images: Tensor) -> Tensor:

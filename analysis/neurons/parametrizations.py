@@ -1,6 +1,6 @@
 """Parametrisations of images to optimise: pixels, or spatial frequencies in decorrelated colours.
 
-Letters: b images, h = w pixels a side.
+Letters: b images, h = w pixels a side. An image has three channels, or a fourth for its opacity.
 """
 
 from collections.abc import Sequence
@@ -9,9 +9,10 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-Param = Literal["pixels", "fourier"]
+Param = Literal["transparent", "fourier", "pixels"]
 Start = Literal["uniform", "normal"]
 UNIFORM, NORMAL_STD, FOURIER_STD = (0.4, 0.6), 0.1, 0.01
+OPAQUE, SLOPE = 2.5, 1.6  # of the opacity that images begin with: 0.92 in the middle, 0.02 in the corners
 # Brightness, blue against yellow, green against magenta: near the principal axes of the colours of images (Ohta et al.,
 # 1980). Columns are axes; brightness varies most.
 COLOUR_AXES = torch.tensor([[1, 1, -0.5], [1, 0, 1], [1, -1, -0.5]])
@@ -25,7 +26,7 @@ class Parametrization(Protocol):
         """Return the tensors to optimise, each (b, ...)."""
 
     def decode(self) -> Tensor:
-        """Return the images, (b, 3, h, w) in [0, 1], with gradients to the parameters."""
+        """Return the images, (b, 3 or 4, h, w) in [0, 1], with gradients to the parameters."""
 
     def project(self) -> None:
         """Bring the parameters back to allowed values, after each step."""
@@ -68,44 +69,57 @@ class PixelImages:
 class FourierImages:
     """Coefficients of the real Fourier transform, scaled by 1 / max(f, 1 / N), in decorrelated colours, then a sigmoid.
 
-    A step then moves an image at all scales alike, where one on pixels moves mostly the finest.
+    A step then moves an image at all scales alike, where one on pixels moves mostly the finest. With `opacity` a fourth
+    plane says how opaque the image is, more so in the middle at first: as it is seen on many backgrounds, what shows
+    the target must lie in the opaque part, as an object with an outline.
 
     Args:
         seeds, size, device: as for `PixelImages`.
-        decay: exponent of the scale; larger is smoother.
+        opacity: adds the fourth channel.
     """
 
     def __init__(
-        self, seeds: Sequence[int], size: int, *, decay: float = 1.0, device: str | torch.device = "cpu"
+        self, seeds: Sequence[int], size: int, *, opacity: bool = False, device: str | torch.device = "cpu"
     ) -> None:
         self.size = size
         rows, columns = torch.fft.fftfreq(size)[:, None], torch.fft.rfftfreq(size)
-        frequencies = (rows**2 + columns**2).sqrt().clamp(min=1 / size)
-        self.scale = (frequencies**-decay).to(device)  # (h, w // 2 + 1)
+        scale = 1 / (rows**2 + columns**2).sqrt().clamp(min=1 / size)
+        self.scale = (scale / scale.square().mean().sqrt()).to(device)  # (h, w // 2 + 1)
         self.colours = (COLOUR_AXES / COLOUR_AXES.norm(dim=0) * COLOUR_STD).to(device)
-        coefficients = FOURIER_STD * _normal(seeds, 3, size, size // 2 + 1, 2)
+        axis = torch.linspace(-1, 1, size, device=device)
+        self.middle = OPAQUE * (1 - SLOPE * (axis[:, None] ** 2 + axis**2))  # (h, w), before the sigmoid
+        coefficients = FOURIER_STD * _normal(seeds, 3 + opacity, size, size // 2 + 1, 2)
         self.coefficients = coefficients.to(device).requires_grad_()
 
     def parameters(self) -> list[Tensor]:
-        """Return the coefficients (b, 3, h, w // 2 + 1, 2): real and imaginary part."""
+        """Return the coefficients (b, 3 or 4, h, w // 2 + 1, 2): real and imaginary part."""
         return [self.coefficients]
 
     def decode(self) -> Tensor:
         """Return the images."""
         spectrum = torch.view_as_complex(self.coefficients) * self.scale
         planes = torch.fft.irfft2(spectrum, s=(self.size, self.size), norm="ortho")
-        return torch.einsum("ck,bkhw->bchw", self.colours, planes).sigmoid()
+        colours = torch.einsum("ck,bkhw->bchw", self.colours, planes[:, :3])
+        return torch.cat([colours, planes[:, 3:] + self.middle], dim=1).sigmoid()
 
     def project(self) -> None:
         """Leave the coefficients: all are allowed."""
+
+
+def on_background(images: Tensor, background: Tensor | float = 1.0) -> Tensor:
+    """Return images (b, 3, h, w): those with opacity (b, 4, h, w) on a background, white by default; others as is."""
+    if images.shape[1] == 3:
+        return images
+    colours, opacity = images[:, :3], images[:, 3:]
+    return colours * opacity + background * (1 - opacity)
 
 
 def make_images(
     param: Param, seeds: Sequence[int], size: int, *, start: Start = "uniform", device: str | torch.device = "cpu"
 ) -> Parametrization:
     """Return images to optimise, one a seed."""
-    if param == "fourier":
-        return FourierImages(seeds, size, device=device)
+    if param != "pixels":
+        return FourierImages(seeds, size, opacity=param == "transparent", device=device)
     return PixelImages(seeds, size, start=start, device=device)
 
 
@@ -118,4 +132,4 @@ def _normal(seeds: Sequence[int], *shape: int) -> Tensor:
     return torch.stack([torch.randn(*shape, generator=of(seed)) for seed in seeds])
 
 
-__all__ = ["FourierImages", "Param", "Parametrization", "PixelImages", "Start", "make_images"]
+__all__ = ["FourierImages", "Param", "Parametrization", "PixelImages", "Start", "make_images", "on_background"]

@@ -193,8 +193,7 @@ def test_models_and_draws_may_be_added_to_a_table(words, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--visual", "imagine"], "come with the paper's figures"),
-        (["--visual_query", "imagine"], "come with the paper's figures"),
+        (["--visual_query", "imagine"], "every text of the test set"),
         (["--visual_query", "retrieve", "--visual", "none"], "visual_query compares images of a text"),
         (["--visual_query", "retrieve", "--task", "colour"], "The colour task tunes nothing"),
         (["--use_dev", "--masked_lm", "x", "--method", "pet"], "use_dev and visual_query are of brivl_prompt"),
@@ -263,7 +262,7 @@ def test_colour_of_the_named_thing_is_a_table_too(words, tmp_path):
 
 
 def test_command_answers_mistakes_in_a_line(words, tmp_path):
-    options = ["--visual", "imagine", "--json", "--output_dir", str(tmp_path / "out")]
+    options = ["--visual_query", "imagine", "--json", "--output_dir", str(tmp_path / "out")]
     result = CliRunner().invoke(app, ["table2", *words, *options])
     assert result.exit_code == 1
     assert result.stdout == ""

@@ -26,8 +26,10 @@ from .masked_lm import MaskedLMSettings
 from .prompt_tuning import PENALTIES, TuningSettings
 from .settings import ALONE, NONE, UNTRAINED, FewShotSettings, OpenTower, open_towers
 from .visual_prototypes import (
+    IMAGINED,
     embed_pool,
     folder_prototypes,
+    imagine_prototypes,
     noise_prototypes,
     retrieve_prototypes,
 )
@@ -152,6 +154,8 @@ def _visual(opened: OpenTower, settings: FewShotSettings, data: CSLDCP) -> tuple
     model, processor = opened.brivl
     if settings.visual == "images":
         visual = folder_prototypes(model, processor, data.classes, Path(settings.images))
+    elif settings.visual == "imagine":
+        visual = imagine_prototypes(model, processor, data.classes, seed=settings.seed, progress=True)
     else:
         visual = retrieve_prototypes(model, processor, data.classes, embed_pool(model, processor, settings.images))
     return visual, noise_prototypes(model, processor, len(data.classes), seed=settings.seed)
@@ -207,8 +211,9 @@ def _notes(settings: FewShotSettings, data: CSLDCP, towers: Sequence[OpenTower],
         notes.append(f"Up to {settings.windows} windows of a text are read; tokens of a window: {tokens}.")
     if any(tower.brivl for tower in towers) and settings.visual != NONE:
         pool = Path(settings.images).name
+        source = f"{IMAGINED} images a name" if settings.visual == "imagine" else pool
         notes.append(
-            f"Visual prototypes: {settings.visual}, {pool}; permuted: those of other classes; noise: of noise."
+            f"Visual prototypes: {settings.visual}, {source}; permuted: those of other classes; noise: of noise."
         )
         if settings.visual_query != NONE:
             notes.append(f"Images retrieved for the text: the nearest of {pool}, compared with visual prototypes.")

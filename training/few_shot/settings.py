@@ -14,7 +14,7 @@ from ...pipelines.open_brivl import open_brivl
 from ...processing.processing_brivl import BriVLProcessor
 from .further_training import emoji7_texts, train_further
 from .prompt_encoder import MAX_WINDOWS, PromptEncoder, brivl_encoder, load_encoder, mean_encoder, untrained
-from .visual_prototypes import check_visual
+from .visual_prototypes import check_query
 
 METHODS = ("brivl_prompt", "pet", "ptuning")
 MAX_TOKENS = 78  # of a window where no BriVL says how many
@@ -52,8 +52,7 @@ class FewShotSettings:
 
     def __post_init__(self) -> None:
         choose_device(self.device)
-        for visual in (self.visual, self.visual_query):
-            check_visual(visual)
+        check_query(self.visual_query)
         if self.visual == NONE != self.visual_query:
             raise ValueError("visual_query compares images of a text with visual prototypes; give a --visual, too.")
         for language in self.languages:

@@ -9,6 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...analysis.neurons.frozen_weights import frozen_weights
+from ...analysis.neurons.image_embedding import MULTIPLE, ImageEmbedder
+from ...analysis.neurons.optimization import to_pil_images
+from ...analysis.neurons.visualization import visualize
 from ...data.emoji7.dataset import load_emoji7
 from ...data.files.image_listing import list_images
 from ...modeling_brivl.modeling_brivl import BriVLModel
@@ -19,16 +23,39 @@ from ...processing.processing_brivl import BriVLProcessor
 Visual = Literal["retrieve", "images", "imagine", "none"]
 EMOJI7 = "emoji7"  # the name of the drawings in the package as a pool
 NEAREST, NOISE_IMAGES = 8, 4
-IMAGINE = (
-    "imagine embeds images that the model itself optimises for a name or a text; they come with the paper's figures, "
-    "which this version does not make yet. Give another, such as retrieve or none."
-)
+IMAGINED, IMAGINE_STEPS, IMAGINE_COPIES = 4, 60, 2  # images of a name; a third of the steps' cost of the figure
+QUERY = "visual_query imagine would optimise images of every text of the test set, for hours; give retrieve or none."
 
 
-def check_visual(visual: str) -> None:
-    """Raise ValueError for images that cannot be made yet."""
+def check_query(visual: str) -> None:
+    """Raise ValueError for images of a text that would take too long to make."""
     if visual == "imagine":
-        raise ValueError(IMAGINE)
+        raise ValueError(QUERY)
+
+
+def imagine_prototypes(
+    model: BriVLModel, processor: BriVLProcessor, names: Sequence[str], *, seed: int, progress: bool = False
+) -> Tensor:
+    """Return (classes, d) unit rows: the mean embedding of four images that the model itself optimises for each name.
+
+    They are those of `wenlan visualize` (section 1.4 of the paper), smaller and with fewer steps.
+
+    Raises:
+        ValueError: an optimisation came to values that are not finite.
+    """
+    own = processor.image_processor.size["height"]
+    small = max(own * 3 // 5 // MULTIPLE, 2) * MULTIPLE  # a third of the pixels
+    embed, texts = ImageEmbedder(model, processor, size=small), embed_texts(model, processor, names)
+    found = []
+    with frozen_weights(model):
+        for one in range(seed, seed + IMAGINED):
+            made = visualize(embed, texts, seed=one, steps=IMAGINE_STEPS, copies=IMAGINE_COPIES, progress=progress)
+            if made.stopped == "interrupted":
+                raise KeyboardInterrupt
+            if made.stopped is not None:
+                raise ValueError("Images of the class names came to values that are not finite; give another --visual.")
+            found.append(embed_images(model, processor, to_pil_images(made.images)))
+    return F.normalize(torch.stack(found).mean(dim=0), dim=-1)
 
 
 def embed_pool(model: BriVLModel, processor: BriVLProcessor, pool: str) -> Tensor:
@@ -113,9 +140,10 @@ def _emoji7_images() -> Iterable[ImageSource]:
 __all__ = [
     "EMOJI7",
     "Visual",
-    "check_visual",
+    "check_query",
     "embed_pool",
     "folder_prototypes",
+    "imagine_prototypes",
     "nearest_images",
     "noise_prototypes",
     "permute_prototypes",

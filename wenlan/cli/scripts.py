@@ -19,6 +19,10 @@ SCRIPTS = {
         "train-detector": ("train_region_detector", "Train a region detector from a recipe, such as detector_tiny."),
     },
     "Figures": {
+        "visualize": (
+            "figures.visualize",
+            "Make the paper's figure 4: images that texts, an image or a neuron call up in a frozen BriVL.",
+        ),
         "attention": (
             "figures.attention",
             "Make the paper's figure 6: which regions of an image words attend to, in several languages.",

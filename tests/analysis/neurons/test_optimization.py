@@ -1,5 +1,7 @@
 """The optimisation: cosines rise, images of a batch are independent, and what was good is kept."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -15,6 +17,7 @@ from wenlan.analysis import (
     to_pil_images,
 )
 from wenlan.analysis.neurons.objective import embedding_loss, total_variation
+from wenlan.analysis.neurons.parametrizations import on_background
 
 TEXTS, SIZE = ["一只猫", "雪山和湖", "红色的苹果"], 64
 SHORT = OptimizationSettings(steps=6, frames=3)
@@ -27,11 +30,12 @@ def parts(tiny_brivl):
     return ImageEmbedder(*tiny_brivl, size=SIZE), targets
 
 
-@pytest.mark.parametrize("images", [PixelImages, FourierImages])
+@pytest.mark.parametrize("images", [PixelImages, FourierImages, partial(FourierImages, opacity=True)])
 @pytest.mark.parametrize("augment", [None, AffineCopies(copies=3)])
 @pytest.mark.parametrize("distance", ["cosine", "spherical"])
 def test_cosines_rise_and_weights_stay(tiny_brivl, parts, images, augment, distance):
-    settings = OptimizationSettings(steps=15, distance=distance, tv_weight=0)
+    rate = 0.05 if images is PixelImages else 0.3
+    settings = OptimizationSettings(steps=15, learning_rate=rate, distance=distance, tv_weight=0)
     with frozen_weights(tiny_brivl[0]):
         found = optimize(images([0, 1, 2], SIZE), *parts, seeds=[0, 1, 2], augment=augment, settings=settings)
     first, last = ([row.cosine for row in found.trace if row.step == step] for step in (0, 14))
@@ -126,11 +130,34 @@ def test_changed_weights_are_an_error(tiny_brivl):
 
 def test_copies_without_changes_are_the_image_and_mirrored_outside():
     images = torch.rand(2, 3, 8, 8)
-    same = AffineCopies(2, rotation_degrees=0, scale_range=(1, 1), shift_fraction=0, noise_std=0)
+    same = AffineCopies(2, rotation_degrees=0, scale_range=(1, 1), shift_fraction=0, resolutions=(1,), noise_std=0)
     generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
     torch.testing.assert_close(same(images, generators), images.repeat_interleave(2, dim=0))
     moved = AffineCopies(50, noise_std=0)(torch.ones(2, 3, 8, 8), generators)
     torch.testing.assert_close(moved, torch.ones(100, 3, 8, 8))
+
+
+def test_image_with_opacity_is_seen_on_many_backgrounds_and_shown_on_white():
+    images = torch.cat([torch.full((1, 3, 8, 8), 0.25), torch.full((1, 1, 8, 8), 0.5)], dim=1)
+    torch.testing.assert_close(on_background(images), torch.full((1, 3, 8, 8), 0.625))
+    plain = AffineCopies(20, noise_std=0)(images, [torch.Generator().manual_seed(0)])
+    colours = plain[:, :, 0, 0]
+    torch.testing.assert_close(plain, colours[:, :, None, None].expand_as(plain))
+    assert 0.125 <= colours.min() < 0.2
+    assert 0.55 < colours.max() <= 0.625
+    start = FourierImages([0], SIZE, opacity=True).decode()
+    assert start.shape == (1, 4, SIZE, SIZE)
+    assert start[0, 3, SIZE // 2, SIZE // 2] > 0.8
+    assert start[0, 3, 0, 0] < 0.1
+
+
+def test_copies_are_reduced_to_their_resolutions():
+    stripes = torch.arange(16).remainder(2).float().expand(2, 3, 16, 16)
+    copies = AffineCopies(
+        3, rotation_degrees=0, scale_range=(1, 1), shift_fraction=0, resolutions=(0.25, 1), noise_std=0
+    )
+    found = copies(stripes, [torch.Generator(), torch.Generator()])
+    assert (found.std(dim=(1, 2, 3)) > 0.4).tolist() == [False, True, False] * 2
 
 
 def test_objective_of_known_values():

@@ -4,10 +4,12 @@ from helpers.few_shot import CLASSES, save_models, write_images
 from torch.nn import functional as F
 from wenlan.pipelines.embedding import embed_images, embed_texts
 from wenlan.pipelines.open_brivl import open_brivl
+from wenlan.training.few_shot import visual_prototypes
 from wenlan.training.few_shot.visual_prototypes import (
-    check_visual,
+    check_query,
     embed_pool,
     folder_prototypes,
+    imagine_prototypes,
     nearest_images,
     noise_prototypes,
     permute_prototypes,
@@ -62,11 +64,21 @@ def test_class_without_a_folder_or_an_image_is_an_error(brivl, tmp_path):
         folder_prototypes(*brivl, CLASSES[:2], tmp_path)
 
 
-def test_imagined_prototypes_are_refused_in_a_line_for_now():
-    with pytest.raises(ValueError, match="come with the paper's figures") as error:
-        check_visual("imagine")
+def test_imagined_prototype_is_nearer_to_its_own_name_than_noise_and_the_same_each_time(brivl, monkeypatch):
+    monkeypatch.setattr(visual_prototypes, "IMAGINE_STEPS", 20)
+    names = embed_texts(*brivl, CLASSES)
+    found = imagine_prototypes(*brivl, CLASSES, seed=0)
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(3))
+    noise = noise_prototypes(*brivl, 3, seed=0)
+    assert ((found * names).sum(dim=1) > (noise * names).sum(dim=1) + 0.01).all()
+    assert torch.equal(imagine_prototypes(*brivl, CLASSES, seed=0), found)
+
+
+def test_images_imagined_for_every_text_are_refused_in_a_line():
+    with pytest.raises(ValueError, match="every text of the test set") as error:
+        check_query("imagine")
     assert "\n" not in str(error.value)
-    check_visual("retrieve")
+    check_query("retrieve")
 
 
 def test_noise_is_the_same_each_time_and_says_nothing_of_the_class(brivl):
