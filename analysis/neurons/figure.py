@@ -46,4 +46,4 @@ def draw_texts(title: str, images: Sequence[tuple[str, Image.Image]], *, columns
     return draw_grid(title, rows, image_size=GRID_IMAGE)
 
 
-__all__ = ["draw_texts", "file_stem", "save_animation", "save_image"]
+__all__ = ["GRID_IMAGE", "draw_texts", "file_stem", "save_animation", "save_image"]

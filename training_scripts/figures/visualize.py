@@ -11,50 +11,31 @@ all of them by the tower itself, by a classifier of the drawings that is indepen
 and by the distance to the nearest training image.
 """
 
-import csv
-import io
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ...analysis.independent_classifier import train_classifier
-from ...analysis.neurons.evaluate import (
-    find_concepts,
-    hits,
-    nearest_training_distances,
-    random_tower,
-    rank_by_embedding,
-)
-from ...analysis.neurons.figure import draw_texts, file_stem, save_animation, save_image
+from ...analysis.neurons.evaluate import find_concepts, random_tower
 from ...analysis.neurons.frozen_weights import frozen_weights
 from ...analysis.neurons.image_embedding import ImageEmbedder
 from ...analysis.neurons.optimization import OptimizedImages, to_pil_images
 from ...analysis.neurons.parametrizations import Param
 from ...analysis.neurons.targets import Target, image_target, neuron_target, text_targets
 from ...analysis.neurons.visualization import COPIES, STEPS, TV_WEIGHT, Mode, visualize
-from ...data.files.atomic import atomic_file
-from ...data.files.bounded import read_bounded_text
 from ...data.files.hashing import hash_model
-from ...evaluation.vqa.report import image_interval
 from ...modeling_brivl.modeling_brivl import BriVLModel
 from ...pipelines.device import choose_device
 from ...pipelines.open_brivl import open_brivl
 from ...processing.processing_brivl import BriVLProcessor
 from ...training.figure_run import FigureArguments, figure_folder, run_figure
+from ...training.figures.evaluate_images import MIN_TEXTS, PERMUTED, RANDOM_TOWER, evaluate_images
+from ...training.figures.image_files import BATCH, ImageFiles, read_texts
 from ...training.recipe_options import option
 
-MIN_TEXTS, NON_FINITE = 5, 3  # the fewest that controls are made of; an exit code
-PERMUTED, RANDOM_TOWER = "permuted", "random_tower"
-BATCH, TRACE = 16, ("text", "seed", "step", "cosine", "tv", "gradient_norm")
-CLASSIFIER_SEED = 1_000_003  # added to the seed: that of no model and no image
-FIRST = 5  # ranks of the second metric
 PAPER = {
     "figure": 4,
     "section": "1.4",
@@ -95,14 +76,7 @@ class VisualizeArguments(FigureArguments):
             return [neuron_target(model, self.neuron)]
         if self.image is not None:
             return [image_target(model, processor, self.image, name=Path(self.image).name)]
-        texts = self.texts
-        if self.file is not None:
-            texts = [line.strip() for line in read_bounded_text(Path(self.file)).splitlines() if line.strip()]
-            if not texts:
-                raise ValueError(f"{self.file} has no text; write one a line.")
-        if len(set(texts)) < len(texts):
-            raise ValueError("A text is given twice; give each once, and --seeds for more images of it.")
-        return text_targets(model, processor, texts)
+        return text_targets(model, processor, read_texts(self.texts, self.file))
 
     def visualize(self, embed: ImageEmbedder, targets: Tensor, *, mode: Mode, seed: int) -> OptimizedImages:
         """Return an image for each target (n, d)."""
@@ -157,7 +131,10 @@ def run(options: VisualizeArguments) -> dict[str, object]:
         images: dict[str, list[Image.Image]] = {options.mode: made.write()}
         if options.controls:
             images |= made.controls()
-        metrics["images"] = evaluate(options, embed, targets, images, concepts)
+        seeds, seed, controls = options.seeds, options.seed, options.controls
+        metrics["images"] = evaluate_images(
+            embed, made.vectors, images, concepts, seeds=seeds, seed=seed, controls=controls
+        )
     return metrics
 
 
@@ -177,35 +154,15 @@ class MadeImages:
         Raises:
             KeyboardInterrupt, SystemExit: it was stopped; what was made so far is written.
         """
+        title = f"{self.options.model} ({self.options.mode})"
+        files = ImageFiles(self.folder, "figure4.png", title, [one.name for one in self.targets], self.to_images)
         images: list[Image.Image] = []
-        rows: list[Sequence[object]] = []
         for seed in self.seeds:
             for first in range(0, len(self.targets), BATCH):
                 chosen = range(first, min(first + BATCH, len(self.targets)))
                 vectors = self.vectors[chosen.start : chosen.stop]
                 found = self.options.visualize(self.embed, vectors, mode=self.options.mode, seed=seed)
-                own = self.to_images(found.images)
-                frames = [self.to_images(frame / 255) for frame in found.frames]
-                for place, number in enumerate(chosen):
-                    stem = self.folder / file_stem(number, self.targets[number].name)
-                    save_image(stem.with_name(f"{stem.name}_{seed}.png"), own[place])
-                    if seed == self.options.seed:
-                        animation = stem.with_name(f"{stem.name}_progress.gif")
-                        save_animation(animation, [frame[place] for frame in frames])
-                names = [self.targets[number].name for number in chosen]
-                rows += [
-                    (names[row.image], seed, row.step, f"{row.cosine:.5f}", f"{row.tv:.5f}", f"{row.gradient_norm:.5g}")
-                    for row in found.trace
-                ]
-                images += own
-                self._write_figure(images, rows)
-                if found.stopped == "interrupted":
-                    raise KeyboardInterrupt
-                if found.stopped == "non-finite":
-                    print(
-                        f"Stopped: the loss is not finite; the last good images are in {self.folder}.", file=sys.stderr
-                    )
-                    raise SystemExit(NON_FINITE)
+                images += files.add(found, chosen, seed, animates=seed == self.options.seed)
         return images
 
     def controls(self) -> dict[str, list[Image.Image]]:
@@ -234,64 +191,8 @@ class MadeImages:
         """Return images as the tower sees them."""
         return to_pil_images(self.embed.resize(images).clamp(0, 1))
 
-    def _write_figure(self, images: Sequence[Image.Image], rows: Sequence[Sequence[object]]) -> None:
-        names = [target.name for target in self.targets] * self.options.seeds
-        shown = list(zip(names, images, strict=False))
-        save_image(self.folder / "figure4.png", draw_texts(f"{self.options.model} ({self.options.mode})", shown))
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([TRACE, *rows])
-        with atomic_file(self.folder / "trace.csv") as unfinished:
-            unfinished.write_text(text.getvalue(), "utf-8")
 
-
-def evaluate(
-    options: VisualizeArguments,
-    embed: ImageEmbedder,
-    targets: Sequence[Target],
-    images: Mapping[str, Sequence[Image.Image]],
-    concepts: Sequence[int] | None,
-) -> dict[str, dict[str, object]]:
-    """Return the metrics of each way of making images: fractions with their chance, and 95 % intervals over texts.
-
-    Args:
-        images: by way, those of all targets for each seed.
-        concepts: of emoji7, one a target: the classes of the independent classifier; without them there is none.
-    """
-    vectors, count = torch.stack([target.vector for target in targets]), len(targets)
-    classifier = None
-    if concepts is not None:
-        classifier = train_classifier(concepts, seed=options.seed + CLASSIFIER_SEED, progress=True)
-    results: dict[str, dict[str, object]] = {}
-    distances: dict[str, np.ndarray] = {}
-    if options.controls:
-        found_distances = nearest_training_distances([image for own in images.values() for image in own], progress=True)
-        distances = dict(zip(images, found_distances.reshape(len(images), -1), strict=True))
-    for name, own in images.items():
-        labels = np.tile(np.arange(count), options.seeds)
-        wanted = (labels + 1) % count if name == PERMUTED else labels
-        interval = partial(image_interval, images=labels, seed=options.seed)
-        embeddings = embed.embed_images(own)
-        rankings = {"own": rank_by_embedding(embeddings, vectors)}
-        if classifier is not None:
-            rankings["classifier"] = classifier.rank(own)
-        found: dict[str, object] = {"n": len(own)}
-        found["cosine"] = float((embeddings * vectors[wanted]).sum(dim=1).mean())
-        for ranker, ranked in rankings.items() if count > 1 else ():
-            columns = {f"{ranker}_top_1": hits(ranked, wanted, 1), f"{ranker}_top_{FIRST}": hits(ranked, wanted, FIRST)}
-            if name == PERMUTED:
-                columns[f"{ranker}_original_top_1"] = hits(ranked, labels, 1)
-            for column, values in columns.items():
-                found |= {column: float(values.mean()), f"{column}_interval": interval(values)}
-        if options.controls:
-            found["nearest_training_distance"] = float(distances[name].min())
-        results[name] = found
-    chance: dict[str, object] = {"chance_top_1": 1 / count, f"chance_top_{FIRST}": min(1.0, FIRST / count)}
-    if classifier is not None:
-        chance["classifier_accuracy_on_drawings"] = classifier.accuracy
-    return {**results, "chance": chance}
-
-
-__all__ = ["VisualizeArguments", "evaluate", "main", "run"]
+__all__ = ["VisualizeArguments", "main", "run"]
 
 if __name__ == "__main__":
     main()

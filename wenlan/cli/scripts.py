@@ -23,6 +23,10 @@ SCRIPTS = {
             "figures.visualize",
             "Make the paper's figure 4: images that texts, an image or a neuron call up in a frozen BriVL.",
         ),
+        "generate": (
+            "figures.generate",
+            "Make the paper's figure 11: images of texts, by the codes of a frozen VQGAN that BriVL guides.",
+        ),
         "attention": (
             "figures.attention",
             "Make the paper's figure 6: which regions of an image words attend to, in several languages.",

@@ -1,0 +1,183 @@
+"""The command that makes figure 11: its files, its bad inputs, what a stop leaves; whether images show their texts."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.brivl.tiny_folder import save_tiny_folder
+from helpers.tiny_vqgan import CODES, build_tiny_vqgan
+from PIL import Image
+from torchvision.transforms.v2.functional import pil_to_tensor
+from typer.testing import CliRunner
+from wenlan.analysis.neurons.image_embedding import ImageEmbedder
+from wenlan.pipelines.vqgan import decode_codes, open_vqgan
+from wenlan.training_scripts.figures.generate import GenerateArguments, main, run
+
+from wenlan.cli.main import app
+
+TEXTS = ["一只猫", "雪山和湖", "红色的苹果", "猫", "雪"]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Folders of a BriVL and of a VQGAN, both with random weights."""
+    root = tmp_path_factory.mktemp("models")
+    save_tiny_folder(root / "brivl")
+    build_tiny_vqgan().save_pretrained(root / "vqgan")
+    return {"model": str(root / "brivl"), "vqgan": str(root / "vqgan")}
+
+
+@pytest.fixture
+def options(folders, tmp_path):
+    """Makes options of a run of a few steps."""
+
+    def make(**changes):
+        common = {"output_dir": str(tmp_path / "figure"), "steps": 3, "cuts": 2}
+        return GenerateArguments(**({"texts": TEXTS[:2]} | folders | common | changes))
+
+    return make
+
+
+def test_run_writes_images_codes_that_decode_to_them_animations_trace_figure_and_metrics(options, folders, tmp_path):
+    metrics, folder = run(options(rerank=2, seed=4)), tmp_path / "figure"
+    images = ["00_一只猫_4.png", "01_雪山和湖_4.png", "00_一只猫_5.png", "01_雪山和湖_5.png"]
+    assert {path.name for path in folder.glob("*.png")} == {*images, "figure11.png"}
+    codes = np.load(folder / "codes.npy", allow_pickle=False)
+    assert codes.shape == (4, 8, 8)
+    assert 0 <= codes.min() <= codes.max() < CODES
+    with torch.no_grad():
+        decoded = decode_codes(open_vqgan(folders["vqgan"]), torch.from_numpy(codes).long())
+    saved = torch.stack([pil_to_tensor(Image.open(folder / name)) for name in images]) / 255
+    assert (decoded - saved).abs().max() <= 1 / 255
+    for stem in ("00_一只猫", "01_雪山和湖"):
+        with Image.open(folder / f"{stem}_progress.gif") as animation:
+            assert animation.n_frames > 1
+    with (folder / "trace.csv").open(encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 2 * 2 * 3
+    with (folder / "images.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["text"], row["seed"]) for row in rows] == [(text, seed) for seed in "45" for text in TEXTS[:2]]
+    for text in TEXTS[:2]:
+        own = [row for row in rows if row["text"] == text]
+        assert [row["is_best"] for row in own] == [
+            str(row["cosine"] == max((one["cosine"] for one in own), key=float)) for row in own
+        ]
+    best = [max(float(row["cosine"]) for row in rows if row["text"] == text) for text in TEXTS[:2]]
+    assert metrics["images"]["codes"]["cosine"] == pytest.approx(np.mean(best), abs=1e-4)
+    assert json.loads((folder / "metrics.json").read_text("utf-8")) == metrics
+    assert metrics["images"]["codes"]["n"] == 2
+    assert metrics["images"]["chance"]["chance_top_1"] == 0.5
+
+
+def test_same_seed_gives_equal_metrics_but_for_the_time(options, tmp_path):
+    written = []
+    for number in range(2):
+        run(options(output_dir=str(tmp_path / str(number)), rerank=2))
+        text = (tmp_path / str(number) / "metrics.json").read_text("utf-8")
+        written.append([line for line in text.splitlines() if "wall_seconds" not in line])
+    assert written[0] == written[1]
+
+
+def test_controls_are_beside_the_images(options):
+    metrics = run(options(texts=TEXTS, controls=True, steps=2))
+    assert list(metrics["images"]) == ["codes", "permuted", "random_tower", "pixels", "chance"]
+    assert "own_original_top_1" in metrics["images"]["permuted"]
+    assert metrics["images"]["codes"]["nearest_training_distance"] > 0.05
+
+
+def test_image_to_start_from_is_what_one_step_of_nothing_leaves(options, tmp_path):
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "red.png")
+    changes = {"init_image": str(tmp_path / "red.png"), "learning_rate": 1e-9, "steps": 1, "cuts": 0}
+    run(options(**changes, distance="spherical"))
+    codes = np.load(tmp_path / "figure" / "codes.npy", allow_pickle=False)
+    assert (codes[0] == codes[1]).all()
+    run(options(**changes, seed=7, output_dir=str(tmp_path / "other")))
+    assert (np.load(tmp_path / "other" / "codes.npy", allow_pickle=False) == codes).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": ""}, "Give a BriVL and a VQGAN: wenlan generate MODEL --vqgan"),
+        ({"vqgan": ""}, "Give a BriVL and a VQGAN"),
+        ({"texts": []}, "Give either --texts or --file"),
+        ({"file": "poem.txt"}, "Give either --texts or --file"),
+        ({"texts": ["猫", "猫"]}, "A text is given twice"),
+        ({"texts": ["猫", " "]}, "is empty"),
+        ({"texts": [], "file": "empty.txt"}, "has no text; write one a line"),
+        ({"controls": True}, "There are 2 texts; controls permute them: give 5 or more"),
+        ({"init_image": "empty.txt"}, "not an image|empty"),
+    ],
+)
+def test_bad_input_is_refused_in_a_line_before_anything_is_written(options, tmp_path, monkeypatch, changes, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.txt").write_text("\n \n", "utf-8")
+    with pytest.raises(ValueError, match=message):
+        run(options(**changes))
+    assert not (tmp_path / "figure").exists()
+
+
+def test_folder_without_a_vqgan_is_refused(options, folders, tmp_path):
+    with pytest.raises(ValueError, match=r"holds no VQGAN but a brivl"):
+        run(options(vqgan=folders["model"]))
+    with pytest.raises(FileNotFoundError, match="no model folder"):
+        run(options(vqgan=str(tmp_path / "none")))
+    (tmp_path / "cut").mkdir()
+    for path in Path(folders["vqgan"]).iterdir():
+        (tmp_path / "cut" / path.name).write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(OSError, match="Unable to load weights"):
+        run(options(vqgan=str(tmp_path / "cut")))
+
+
+def test_without_diffusers_the_command_says_what_to_install(options, folders, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    command = ["generate", folders["model"], "--vqgan", folders["vqgan"], "--texts", "猫"]
+    result = CliRunner().invoke(app, [*command, "--output_dir", str(tmp_path / "figure")])
+    assert result.exit_code == 1
+    assert "Error: A VQGAN needs the package diffusers: pip install 'wenlan[generation]'" in result.output
+
+
+def interrupt_at(monkeypatch, call, what):
+    """Has a call of the image tower do something else."""
+    calls, embed = [], ImageEmbedder.__call__
+
+    def embeds(self, images):
+        calls.append(images)
+        return what(embed(self, images)) if len(calls) == call else embed(self, images)
+
+    monkeypatch.setattr(ImageEmbedder, "__call__", embeds)
+
+
+def test_ctrl_c_leaves_what_was_made_with_its_codes(options, folders, tmp_path, monkeypatch, capsys):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    interrupt_at(monkeypatch, 5, interrupt)
+    words = ["--vqgan", folders["vqgan"], "--texts", "猫", "--steps", "3", "--rerank", "3"]
+    with pytest.raises(SystemExit) as stopped:
+        main([folders["model"], *words, "--output_dir", str(tmp_path / "figure")])
+    assert stopped.value.code == 130
+    assert "what was made so far is in" in capsys.readouterr().err
+    folder = tmp_path / "figure"
+    assert {path.name for path in folder.glob("*.png")} == {"00_猫_0.png", "00_猫_1.png", "figure11.png"}
+    codes = torch.from_numpy(np.load(folder / "codes.npy", allow_pickle=False)).long()
+    with torch.no_grad():
+        decoded = decode_codes(open_vqgan(folders["vqgan"]), codes)
+    saved = torch.stack([pil_to_tensor(Image.open(folder / f"00_猫_{seed}.png")) for seed in range(2)]) / 255
+    assert (decoded - saved).abs().max() <= 1 / 255
+    assert not (folder / "metrics.json").exists()
+
+
+def test_loss_that_is_not_finite_ends_with_exit_code_3_and_the_last_good_image(options, tmp_path, monkeypatch):
+    interrupt_at(monkeypatch, 2, lambda embeddings: embeddings * torch.nan)
+    with pytest.raises(SystemExit) as stopped:
+        run(options())
+    assert stopped.value.code == 3
+    assert {path.name for path in (tmp_path / "figure").glob("*.png")} == {
+        *("00_一只猫_0.png", "01_雪山和湖_0.png", "figure11.png"),
+    }
+    assert np.load(tmp_path / "figure" / "codes.npy", allow_pickle=False).shape == (2, 8, 8)
