@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -143,7 +144,8 @@ def write_graphs(spaces: Sequence[Space], folder: Path, *, reference: str, seed:
     first = names.index(reference) if reference in names[:-1] else 0
     rows: list[Sequence[object]] = []
     for found in zip(*(space.neighborhoods for space in shown), strict=True):
-        with atomic_file(folder / f"graph_{found[0].words[0]}.png") as unfinished:
+        name = re.sub(r"\W+", "_", found[0].words[0])
+        with atomic_file(folder / f"graph_{name}.png") as unfinished:
             draw_neighborhoods(found[first:], seed=seed).save(unfinished)
         for one in found:
             for place in range(1, len(one.words)):
