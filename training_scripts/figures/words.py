@@ -49,8 +49,9 @@ class WordsArguments(FigureArguments):
     queries: int | None = option(5_000, "words, drawn at random, whose neighbours are compared", low=1)
     k: list[int] = option(list(KS), "numbers of neighbours")
     word: list[str] = option(["成功", "王子", "教育"], "whose neighbours are drawn")
-    antonyms: str = option(str(FILE), "file of pairs of words, one a line, with a tab between; ours by default")
+    antonyms: str | None = option(None, "file of pairs of words, one a line, with a tab between; ours by default")
     cache: str | None = option(None, "folder of vectors and neighbours; by default one in output_dir")
+    output_dir: str = option("runs/words", "for images, data and metrics")
 
 
 def main(argv: Sequence[str] | None = None) -> Path:
@@ -86,7 +87,7 @@ def run(options: WordsArguments) -> dict[str, object]:
         options.seed,
         options.device,
     )
-    pairs, own = read_antonyms(Path(options.antonyms)), options.vocabulary
+    pairs, own = read_antonyms(Path(options.antonyms or FILE)), options.vocabulary
     listed = read_vocabulary(Path(own)) if own else build_vocabulary(options.words)
     check_size(listed.words, max(options.k))
     with figure_folder(options) as (folder, metrics):
