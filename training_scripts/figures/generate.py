@@ -31,6 +31,7 @@ from ...analysis.neurons.optimization import OptimizationSettings, OptimizedImag
 from ...analysis.neurons.parametrizations import PixelImages
 from ...analysis.neurons.targets import Target, text_targets
 from ...analysis.vqgan_inversion.codes import CodedImages, codes_of_image, random_codes
+from ...analysis.vqgan_inversion.tower_sizes import EmbedderAtSizes
 from ...data.files.atomic import atomic_file
 from ...data.files.hashing import hash_model
 from ...pipelines.device import choose_device
@@ -45,6 +46,7 @@ from ...training.recipe_options import option
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.vq_model import VQModel
 
+COPIES_AT_A_TIME = 32  # beyond it memory grows and nothing gets faster
 CODES, PIXELS = "codes", "pixels"  # ways of making images; the second as in the paper's figure 4
 PIXELS_LEARNING_RATE = 0.05
 IMAGES = ("text", "seed", "cosine", "is_best")
@@ -66,10 +68,10 @@ class GenerateArguments(FigureArguments):
     file: str | None = option(None, "text file with a text a line, in place of texts")
     init_image: str | None = option(None, "image to start from, in place of random codes")
     rerank: int = option(1, "make so many images of each text, and take the one that is nearest to it", low=1, high=100)
-    steps: int = option(100, "of the optimisation", low=1)
-    cuts: int = option(4, "copies of an image, cut and turned at random, at each step; 0: the image itself", low=0)
+    steps: int = option(60, "of the optimisation", low=1)
+    cuts: int = option(4, "copies of an image, moved at random, in each step at another size; 0: the image", low=0)
     distance: Distance = option("cosine", "to the text: cosine, as in the paper, or spherical")
-    learning_rate: float = option(0.1, "of Adam", above=0)
+    learning_rate: float = option(0.15, "of Adam", above=0)
     controls: bool = option(False, "evaluate, beside permuted texts, a random tower and pixels")
 
     def settings(self, learning_rate: float) -> OptimizationSettings:
@@ -155,13 +157,16 @@ class Generator:
         options, seeds = self.options, [seed] * len(vectors)
         codes = random_codes(self.vqgan, seeds) if self.start is None else self.start.expand(len(vectors), -1, -1)
         coded = CodedImages(self.vqgan, codes)
+        at_a_time = max(1, COPIES_AT_A_TIME // max(options.cuts, 1))
+        sizes = EmbedderAtSizes(embed.model, embed.processor, calls=-(-len(vectors) // at_a_time))
         found = optimize(
             coded,
-            embed,
+            sizes if options.cuts else embed,
             vectors.to(embed.model.device),
             seeds=seeds,
             augment=AffineCopies(options.cuts, resolutions=(1.0,)) if options.cuts else None,
             settings=options.settings(options.learning_rate),
+            batch_size=COPIES_AT_A_TIME,
             progress=True,
         )
         return found, coded.codes_of(found.images)

@@ -1,4 +1,13 @@
-"""The command that makes figure 11: its files, its bad inputs, what a stop leaves; whether images show their texts."""
+"""The command that makes figure 11: its files, its bad inputs, what a stop leaves; whether images show their texts.
+
+Calibration on the BriVL of `wenlan quickstart` with its pre-trained text encoder and on the VQGAN of `vqgan_tiny`: 16
+concepts, 4 cuts, 60 steps, seed 0; chance 0.06 and 0.31. All codes are valid by construction. Total variation is 0.05,
+that of pixels 0.56, so the bar of a half is met. The tower's own top-1 is 1.00 (pixels 1.00). The independent
+classifier (0.81 on the unseen style) stays near chance: top-1 0.13 and top-5 0.25, for pixels 0.00 and 0.38. Other
+settings (white to start from, 36 codes of 8 x 8 pixels, reduced resolutions, smoothness) gave it 0.00 to 0.19. The bar
+of 0.35 that was proposed for it is missed: colours and some parts are right, outlines are not. So no bar is set on it;
+those below are on the smaller BriVL of the tests and on a VQGAN of 80 steps.
+"""
 
 import csv
 import json
@@ -10,11 +19,14 @@ import pytest
 import torch
 from helpers.brivl.tiny_folder import save_tiny_folder
 from helpers.tiny_vqgan import CODES, build_tiny_vqgan
+from helpers.training.recipes import SMOKE
 from PIL import Image
 from torchvision.transforms.v2.functional import pil_to_tensor
 from typer.testing import CliRunner
 from wenlan.analysis.neurons.image_embedding import ImageEmbedder
 from wenlan.pipelines.vqgan import decode_codes, open_vqgan
+from wenlan.training_scripts import train_vqgan
+from wenlan.training_scripts.figures import generate
 from wenlan.training_scripts.figures.generate import GenerateArguments, main, run
 
 from wenlan.cli.main import app
@@ -181,3 +193,25 @@ def test_loss_that_is_not_finite_ends_with_exit_code_3_and_the_last_good_image(o
         *("00_一只猫_0.png", "01_雪山和湖_0.png", "figure11.png"),
     }
     assert np.load(tmp_path / "figure" / "codes.npy", allow_pickle=False).shape == (2, 8, 8)
+
+
+CONCEPTS = ("红苹果", "太阳", "西瓜", "向日葵", "熊猫", "青蛙", "汽车", "蝴蝶")
+
+
+@pytest.mark.slow
+def test_images_of_trained_models_show_the_tower_their_texts_and_are_smoother_than_pixels(
+    quickstart_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(generate, "find_concepts", lambda names: None)
+    monkeypatch.setattr(train_vqgan, "evaluate", lambda *_: None)
+    lengths = ["--max_steps", "80", "--quantize_from", "40", "--save_strategy", "no", "--output_dir"]
+    vqgan = train_vqgan.main(["vqgan_tiny", *SMOKE, *lengths, str(tmp_path / "vqgan")])
+    options = {"model": str(quickstart_folder), "vqgan": str(vqgan), "texts": list(CONCEPTS), "steps": 20, "cuts": 2}
+    images = run(GenerateArguments(**options, output_dir=str(tmp_path / "figure"), controls=True))["images"]
+    codes, permuted, random, pixels = (images[name] for name in ("codes", "permuted", "random_tower", "pixels"))
+    assert codes["total_variation"] <= pixels["total_variation"] / 2  # seen 0.02 and 0.52
+    assert codes["cosine"] >= random["cosine"] + 0.1  # seen 0.46 and 0.28
+    assert codes["own_top_5"] >= 0.75  # seen 0.88, chance 0.63
+    assert permuted["cosine"] >= random["cosine"] + 0.1  # seen 0.46
+    assert permuted["own_original_top_1"] <= 0.25  # seen 0.13, which is chance
+    assert min(one["nearest_training_distance"] for one in (codes, permuted, pixels)) > 0.05  # seen 0.12
