@@ -43,7 +43,7 @@ def draw_texts(title: str, images: Sequence[tuple[str, Image.Image]], *, columns
     """
     cells = [Cell(image, [(text, PLAIN)]) for text, image in images]
     rows = [cells[first : first + columns] for first in range(0, len(cells), columns)]
-    return draw_grid(title, rows, image_size=GRID_IMAGE)
+    return draw_grid(title, rows, image_size=min(GRID_IMAGE, max(image.width for _, image in images)))
 
 
 __all__ = ["GRID_IMAGE", "draw_texts", "file_stem", "save_animation", "save_image"]
