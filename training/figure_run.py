@@ -1,14 +1,17 @@
 """Common options of the commands that make the figures of the paper, their folder, and its metrics."""
 
+import csv
+import io
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
+from ..data.files.atomic import atomic_file
 from ..data.files.json_files import write_json
 from ..data.files.lock import output_lock
 from .recipe_options import option
@@ -72,4 +75,12 @@ def figure_folder(options: FigureArguments) -> Iterator[tuple[Path, dict[str, ob
         write_json(folder / METRICS, metrics)
 
 
-__all__ = ["CONFIG", "FigureArguments", "figure_folder", "run_figure"]
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table, whole or not at all."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    with atomic_file(path) as unfinished:
+        unfinished.write_text(text.getvalue(), "utf-8")
+
+
+__all__ = ["CONFIG", "FigureArguments", "figure_folder", "run_figure", "write_csv"]

@@ -1,7 +1,5 @@
 """Files of images that are optimised for texts: written as they are made, so that a stop leaves what there is."""
 
-import csv
-import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,8 +9,8 @@ from torch import Tensor
 
 from ...analysis.neurons.figure import GRID_IMAGE, draw_texts, file_stem, save_animation, save_image
 from ...analysis.neurons.optimization import OptimizedImages
-from ...data.files.atomic import atomic_file
 from ...data.files.bounded import read_bounded_text
+from ..figure_run import write_csv
 
 TRACE = ("text", "seed", "step", "cosine", "tv", "gradient_norm")
 NON_FINITE = 3  # an exit code
@@ -101,12 +99,4 @@ def _enlarge(image: Image.Image) -> Image.Image:
     return image.resize((GRID_IMAGE, GRID_IMAGE), Image.Resampling.BICUBIC)
 
 
-def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Write a table, whole or not at all."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-    with atomic_file(path) as unfinished:
-        unfinished.write_text(text.getvalue(), "utf-8")
-
-
-__all__ = ["BATCH", "NON_FINITE", "TRACE", "ImageFiles", "read_texts", "write_csv"]
+__all__ = ["BATCH", "NON_FINITE", "TRACE", "ImageFiles", "read_texts"]

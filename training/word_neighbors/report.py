@@ -1,7 +1,5 @@
 """The metrics, lists and images that compare spaces of words (figures 7-10)."""
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from itertools import combinations
@@ -16,6 +14,7 @@ from ...analysis.word_neighbors.jaccard import extremes, jaccard, summarize
 from ...analysis.word_neighbors.statistics import mean_interval, paired_test
 from ...data.files.atomic import atomic_file
 from ...evaluation.tables.table import register_fonts
+from ..figure_run import write_csv
 from .measure import CENTERED, PLAIN, Questions, Space
 from .spaces import FURTHER, OTHER_SEED
 
@@ -153,12 +152,4 @@ def write_graphs(spaces: Sequence[Space], folder: Path, *, reference: str, seed:
     write_csv(folder / "neighbours.csv", ["word", "space", "place", "neighbour", "cosine"], rows)
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Write a table, whole or not at all."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    with atomic_file(path) as unfinished:
-        unfinished.write_text(text.getvalue(), "utf-8")
-
-
-__all__ = ["PAPER", "compare_spaces", "pair_name", "write_csv", "write_graphs", "write_histogram"]
+__all__ = ["PAPER", "compare_spaces", "pair_name", "write_graphs", "write_histogram"]

@@ -9,10 +9,8 @@ also give the pointing game and the agreement of languages over all of them, for
 Attention shows where a model looked, not why it decided.
 """
 
-import csv
-import io
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -57,7 +55,7 @@ from ...pipelines.device import choose_device
 from ...processing.image_decoding import decode_image
 from ...processing.processing_mlmm import MLMMProcessor
 from ...processing.region_inputs import image_size
-from ...training.figure_run import FigureArguments, figure_folder, run_figure
+from ...training.figure_run import FigureArguments, figure_folder, run_figure, write_csv
 from ...training.recipe_options import option
 
 logger = logging.getLogger(__name__)
@@ -82,6 +80,7 @@ class AttentionArguments(FigureArguments):
     layer: int = option(-1, "of the encoder, from 0; -1 is the last, as in the paper")
     heads: str = option("mean", "mean, max, or the number of one")
     rollout: bool = option(False, "through all layers, in place of one")
+    output_dir: str = option("runs/attention", "for images, data and metrics")
 
     def chosen_layer(self) -> Layer:
         """Return the layer; raise ValueError for one beside `rollout`."""
@@ -181,7 +180,7 @@ def _attend_image(
     _save_figure(folder, image, attentions, spans)
     weights, boxes = _weights_at(attentions, spans), next(iter(attentions.values())).boxes
     name = options.image_id or Path(options.image or "").name
-    _write_csv(folder, table_rows(name, texts, spans, weights, boxes))
+    write_csv(folder / "attention.csv", COLUMNS, table_rows(name, texts, spans, weights, boxes))
     words = {language: [texts[language][slice(*span)] for span in spans[language]] for language in texts}
     write_json(folder / "similarity.json", {"words": words, "divergence": divergence_table([weights])})
     similarity = {
@@ -211,7 +210,11 @@ def _attend_scenes(
 
     runs = {MODEL: attend(model, "model")}
     own = [found[layer] for found in runs[MODEL]]
-    _write_csv(folder, (row for scene, found in zip(scenes, own, strict=True) for row in _rows_of(scene, found)))
+    write_csv(
+        folder / "attention.csv",
+        COLUMNS,
+        (row for scene, found in zip(scenes, own, strict=True) for row in _rows_of(scene, found)),
+    )
     write_json(folder / "similarity.json", {"scenes": len(scenes), "divergence": divergence_table(own)})
     runs |= {RANDOM_MODEL: attend(control, "random weights"), OTHER_SENTENCE: attend(model, "other sentences", others)}
     interval = partial(image_interval, seed=options.seed)
@@ -291,15 +294,6 @@ def _weights_at(
     attentions: Mapping[str, RegionAttention], spans: Mapping[str, Sequence[Span]]
 ) -> dict[str, torch.Tensor]:
     return {one: torch.stack([found.at([span]) for span in spans[one]]) for one, found in attentions.items()}
-
-
-def _write_csv(folder: Path, rows: Iterable[Sequence[object]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(rows)
-    with atomic_file(folder / "attention.csv") as unfinished:
-        unfinished.write_text(text.getvalue(), "utf-8")
 
 
 __all__ = ["AttentionArguments", "main", "read_sentences", "run"]

@@ -38,9 +38,9 @@ from ...pipelines.device import choose_device
 from ...pipelines.open_brivl import open_brivl
 from ...pipelines.vqgan import hash_vqgan, open_vqgan
 from ...processing.image_decoding import decode_image
-from ...training.figure_run import FigureArguments, figure_folder, run_figure
+from ...training.figure_run import FigureArguments, figure_folder, run_figure, write_csv
 from ...training.figures.evaluate_images import MIN_TEXTS, PERMUTED, RANDOM_TOWER, evaluate_images
-from ...training.figures.image_files import BATCH, ImageFiles, read_texts, write_csv
+from ...training.figures.image_files import BATCH, ImageFiles, read_texts
 from ...training.recipe_options import option
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class GenerateArguments(FigureArguments):
     distance: Distance = option("cosine", "to the text: cosine, as in the paper, or spherical")
     learning_rate: float = option(0.15, "of Adam", above=0)
     controls: bool = option(False, "evaluate, beside permuted texts, a random tower and pixels")
+    output_dir: str = option("runs/generate", "for images, data and metrics")
 
     def settings(self, learning_rate: float) -> OptimizationSettings:
         """Return the settings of the optimisation, without a weight for smoothness."""

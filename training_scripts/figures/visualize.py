@@ -62,6 +62,7 @@ class VisualizeArguments(FigureArguments):
     learning_rate: float | None = option(None, "of Adam", above=0)
     tv_weight: float = option(TV_WEIGHT, "of the total variation in the robust mode: more is smoother", low=0)
     controls: bool = option(False, "evaluate, beside the paper's mode, permuted texts and a random tower")
+    output_dir: str = option("runs/visualize", "for images, data and metrics")
 
     def targets(self, model: BriVLModel, processor: BriVLProcessor) -> list[Target]:
         """Return the targets.
