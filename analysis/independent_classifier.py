@@ -73,8 +73,8 @@ def train_classifier(
     if len(set(ids)) != len(ids) or len(ids) < 2:
         raise ValueError(f"There are {len(set(ids))} different concepts among {len(ids)}; give two or more, each once.")
     data = load_emoji7()
-    images, labels = _read(data["train"], ids)
-    test_images, test_labels = _read(data["test"], ids)
+    images, labels = read_drawings(data["train"], ids)
+    test_images, test_labels = read_drawings(data["test"], ids)
     if missing := sorted(set(range(len(ids))) - set(labels.tolist())):
         raise ValueError(f"emoji7 has no image to train on of the concepts {', '.join(str(ids[i]) for i in missing)}.")
     with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
@@ -97,7 +97,7 @@ def _train(images: Tensor, labels: Tensor, classes: int, seed: int, steps: int, 
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     for _ in tqdm(range(steps), desc="independent classifier", disable=not progress):
         chosen = torch.randint(len(images), (BATCH,))
-        loss = F.cross_entropy(network(_vary(images[chosen], generator)), labels[chosen], label_smoothing=0.1)
+        loss = F.cross_entropy(network(vary_drawings(images[chosen], generator)), labels[chosen], label_smoothing=0.1)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -112,7 +112,7 @@ def _build(classes: int) -> nn.Module:
     return nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.3), nn.Linear(WIDTHS[-1] * (SIZE // 16) ** 2, classes))
 
 
-def _read(rows: "Dataset", ids: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def read_drawings(rows: "Dataset", ids: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Return RGBA images (n, 4, 48, 48) in [0, 1] of the concepts, and the index of each."""
     index = {number: place for place, number in enumerate(ids)}
     chosen = rows.select([row for row, number in enumerate(rows["concept_id"]) if number in index])
@@ -122,8 +122,14 @@ def _read(rows: "Dataset", ids: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     return torch.stack(images) / 255, torch.tensor([index[number] for number in chosen["concept_id"]])
 
 
-def _vary(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Return RGB images in [-1, 1] of RGBA ones: moved, recoloured, on random backgrounds, with noise."""
+def vary_drawings(images: Tensor, generator: torch.Generator, *, mix: float = MIX) -> Tensor:
+    """Return RGB images in [-1, 1] of RGBA ones: moved, recoloured, on random backgrounds, with noise.
+
+    Args:
+        images: (b, 4, h, w) in [0, 1].
+        generator: that all is drawn from.
+        mix: how much of another channel may come into each, at most.
+    """
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand(len(images), *shape, generator=generator)
@@ -134,7 +140,7 @@ def _vary(images: Tensor, generator: torch.Generator) -> Tensor:
     rows = [torch.stack([cos, -sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)]
     grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
     moved = F.grid_sample(images, grid, align_corners=False)
-    mixed = torch.einsum("bcd,bdhw->bchw", torch.eye(3) + uniform(-MIX, MIX, 3, 3), moved[:, :3])
+    mixed = torch.einsum("bcd,bdhw->bchw", torch.eye(3) + uniform(-mix, mix, 3, 3), moved[:, :3])
     gain, bias = uniform(0.7, 1.3, 3, 1, 1), uniform(-0.15, 0.15, 3, 1, 1)
     plain, blurred = uniform(0, 1, 3, 1, 1), F.interpolate(uniform(0, 1, 3, 6, 6), size=(SIZE, SIZE), mode="bicubic")
     background = torch.where(uniform(0, 1, 1, 1, 1) < 0.5, plain, (plain + blurred) / 2)
@@ -144,4 +150,4 @@ def _vary(images: Tensor, generator: torch.Generator) -> Tensor:
     return (2 * (drawn + noise).clamp(0, 1) - 1).contiguous(memory_format=torch.channels_last)
 
 
-__all__ = ["IndependentClassifier", "train_classifier"]
+__all__ = ["IndependentClassifier", "read_drawings", "train_classifier", "vary_drawings"]

@@ -14,9 +14,10 @@ Start = Literal["uniform", "normal"]
 UNIFORM, NORMAL_STD, FOURIER_STD = (0.4, 0.6), 0.1, 0.01
 OPAQUE, SLOPE = 2.5, 1.6  # of the opacity that images begin with: 0.92 in the middle, 0.02 in the corners
 # Brightness, blue against yellow, green against magenta: near the principal axes of the colours of images (Ohta et al.,
-# 1980). Columns are axes; brightness varies most.
+# 1980). Columns are axes.
 COLOUR_AXES = torch.tensor([[1, 1, -0.5], [1, 0, 1], [1, -1, -0.5]])
-COLOUR_STD = torch.tensor([1.0, 0.6, 0.6])
+COLOUR_STD = torch.tensor([1.0, 1.2, 1.2])
+CUTOFFS = (16, 3, 3, 5)  # cycles a side of brightness, the two colours, and opacity
 
 
 class Parametrization(Protocol):
@@ -71,7 +72,8 @@ class FourierImages:
 
     A step then moves an image at all scales alike, where one on pixels moves mostly the finest. With `opacity` a fourth
     plane says how opaque the image is, more so in the middle at first: as it is seen on many backgrounds, what shows
-    the target must lie in the opaque part, as an object with an outline.
+    the target must lie in the opaque part, as an object with an outline. High frequencies are weak then, those of
+    colours most: an object has parts of one colour.
 
     Args:
         seeds, size, device: as for `PixelImages`.
@@ -83,8 +85,11 @@ class FourierImages:
     ) -> None:
         self.size = size
         rows, columns = torch.fft.fftfreq(size)[:, None], torch.fft.rfftfreq(size)
-        scale = 1 / (rows**2 + columns**2).sqrt().clamp(min=1 / size)
-        self.scale = (scale / scale.square().mean().sqrt()).to(device)  # (h, w // 2 + 1)
+        frequencies = (rows**2 + columns**2).sqrt()
+        scale = 1 / frequencies.clamp(min=1 / size)  # (h, w // 2 + 1)
+        if opacity:
+            scale = torch.stack([scale / (1 + (frequencies * size / cutoff) ** 4) for cutoff in CUTOFFS])
+        self.scale = (scale / scale.square().mean(dim=(-2, -1), keepdim=True).sqrt()).to(device)
         self.colours = (COLOUR_AXES / COLOUR_AXES.norm(dim=0) * COLOUR_STD).to(device)
         axis = torch.linspace(-1, 1, size, device=device)
         self.middle = OPAQUE * (1 - SLOPE * (axis[:, None] ** 2 + axis**2))  # (h, w), before the sigmoid

@@ -11,7 +11,7 @@ from .parametrizations import Param, make_images
 
 Mode = Literal["paper", "robust"]
 STEPS, COPIES, TV_WEIGHT = 80, 4, 0.5
-LEARNING_RATES: dict[Param, float] = {"transparent": 0.2, "fourier": 0.2, "pixels": 0.05}
+LEARNING_RATES: dict[Param, float] = {"transparent": 0.15, "fourier": 0.2, "pixels": 0.05}
 
 
 def visualize(

@@ -80,6 +80,7 @@ def open_spaces(settings: SpaceSettings, folder: Path) -> Iterator[WordEncoder]:
         MissingModelError, ValueError, ImportError: a model cannot be opened.
     """
     models = {Path(model).name: model for model in settings.models}
+    types = {name: detect_model_type(source) for name, source in models.items()}  # before minutes of training
     for name in settings.names:
         if name in (FURTHER, OTHER_SEED):
             texts, seed = emoji7_texts(settings.languages), settings.seed + (name == OTHER_SEED)
@@ -87,7 +88,7 @@ def open_spaces(settings: SpaceSettings, folder: Path) -> Iterator[WordEncoder]:
             source = str(train_further(settings.text_encoder, texts, place, steps=steps, seed=seed))
         else:
             source = models.get(name, settings.text_encoder)
-        if name in models and detect_model_type(source) == "brivl":
+        if types.get(name) == "brivl":
             model, processor = open_brivl(source)
             cast(nn.Module, model).to(choose_device(settings.device))
             yield WordEncoder(name, model, processor.tokenizer, processor.max_text_length, "features")

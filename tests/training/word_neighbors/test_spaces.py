@@ -44,3 +44,9 @@ def test_first_of_other_models_is_the_reference(folders, tmp_path):
     settings = SpaceSettings([folders["masked_lm"], folders["brivl"]], "none")
     assert settings.reference == "masked_lm"
     assert [encoder.name for encoder in open_spaces(settings, tmp_path)] == ["masked_lm", "brivl"]
+
+
+def test_model_that_is_not_there_is_told_before_any_training(folders, tmp_path):
+    settings = SpaceSettings([str(tmp_path / "none")], folders["encoder"])
+    with pytest.raises(FileNotFoundError, match="none"):
+        next(open_spaces(settings, tmp_path))
