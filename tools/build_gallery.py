@@ -16,13 +16,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from PIL import Image
-
 ROOT = Path(__file__).parent.parent
 DOCUMENT, RUNS = ROOT / "docs" / "gallery.md", Path("runs") / "gallery"
 BLOCK = re.compile(r"```bash\n(.*?)```", re.DOTALL)
 IMAGE = re.compile(r"!\[[^\]]*\]\((images/gallery/([^)]+))\)")
-COLOURS = 256  # of a palette: a third of the size, and no difference to the eye
 
 
 def main() -> None:
@@ -70,7 +67,7 @@ def run(words: list[str], folder: Path) -> None:
 
 
 def copy_images(text: str, runs: Path, docs: Path) -> list[Path]:
-    """Copy each image of the document that was made to its place, smaller; return the places of all.
+    """Copy each image of the document that was made to its place; return the places of all.
 
     Args:
         text: of the document.
@@ -85,20 +82,11 @@ def copy_images(text: str, runs: Path, docs: Path) -> list[Path]:
         source, place = runs / made, docs / name
         if source.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
-            copy_image(source, place)
+            shutil.copyfile(source, place)
         elif not place.exists():
             raise FileNotFoundError(f"No command has made {source}, which the gallery shows.")
         places.append(place)
     return places
-
-
-def copy_image(source: Path, place: Path) -> None:
-    """Copy a PNG with a palette of colours, any other file as it is."""
-    if source.suffix != ".png":
-        shutil.copyfile(source, place)
-        return
-    with Image.open(source) as image:
-        image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(place, optimize=True)
 
 
 if __name__ == "__main__":

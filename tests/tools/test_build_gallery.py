@@ -6,7 +6,6 @@ from pathlib import Path
 
 import build_gallery
 import pytest
-from PIL import Image
 
 TEXT = """
 ```bash
@@ -29,18 +28,14 @@ def test_commands_are_read_with_the_folders_that_they_write_into():
     assert [build_gallery.output_folder(words).name for words in commands] == ["words", "attention"]
 
 
-def test_images_come_to_their_places_and_look_the_same(tmp_path):
+def test_images_come_to_their_places(tmp_path):
     (tmp_path / "runs" / "words").mkdir(parents=True)
-    image = Image.linear_gradient("L").convert("RGB")
-    image.save(tmp_path / "runs" / "words" / "histogram.png")
-    image.save(tmp_path / "runs" / "words" / "film.gif")
+    names = ("histogram.png", "film.gif")
+    for name in names:
+        (tmp_path / "runs" / "words" / name).write_text(name)
     places = build_gallery.copy_images(TEXT, tmp_path / "runs", tmp_path / "docs")
-    folder = tmp_path / "docs" / "images" / "gallery" / "words"
-    assert places == [folder / "histogram.png", folder / "film.gif"]
-    with Image.open(places[0]) as copied:
-        assert copied.mode == "P"
-        assert copied.convert("RGB").getpixel((9, 200)) == image.getpixel((9, 200))
-    assert places[1].read_bytes() == (tmp_path / "runs" / "words" / "film.gif").read_bytes()
+    assert places == [tmp_path / "docs" / "images" / "gallery" / "words" / name for name in names]
+    assert [place.read_text() for place in places] == list(names)
 
 
 def test_image_that_no_command_made_is_an_error_unless_it_is_in_its_place(tmp_path):

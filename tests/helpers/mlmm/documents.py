@@ -18,7 +18,8 @@ def write_mlmm_files(folder):
     write_model(folder / "runs" / "mlmm_tiny", MLMMForPreTraining)
     write_model(folder / "runs" / "mlmm_vqa")
     (folder / "runs" / "demo_mlmm").mkdir()
-    (folder / "runs" / "demo_mlmm" / "vqa").symlink_to(folder / "runs" / "mlmm_vqa")
+    for part, model in {"mlmm": "mlmm_tiny", "vqa": "mlmm_vqa"}.items():
+        (folder / "runs" / "demo_mlmm" / part).symlink_to(folder / "runs" / model)
     write_my_corpus(folder)
     write_golden(folder, "uc2_tiny").rename(folder / "uc2.pt")
     (folder / "tokenizer").rename(folder / "xlm-roberta-base")
