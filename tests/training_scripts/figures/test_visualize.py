@@ -1,16 +1,16 @@
 """The command that makes figure 4: its files, its bad inputs, what a stop leaves; and whether images show their texts.
 
-Calibration by `python benchmarks/paper/figure4.py`: five towers that learned sixteen drawings from nothing, three seeds
-each (chance 0.06 and 0.31). Independent classifier (0.81 to 0.94 on the unseen style), top-1 robust 0.56 0.62 0.58 0.44
-0.52, top-5 0.90 to 0.94, paper 0.17 0.46 0.27 0.25 0.42, permuted 0.44 to 0.62 (the original texts 0.00 to 0.02), random
-tower 0.04 to 0.15; own top-1 robust 0.92 to 1.00; nearest training image 0.09 to 0.15. So the bars that were proposed are
-kept; one of them, 0.15 above the paper's mode, is missed by one tower of five (0.10).
+Calibration by `python benchmarks/paper/figure4.py`: five towers that learned sixteen drawings from nothing, three
+seeds each (chance 0.06 and 0.31). Independent classifier (0.81 to 0.94 on the unseen style), top-1 robust 0.56 0.62
+0.58 0.44 0.52, top-5 0.90 to 0.94, paper 0.17 0.46 0.27 0.25 0.42, permuted 0.44 to 0.62 (the original texts 0.00 to
+0.02), random tower 0.04 to 0.15; own top-1 robust 0.92 to 1.00; nearest training image 0.09 to 0.15. So the bars that
+were proposed are kept; one of them, 0.15 above the paper's mode, is missed by one tower of five (0.10).
 
-On the BriVL of `wenlan quickstart`, whose backbone comes from ImageNet and is frozen (the gallery's command, seed 0), the
-tower's own top-1 is 0.94 (paper 1.00, permuted 1.00 and 0.00, random tower 0.06), but the classifier stays near chance:
-top-1 robust 0.13, paper 0.06, permuted 0.06, random tower 0.06; top-5 0.44, 0.25, 0.50, 0.19. An earlier setting without
-weaker colours, seeds 0 to 3, had 0.06 0.06 0.06 0.13 and own 0.94 0.75 0.94 0.88. The images have outlines and textures in
-arbitrary colours.
+On the BriVL of `wenlan quickstart`, whose backbone comes from ImageNet and is frozen (the gallery's command, seed 0),
+the tower's own top-1 is 0.94 (paper 1.00, permuted 1.00 and 0.00, random tower 0.06), but the classifier stays near
+chance: top-1 robust 0.13, paper 0.06, permuted 0.06, random tower 0.06; top-5 0.44, 0.25, 0.50, 0.19. An earlier
+setting without weaker colours, seeds 0 to 3, had 0.06 0.06 0.06 0.13 and own 0.94 0.75 0.94 0.88. The images have
+outlines and textures in arbitrary colours.
 """
 
 import csv
