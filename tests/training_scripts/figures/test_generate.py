@@ -7,7 +7,8 @@ concepts, 4 cuts, 60 steps, seeds 0 to 2; chance 0.06 and 0.31. All codes are va
 0.25, 0.19 and 0.31, for pixels 0.00 and 0.38. Other settings (white to start from, 36 codes of 8 x 8 pixels, reduced
 resolutions, smoothness), one seed each, gave it 0.00 to 0.19. The bar of 0.35 that was proposed for it is missed:
 colours and some parts are right, outlines are not. So no bar is set on it; those below are on the smaller BriVL of the
-tests and on a VQGAN of 80 steps.
+tests and on a VQGAN of 80 steps. Five towers that learned drawings from nothing (`python benchmarks/paper/figure4.py
+--vqgan runs/vqgan_tiny`) have 0.31 0.50 0.69 0.50 0.50: four of five meet the bar.
 """
 
 import csv
