@@ -3,10 +3,14 @@
 import json
 import pickle
 import sys
+import zlib
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from helpers.paths import ROOT
+from safetensors.torch import load_file
 from torch.nn import functional as F
 from typer.testing import CliRunner
 from wenlan.conversion.vqgan import convert_vqgan, rename
@@ -14,6 +18,7 @@ from wenlan.pipelines.vqgan import decode_codes, encode_images, open_vqgan
 
 from wenlan.cli.main import app
 
+GOLDEN = ROOT / "tests" / "fixtures" / "vqgan" / "golden.safetensors"
 WIDTHS, BLOCKS, LATENT, CODE, CODES = (32, 32, 64), 2, 12, 8, 24
 ATTENDS = (1, 2)  # levels
 CONFIG = {
@@ -191,6 +196,27 @@ def test_converted_vqgan_computes_what_the_original_computes(weights, write, tmp
     assert "with 24 codes of 4 x 4 pixels" in printed
     assert "Left out as not needed: 2 of loss.*." in printed
     assert f"wenlan generate runs/quickstart --vqgan {folder}" in printed
+
+
+def stable_weights(weights):
+    """Returns a state dict of the same names and shapes that no version of torch draws otherwise."""
+
+    def draw(name, shape):
+        values = torch.from_numpy(np.random.RandomState(zlib.crc32(name.encode())).standard_normal(shape)).float()
+        if len(shape) == 1:
+            return 0.1 * values + ("norm" in name and name.endswith("weight"))
+        return values * (0.5 if len(shape) == 2 else values[0].numel() ** -0.5)
+
+    return {name: draw(name, tuple(value.shape)) for name, value in weights.items()}
+
+
+@torch.no_grad()
+def test_converted_vqgan_gives_the_golden_codes_and_pixels(weights, write, tmp_path):
+    golden = load_file(GOLDEN)  # by `Plain`
+    model = open_vqgan(convert_vqgan(write(**stable_weights(weights)), tmp_path / "out"))
+    torch.testing.assert_close(model.encode(golden["images"] * 2 - 1).latents, golden["latents"], atol=1e-5, rtol=0)
+    assert torch.equal(encode_images(model, golden["images"]), golden["codes"])
+    torch.testing.assert_close(decode_codes(model, golden["codes"]), golden["pixels"], atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize(
