@@ -41,7 +41,7 @@ def find_recipe(name: str) -> Path:
     shipped = shipped_recipes()
     path = Path(name) if Path(name).is_file() else shipped.get(name)
     if path is None:
-        raise FileNotFoundError(f"No recipe {name!r}: give a YAML file or one of {', '.join(shipped)}.")
+        raise FileNotFoundError(f"No recipe {name!r}: give a YAML file or {', '.join(shipped)}.")
     return path
 
 
