@@ -73,10 +73,9 @@ def embed_codes(codebook: Tensor, codes: Tensor) -> Tensor:
     return codebook[codes].movedim(-1, 1)
 
 
-def quantize(codebook: Tensor, latents: Tensor) -> Tensor:
-    """Return the nearest rows (b, c, h, w) of a codebook; their gradient goes to the latents, straight through."""
-    nearest = embed_codes(codebook, nearest_codes(codebook, latents.detach()))
-    return latents + (nearest - latents).detach()
+def straight_through(values: Tensor, replaced: Tensor) -> Tensor:
+    """Return what replaces values, of the same shape; its gradient goes to the values as if they had stayed."""
+    return values + (replaced - values).detach()
 
 
 def decode_latents(model: "VQModel", latents: Tensor) -> Tensor:
@@ -104,7 +103,7 @@ __all__ = [
     "hash_vqgan",
     "nearest_codes",
     "open_vqgan",
-    "quantize",
     "reduction",
+    "straight_through",
     "vqgan_class",
 ]

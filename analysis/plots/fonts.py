@@ -1,5 +1,6 @@
 """Fonts for text in any of the seven languages; none that pip installs has the letters of all."""
 
+import logging
 from collections.abc import Callable
 from functools import cache, lru_cache
 from importlib.util import find_spec
@@ -7,6 +8,8 @@ from os import PathLike
 from pathlib import Path
 
 from PIL import ImageFont
+
+logger = logging.getLogger(__name__)
 
 # package -> its file
 WESTERN = ("matplotlib", "mpl-data/fonts/ttf/DejaVuSans.ttf")
@@ -68,6 +71,16 @@ def _open_fonts(
     return [(font, _lacks(font)) for font in fonts]
 
 
+def readable(text: str, instead: str) -> str:
+    """Return a text that some font has all letters of, or `instead` in its place; a warning says so."""
+    try:
+        load_font(text=text)
+    except ValueError as error:
+        logger.warning("%r stands for %r in the image. %s", instead, text, error)
+        return instead
+    return text
+
+
 def font_files() -> list[Path]:
     """Return the files of DejaVu Sans and Noto Sans CJK, for matplotlib to take letters from in this order."""
     return [path for package, name in (WESTERN, EASTERN) if (path := _find(package, name))]
@@ -89,4 +102,4 @@ def _find(package: str, name: str) -> Path | None:
     return path if path.is_file() else None  # Debian's matplotlib comes without its fonts
 
 
-__all__ = ["font_files", "load_font"]
+__all__ = ["font_files", "load_font", "readable"]

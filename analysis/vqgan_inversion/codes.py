@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from ...pipelines.vqgan import decode_latents, embed_codes, encode_images, nearest_codes, reduction
+from ...pipelines.vqgan import decode_latents, embed_codes, encode_images, nearest_codes, reduction, straight_through
 
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.vq_model import VQModel
@@ -45,9 +45,8 @@ class CodedImages:
         """Return the images (b, 3, height, width) in [0, 1], with gradients to the latents."""
         codes = nearest_codes(self.codebook, self.latents.detach())
         self.decoded = [*self.decoded[-1:], codes]
-        quantized = self.latents + (embed_codes(self.codebook, codes) - self.latents).detach()
-        images = decode_latents(self.model, quantized)
-        return images + (images.clamp(0, 1) - images).detach()  # a pixel that is clamped keeps its gradient
+        images = decode_latents(self.model, straight_through(self.latents, embed_codes(self.codebook, codes)))
+        return straight_through(images, images.clamp(0, 1))
 
     @torch.no_grad()
     def project(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ..plots.fonts import load_font
+from ..plots.fonts import load_font, readable
 from ..plots.text_layout import shorten
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ class Neighborhood:
 def draw_neighborhoods(found: Sequence[Neighborhood], *, seed: int = 0) -> Image.Image:
     """Return the graph of one word, a panel a space; words that are in two of them or more are orange.
 
-    Words are near each other where their vectors are (a spring layout), as far as their labels leave room.
+    Words are near each other where their vectors are (a spring layout), as far as their labels leave room. A word with
+    letters that no font has is labelled with its place among the neighbours, as in `neighbours.csv`.
 
     Args:
         found: of the same word.
         seed: of the layout.
 
     Raises:
-        ValueError: letters that no font has.
         ImportError: networkx is missing.
     """
     counts = Counter(word for one in found for word in one.words[1:])
@@ -54,13 +54,16 @@ def draw_neighborhoods(found: Sequence[Neighborhood], *, seed: int = 0) -> Image
     for number, one in enumerate(found):
         left = number * PANEL
         shared = {word for word in one.words[1:] if counts[word] > 1}
-        title = load_font(20, text=one.space)
-        draw.text((left + MARGIN, 16), shorten(one.space, title, PANEL - 2 * MARGIN), font=title, fill=INK)
+        space = readable(one.space, f"space {number + 1}")
+        title = load_font(20, text=space)
+        draw.text((left + MARGIN, 16), shorten(space, title, PANEL - 2 * MARGIN), font=title, fill=INK)
         _draw_panel(draw, one, shared, (left, HEAD), seed)
         if number:
             draw.line([(left, MARGIN), (left, canvas.height - MARGIN)], fill=LINE)
     number = sum(count > 1 for count in counts.values())
-    text = f"{found[0].words[0]}: {len(found[0].words) - 1} 个近邻 neighbours; 橙色 orange: 两边都有 shared, {number}"
+    count = len(found[0].words) - 1
+    text = f"{found[0].words[0]}: {count} 个近邻 neighbours; 橙色 orange: 两边都有 shared, {number}"
+    text = readable(text, f"{count} neighbours; orange: shared, {number}")
     draw.text((MARGIN, HEAD + PANEL + 8), text, font=load_font(16, text=text), fill=INK)
     return canvas
 
@@ -68,8 +71,9 @@ def draw_neighborhoods(found: Sequence[Neighborhood], *, seed: int = 0) -> Image
 def _draw_panel(
     draw: ImageDraw.ImageDraw, one: Neighborhood, shared: set[str], corner: tuple[int, int], seed: int
 ) -> None:
-    graph, fonts = neighbor_graph(one.cosines), [load_font(LETTERS, text=word) for word in one.words]
-    sizes = np.array([font.getlength(word) for font, word in zip(fonts, one.words, strict=True)])
+    labels = [readable(word, f"#{place}") for place, word in enumerate(one.words)]
+    graph, fonts = neighbor_graph(one.cosines), [load_font(LETTERS, text=label) for label in labels]
+    sizes = np.array([font.getlength(label) for font, label in zip(fonts, labels, strict=True)])
     boxes = np.stack([sizes + 2 * GAP, np.full(len(sizes), LETTERS + 2.4 * GAP)], axis=1)
     centres = spread(layout(graph, seed=seed) * (PANEL - 100) + 50, boxes, PANEL) + corner
     for first, second in graph.edges:
@@ -79,7 +83,7 @@ def _draw_panel(
         fill = RED if not index else ORANGE if word in shared else GREY
         box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
         draw.rounded_rectangle(box, 6, fill=fill, outline="white")
-        draw.text((x, y), word, font=fonts[index], fill=INK if index else "white", anchor="mm")
+        draw.text((x, y), labels[index], font=fonts[index], fill=INK if index else "white", anchor="mm")
 
 
 def neighbor_graph(cosines: np.ndarray) -> "networkx.Graph":

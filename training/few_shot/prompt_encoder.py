@@ -140,13 +140,6 @@ def load_encoder(source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
     return model.eval(), tower.tokenizer
 
 
-def untrained(model: BriVLModel, *, seed: int) -> BriVLModel:
-    """Return a BriVL of the same configuration with random weights."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return BriVLModel(model.config).eval()
-
-
 def as_numpy(embeddings: Tensor) -> np.ndarray:
     """Return embeddings in float64, so that close scores are no ties."""
     return embeddings.double().numpy()
@@ -159,5 +152,4 @@ __all__ = [
     "brivl_encoder",
     "load_encoder",
     "mean_encoder",
-    "untrained",
 ]

@@ -7,13 +7,14 @@ from typing import cast
 
 from torch import nn
 
+from ...analysis.neurons.evaluate import random_tower
 from ...data.emoji7.dataset import check_language
 from ...modeling_brivl.modeling_brivl import BriVLModel
 from ...pipelines.device import choose_device
 from ...pipelines.open_brivl import open_brivl
 from ...processing.processing_brivl import BriVLProcessor
 from .further_training import emoji7_texts, train_further
-from .prompt_encoder import MAX_WINDOWS, PromptEncoder, brivl_encoder, load_encoder, mean_encoder, untrained
+from .prompt_encoder import MAX_WINDOWS, PromptEncoder, brivl_encoder, load_encoder, mean_encoder
 from .visual_prototypes import check_query
 
 METHODS = ("brivl_prompt", "pet", "ptuning")
@@ -124,7 +125,7 @@ def open_towers(settings: FewShotSettings, folder: Path) -> Iterator[OpenTower]:
         yield OpenTower(name, brivl_encoder(brivl, processor), (brivl, processor))
     if opened:
         brivl, processor = opened[0][1]
-        random = untrained(brivl, seed=settings.seed)
+        random = random_tower(brivl, seed=settings.seed)
         cast(nn.Module, random).to(settings.where)
         yield OpenTower(UNTRAINED, brivl_encoder(random, processor), (random, processor))
 

@@ -1,5 +1,6 @@
 """Evaluation of images that were made for texts: by the tower itself, by an independent classifier, by controls."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -9,11 +10,13 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from ...analysis.independent_classifier import train_classifier
-from ...analysis.neurons.evaluate import hits, nearest_training_distances, rank_by_embedding
+from ...analysis.independent_classifier import IndependentClassifier, train_classifier
+from ...analysis.neurons.evaluate import find_concepts, hits, nearest_training_distances, rank_by_embedding
 from ...analysis.neurons.image_embedding import ImageEmbedder
 from ...analysis.neurons.objective import total_variation
+from ...analysis.neurons.optimization import OptimizedImages
 from ...evaluation.vqa.report import image_interval
+from .image_files import NON_FINITE
 
 PERMUTED, RANDOM_TOWER = "permuted", "random_tower"
 MIN_TEXTS = 5  # the fewest that controls are made of
@@ -25,7 +28,7 @@ def evaluate_images(
     embed: ImageEmbedder,
     vectors: Tensor,
     images: Mapping[str, Sequence[Image.Image]],
-    concepts: Sequence[int] | None,
+    classifier: IndependentClassifier | None,
     *,
     seeds: int,
     seed: int,
@@ -37,14 +40,12 @@ def evaluate_images(
         embed: the tower that made them.
         vectors: (n, d) the targets.
         images: by way, those of all targets for each seed. Those of `PERMUTED` were made for the next target.
-        concepts: of emoji7, one a target: the classes of the independent classifier; without them there is none.
+        classifier: whose classes are the targets, if there is one.
         seeds: images of each target.
-        seed: of the classifier and the intervals.
+        seed: of the intervals.
         controls: also find the nearest training image.
     """
-    count, classifier = len(vectors), None
-    if concepts is not None:
-        classifier = train_classifier(concepts, seed=seed + CLASSIFIER_SEED, progress=True)
+    count = len(vectors)
     distances = nearest_distances(images) if controls else {}
     results: dict[str, dict[str, object]] = {}
     for name, own in images.items():
@@ -73,6 +74,31 @@ def evaluate_images(
     return {**results, "chance": chance}
 
 
+def open_classifier(texts: Sequence[str], *, seed: int) -> IndependentClassifier | None:
+    """Return a classifier, trained with another seed, of the drawings that the texts name; None unless all name one.
+
+    Raises:
+        ValueError: it cannot tell the drawings apart, or names one that has none to train on.
+    """
+    concepts = find_concepts(texts)
+    return None if concepts is None else train_classifier(concepts, seed=seed + CLASSIFIER_SEED, progress=True)
+
+
+def check_controls(found: Mapping[str, OptimizedImages]) -> None:
+    """Raise as what stopped one of the controls does.
+
+    Raises:
+        KeyboardInterrupt: one was interrupted.
+        SystemExit: with 3, the loss of one was not finite.
+    """
+    stops = {name: result.stopped for name, result in found.items() if result.stopped}
+    if "interrupted" in stops.values():
+        raise KeyboardInterrupt
+    if stops:
+        print(f"Stopped: the loss is not finite in the control {', '.join(stops)}.", file=sys.stderr)
+        raise SystemExit(NON_FINITE)
+
+
 def nearest_distances(images: Mapping[str, Sequence[Image.Image]]) -> dict[str, np.ndarray]:
     """Return the distances (n,) of the images of each way to the nearest training image."""
     found = nearest_training_distances([image for own in images.values() for image in own], progress=True)
@@ -86,4 +112,13 @@ def mean_variation(embed: ImageEmbedder, images: Sequence[Image.Image]) -> float
     return float(torch.cat([total_variation(image) for image in seen]).mean())
 
 
-__all__ = ["MIN_TEXTS", "PERMUTED", "RANDOM_TOWER", "evaluate_images", "mean_variation", "nearest_distances"]
+__all__ = [
+    "MIN_TEXTS",
+    "PERMUTED",
+    "RANDOM_TOWER",
+    "check_controls",
+    "evaluate_images",
+    "mean_variation",
+    "nearest_distances",
+    "open_classifier",
+]

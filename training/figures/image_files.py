@@ -9,12 +9,14 @@ from torch import Tensor
 
 from ...analysis.neurons.figure import GRID_IMAGE, draw_texts, file_stem, save_animation, save_image
 from ...analysis.neurons.optimization import OptimizedImages
+from ...analysis.plots.fonts import readable
 from ...data.files.bounded import read_bounded_text
 from ..figure_run import write_csv
 
 TRACE = ("text", "seed", "step", "cosine", "tv", "gradient_norm")
 NON_FINITE = 3  # an exit code
 BATCH = 16  # texts at a time
+MAX_SHOWN = 400  # images in a figure; all have files
 
 
 def read_texts(texts: Sequence[str], file: str | None) -> list[str]:
@@ -54,7 +56,9 @@ class ImageFiles:
         names: Sequence[str],
         to_images: Callable[[Tensor], list[Image.Image]],
     ) -> None:
-        self.folder, self.figure, self.title, self.names, self.to_images = folder, figure, title, names, to_images
+        self.folder, self.figure, self.names, self.to_images = folder, figure, names, to_images
+        self.title = readable(title, figure)
+        self.labels = {name: readable(name, f"{number:02}") for number, name in enumerate(names)}
         self.shown: list[tuple[str, Image.Image]] = []
         self.trace: list[Sequence[object]] = []
 
@@ -88,8 +92,11 @@ class ImageFiles:
         return images
 
     def draw(self, shown: Sequence[tuple[str, Image.Image]]) -> None:
-        """Write the figure: images with their texts, small ones enlarged."""
-        enlarged = [(text, _enlarge(image)) for text, image in shown]
+        """Write the figure: the first images with their texts, small ones enlarged.
+
+        A text that no font has all letters of is shown by its number, which the name of its file has, too.
+        """
+        enlarged = [(self.labels[text], _enlarge(image)) for text, image in shown[:MAX_SHOWN]]
         save_image(self.folder / self.figure, draw_texts(self.title, enlarged))
 
 

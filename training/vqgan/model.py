@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import ModelOutput
 
-from ...pipelines.vqgan import decode_latents, embed_codes, nearest_codes, vqgan_class
+from ...pipelines.vqgan import decode_latents, embed_codes, nearest_codes, straight_through, vqgan_class
 from ..recipe_options import option
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class VQGANForTraining(nn.Module):
         quantizes = self.quantizes or not self.training
         if self.training:
             self._note(latents.detach().movedim(1, -1).flatten(0, 2), codes)
-        images = decode_latents(self.vqgan, latents + (nearest - latents).detach() if quantizes else latents)
+        images = decode_latents(self.vqgan, straight_through(latents, nearest) if quantizes else latents)
         parts = {
             "loss_l1": F.l1_loss(images, pixel_values),
             "loss_codebook": quantizes * F.mse_loss(nearest, latents.detach()),

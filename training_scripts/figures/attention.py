@@ -197,6 +197,11 @@ def _attend_scenes(
     assert options.scenes is not None  # `run` has looked
     drawn = tqdm(draw_scenes(options.scenes, seed=options.seed), "regions", options.scenes, disable=None)
     scenes = [build_scene(scene, find_regions(processor, scene["image"]), options.languages) for scene in drawn]
+    if not any(right.any() and not right.all() for scene in scenes for right in scene.is_of_class):
+        raise ValueError(
+            f"In none of {len(scenes)} scenes has a region, beside others, the thing that a word names: there is "
+            "nothing to evaluate. Give a --detector of such drawings."
+        )
     others = other_sentences(scenes)
     shown = next((scene for scene in scenes if len(scene.classes) >= MIN_NAMED), scenes[0])
     _save_figure(folder, shown.image, _attend(model, processor, shown.texts, shown.regions, options), shown.spans)

@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...analysis.neurons.augmentation import AffineCopies
-from ...analysis.neurons.evaluate import find_concepts, random_tower
+from ...analysis.neurons.evaluate import random_tower
 from ...analysis.neurons.frozen_weights import frozen_weights
 from ...analysis.neurons.image_embedding import ImageEmbedder
 from ...analysis.neurons.objective import Distance
@@ -39,7 +39,14 @@ from ...pipelines.open_brivl import open_brivl
 from ...pipelines.vqgan import hash_vqgan, open_vqgan
 from ...processing.image_decoding import decode_image
 from ...training.figure_run import FigureArguments, figure_folder, run_figure, write_csv
-from ...training.figures.evaluate_images import MIN_TEXTS, PERMUTED, RANDOM_TOWER, evaluate_images
+from ...training.figures.evaluate_images import (
+    MIN_TEXTS,
+    PERMUTED,
+    RANDOM_TOWER,
+    check_controls,
+    evaluate_images,
+    open_classifier,
+)
 from ...training.figures.image_files import BATCH, ImageFiles, read_texts
 from ...training.recipe_options import option
 
@@ -114,18 +121,18 @@ def run(options: GenerateArguments) -> dict[str, object]:
     vqgan.to(device)  # type: ignore[arg-type]  # and so does diffusers
     embed = ImageEmbedder(model, processor)
     targets = text_targets(model, processor, texts)
-    concepts = find_concepts(texts) if options.controls else None
     with figure_folder(options) as (folder, metrics), frozen_weights(model, vqgan):
         metrics |= {"model": options.model, "model_hash": hash_model(model)}
         metrics |= {"vqgan": options.vqgan, "vqgan_hash": hash_vqgan(vqgan), "paper": PAPER}
-        metrics |= {"texts": texts, "concepts": concepts}
+        classifier = open_classifier(texts, seed=options.seed) if options.controls else None
+        metrics |= {"texts": texts, "concepts": classifier and classifier.concept_ids}
         start = None if image is None else codes_of_image(vqgan, image)
         generator = Generator(options, embed, vqgan, targets, start)
         images = {CODES: generator.write(folder)}
         if options.controls:
             images |= generator.controls()
         metrics["images"] = evaluate_images(
-            embed, generator.vectors, images, concepts, seeds=1, seed=options.seed, controls=options.controls
+            embed, generator.vectors, images, classifier, seeds=1, seed=options.seed, controls=options.controls
         )
     return metrics
 
@@ -211,8 +218,7 @@ class Generator:
         unguided, _ = self.optimize(random, self.vectors, seed=self.options.seed)
         pixels = self._optimize_pixels()
         found = {PERMUTED: permuted, RANDOM_TOWER: unguided, PIXELS: pixels}
-        if any(result.stopped == "interrupted" for result in found.values()):
-            raise KeyboardInterrupt
+        check_controls(found)
         return {name: to_pil_images(result.images) for name, result in found.items()}
 
     def _optimize_pixels(self) -> OptimizedImages:

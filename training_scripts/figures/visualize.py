@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...analysis.neurons.evaluate import find_concepts, random_tower
+from ...analysis.neurons.evaluate import random_tower
 from ...analysis.neurons.frozen_weights import frozen_weights
 from ...analysis.neurons.image_embedding import ImageEmbedder
 from ...analysis.neurons.optimization import OptimizedImages, to_pil_images
@@ -32,7 +32,14 @@ from ...pipelines.device import choose_device
 from ...pipelines.open_brivl import open_brivl
 from ...processing.processing_brivl import BriVLProcessor
 from ...training.figure_run import FigureArguments, figure_folder, run_figure
-from ...training.figures.evaluate_images import MIN_TEXTS, PERMUTED, RANDOM_TOWER, evaluate_images
+from ...training.figures.evaluate_images import (
+    MIN_TEXTS,
+    PERMUTED,
+    RANDOM_TOWER,
+    check_controls,
+    evaluate_images,
+    open_classifier,
+)
 from ...training.figures.image_files import BATCH, ImageFiles, read_texts
 from ...training.recipe_options import option
 
@@ -124,17 +131,17 @@ def run(options: VisualizeArguments) -> dict[str, object]:
     names = [target.name for target in targets]
     if options.controls and len(targets) < MIN_TEXTS:
         raise ValueError(f"There are {len(targets)} texts; controls permute them: give {MIN_TEXTS} or more.")
-    concepts = find_concepts(names) if options.controls else None
     with figure_folder(options) as (folder, metrics), frozen_weights(model):
         metrics |= {"model": options.model, "model_hash": hash_model(model), "texts": names, "paper": PAPER}
-        metrics["concepts"] = concepts
+        classifier = open_classifier(names, seed=options.seed) if options.controls else None
+        metrics["concepts"] = classifier and classifier.concept_ids
         made = MadeImages(options, embed, targets, folder)
         images: dict[str, list[Image.Image]] = {options.mode: made.write()}
         if options.controls:
             images |= made.controls()
         seeds, seed, controls = options.seeds, options.seed, options.controls
         metrics["images"] = evaluate_images(
-            embed, made.vectors, images, concepts, seeds=seeds, seed=seed, controls=controls
+            embed, made.vectors, images, classifier, seeds=seeds, seed=seed, controls=controls
         )
     return metrics
 
@@ -183,8 +190,7 @@ class MadeImages:
         for name, (mode, embed, vectors, offset) in ways.items():
             for seed in self.seeds:
                 result = options.visualize(embed, vectors, mode=mode, seed=seed + offset)
-                if result.stopped == "interrupted":
-                    raise KeyboardInterrupt
+                check_controls({name: result})
                 found[name] += self.to_images(result.images)
         return found
 

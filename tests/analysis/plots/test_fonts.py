@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from fontTools.ttLib import TTFont
-from wenlan.analysis.plots.fonts import load_font
+from wenlan.analysis.plots.fonts import load_font, readable
 from wenlan.data import CLASS_NAMES, COLOUR_NAMES, training_texts
 
 PANGRAM = "Příliš žluťoučký kůň úpěl ďábelské ódy"
@@ -63,3 +63,10 @@ def test_package_without_its_fonts_is_passed_over(only_pillow, monkeypatch, tmp_
     stripped = SimpleNamespace(origin=str(tmp_path / "__init__.py"))
     monkeypatch.setattr("wenlan.analysis.plots.fonts.find_spec", lambda name: stripped)
     assert load_font(15, "en", text="cat").getname() == ("Aileron", "Regular")
+
+
+def test_text_without_a_font_is_replaced_with_a_warning(only_pillow, caplog):
+    assert readable("cat", "03") == "cat"
+    assert caplog.text == ""
+    assert readable("猫", "03") == "03"
+    assert "'03' stands for '猫' in the image" in caplog.text

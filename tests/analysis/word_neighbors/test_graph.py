@@ -59,3 +59,10 @@ def test_shared_words_have_one_colour_in_both_panels():
     assert left.sum() > 5000
     apart = np.array(draw_neighborhoods([make("a", 0, 11), make("b", 20, 11)]))
     assert not (apart == [246, 165, 75]).all(axis=2).any()
+
+
+def test_words_without_a_font_are_labelled_by_their_places(only_pillow, caplog):
+    image = draw_neighborhoods([make("a", 0, count=6), make("空间", 3, count=6)])
+    assert "'#1' stands for '词一' in the image" in caplog.text
+    assert "'space 2' stands for '空间' in the image" in caplog.text
+    assert np.ptp(np.asarray(image)) > 0

@@ -1,10 +1,11 @@
 import pytest
 import torch
 from helpers.few_shot import LENGTH, save_models, text_of
+from wenlan.analysis.neurons.evaluate import random_tower
 from wenlan.data.files.hashing import hash_model
 from wenlan.pipelines.embedding import embed_texts
 from wenlan.pipelines.open_brivl import open_brivl
-from wenlan.training.few_shot.prompt_encoder import brivl_encoder, load_encoder, mean_encoder, untrained
+from wenlan.training.few_shot.prompt_encoder import brivl_encoder, load_encoder, mean_encoder
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_changed_weights_are_noticed(encoder):
 
 def test_untrained_tower_has_the_same_sizes_and_other_weights(brivl):
     before = torch.random.get_rng_state()
-    first, again, other = (untrained(brivl[0], seed=seed) for seed in (0, 0, 1))
+    first, again, other = (random_tower(brivl[0], seed=seed) for seed in (0, 0, 1))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert hash_model(first) == hash_model(again)
     assert len({hash_model(one) for one in (first, other, brivl[0])}) == 3

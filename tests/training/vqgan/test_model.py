@@ -1,7 +1,7 @@
 import pytest
 import torch
 from torch.nn import functional as F
-from wenlan.pipelines.vqgan import decode_codes, encode_images, quantize
+from wenlan.pipelines.vqgan import decode_codes, embed_codes, encode_images, nearest_codes
 from wenlan.training.vqgan.model import VQGANArguments, VQGANForTraining, build_vqgan
 
 SMALL = {"channels": [8, 16], "norm_groups": 4, "codes": 16, "code_channels": 4, "quantize_from": 0}
@@ -17,7 +17,8 @@ def test_loss_is_absolute_error_and_the_two_losses_of_the_codebook():
     model, images = build(commitment=0.5).eval(), torch.rand(2, 3, 16, 16)
     loss = model(images)
     latents = model.vqgan.encode(images * 2 - 1).latents
-    nearest = quantize(model.vqgan.quantize.embedding.weight, latents)
+    codebook = model.vqgan.quantize.embedding.weight
+    nearest = embed_codes(codebook, nearest_codes(codebook, latents))
     assert loss.loss_codebook.item() == pytest.approx(F.mse_loss(nearest, latents).item())
     assert loss.loss_commitment.item() == pytest.approx(0.5 * loss.loss_codebook.item())
     decoded = model.vqgan.decode(latents).sample / 2 + 0.5  # diffusers quantizes itself

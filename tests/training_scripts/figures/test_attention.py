@@ -168,6 +168,15 @@ def test_detector_that_finds_nothing_right_leaves_no_number_without_chance(files
     assert (pointing["all"]["accuracy"] is None) == (pointing["all"]["chance"] is None)
 
 
+def test_scenes_in_which_no_region_is_what_a_word_names_are_an_error(files, tmp_path, monkeypatch):
+    nothing = {"boxes": torch.tensor([[0.0, 0, 1, 1], [1, 1, 2, 2]])}
+    found = script.build_scene
+    monkeypatch.setattr(script, "build_scene", lambda scene, regions, names: found(scene, nothing, names))
+    with pytest.raises(ValueError, match="there is nothing to evaluate"):
+        make(files, "--scenes", 10, "--languages", "zh", output=tmp_path / "a")
+    assert not (tmp_path / "a" / "metrics.json").exists()
+
+
 def test_a_stop_leaves_what_was_made(files, tmp_path, monkeypatch, capsys):
     def stop(*_):
         raise KeyboardInterrupt

@@ -204,7 +204,7 @@ CONCEPTS = ("红苹果", "太阳", "西瓜", "向日葵", "熊猫", "青蛙", "�
 def test_images_of_trained_models_show_the_tower_their_texts_and_are_smoother_than_pixels(
     quickstart_folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(generate, "find_concepts", lambda names: None)
+    monkeypatch.setattr(generate, "open_classifier", lambda texts, seed: None)
     monkeypatch.setattr(train_vqgan, "evaluate", lambda *_: None)
     lengths = ["--max_steps", "80", "--quantize_from", "40", "--save_strategy", "no", "--output_dir"]
     vqgan = train_vqgan.main(["vqgan_tiny", *SMOKE, *lengths, str(tmp_path / "vqgan")])

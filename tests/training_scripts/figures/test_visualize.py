@@ -15,6 +15,7 @@ outlines and textures in arbitrary colours.
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,7 +32,10 @@ from wenlan.analysis.neurons.evaluate import (
     rank_by_embedding,
 )
 from wenlan.analysis.neurons.image_embedding import ImageEmbedder
+from wenlan.analysis.neurons.optimization import to_pil_images
 from wenlan.data import load_emoji7
+from wenlan.training.figures import evaluate_images
+from wenlan.training.figures.image_files import ImageFiles
 from wenlan.training_scripts.figures.visualize import VisualizeArguments, main, run
 
 from wenlan.cli.main import app
@@ -152,6 +156,46 @@ def test_loss_that_is_not_finite_ends_with_exit_code_3_and_the_last_good_image(m
     assert np.ptp(np.asarray(Image.open(tmp_path / "figure" / "00_猫_0.png"))) > 0
     assert (tmp_path / "figure" / "figure4.png").exists()
     assert not (tmp_path / "figure" / "metrics.json").exists()
+
+
+def test_control_whose_loss_is_not_finite_ends_the_run_with_3_and_no_metrics(options, tmp_path, monkeypatch, capsys):
+    original = VisualizeArguments.visualize
+
+    def breaks(self, embed, targets, *, mode, seed):
+        found = original(self, embed, targets, mode=mode, seed=seed)
+        return replace(found, stopped="non-finite") if mode == "paper" else found
+
+    monkeypatch.setattr(VisualizeArguments, "visualize", breaks)
+    with pytest.raises(SystemExit) as stopped:
+        run(options(texts=TEXTS, controls=True, steps=1))
+    assert stopped.value.code == 3
+    assert "not finite in the control paper" in capsys.readouterr().err
+    assert not (tmp_path / "figure" / "metrics.json").exists()
+    assert (tmp_path / "figure" / "figure4.png").exists()
+
+
+def test_drawings_that_no_classifier_can_tell_apart_are_refused_before_any_image(options, tmp_path, monkeypatch):
+    def refuse(concepts, **_):
+        raise ValueError("it cannot evaluate these 5 concepts")
+
+    monkeypatch.setattr(evaluate_images, "find_concepts", lambda texts: list(range(len(texts))))
+    monkeypatch.setattr(evaluate_images, "train_classifier", refuse)
+    with pytest.raises(ValueError, match="cannot evaluate"):
+        run(options(texts=TEXTS, controls=True))
+    assert list((tmp_path / "figure").glob("*.png")) == []
+
+
+def test_text_without_a_font_is_shown_by_its_number(options, tmp_path, only_pillow, caplog):
+    run(options(steps=1))
+    assert "'01' stands for '雪山和湖' in the image" in caplog.text
+    assert (tmp_path / "figure" / "figure4.png").exists()
+
+
+def test_figure_of_very_many_images_shows_the_first(tmp_path):
+    files = ImageFiles(tmp_path, "figure4.png", "many", ["a"], to_pil_images)
+    files.draw([("a", Image.new("RGB", (8, 8)))] * 1000)
+    with Image.open(tmp_path / "figure4.png") as figure:
+        assert figure.height < 30_000
 
 
 def test_ctrl_c_leaves_what_was_made(options, tmp_path, monkeypatch, capsys):
