@@ -1,5 +1,6 @@
 from .configuration_brivl import BRIVL_VARIANTS, BriVLConfig, BriVLTextConfig, BriVLVisionConfig
 from .efficientnet_lite import load_efficientnet_lite
+from .late_interaction import late_interaction_scores
 from .modeling_brivl import BriVLModel, BriVLOutput
 from .momentum_queue_callback import MomentumQueueCallback
 from .original_checkpoint import ConvertedCheckpoint, convert_original_checkpoint
@@ -20,5 +21,6 @@ __all__ = [
     "ConvertedCheckpoint",
     "MomentumQueueCallback",
     "convert_original_checkpoint",
+    "late_interaction_scores",
     "load_efficientnet_lite",
 ]

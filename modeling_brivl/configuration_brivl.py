@@ -64,9 +64,8 @@ def _require(config: PreTrainedConfig, condition: bool, message: str) -> None:
 
 def _check_limits(config: PreTrainedConfig, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
-        if isinstance(value, int | float) and not abs(value) < (
-            MAX_LAYERS if name == "num_hidden_layers" else MAX_SIZE
-        ):
+        limit = MAX_LAYERS if name == "num_hidden_layers" else MAX_SIZE
+        if isinstance(value, int | float) and not abs(value) < limit:
             _require(config, False, f"{name} is {str(value)[:20]}, which is no size that a model can have.")
         names = value.values() if isinstance(value, dict) else [value]
         if name.endswith("_implementation") and not all(str(one).isidentifier() for one in names):  # else foreign code
@@ -143,12 +142,9 @@ class BriVLVisionConfig(_TowerConfig):
 
     def validate_backbone(self) -> None:
         """Raise ValueError for a backbone that is no architecture of timm, or keywords that are none of one."""
-        known = ", ".join(BACKBONE_KWARGS)
-        _require(
-            self,
-            TIMM_NAME.fullmatch(self.backbone) is not None,
-            f"backbone is {self.backbone[:80]!r}; give the name of a timm model, such as tf_efficientnet_lite0.",
-        )
+        known, given = ", ".join(BACKBONE_KWARGS), self.backbone[:80]
+        is_name = TIMM_NAME.fullmatch(self.backbone) is not None
+        _require(self, is_name, f"backbone is {given!r}; give the name of a timm model, such as tf_efficientnet_lite0.")
         for name, value in (self.backbone_kwargs or {}).items():
             _require(self, name in BACKBONE_KWARGS, f"backbone_kwargs may hold {known}, not {str(name)[:40]!r}.")
             is_right = value is None or (isinstance(value, BACKBONE_KWARGS[name]) and str(value).isascii())
@@ -288,6 +284,9 @@ class BriVLConfig(PreTrainedConfig):
         contrastive_chunk_size: pairs that go through the towers at a time; the loss still compares the whole batch.
             Activations are kept for one chunk only and computed again in the backward pass (GradCache). 0: all at once.
         hypothesis_template: sentence around a label in zero-shot classification, where none is given; {} is the label.
+        late_interaction: True adds scores of regions with the tokens of texts, before their pooling; and to the loss
+            their InfoNCE within the batch of a process, without a queue. See `late_interaction_scores`.
+        late_dim, late_weight, late_temperature: size of the tokens, factor of this loss, divisor of these scores.
 
     Example:
 
@@ -305,12 +304,8 @@ class BriVLConfig(PreTrainedConfig):
         "vision_config": SubConfigSpec(BriVLVisionConfig),
     }
     keys_to_ignore_at_inference = [
-        "logits_per_image",
-        "logits_per_text",
-        "image_keys",
-        "text_keys",
-        "text_model_output",
-        "vision_model_output",
+        *("logits_per_image", "logits_per_text", "image_keys", "text_keys", "text_model_output", "vision_model_output"),
+        *("image_tokens", "image_token_mask", "text_tokens", "text_token_mask", "late_scores"),
     ]
 
     if TYPE_CHECKING:  # as encoder_config above
@@ -328,6 +323,10 @@ class BriVLConfig(PreTrainedConfig):
     share_frozen_trunk: bool = True
     contrastive_chunk_size: int = 0
     hypothesis_template: str = "{}"
+    late_interaction: bool = False
+    late_dim: int = 256
+    late_weight: float | int = 0.5
+    late_temperature: float | int = 0.07
     initializer_range: float | int = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -341,19 +340,20 @@ class BriVLConfig(PreTrainedConfig):
 
     def validate_objective(self) -> None:
         """Raise ValueError for towers that do not meet in one space or an objective that cannot work."""
-        text, vision = self.text_config.projection_dim, self.vision_config.projection_dim
-        top_k, size = self.multi_positive_top_k, self.contrastive_chunk_size
-        _require(
-            self, text == vision, f"both towers need the same projection_dim, got text {text} and vision {vision}."
-        )
-        _require(self, self.temperature > 0, f"temperature must be positive, got {self.temperature}.")
-        _require(self, self.queue_size >= 1, f"queue_size must be at least 1, got {self.queue_size}.")
+        text, vision, top_k = self.text_config.projection_dim, self.projection_dim, self.multi_positive_top_k
+        sizes = f"text {text} and vision {vision}"
+        _require(self, text == vision, f"both towers need the same projection_dim, got {sizes}.")
+        for name in ("temperature", "late_temperature"):
+            _require(self, getattr(self, name) > 0, f"{name} must be positive, got {getattr(self, name)}.")
+        for name, least in {"queue_size": 1, "contrastive_chunk_size": 0, "late_dim": 1, "late_weight": 0}.items():
+            value = getattr(self, name)
+            _require(self, value >= least, f"{name} must be at least {least}, got {value}.")
         _require(self, 0 <= self.momentum <= 1, f"momentum must be in [0, 1], got {self.momentum}.")
         _require(self, 0 <= top_k <= self.queue_size, f"multi_positive_top_k must be in 0..queue_size, got {top_k}.")
-        _require(self, size >= 0, f"contrastive_chunk_size must be at least 0, got {size}.")
+        norms_train = self.vision_config.train_batch_norm or self.vision_config.train_frozen_batch_norm
         _require(
             self,
-            not size or not (self.vision_config.train_batch_norm or self.vision_config.train_frozen_batch_norm),
+            not (self.contrastive_chunk_size and norms_train),
             "contrastive_chunk_size needs vision_config.train_batch_norm=false: the statistics of a chunk "
             "are not those of the batch, and computing a chunk again would count them twice.",
         )

@@ -7,15 +7,14 @@ normalisation (`image_embeds`, `text_embeds`). Shapes: b batch, n regions, l tok
 from dataclasses import dataclass
 from typing import Unpack
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 
 from .configuration_brivl import BriVLConfig
-from .contrastive_loss import info_nce, similarity_logits
-from .momentum_queue import NO_GROUP
+from .contrastive_loss import in_batch_info_nce, similarity_logits
+from .late_interaction import LateInteractionHeads, late_interaction_scores, project_tokens, token_mask
 from .towers import BriVLPreTrainedModel, BriVLTextModel, BriVLVisionModel
 
 
@@ -32,12 +31,16 @@ class BriVLOutput(TowersOutput):
     """Output of `BriVLModel`; what was not asked for is None.
 
     Attributes:
-        loss: (), symmetric InfoNCE within the batch, both directions summed; with `return_loss=True`.
+        loss: (), symmetric InfoNCE within the batch, both directions summed; with `return_loss=True`. With
+            `late_interaction`, that of the token-wise scores is added, times `late_weight`.
         logits_per_image: (images, texts), cosine similarity over temperature.
         logits_per_text: (texts, images).
         text_embeds: (texts, d), unit rows.
         image_embeds: (images, d), unit rows.
         text_model_output, vision_model_output: outputs of the towers.
+        image_tokens, text_tokens: (images, n, c) and (texts, l, c) unit rows, with `late_interaction`; n regions.
+        image_token_mask, text_token_mask: (images, n) and (texts, l) bool, True = real token.
+        late_scores: (images, texts), of `late_interaction_scores`.
     """
 
     loss: Tensor | None = None
@@ -47,6 +50,11 @@ class BriVLOutput(TowersOutput):
     image_embeds: Tensor | None = None
     text_model_output: BaseModelOutputWithPooling | None = None
     vision_model_output: BaseModelOutputWithPooling | None = None
+    image_tokens: Tensor | None = None
+    image_token_mask: Tensor | None = None
+    text_tokens: Tensor | None = None
+    text_token_mask: Tensor | None = None
+    late_scores: Tensor | None = None
 
 
 class BriVLModel(BriVLPreTrainedModel):
@@ -80,6 +88,7 @@ class BriVLModel(BriVLPreTrainedModel):
         super().__init__(config)
         self.text_model = BriVLTextModel(config.text_config)
         self.vision_model = BriVLVisionModel(config.vision_config)
+        self.late_heads = LateInteractionHeads(config) if config.late_interaction else None
         self.post_init()
         self.freeze()
 
@@ -152,29 +161,39 @@ class BriVLModel(BriVLPreTrainedModel):
             ValueError: for neither texts nor images, or `return_loss` without pairs.
         """
         loss = logits_per_image = logits_per_text = text_embeds = image_embeds = text_output = vision_output = None
+        late: dict[str, Tensor] = {}
         if input_ids is not None or inputs_embeds is not None:
             texts = (input_ids, attention_mask, token_type_ids, inputs_embeds)
             text_output = self.get_text_features(*texts, return_dict=True, **kwargs)
             text_embeds = F.normalize(text_output.pooler_output, dim=-1)
+            if self.late_heads is not None:
+                length = next(given.shape[1] for given in (inputs_embeds, input_ids) if given is not None)
+                late["text_tokens"] = tokens = project_tokens(self.late_heads.text, text_output.last_hidden_state)
+                late["text_token_mask"] = token_mask(tokens, attention_mask, length)
         if pixel_values is not None or feature_map is not None:
             images = (pixel_values, boxes, box_mask, feature_map)
             vision_output = self.get_image_features(*images, return_dict=True, **kwargs)
             image_embeds = F.normalize(vision_output.pooler_output, dim=-1)
+            if self.late_heads is not None:
+                late["image_tokens"] = tokens = project_tokens(self.late_heads.image, vision_output.last_hidden_state)
+                late["image_token_mask"] = token_mask(tokens, box_mask, tokens.shape[1])
         if text_embeds is None and image_embeds is None:
             raise ValueError("Give input_ids, pixel_values or both.")
         if text_embeds is not None and image_embeds is not None:
             logits_per_image = similarity_logits(image_embeds, text_embeds, temperature=self.config.temperature)
             logits_per_text = logits_per_image.T
+            if late:
+                names = ("image_tokens", "image_token_mask", "text_tokens", "text_token_mask")
+                late["late_scores"] = late_interaction_scores(*map(late.__getitem__, names))
         if return_loss:
             if logits_per_image is None or logits_per_text is None or len(logits_per_image) != len(logits_per_text):
                 raise ValueError("return_loss needs as many texts as images: pair i is text i and image i.")
-            positives = torch.eye(len(logits_per_image), dtype=torch.bool, device=logits_per_image.device)
-            negatives = ~positives
-            if group_ids is not None:
-                negatives &= (group_ids[:, None] != group_ids) | (group_ids == NO_GROUP)[:, None]
-            loss = info_nce(logits_per_image, positives, negatives) + info_nce(logits_per_text, positives, negatives)
+            loss = in_batch_info_nce(logits_per_image, group_ids)
+            if late:
+                late_logits = late["late_scores"] / self.config.late_temperature
+                loss = loss + self.config.late_weight * in_batch_info_nce(late_logits, group_ids)
         return BriVLOutput(
-            loss, logits_per_image, logits_per_text, text_embeds, image_embeds, text_output, vision_output
+            loss, logits_per_image, logits_per_text, text_embeds, image_embeds, text_output, vision_output, **late
         )
 
 

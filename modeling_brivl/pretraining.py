@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Unpack, cast
 
 import torch
@@ -14,11 +15,11 @@ from transformers.utils.loading_report import LoadStateDictInfo
 
 from .base_model import transformers_keywords
 from .configuration_brivl import BriVLConfig
-from .contrastive_loss import info_nce, is_true, pairs_of_one_group, similarity_logits
+from .contrastive_loss import contrast, in_batch_info_nce, is_true, near_pairs, pairs_of_one_group
 from .frozen_trunk import drop_trunk
-from .gather_rows import gather_rows, gather_text_groups
+from .late_interaction import late_interaction_scores, project_tokens, token_mask
 from .modeling_brivl import BriVLModel, TowersOutput
-from .momentum_queue import NO_GROUP, NegativeQueue, update_momentum
+from .momentum_queue import NO_GROUP, NegativeQueue, gather_rows, gather_text_groups, update_momentum
 from .towers import BriVLPreTrainedModel, BriVLTextModel, BriVLVisionModel
 
 logger = logging.get_logger(__name__)
@@ -26,6 +27,7 @@ logger = logging.get_logger(__name__)
 Tower = BriVLTextModel | BriVLVisionModel
 TowerInputs = dict[str, Tensor]
 Embeddings = tuple[Tensor, Tensor, Tensor, Tensor]  # image queries, text queries, image keys, text keys
+Tokens = tuple[Tensor, ...]  # of images and of texts; none without late interaction
 TowerOutputs = dict[str, BaseModelOutputWithPooling]
 
 
@@ -34,13 +36,15 @@ class BriVLForPreTrainingOutput(TowersOutput):
     """Output of `BriVLForPreTraining`.
 
     Attributes:
-        loss: (), image-to-text plus text-to-image InfoNCE.
+        loss: (), image-to-text plus text-to-image InfoNCE. With `late_interaction`, that of the token-wise scores is
+            added, times `late_weight`; their negatives are those of the own process and batch.
         logits_per_image: (n, 1 + k) for n texts: of the image of each, the key of that text first, then the text queue;
             (n, 1 + n + k) with `in_batch_negatives`, the keys of the batch between them.
         logits_per_text: (n, 1 + k), or (n, 1 + b + k), the same with the key of the own image and the image queue.
         text_embeds, image_embeds: (n, d) and (b, d) queries, unit rows.
         text_keys, image_keys: (n, d) and (b, d) keys of the momentum towers, unit rows, no gradient.
         text_model_output, vision_model_output: outputs of the query towers; None with `contrastive_chunk_size`.
+        image_tokens, image_token_mask, text_tokens, text_token_mask, late_scores: of the queries, as in `BriVLOutput`.
     """
 
     loss: Tensor | None = None
@@ -52,6 +56,11 @@ class BriVLForPreTrainingOutput(TowersOutput):
     image_keys: Tensor | None = None
     text_model_output: BaseModelOutputWithPooling | None = None
     vision_model_output: BaseModelOutputWithPooling | None = None
+    image_tokens: Tensor | None = None
+    image_token_mask: Tensor | None = None
+    text_tokens: Tensor | None = None
+    text_token_mask: Tensor | None = None
+    late_scores: Tensor | None = None
 
 
 class BriVLForPreTraining(BriVLPreTrainedModel):
@@ -71,7 +80,7 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
     _keys_to_ignore_on_load_unexpected = None
     # They start from the query towers; BERT's tables of ids are in no checkpoint.
     _keys_to_ignore_on_load_missing = [r"^momentum_(?!.*_ids$)"]
-    _new_heads = ("queue.",)
+    _new_heads = ("queue.", "brivl.late_heads.")
 
     def __init__(self, config: BriVLConfig) -> None:
         super().__init__(config)
@@ -173,8 +182,8 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
 
     def _embed(
         self, text_inputs: TowerInputs, image_inputs: TowerInputs, **keywords: Any
-    ) -> tuple[Embeddings, TowerOutputs]:
-        """Return queries and keys of a batch, unit rows, and the outputs of the query towers unless checkpointed."""
+    ) -> tuple[Embeddings, Tokens, TowerOutputs]:
+        """Return queries and keys of a batch, unit rows, the queries' tokens, and their towers' outputs or nothing."""
         vision_model, text_model = self.brivl.vision_model, self.brivl.text_model
         if self.config.share_frozen_trunk:
             if "input_ids" in text_inputs:
@@ -186,57 +195,26 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
             image_keys = _unit_features(self.momentum_vision_model, image_inputs).float()
             text_keys = _unit_features(self.momentum_text_model, text_inputs).float()
         outputs: TowerOutputs = {}
+        heads = self.brivl.late_heads
+        image_head, text_head = (None, None) if heads is None else (heads.image, heads.text)
         if self.config.contrastive_chunk_size and torch.is_grad_enabled():
-            image_queries = checkpoint(_unit_features, vision_model, image_inputs, use_reentrant=False)
-            text_queries = checkpoint(_unit_features, text_model, text_inputs, use_reentrant=False)
+            images = checkpoint(_unit_vectors, vision_model, image_head, image_inputs, use_reentrant=False)
+            texts = checkpoint(_unit_vectors, text_model, text_head, text_inputs, use_reentrant=False)
         else:
             outputs["vision_model_output"] = vision_model(**image_inputs, **keywords)
             outputs["text_model_output"] = text_model(**text_inputs, **keywords)
-            image_queries, text_queries = map(_unit_rows, outputs.values())
-        return (image_queries, text_queries, image_keys, text_keys), outputs
+            images = _rows_and_tokens(outputs["vision_model_output"], image_head)
+            texts = _rows_and_tokens(outputs["text_model_output"], text_head)
+        return (images[0], texts[0], image_keys, text_keys), (*images[1:], *texts[1:]), outputs
 
-    def _embed_in_chunks(self, text_inputs: TowerInputs, image_inputs: TowerInputs) -> Embeddings:
-        """Return the queries and keys of `_embed`, `contrastive_chunk_size` images and their texts at a time."""
+    def _embed_in_chunks(self, text_inputs: TowerInputs, image_inputs: TowerInputs) -> tuple[Embeddings, Tokens]:
+        """Return all vectors of `_embed`, `contrastive_chunk_size` images and their texts at a time."""
         size = self.config.contrastive_chunk_size
         texts_per_image = _number_of_rows(text_inputs) // _number_of_rows(image_inputs)
         chunks = zip(_split(text_inputs, size * texts_per_image), _split(image_inputs, size), strict=True)
-        embedded = zip(*(self._embed(*chunk)[0] for chunk in chunks), strict=True)
-        image_queries, text_queries, image_keys, text_keys = (torch.cat(parts) for parts in embedded)
-        return image_queries, text_queries, image_keys, text_keys
-
-    def _near_pairs(self, image_keys: Tensor, text_keys: Tensor) -> Tensor:
-        """Return (b, k) bool: the queue pairs that are among the nearest of a key in both queues."""
-        near = torch.ones(len(image_keys), len(self.queue.group_ids), dtype=torch.bool, device=image_keys.device)
-        if self.config.multi_positive_top_k == 0:
-            return ~near
-        for keys, queue in ((image_keys, self.queue.image_keys), (text_keys, self.queue.text_keys)):
-            similarity = similarity_logits(keys, queue, temperature=1.0)
-            nearest = similarity.topk(self.config.multi_positive_top_k, dim=1).indices
-            near &= torch.zeros_like(near).scatter_(1, nearest, True)
-        return near
-
-    def _contrast(
-        self, queries: Tensor, keys: Tensor, batch: Tensor, queue: Tensor, *, own: Tensor, true: Tensor, near: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return logits (n, 1 + m + k), of the own key, the m keys of the batch and the queue, and the loss.
-
-        Args:
-            queries, keys: (n, d) queries and their own keys.
-            batch: (m, d) keys; none if only the queue is compared.
-            queue: (k, d).
-            own: (n, m) bool, keys of the query's own pair or of its image's other texts: neither positive nor negative.
-            true: (n, m + k) bool, keys that fit the query: no negatives, and positives with `group_positives`.
-            near: (n, k) bool, further positives of the queue.
-        """
-        temperature = self.config.temperature
-        logits = [(queries.float() * keys).sum(dim=1, keepdim=True) / temperature]
-        logits += [similarity_logits(queries, others, temperature=temperature) for others in (batch, queue)]
-        own = F.pad(own, (0, len(queue)))
-        positives = F.pad(near, (len(batch), 0))
-        if self.config.group_positives:
-            positives |= true & ~own
-        positives, negatives = F.pad(positives, (1, 0), value=True), F.pad(~(true | own), (1, 0))
-        return torch.cat(logits, dim=1), info_nce(torch.cat(logits, dim=1), positives, negatives)
+        embedded = ((*rows, *tokens) for rows, tokens, _ in (self._embed(*chunk) for chunk in chunks))
+        image_queries, text_queries, image_keys, text_keys, *tokens = map(torch.cat, zip(*embedded, strict=True))
+        return (image_queries, text_queries, image_keys, text_keys), tuple(tokens)
 
     def _keys_of_batch(
         self, image_keys: Tensor, text_keys: Tensor, group_ids: Tensor, text_groups: Tensor, image_of: Tensor
@@ -298,11 +276,13 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         true_texts = torch.cat([is_true(groups_of_texts, group_ids), is_true(queue.group_ids[:, None], group_ids)])
         true_images = is_true(text_groups, torch.cat([groups, queue.group_ids]))
         image_keys_of_texts, true_texts = image_keys[image_of], true_texts.T[image_of]
-        near = self._near_pairs(image_keys_of_texts, text_keys)
+        near = near_pairs(image_keys_of_texts, text_keys, queue, top_k=self.config.multi_positive_top_k)
+        temperature, group_positives = self.config.temperature, self.config.group_positives
+        compare = partial(contrast, near=near, temperature=temperature, group_positives=group_positives)
         keys = image_keys_of_texts, image_batch, queue.image_keys
-        logits_per_text, text_loss = self._contrast(text_queries, *keys, own=own_images, true=true_images, near=near)
+        logits_per_text, text_loss = compare(text_queries, *keys, own=own_images, true=true_images)
         queries, keys = image_queries[image_of], (text_keys, text_batch, queue.text_keys)
-        logits_per_image, image_loss = self._contrast(queries, *keys, own=own_texts, true=true_texts, near=near)
+        logits_per_image, image_loss = compare(queries, *keys, own=own_texts, true=true_texts)
         return BriVLForPreTrainingOutput(
             loss=text_loss + image_loss,
             logits_per_image=logits_per_image,
@@ -353,14 +333,24 @@ class BriVLForPreTraining(BriVLPreTrainedModel):
         image_inputs |= _given(boxes=boxes, box_mask=box_mask)
         outputs: TowerOutputs = {}
         if self.config.contrastive_chunk_size:
-            embeddings = self._embed_in_chunks(text_inputs, image_inputs)
+            embeddings, tokens = self._embed_in_chunks(text_inputs, image_inputs)
         else:
-            embeddings, outputs = self._embed(text_inputs, image_inputs, **keywords)
+            embeddings, tokens, outputs = self._embed(text_inputs, image_inputs, **keywords)
         if group_ids is None:
             group_ids = torch.full((len(embeddings[0]),), NO_GROUP, device=embeddings[0].device)
         result = self.contrastive_output(*embeddings, group_ids, text_group_ids)
         for name, output in outputs.items():
             result[name] = output
+        if tokens:
+            length = next(iter(text_inputs.values())).shape[1]
+            masks = token_mask(tokens[0], box_mask, tokens[0].shape[1]), token_mask(tokens[1], attention_mask, length)
+            scores = late_interaction_scores(tokens[0], masks[0], tokens[1], masks[1])
+            late_logits, positives = scores / self.config.late_temperature, self.config.group_positives
+            late_loss = in_batch_info_nce(late_logits, group_ids, text_group_ids, group_positives=positives)
+            result["loss"] = cast(Tensor, result.loss) + self.config.late_weight * late_loss
+            result["image_tokens"], result["image_token_mask"] = tokens[0], masks[0]
+            result["text_tokens"], result["text_token_mask"] = tokens[1], masks[1]
+            result["late_scores"] = scores
         return result
 
 
@@ -374,6 +364,16 @@ def _unit_features(tower: nn.Module, inputs: TowerInputs) -> Tensor:
 
 def _unit_rows(output: BaseModelOutputWithPooling) -> Tensor:
     return F.normalize(cast(Tensor, output.pooler_output), dim=-1)
+
+
+def _unit_vectors(tower: nn.Module, head: nn.Module | None, inputs: TowerInputs) -> tuple[Tensor, ...]:
+    return _rows_and_tokens(tower(**inputs), head)
+
+
+def _rows_and_tokens(output: BaseModelOutputWithPooling, head: nn.Module | None) -> tuple[Tensor, ...]:
+    """Return the embeddings (b, d), and with a head the tokens (b, n, c)."""
+    rows = _unit_rows(output)
+    return (rows,) if head is None else (rows, project_tokens(head, cast(Tensor, output.last_hidden_state)))
 
 
 def _number_of_rows(inputs: TowerInputs) -> int:

@@ -13,8 +13,7 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments, default_data_collator
 from transformers.models.bert.modeling_bert import BertLayer
 from wenlan.modeling_brivl import BriVLForPreTraining, MomentumQueueCallback
-from wenlan.modeling_brivl.gather_rows import gather_rows, gather_text_groups
-from wenlan.modeling_brivl.momentum_queue import NO_GROUP
+from wenlan.modeling_brivl.momentum_queue import NO_GROUP, gather_rows, gather_text_groups
 from wenlan.modeling_brivl.pooled_encoder import BriVLEncoderLayer
 
 GLOBAL_BATCH, STEPS, PAIRS = 6, 100, 30
