@@ -85,6 +85,9 @@ class BadRowError(ValueError):
         self.cause = cause
         self.found = found
 
+    def __reduce__(self) -> tuple:
+        return type(self), (self.cause, self.found)  # other processes report rows too
+
     @classmethod
     def of_image(cls, error: ValueError) -> "BadRowError":
         """Return the error of an image that a decoder refused; its `cause` attribute, if it has one, is kept."""
