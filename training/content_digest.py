@@ -97,13 +97,14 @@ def digest_regions(folders: Sequence[str | Path]) -> str:
 
 
 def digest_corpus(corpus: MLMMCorpus) -> str:
-    """Return 16 hexadecimal digits that identify the captions of a corpus, their images and the tasks."""
+    """Return 16 hexadecimal digits that identify captions, their images, hard negatives and tasks of a corpus."""
     captions = (
         (language, table.text(index), int(table.images[index]))
         for language, table in corpus.captions.items()
         for index in range(len(table))
     )
-    return digest_values([corpus.tasks, list(corpus.captions), *captions])
+    hard = [corpus.hard_negatives] if corpus.hard_negatives else []
+    return digest_values([corpus.tasks, list(corpus.captions), *hard, *captions])
 
 
 __all__ = ["DigestedImages", "digest_corpus", "digest_regions", "digest_rows", "digest_shards", "digest_values"]

@@ -58,6 +58,7 @@ class MLMMCorpus:
         tasks: task -> integer weight; by default all four, `STRONG_TASKS`. `WEAK_TASKS`: matching alone.
         max_text_length: word pieces without special tokens.
         image_groups: (images,) numbers, equal for rows that show the same: never each other's wrong images.
+        hard_negatives: row -> rows of images that look alike but that its captions are not true of.
 
     Raises:
         ValueError: an unknown task or language, a weight below 1, images that do not exist, no usable caption, or
@@ -74,6 +75,7 @@ class MLMMCorpus:
         tasks: Mapping[str, int] | None = None,
         max_text_length: int = 60,
         image_groups: Sequence[int] | None = None,
+        hard_negatives: Mapping[int, Sequence[int]] | None = None,
     ) -> None:
         self.name = name
         self.tasks = dict(STRONG_TASKS if tasks is None else tasks)
@@ -89,6 +91,7 @@ class MLMMCorpus:
         if len(groups) != len(regions):
             raise ValueError(f"{name}: {len(groups)} image_groups for {len(regions)} images.")
         self.image_groups = groups
+        self.hard_negatives = dict(hard_negatives or {})
         self.bad_rows = BadRowReport(name)
         self.captions = {
             language: self._choose(language, *given, tokenizer, max_text_length) for language, given in captions.items()

@@ -14,7 +14,8 @@ class MLMMRetrievalExamples(EpochDraws):
     """A dataset of rows for `MLMMRetrievalCollator`: a caption, its image, wrong images and wrong captions.
 
     A row is {"text", "regions", "wrong_regions": [...], "wrong_texts": [...]}. Wrong captions are of the same language
-    and of another image.
+    and of another image. The first wrong image, and the image of the first wrong caption, is one of the corpus's hard
+    negatives, where the image has any.
 
     Attributes:
         corpus: the captions, of all its languages.
@@ -39,6 +40,13 @@ class MLMMRetrievalExamples(EpochDraws):
         counts = {language: len(table) for language, table in tables.items()}
         most = max(counts.values()) if self.even_languages else 0
         self._index = [(language, at % n) for language, n in counts.items() for at in range(most or n)]
+        usable = set(self.corpus.images.tolist())
+        self._hard = {image: sorted(usable & set(rows)) for image, rows in self.corpus.hard_negatives.items()}
+        named = [image for rows in self._hard.values() for image in rows]
+        self._captions: dict[tuple[str, int], list[int]] = {}  # of the hard negatives
+        for language, table in tables.items():
+            for caption in np.flatnonzero(np.isin(table.images, named)).tolist():
+                self._captions.setdefault((language, int(table.images[caption])), []).append(caption)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -56,9 +64,13 @@ class MLMMRetrievalExamples(EpochDraws):
                 pass
             return place
 
-        images = [image] + [self.corpus.images[draw(self.corpus.images)] for _ in range(self.num_wrong)]
-        right, *wrong = self.corpus.read_images(images)
-        texts = [table.text(draw(table.images)) for _ in range(self.num_wrong)]
+        wrong_images = [int(self.corpus.images[draw(self.corpus.images)]) for _ in range(self.num_wrong)]
+        wrong_captions = [draw(table.images) for _ in range(self.num_wrong)]
+        if hard := self._hard.get(image):
+            wrong_images[0] = rng.choice(hard)
+            wrong_captions[0] = rng.choice(self._captions.get((language, wrong_images[0]), wrong_captions))
+        right, *wrong = self.corpus.read_images([image, *wrong_images])
+        texts = [table.text(caption) for caption in wrong_captions]
         return {"text": table.text(caption), "regions": right, "wrong_regions": wrong, "wrong_texts": texts}
 
 

@@ -4,6 +4,7 @@
 around images on the web, serve image-text matching alone (WuDao-WenLan, section 2).
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from ...data.regions.load import read_region_info, read_regions
 from ...data.regions.lookup import RegionFinder
 from ...data.regions.schema import RegionInfo
 from ...data.rows.report import BadRowError, BadRowReport
+from ...data.rows.text_files import open_text
 from ...data.rows.vocabulary import check_vocabulary
 from ..recipe_options import option
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 TASKS_OF = {"strong": STRONG_TASKS, "weak": WEAK_TASKS}
 CORPUS_KEYS = ("name", "regions", "captions", "tasks")
 CAPTION_FILE = "captions_*.jsonl"
+HARD_NEGATIVES = "hard_negatives.jsonl"  # beside them: {"image", "hard_negatives": [other images]}
 PIECE = 1000  # rows of a caption file at a time
 
 
@@ -170,6 +173,7 @@ def load_corpus(
         name=name,
         tasks=TASKS_OF[tasks] if isinstance(tasks, str) else tasks,
         max_text_length=max_text_length,
+        hard_negatives=_read_hard_negatives(corpus["captions"], places),
     )
     loaded.bad_rows.raise_above(args.max_bad_fraction)
     counts = {language: len(table) for language, table in loaded.captions.items()}
@@ -219,6 +223,32 @@ def caption_files(captions: str | Mapping[str, str]) -> dict[str, Path]:
             "language -> file."
         )
     return files
+
+
+def _read_hard_negatives(captions: str | Mapping[str, str], places: Mapping[str, int]) -> dict[int, list[int]]:
+    """Return row of the regions -> rows of its hard negatives, of a folder that has such a file.
+
+    Raises:
+        ValueError: a line is not as `HARD_NEGATIVES` says.
+    """
+    if isinstance(captions, Mapping) or not (file := Path(captions) / HARD_NEGATIVES).is_file():
+        return {}
+    finder, found = RegionFinder(places, file), {}
+    with open_text(file) as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = json.loads(line)
+                names = [row["image"], *row["hard_negatives"]]
+            except (ValueError, KeyError, TypeError):
+                names = []
+            if len(names) < 2 or not all(isinstance(name, str) for name in names):
+                raise ValueError(
+                    f'{file}, line {number}: {line[:80]!r} is not {{"image": name, "hard_negatives": [name, ...]}}.'
+                )
+            image, *others = map(finder.find, names)
+            found[image] = [other for other in others if other >= 0]
+    found.pop(-1, None)
+    return found
 
 
 def _shift(images: list[int]) -> list[int]:

@@ -53,3 +53,17 @@ def test_captions_of_one_image_only_have_no_wrong_one(make_corpus):
         MLMMRetrievalExamples(corpus)
     with pytest.raises(ValueError, match="num_wrong is 0"):
         MLMMRetrievalExamples(make_corpus(), num_wrong=0)
+
+
+def test_first_wrong_image_and_caption_are_of_a_hard_negative(make_corpus):
+    corpus = make_corpus(size=12, hard_negatives={0: [7], 7: [0], 3: [99]})
+    dataset = MLMMRetrievalExamples(corpus, num_wrong=2)
+    first = {}
+    for row in (dataset[index] for index in range(len(dataset))):
+        (right, *wrong), captions = group_of(corpus, row)
+        assert right not in wrong + captions
+        assert {text.split()[0] for text in row["wrong_texts"]} == {row["text"].split()[0]}
+        first.setdefault(right, []).append((wrong[0], captions[0]))
+    assert first[0] == [(7, 7)] * 2
+    assert first[7] == [(0, 0)] * 2
+    assert all(wrong < 12 for wrong, _ in first[3])  # 99 is not in the corpus

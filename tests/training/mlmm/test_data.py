@@ -7,6 +7,7 @@ import pytest
 from helpers.mlmm.corpus_files import INFO, write_captions, write_corpus, write_regions
 from wenlan.data import MLMMBatches, RegionShardError, TooManyBadRowsError
 from wenlan.processing import load_small_tokenizer
+from wenlan.training.content_digest import digest_corpus
 from wenlan.training.mlmm.data import CorpusArguments, load_corpus, read_info
 
 IMAGES = {f"{number}.png": [number % 4, (number + 1) % 4] for number in range(6)}
@@ -121,3 +122,22 @@ def test_shuffled_pairs_have_the_images_of_others(files, tokenizer):
     pairs = [load(tokenizer, *files, shuffle_pairs=shuffle)[0].captions["en"] for shuffle in (False, True)]
     assert (pairs[0].images != pairs[1].images).all()
     assert sorted(pairs[0].images) == sorted(pairs[1].images)
+
+
+def test_hard_negatives_beside_the_captions_are_found_as_the_images_are(tmp_path, tokenizer):
+    regions, captions = write_corpus(tmp_path, 4)
+    without = load(tokenizer, regions, captions)[0]
+    rows = [("images/0.png", ["images/2.png", "images/gone.png"]), ("images/gone.png", ["images/0.png"])]
+    lines = [json.dumps({"image": image, "hard_negatives": others}) for image, others in rows]
+    Path(captions, "hard_negatives.jsonl").write_text("\n".join(lines), "utf-8")
+    corpus = load(tokenizer, regions, captions)[0]
+    assert corpus.hard_negatives == {0: [2]}
+    assert digest_corpus(corpus) != digest_corpus(without)
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", '{"image": "0.png"}', '{"image": "0.png", "hard_negatives": [1]}'])
+def test_broken_line_of_hard_negatives_is_named(tmp_path, tokenizer, line):
+    regions, captions = write_corpus(tmp_path, 4)
+    Path(captions, "hard_negatives.jsonl").write_text(line, "utf-8")
+    with pytest.raises(ValueError, match=r"hard_negatives\.jsonl, line 1: .* is not"):
+        load(tokenizer, regions, captions)
