@@ -48,6 +48,7 @@ class MLMMProcessor(CheckedProcessor):
             the hub it comes with the token and the cache that the processor was loaded with; of `revision` and
             `subfolder`, which are the processor's, only one in its own folder.
         min_boxes, max_boxes, conf_threshold: which boxes are regions, as in `RegionFeatureExtractor.extract`.
+        detector_hash: identifies the detector whose regions the model was trained on; None: not known.
 
     Raises:
         ValueError: a text may have no word piece, or the detector leaves the processor's folder.
@@ -63,6 +64,7 @@ class MLMMProcessor(CheckedProcessor):
         min_boxes: int = 10,
         max_boxes: int = 100,
         conf_threshold: float = 0.2,
+        detector_hash: str | None = None,
     ) -> None:
         if max_text_length < 1:
             raise ValueError(f"max_text_length is {max_text_length}; a text needs at least one word piece.")
@@ -74,6 +76,7 @@ class MLMMProcessor(CheckedProcessor):
         self.min_boxes = min_boxes
         self.max_boxes = max_boxes
         self.conf_threshold = conf_threshold
+        self.detector_hash = detector_hash
         self._source: HubFolder | None = None  # where this processor was loaded from
         self._copies_detector = False
         self._extractor: FindsRegions | None = None

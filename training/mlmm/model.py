@@ -60,7 +60,7 @@ def load_processor(args: MLMMArguments, info: RegionInfo) -> MLMMProcessor:
     """Return the processor for regions of this kind; without weights it has the small tokenizer of the package.
 
     Raises:
-        ValueError: `init_from` reads regions of another width.
+        ValueError: `init_from` reads regions of another width, or was trained on those of another detector.
     """
     if args.init_from:
         processor = open_pretrained(MLMMProcessor, args.init_from, file=PROCESSOR)
@@ -69,6 +69,12 @@ def load_processor(args: MLMMArguments, info: RegionInfo) -> MLMMProcessor:
                 f"The regions have features of {info.feature_dim} numbers, and the model in {args.init_from} reads "
                 f"{processor.region_feature_dim}: extract the regions with the detector it was trained on."
             )
+        if processor.detector_hash not in (None, info.model_hash):
+            raise ValueError(
+                f"The regions are of the detector {info.model_hash}, and the model in {args.init_from} was trained on "
+                f"those of {processor.detector_hash}: extract the regions with that one."
+            )
+        processor.detector_hash = info.model_hash
         return processor
     if args.text_weights:
         tokenizer = load_text_tower(args.text_weights, model_types=XLM_R_TYPES).tokenizer
@@ -77,7 +83,8 @@ def load_processor(args: MLMMArguments, info: RegionInfo) -> MLMMProcessor:
     choice = {
         name: info.settings[name] for name in ("min_boxes", "max_boxes", "conf_threshold") if name in info.settings
     }
-    return MLMMProcessor(tokenizer, args.max_text_length, info.feature_dim, args.detector, **choice)
+    hashed = {"detector_hash": info.model_hash}
+    return MLMMProcessor(tokenizer, args.max_text_length, info.feature_dim, args.detector, **choice, **hashed)
 
 
 def build_config(args: MLMMArguments, tokenizer: PreTrainedTokenizerBase, info: RegionInfo) -> MLMMConfig:

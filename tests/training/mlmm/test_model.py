@@ -150,3 +150,9 @@ def test_xlm_r_with_more_rows_than_its_tokenizer_has_pieces_is_taken(tmp_path):
     assert rows == len(load_small_tokenizer()) + 35
     model, _ = build(MLMMArguments(text_weights=str(tmp_path)))
     assert model.config.vocab_size == rows
+
+
+def test_processor_keeps_the_hash_of_the_detector_and_refuses_another(saved):
+    assert load_processor(MLMMArguments(init_from=saved), INFO).detector_hash == INFO.model_hash
+    with pytest.raises(ValueError, match=f"of the detector other, .* those of {INFO.model_hash}"):
+        load_processor(MLMMArguments(init_from=saved), replace(INFO, model_hash="other"))
