@@ -83,8 +83,9 @@ def load_processor(args: MLMMArguments, info: RegionInfo) -> MLMMProcessor:
     choice = {
         name: info.settings[name] for name in ("min_boxes", "max_boxes", "conf_threshold") if name in info.settings
     }
-    hashed = {"detector_hash": info.model_hash}
-    return MLMMProcessor(tokenizer, args.max_text_length, info.feature_dim, args.detector, **choice, **hashed)
+    processor = MLMMProcessor(tokenizer, args.max_text_length, info.feature_dim, args.detector, **choice)
+    processor.detector_hash = info.model_hash
+    return processor
 
 
 def build_config(args: MLMMArguments, tokenizer: PreTrainedTokenizerBase, info: RegionInfo) -> MLMMConfig:
