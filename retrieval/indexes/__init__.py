@@ -1,0 +1,1 @@
+"""Vector indexes of one protocol: faiss on this machine, Milvus on a server."""
