@@ -6,7 +6,7 @@ Processes are spawned: a forked one would inherit PyTorch's threads, which do no
 import os
 import pickle
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -27,8 +27,8 @@ DIED = (
 
 
 def run_in_processes(
-    open_worker: Callable[[], Callable[[Task], Result]], tasks: Iterable[Task], num_proc: int
-) -> Iterator[tuple[int, Result]]:
+    open_worker: Callable[[], Callable[[Task], Result]], tasks: Iterator[tuple[int, Task]], num_proc: int
+) -> Generator[tuple[int, Result], None, None]:
     """Yield the position of each task and its result, in the order in which they are completed.
 
     The threads of PyTorch are divided between the processes. They end with this one, however it ends.
@@ -41,11 +41,11 @@ def run_in_processes(
     ours, theirs = context.Pipe()
     arguments = (pickle.dumps(open_worker), threads, theirs)
     pool = ProcessPoolExecutor(num_proc, context, _Process.begin, arguments)
-    rest, running = enumerate(tasks), dict[Future[Result], int]()
+    running: dict[Future[Result], int] = {}
     try:
         while True:
             # Only so many are handed over that no process waits: tasks and results may be large.
-            for position, task in islice(rest, 2 * num_proc - len(running)):
+            for position, task in islice(tasks, 2 * num_proc - len(running)):
                 running[pool.submit(_Process.work, task)] = position
             if not running:
                 break

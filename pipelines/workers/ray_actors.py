@@ -8,7 +8,7 @@ import logging
 import os
 import pickle
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, TypeVar
@@ -26,7 +26,7 @@ MAX_BLOCKS = 10_000  # of tasks; each costs the cluster's scheduler some memory
 
 def run_on_ray(
     open_worker: Callable[[], Callable[[Task], Result]], tasks: Sequence[Task], address: str, num_proc: int | None
-) -> Iterator[tuple[int, Result]]:
+) -> Generator[tuple[int, Result], None, None]:
     """Yield the position of each task and its result, in the order in which they are completed; see `run_tasks`.
 
     A task whose actor was lost runs again on another.
@@ -42,7 +42,7 @@ def run_on_ray(
         rows = [{"position": position, "task": pickle.dumps(task)} for position, task in enumerate(tasks)]
         results = data.from_items(rows, override_num_blocks=min(len(rows), MAX_BLOCKS)).map_batches(
             _Actor,
-            fn_constructor_args=(pickle.dumps(open_worker),),
+            fn_constructor_args=(pickle.dumps(open_worker), os.getcwd()),
             batch_size=1,
             compute=data.ActorPoolStrategy(size=min(num_proc or gpus or int(resources["CPU"]), len(tasks))),
             num_cpus=1,
@@ -58,17 +58,18 @@ def run_on_ray(
 class _Actor:
     """The worker of one actor of the cluster."""
 
-    def __init__(self, open_worker: bytes) -> None:
+    def __init__(self, open_worker: bytes, folder: str) -> None:
         import torch
 
         torch.set_num_threads(1)
-        self.open_worker = open_worker
+        self.open_worker, self.folder = open_worker, folder
         self.worker: Callable[[Any], Any] | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         try:
             with portable_errors():
                 if self.worker is None:
+                    os.chdir(self.folder)  # that of the caller: paths may be relative
                     self.worker = pickle.loads(self.open_worker)()
                 result, failed = self.worker(pickle.loads(batch["task"][0])), False
         except Exception as error:

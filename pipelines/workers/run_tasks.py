@@ -1,13 +1,17 @@
 """Run tasks here, in several processes, or on a Ray cluster."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from itertools import chain, islice
+from time import monotonic
 from typing import Generic, TypeVar
+
+import torch
 
 from .cores import usable_cores
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+SECONDS_ALONE = 10.0  # a process needs some of them to load PyTorch and the model
 
 
 def run_tasks(
@@ -16,17 +20,19 @@ def run_tasks(
     *,
     num_proc: int | None = 1,
     ray: str | None = None,
-) -> Iterator[tuple[int, Result]]:
+) -> Generator[tuple[int, Result], None, None]:
     """Yield the position of each task and its result, in the order in which they are completed.
 
-    Where there is one process, or one task, all runs in this one. A task that a cluster lost runs again there.
+    Where there is one process, or one task, all runs in this one. A task that a cluster lost runs again there. Close
+    the generator (`contextlib.closing`) to end the processes before it is exhausted.
 
     Args:
         open_worker: returns what makes a result of a task. Called once a process; pickled where there are others, as
             tasks and results are. See `OpenedWorker` for one that is here already.
         tasks: taken as they are needed; all at once with `ray`.
-        num_proc: processes; None: one for each core that may be used. With `ray`: the actors, None: one for each GPU of
-            the cluster, or for each CPU where it has none.
+        num_proc: processes; None: for what takes longer than `SECONDS_ALONE` one for each core that may be used, but
+            only this one where there is a GPU. With `ray`: the actors; None: one for each GPU of the cluster, or for
+            each CPU where it has none.
         ray: address of a Ray cluster ("auto", "HOST:PORT", "ray://HOST:PORT"), or "local" for one on this machine.
 
     Raises:
@@ -42,16 +48,23 @@ def run_tasks(
 
         yield from run_on_ray(open_worker, list(tasks), ray, num_proc)
         return
-    rest = iter(tasks)
-    first = list(islice(rest, num_proc or usable_cores()))
-    tasks = chain(first, rest)
+    rest, worker = enumerate(tasks), None
+    if num_proc is None:
+        num_proc, end = 1 if torch.cuda.is_available() else usable_cores(), monotonic() + SECONDS_ALONE
+        for position, task in rest:
+            worker = worker or open_worker()
+            yield position, worker(task)
+            if monotonic() > end:
+                break
+    first = list(islice(rest, num_proc))
+    numbered = chain(first, rest)
     if len(first) > 1:
         from .processes import run_in_processes
 
-        yield from run_in_processes(open_worker, tasks, len(first))
+        yield from run_in_processes(open_worker, numbered, len(first))
     elif first:
-        worker = open_worker()
-        yield from ((position, worker(task)) for position, task in enumerate(tasks))
+        worker = worker or open_worker()
+        yield from ((position, worker(task)) for position, task in numbered)
 
 
 class OpenedWorker(Generic[Task, Result]):

@@ -1,7 +1,10 @@
 import gzip
 import json
+import multiprocessing
 import os
 import signal
+import threading
+import time
 
 import numpy as np
 import pyarrow as pa
@@ -237,6 +240,48 @@ def test_killed_command_resumes_and_gives_the_same_bytes(model_folder, tmp_path)
     assert changed.rows_kept == 39
     assert output.read_bytes() == whole.read_bytes()
     assert not shards.exists()
+
+
+def test_processes_give_the_same_bytes_and_count_bad_rows_once(model_folder, images, tmp_path):
+    (images / "bad.png").write_bytes(b"no image")
+    expected = embed_to_parquet(model_folder, images, tmp_path / "one.parquet", shard_size=2, max_bad_fraction=0.5)
+    options = {"shard_size": 2, "max_bad_fraction": 0.5, "num_proc": 2}
+    found = embed_to_parquet(model_folder, images, tmp_path / "two.parquet", **options)
+    assert found.to_dict() == expected.to_dict()
+    assert (tmp_path / "two.parquet").read_bytes() == (tmp_path / "one.parquet").read_bytes()
+
+
+def test_rows_that_cannot_be_read_reach_other_processes(model_folder, tmp_path):
+    (tmp_path / "s.txt").write_bytes(b"\n".join([*(sentence.encode() for sentence in SENTENCES), b"\xff\xfe"]))
+    options = {"shard_size": 1, "max_bad_fraction": 0.5}
+    for name, num_proc in (("one", 1), ("two", 2)):
+        report = embed_to_parquet(
+            model_folder, tmp_path / "s.txt", tmp_path / f"{name}.parquet", num_proc=num_proc, **options
+        )
+        assert (report.rows_kept, report.counts) == (len(SENTENCES), {"invalid UTF-8": 1})
+    assert (tmp_path / "two.parquet").read_bytes() == (tmp_path / "one.parquet").read_bytes()
+
+
+@pytest.mark.slow
+def test_killed_process_is_named_and_the_next_run_completes(model_folder, tmp_path):
+    source, shards = write_images(tmp_path / "images", 300), tmp_path / ".out.parquet.shards"
+    expected = embed_to_parquet(model_folder, source, tmp_path / "one.parquet", shard_size=1)
+
+    def kill_one():
+        while not any(shards.glob("embeddings-*")):
+            time.sleep(0.001)
+        os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    with pytest.raises(ChildProcessError, match=r"A worker process died.*What is finished is kept"):
+        embed_to_parquet(model_folder, source, tmp_path / "out.parquet", shard_size=1, num_proc=2)
+    killer.join()
+    times = {path.name: path.stat().st_mtime_ns for path in shards.glob("embeddings-*")}
+    assert 0 < len(times) < 300
+    report = embed_to_parquet(model_folder, source, tmp_path / "out.parquet", shard_size=1)
+    assert report.rows_kept == expected.rows_kept
+    assert (tmp_path / "out.parquet").read_bytes() == (tmp_path / "one.parquet").read_bytes()
 
 
 def test_another_model_is_refused_while_pieces_of_the_first_are_there(model_folder, images, tmp_path):

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..training.resume_hint import resume_hint
+from .threads import NumProc, RayAddress
 
 BriVLFolder = Annotated[str, typer.Argument(help="Folder or hub id of a BriVL model.")]
 
@@ -80,6 +81,8 @@ def embed(
         float, typer.Option(min=0, max=1, help="A greater fraction left out ends in exit code 1.")
     ] = 0.1,
     encoding: Annotated[str | None, typer.Option(help="Of a text file, such as gb18030 or big5.")] = None,
+    num_proc: NumProc = None,
+    ray: RayAddress = None,
 ) -> None:
     """Write the embeddings of images or sentences to a Parquet file with the columns `id` and `embedding`.
 
@@ -99,6 +102,8 @@ def embed(
             shard_size=shard_size,
             max_bad_fraction=max_bad_fraction,
             encoding=encoding,
+            num_proc=num_proc,
+            ray=ray,
         )
     typer.echo(f"{report}\n{report.rows_kept} embeddings in {output}")
 

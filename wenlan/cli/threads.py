@@ -1,8 +1,20 @@
-"""Number of threads of a command, and the way they wait: decided once, before PyTorch loads."""
+"""Threads of a command, decided once before PyTorch loads, and the options for more processes and machines."""
 
 import os
+from typing import Annotated
+
+import typer
 
 from ..pipelines.workers.cores import usable_cores
+
+NumProc = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes that share the shards; all cores for what takes long. With --ray: its actors."),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option("--ray", help="Address of a Ray cluster: auto, HOST:PORT, ray://HOST:PORT, or local to start one."),
+]
 
 
 def set_thread_defaults() -> None:
@@ -16,4 +28,4 @@ def set_thread_defaults() -> None:
         os.environ.setdefault("OMP_NUM_THREADS", str(cores))
 
 
-__all__ = ["set_thread_defaults"]
+__all__ = ["NumProc", "RayAddress", "set_thread_defaults"]

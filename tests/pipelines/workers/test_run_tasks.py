@@ -9,6 +9,7 @@ import pytest
 import torch
 from helpers import forked
 from helpers.worker_tasks import Worker, open_nothing
+from wenlan.pipelines.workers import run_tasks as run_tasks_module
 from wenlan.pipelines.workers.run_tasks import OpenedWorker, run_tasks
 
 
@@ -40,6 +41,17 @@ def test_a_single_task_or_none_starts_no_process(tmp_path, num_proc):
     assert list(run_tasks(partial(Worker, tmp_path), [], num_proc=num_proc)) == []
     assert opened(tmp_path) == 0
     assert list(run_tasks(partial(Worker, tmp_path), ["process"], num_proc=num_proc)) == [(0, os.getpid())]
+
+
+def test_by_default_only_what_takes_long_is_shared_by_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_tasks_module, "usable_cores", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    tasks = ["process"] * 5
+    assert set(dict(run_tasks(partial(Worker, tmp_path), tasks, num_proc=None)).values()) == {os.getpid()}
+    monkeypatch.setattr(run_tasks_module, "SECONDS_ALONE", 0.3)
+    found = dict(run_tasks(partial(Worker, tmp_path), tasks, num_proc=None))
+    assert [found[0], found[1]] == [os.getpid()] * 2
+    assert os.getpid() not in (found[2], found[3], found[4])
 
 
 def test_several_processes_run_each_task_once_and_share_the_threads(tmp_path):
