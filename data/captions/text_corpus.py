@@ -15,6 +15,8 @@ from ..rows.report import BadRowError, BadRowReport
 from ..rows.scripts import check_language, is_in_wrong_script
 from ..rows.text import check_unicode, clean_caption, clean_each
 
+HARD_NEGATIVES = "hard_negatives.jsonl"  # beside captions: {"image", "hard_negatives": [images they are not true of]}
+
 
 @dataclass(frozen=True)
 class CaptionedImage:
@@ -111,4 +113,4 @@ def digest(piece: Sequence[CaptionedImage]) -> str:
     return hash_json([[row.image, row.captions, row.has_list] for row in piece])
 
 
-__all__ = ["CaptionSource", "CaptionedImage", "digest"]
+__all__ = ["HARD_NEGATIVES", "CaptionSource", "CaptionedImage", "digest"]

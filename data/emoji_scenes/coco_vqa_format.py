@@ -41,6 +41,11 @@ def write_json_list(
         file.write(",\n".join(["\n]", *fields]) + "}\n")
 
 
+def image_name(image_id: int, image_format: str) -> str:
+    """Return the path of an image below the folder of its split."""
+    return f"images/{image_id:012d}.{image_format}"
+
+
 def coco_header(num_classes: int) -> dict:
     """Return everything in a COCO file but images and annotations; `attributes` is not COCO's own."""
     categories = [
@@ -104,6 +109,7 @@ __all__ = [
     "coco_annotation",
     "coco_header",
     "coco_image",
+    "image_name",
     "vqa_file_names",
     "vqa_files",
     "vqa_records",

@@ -12,12 +12,22 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
+from ..captions.text_corpus import HARD_NEGATIVES
 from ..files.atomic import sync, temporary_path
 from ..files.json_files import write_json
 from ..rows.languages import LANGUAGES
-from .coco_vqa_format import coco_annotation, coco_header, coco_image, vqa_files, vqa_records, write_json_list
+from .coco_vqa_format import (
+    coco_annotation,
+    coco_header,
+    coco_image,
+    image_name,
+    vqa_files,
+    vqa_records,
+    write_json_list,
+)
 from .dataset import Preset, generate_scenes, hash_of_sources, split_size, split_styles, text_seed
 from .questions import QUESTION_LANGUAGES, answer_vocabulary, ask_questions
+from .relations import generate_twins, twin_id
 from .scene import CANVAS, check_scene_options
 from .vocabulary import SCENE_CLASSES
 
@@ -38,6 +48,7 @@ def write_emoji_scenes(
     num_classes: int = len(SCENE_CLASSES),
     canvas: int = CANVAS,
     image_format: Literal["png", "webp", "jpg"] = "png",
+    twins: bool = False,
     show_progress: bool = False,
 ) -> bool:
     """Write the folder `output`/`split`; return False if it was complete already.
@@ -54,6 +65,8 @@ def write_emoji_scenes(
         num_classes: only the first so many classes.
         canvas: pixels a side.
         image_format: "png" (no loss), "webp" (quality 85) or "jpg" (quality 90).
+        twins: write `generate_twins` in place of the scenes, with sentences that tell twins apart as captions, and
+            `hard_negatives.jsonl`, the twin of each image.
         show_progress: with a bar.
 
     Raises:
@@ -62,7 +75,7 @@ def write_emoji_scenes(
     if image_format not in IMAGE_FORMATS:
         raise ValueError(f"image_format is {image_format!r}; it must be one of {', '.join(IMAGE_FORMATS)}.")
     settings = {"split": split, "size": split_size(split, size), "num_classes": num_classes, "canvas": canvas}
-    settings |= {"image_format": image_format, "sources": hash_of_sources()[:12]}
+    settings |= {"image_format": image_format, "twins": twins, "sources": hash_of_sources()[:12]}
     check_scene_options(styles=split_styles(split), num_classes=num_classes, canvas=canvas)
     folder = Path(output) / split
     if folder.exists():
@@ -113,12 +126,13 @@ def _check_finished(folder: Path, settings: dict) -> None:
 def _write(folder: Path, settings: dict, show_progress: bool) -> None:
     from tqdm import tqdm
 
-    split, size, num_classes = settings["split"], settings["size"], settings["num_classes"]
+    split, size, num_classes, twins = (settings[name] for name in ("split", "size", "num_classes", "twins"))
     suffix = settings["image_format"]
     (folder / "images").mkdir()
     for language in QUESTION_LANGUAGES:
         write_json(folder / f"answers_{language}.json", answer_vocabulary(language), indent=0)
-    scenes = generate_scenes(split, size, num_classes=num_classes, canvas=settings["canvas"])
+    generate = generate_twins if twins else generate_scenes
+    scenes = generate(split, size, num_classes=num_classes, canvas=settings["canvas"])
     with ExitStack() as stack:
         images: list[dict] = []
         add_box = stack.enter_context(
@@ -136,15 +150,22 @@ def _write(folder: Path, settings: dict, show_progress: bool) -> None:
             ]
             for language in QUESTION_LANGUAGES
         }
-        for index, scene in enumerate(tqdm(scenes, desc=split, total=size, disable=not show_progress)):
-            name, image_id = f"{scene['image_id']:012d}.{suffix}", scene["image_id"]
-            scene["image"].save(folder / "images" / name, **IMAGE_FORMATS[suffix])
-            images.append(coco_image(scene, f"images/{name}"))
+        if twins:
+            hard_negatives = stack.enter_context((folder / HARD_NEGATIVES).open("w", encoding="utf-8"))
+        total = None if twins else size
+        for index, scene in enumerate(tqdm(scenes, desc=split, total=total, disable=not show_progress)):
+            image_id = scene["image_id"]
+            name = image_name(image_id, suffix)
+            scene["image"].save(folder / name, **IMAGE_FORMATS[suffix])
+            images.append(coco_image(scene, name))
+            if twins:
+                row = {"image": name, "hard_negatives": [image_name(twin_id(image_id), suffix)]}
+                hard_negatives.write(json.dumps(row) + "\n")
             for one in scene["objects"]:
                 number_of_boxes += 1  # from 1: COCO's own evaluation takes 0 for "no match"
                 add_box(coco_annotation(one, number_of_boxes, image_id))
             for language, file in captions.items():
-                row = {"image": f"images/{name}", "text": scene["captions"][language]}
+                row = {"image": name, "text": scene["captions"][language]}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
             questions = ask_questions(scene, random.Random(text_seed(split, index)), num_classes=num_classes)
             for number, question in enumerate(questions):

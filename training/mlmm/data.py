@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ...data.captions.text_corpus import CaptionSource
+from ...data.captions.text_corpus import HARD_NEGATIVES, CaptionSource
 from ...data.mlmm.corpus import STRONG_TASKS, WEAK_TASKS, MLMMCorpus
 from ...data.regions.load import read_region_info, read_regions
 from ...data.regions.lookup import RegionFinder
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 TASKS_OF = {"strong": STRONG_TASKS, "weak": WEAK_TASKS}
 CORPUS_KEYS = ("name", "regions", "captions", "tasks")
 CAPTION_FILE = "captions_*.jsonl"
-HARD_NEGATIVES = "hard_negatives.jsonl"  # beside them: {"image", "hard_negatives": [other images]}
 PIECE = 1000  # rows of a caption file at a time
 
 
@@ -152,16 +151,12 @@ def load_corpus(
         FileNotFoundError: a folder or file does not exist.
         RegionShardError: a shard is damaged and `on_bad_shard` is "raise".
         TooManyBadRowsError: more of a caption file than allowed is bad, or has no regions.
-        ValueError: an unknown language, two images that fit the same regions, and whatever `MLMMCorpus` refuses.
+        ValueError: an unknown language, two images that fit the same regions, hard negatives of images with captions in
+            several folders, and whatever `MLMMCorpus` refuses.
     """
     regions = read_regions(region_folders(corpus), on_bad_shard=args.on_bad_shard)
     places = {name: place for place, name in enumerate(regions.with_format(None)["image_id"])}
-    reports, captions = [], {}
-    for language, file in caption_files(corpus["captions"]).items():
-        source = CaptionSource(file, language, PIECE, max_bad_fraction=args.max_bad_fraction)
-        captions[language], report = _join(source, places, args.max_bad_fraction)
-        reports.append(report)
-        check_vocabulary(tokenizer, captions[language][1], what=f"captions in {language}")
+    captions, hard_negatives, reports = _read_captions(corpus["captions"], places, tokenizer, args.max_bad_fraction)
     if args.shuffle_pairs:
         captions = {language: (_shift(images), texts) for language, (images, texts) in captions.items()}
     tasks = corpus.get("tasks", "strong")
@@ -173,12 +168,42 @@ def load_corpus(
         name=name,
         tasks=TASKS_OF[tasks] if isinstance(tasks, str) else tasks,
         max_text_length=max_text_length,
-        hard_negatives=_read_hard_negatives(corpus["captions"], places),
+        hard_negatives=hard_negatives,
     )
     loaded.bad_rows.raise_above(args.max_bad_fraction)
     counts = {language: len(table) for language, table in loaded.captions.items()}
     mean = float(loaded.region_counts[loaded.images].mean())
     return loaded, CorpusReport(name, loaded.tasks, len(loaded.images), mean, counts, loaded.bad_rows, reports)
+
+
+def _read_captions(
+    given: str | Mapping[str, str] | list[str],
+    places: Mapping[str, int],
+    tokenizer: "PreTrainedTokenizerBase",
+    max_bad_fraction: float,
+) -> tuple[dict[str, tuple[list[int], list[str]]], dict[int, list[int]], list[BadRowReport]]:
+    """Return the captions by language as `MLMMCorpus` takes them, its hard negatives, and a report of each file."""
+    captions: dict[str, tuple[list[int], list[str]]] = {}
+    hard_negatives: dict[int, list[int]] = {}
+    reports = []
+    for folder in given if isinstance(given, list) else [given]:
+        earlier = {image for images, _ in captions.values() for image in images}
+        hard = _read_hard_negatives(folder, places)
+        for language, file in caption_files(folder).items():
+            source = CaptionSource(file, language, PIECE, max_bad_fraction=max_bad_fraction)
+            (images, texts), report = _join(source, places, max_bad_fraction)
+            reports.append(report)
+            check_vocabulary(tokenizer, texts, what=f"captions in {language}")
+            if hard_negatives.keys() & set(images) or hard.keys() & earlier:
+                raise ValueError(
+                    f"{file}: images with {HARD_NEGATIVES} have captions in another folder too, which may be true of "
+                    "both; take other images there."
+                )
+            all_images, all_texts = captions.setdefault(language, ([], []))
+            all_images += images
+            all_texts += texts
+        hard_negatives |= hard
+    return captions, hard_negatives, reports
 
 
 def _join(

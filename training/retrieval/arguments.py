@@ -66,7 +66,10 @@ class RetrievalArguments:
 
 @dataclass
 class RetrievalData:
-    """Images and captions. Captions are a folder with captions_LANGUAGE.jsonl, in a recipe also language -> file."""
+    """Images and captions. Captions are a folder with captions_LANGUAGE.jsonl, in a recipe also language -> file.
+
+    Those of an MLMM may also be a list of folders. A folder with hard_negatives.jsonl says which images look alike.
+    """
 
     regions: str | None = option(None, "MLMM: folder, in a recipe also a list of them")
     captions: str | None = option(None, "of the training")

@@ -1,5 +1,6 @@
 """`wenlan data`: reports on pairs, cleans them, reads captions of public data sets, draws scenes, chooses classes."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -154,6 +155,10 @@ def scenes(
     num_classes: Annotated[int, typer.Option(min=1, help="Only the first so many classes.")] = 128,
     canvas: Annotated[int, typer.Option(min=1, help="Pixels a side.")] = 192,
     image_format: Annotated[Literal["png", "webp", "jpg"], typer.Option(help="Of the images.")] = "png",
+    twins: Annotated[
+        bool,
+        typer.Option("--twins", help="Each scene also mirrored, left to right, and captions that tell the two apart."),
+    ] = False,
 ) -> None:
     """Draw EmojiScenes: images with exact boxes, captions in seven languages, questions and answers."""
     from ..data.emoji_scenes.dataset import SPLIT_SEEDS, parse_size, split_size
@@ -164,10 +169,17 @@ def scenes(
         split_size(name, wanted)
     for name in splits:
         is_new = write_emoji_scenes(
-            output, name, wanted, num_classes=num_classes, canvas=canvas, image_format=image_format, show_progress=True
+            output,
+            name,
+            wanted,
+            num_classes=num_classes,
+            canvas=canvas,
+            image_format=image_format,
+            twins=twins,
+            show_progress=True,
         )
-        number = split_size(name, wanted)
-        typer.echo(f"{output / name}  {number} scenes{'' if is_new else ', complete already'}")
+        number, kind = len(os.listdir(output / name / "images")), "mirrored twins" if twins else "scenes"
+        typer.echo(f"{output / name}  {number} {kind}{'' if is_new else ', complete already'}")
 
 
 @data_app.command()

@@ -17,7 +17,7 @@ from ...rows.languages import LANGUAGES
 from ...rows.types import SceneObject, SceneRow
 from ..backgrounds import COLOURS
 from ..captions import GRAMMARS
-from ..coco_vqa_format import vqa_files, vqa_records, write_json_list
+from ..coco_vqa_format import image_name, vqa_files, vqa_records, write_json_list
 from ..dataset import EVALUATION_SPLITS, Preset, generate_scenes, split_size, text_seed
 from ..questions import QUESTION_LANGUAGES, SceneQuestion, ask_questions
 from ..vocabulary import CLASS_NAMES, COLOUR_NAMES
@@ -66,7 +66,7 @@ def write_paraphrases(
             for language in QUESTION_LANGUAGES
         }
         for index, scene in enumerate(generate_scenes(split, size)):
-            image = f"images/{scene['image_id']:012d}.{image_format}"
+            image = image_name(scene["image_id"], image_format)
             for wording, language in add_caption:
                 add_caption[wording, language]({"image": image, "text": [scene_caption(scene, language, wording)]})
             for number, question in enumerate(ask_questions(scene, random.Random(text_seed(split, index)))):

@@ -141,3 +141,24 @@ def test_broken_line_of_hard_negatives_is_named(tmp_path, tokenizer, line):
     Path(captions, "hard_negatives.jsonl").write_text(line, "utf-8")
     with pytest.raises(ValueError, match=r"hard_negatives\.jsonl, line 1: .* is not"):
         load(tokenizer, regions, captions)
+
+
+def test_captions_of_several_folders_are_one_corpus(tmp_path, tokenizer):
+    sources = [write_corpus(tmp_path / str(first), 4, first=first) for first in (0, 4)]
+    regions, captions = map(list, zip(*sources, strict=True))
+    rows = [json.dumps({"image": "images/5.png", "hard_negatives": ["images/6.png"]})]
+    Path(captions[1], "hard_negatives.jsonl").write_text("\n".join(rows), "utf-8")
+    corpus, report = load_corpus({"regions": regions, "captions": captions}, CorpusArguments(), tokenizer)
+    assert report.captions == {"en": 16, "zh": 16}
+    assert corpus.captions["zh"].images.tolist() == [place for place in range(8) for _ in range(2)]
+    assert corpus.hard_negatives == {5: [6]}
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_hard_negatives_of_an_image_with_captions_elsewhere_are_refused(tmp_path, tokenizer, order):
+    regions, first = write_corpus(tmp_path, 4)
+    write_captions(tmp_path / "other", {"1.png": [2]})
+    Path(first, "hard_negatives.jsonl").write_text('{"image": "1.png", "hard_negatives": ["2.png"]}', "utf-8")
+    captions = [[first, str(tmp_path / "other")][place] for place in order]
+    with pytest.raises(ValueError, match="have captions in another folder too"):
+        load_corpus({"regions": regions, "captions": captions}, CorpusArguments(), tokenizer)

@@ -56,3 +56,13 @@ def test_paraphrases_of_held_scenes_are_written_and_those_of_the_training_refuse
     result = run(app, ["data", "paraphrases", "--output", str(tmp_path), "--split", "detect", "--size", "3"])
     assert result.exit_code == 1
     assert "Paraphrases are to evaluate on: 'detect' is none of" in result.stderr
+
+
+def test_twins_are_images_in_pairs(tmp_path):
+    result = run(
+        app, ["data", "scenes", "--twins", "--output", str(tmp_path), "--split", "test", "--size", "6", *SMALL]
+    )
+    assert result.exit_code == 0, result.output
+    number = len(list((tmp_path / "test" / "images").iterdir()))
+    assert number % 2 == 0
+    assert f"{tmp_path / 'test'}  {number} mirrored twins\n" in result.stdout
