@@ -6,7 +6,8 @@ among its like, behind the others.
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
@@ -23,6 +24,7 @@ from ..processing.image_decoding import ImageDecodingError, decode_image
 from ..processing.processing_mlmm import MLMMProcessor
 from ..processing.region_inputs import RegionError, list_regions, read_regions_of
 from ..processing.regions.feature_extractor import RegionFeatureExtractor
+from .hits import Hits
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +73,25 @@ def combine(first: np.ndarray, second: np.ndarray, weight: float | None = None) 
 def _standardize(scores: np.ndarray) -> np.ndarray:
     spread = scores.std() if len(scores) else 0.0
     return (scores - scores.mean()) / spread if spread > 0 else np.zeros_like(scores)
+
+
+def rerank_hits(
+    hits: Hits, text: str, reranker: Callable[..., np.ndarray], *, weight: float | None = None, k: int | None = None
+) -> Hits:
+    """Return the first k candidates of a first stage in the order that a second one gives them.
+
+    Args:
+        hits: the candidates.
+        text: the query.
+        reranker: called as `Reranker` is.
+        weight: see `combine`.
+        k: of the answer; None: all.
+    """
+    scores = reranker(text, [hit.id for hit in hits], [hit.path for hit in hits])
+    first = [hit.score if hit.late_score is None else hit.late_score for hit in hits]
+    order = combine(np.array(first), scores, weight).order[:k]
+    ordered = (replace(hits[at], rerank_score=None if np.isnan(scores[at]) else float(scores[at])) for at in order)
+    return Hits(ordered, forwards=int((~np.isnan(scores)).sum()))
 
 
 def find_region_folders(index: str | PathLike[str]) -> list[Path]:
@@ -267,4 +288,4 @@ def _read_hash(folders: Sequence[Path], on_bad_shard: str) -> str:
     raise AssertionError("read_regions reads one of them")
 
 
-__all__ = ["Ranking", "Reranker", "combine", "find_region_folders"]
+__all__ = ["Ranking", "Reranker", "combine", "find_region_folders", "rerank_hits"]

@@ -15,6 +15,8 @@ from .predict import answer, draw_regions, embed, zero_shot
 from .probe import probe
 from .recipes import recipes_app
 from .regions import extract_regions, import_regions
+from .retrieval.index import index_app
+from .retrieval.search import search
 from .scripts import add_scripts
 from .threads import set_thread_defaults
 from .translate import translate_captions
@@ -58,7 +60,8 @@ _add("Demo", quickstart, demo_mlmm)
 add_scripts(app, "Train")
 app.add_typer(recipes_app, name="recipes", rich_help_panel="Train")
 _add("Evaluate", evaluate, probe)
-_add("Predict", zero_shot, embed, answer, draw_regions)
+_add("Predict", zero_shot, embed, answer, draw_regions, search)
+app.add_typer(index_app, name="index", rich_help_panel="Predict")
 app.add_typer(data_app, name="data", rich_help_panel="Data")
 _add("Data", extract_regions, import_regions, translate_captions)
 app.add_typer(convert_app, name="convert", rich_help_panel="Convert")

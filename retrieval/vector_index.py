@@ -1,0 +1,101 @@
+"""The vector index of a folder: loaded, brought up to date with the shards, and saved beside them."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..data.files.hashing import fingerprint
+from .indexes.base import VectorIndex
+from .store.folder import IndexFolder
+
+logger = logging.getLogger(__name__)
+
+BACKENDS = ("faiss", "milvus")
+
+
+def open_vector_index(folder: IndexFolder, *, save: bool) -> VectorIndex:
+    """Return the vector index of a folder with exactly its rows.
+
+    What was saved is loaded, and what was added or removed since then is done again; without it, or after a compaction
+    that it missed, it is made anew from the shards.
+
+    Args:
+        save: write it, if it was not up to date; only the writer of the folder may.
+
+    Raises:
+        DamagedShardError: a shard that has to be read cannot.
+        ImportError: the package of the backend is not installed.
+        OSError: its server cannot be reached, or the disk is full.
+    """
+    manifest, place = folder.manifest, folder.folder / folder.manifest.backend
+    wanted = {
+        "uid": manifest.uid,
+        "columns": fingerprint(folder.schema.to_string().encode()) >> 1,  # a signed 64-bit number
+        "next_key": manifest.next_key,
+        "removals": manifest.removals,
+    }
+    index = _load(folder, place)
+    if index is not None and not _leads_to(index.state, wanted, manifest.folded):
+        logger.warning("The index in %s is of another state than the shards; it is made again.", place)
+        index = None
+    if index is None:
+        index = _new(folder)
+    if index.state == wanted:
+        return index
+    index.remove(folder.removed_keys())
+    for rows in folder.read_shards(first_key=index.state.get("next_key", 0)):
+        if rows.num_rows:
+            index.add(rows)
+    index.state = wanted
+    if save and not folder.damaged:
+        index.save(place)
+    return index
+
+
+def check_backend(name: str, uri: str | None) -> None:
+    """Raise ValueError for a backend that there is not, or one without the address that it needs."""
+    if name not in BACKENDS:
+        raise ValueError(f"There is no backend {name!r}; give one of {', '.join(BACKENDS)}.")
+    if (uri is None) == (name == "milvus"):
+        raise ValueError("Milvus needs an address: --uri http://HOST:19530, or a file ending in .db; faiss takes none.")
+
+
+def _load(folder: IndexFolder, place: Path) -> VectorIndex | None:
+    """Return what was saved, None if it is not there or damaged."""
+    try:
+        if folder.manifest.backend == "milvus":
+            from .indexes.milvus import MilvusIndex
+
+            return MilvusIndex.load(place)
+        from .indexes.faiss import FaissIndex
+
+        return FaissIndex.load(place)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        logger.warning("%s", error)
+        return None
+
+
+def _new(folder: IndexFolder) -> VectorIndex:
+    manifest = folder.manifest
+    if manifest.backend == "milvus":
+        from .indexes.milvus import MilvusIndex
+
+        name = f"wenlan_{manifest.uid:x}"
+        return MilvusIndex(manifest.dim, uri=str(manifest.uri), collection=name, owner=name)
+    from .indexes.faiss import FaissIndex
+
+    return FaissIndex(manifest.dim)
+
+
+def _leads_to(state: Mapping[str, int], wanted: Mapping[str, int], folded: int) -> bool:
+    """Return whether later rows and tombstones are all that a saved index lacks."""
+    return (
+        all(state.get(name) == wanted[name] for name in ("uid", "columns"))
+        and state["next_key"] <= wanted["next_key"]
+        and folded <= state["removals"] <= wanted["removals"]
+    )
+
+
+__all__ = ["BACKENDS", "check_backend", "open_vector_index"]

@@ -1,0 +1,133 @@
+"""Search in two stages: regions in the index folder, and an MLMM that orders the first hits anew."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.brivl.tiny_folder import save_tiny_folder
+from helpers.finetuning.scored_pairs import build_scorer_parts
+from helpers.index_folders import write_images
+from helpers.mlmm.corpus_files import INFO
+from helpers.regions.tiny_detector import tiny_detector
+from PIL import Image
+from wenlan.data import read_regions
+from wenlan.modeling_region_detector import RegionImageProcessor
+from wenlan.retrieval import BuildOptions, SearchEngine, build_index
+from wenlan.retrieval.rerank import Reranker, find_region_folders
+from wenlan.retrieval.store.folder import IndexFolder
+
+OPTIONS = BuildOptions(num_proc=1)
+COUNT, TEXT = 9, "猫"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with an index of images whose regions were extracted. Not to be changed."""
+    folder = tmp_path_factory.mktemp("made")
+    save_tiny_folder(folder / "model")
+    tiny_detector(fc_dim=INFO.feature_dim).save_pretrained(folder / "detector")
+    RegionImageProcessor(size={"shortest_edge": 64, "longest_edge": 64}).save_pretrained(folder / "detector")
+    images = write_images(folder / "photos", COUNT)
+    options = {"model": str(folder / "model"), "regions": str(folder / "detector"), "options": OPTIONS}
+    build_index(images, folder / "index", **options)
+    return folder
+
+
+@pytest.fixture
+def engine(made):
+    return SearchEngine.open(made / "index")
+
+
+@pytest.fixture
+def reranker(made):
+    return Reranker(*build_scorer_parts()[:2], regions=find_region_folders(made / "index"))
+
+
+def ids(hits):
+    return [hit.id for hit in hits]
+
+
+def test_all_rows_as_candidates_give_the_ranking_of_the_mlmm(engine, reranker):
+    hits = engine.search(text=TEXT, k=COUNT, rerank=reranker, candidates=COUNT)
+    first = engine.search(text=TEXT, k=COUNT)
+    scores = dict(zip(ids(first), reranker(TEXT, ids(first)), strict=True))
+    assert ids(hits) == sorted(scores, key=scores.__getitem__, reverse=True)
+    assert [hit.rerank_score for hit in hits] == pytest.approx(sorted(scores.values(), reverse=True), abs=1e-5)
+    assert {hit.id: hit.score for hit in hits} == {hit.id: hit.score for hit in first}
+    assert ids(hits) != ids(first)
+
+
+def test_one_candidate_is_the_first_of_brivl(engine, reranker):
+    assert ids(engine.search(text=TEXT, k=1, rerank=reranker, candidates=1)) == ids(engine.search(text=TEXT, k=1))
+
+
+@pytest.mark.parametrize("candidates", [1, 4, COUNT, 50])
+def test_each_candidate_costs_one_pass(engine, reranker, candidates):
+    hits = engine.search(text=TEXT, k=1, rerank=reranker, candidates=candidates)
+    assert hits.forwards == reranker.forwards == min(candidates, COUNT)
+    assert set(ids(hits)) <= set(ids(engine.search(text=TEXT, k=candidates)))
+
+
+def test_weight_of_one_keeps_the_first_order(engine, reranker):
+    first = engine.search(text=TEXT, k=COUNT)
+    assert ids(engine.search(text=TEXT, k=COUNT, rerank=reranker, weight=1)) == ids(first)
+    assert ids(engine.search(text=TEXT, k=COUNT, rerank=reranker, weight=0)) == ids(
+        engine.search(text=TEXT, k=COUNT, rerank=reranker)
+    )
+
+
+def test_second_stage_that_has_nothing_to_do_is_refused(engine, reranker, made):
+    with pytest.raises(ValueError, match="reads a text and looks at images"):
+        engine.search(image=made / "photos" / "000.png", rerank=reranker)
+    for option in ({"candidates": 3}, {"weight": 0.5}):
+        with pytest.raises(ValueError, match="say which MLMM"):
+            engine.search(text=TEXT, **option)
+    with pytest.raises(ValueError, match="candidates is -1"):
+        engine.search(text=TEXT, rerank=reranker, candidates=-1)
+    with pytest.raises(FileNotFoundError, match="runs/nowhere"):
+        engine.search(text=TEXT, rerank="runs/nowhere")
+
+
+def extracted(folder):
+    return sorted(row["image_id"] for row in read_regions(find_region_folders(folder)))
+
+
+def test_regions_are_extracted_once_and_again_for_images_that_are_new_or_were_changed(made, tmp_path):
+    folder = Path(shutil.copytree(made, tmp_path / "copy"))
+    names = [str(Path(name)) for name in IndexFolder.open(folder / "index").read(["id"])["id"].to_pylist()]
+    assert extracted(folder / "index") == names
+    build_index(folder / "photos", folder / "index", model=str(folder / "model"), options=OPTIONS)
+    index = IndexFolder.open(folder / "index")
+    assert index.manifest.next_key == 2 * COUNT  # other paths: the copy's
+    assert len(extracted(folder / "index")) == 2 * COUNT
+    build_index(folder / "photos", folder / "index", options=OPTIONS)
+    assert len(IndexFolder.open(folder / "index").manifest.regions) == 2
+    Image.new("RGB", (40, 40), "red").save(folder / "photos" / "003.png")
+    build_index(folder / "photos", folder / "index", options=OPTIONS)
+    rows = read_regions(find_region_folders(folder / "index")[-1:])
+    assert [row["image_id"][-7:] for row in rows] == ["003.png"]
+
+
+def test_extraction_that_was_stopped_goes_on(made, tmp_path, monkeypatch):
+    from wenlan.retrieval.store import index_regions
+
+    options = {"model": str(made / "model"), "regions": str(made / "detector"), "options": OPTIONS}
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(index_regions, "extract_regions", stop)
+        with pytest.raises(KeyboardInterrupt):
+            build_index(made / "photos", tmp_path / "index", **options)
+    assert len(SearchEngine.open(tmp_path / "index")) == COUNT
+    build_index(made / "photos", tmp_path / "index", **options)
+    assert len(extracted(tmp_path / "index")) == COUNT
+    assert IndexFolder.open(tmp_path / "index").manifest.regions == ("0000",)
+
+
+def test_scores_are_as_of_rows_that_are_moved_or_removed(engine, reranker, made):
+    hits = engine.search(text=TEXT, k=3, rerank=reranker, filter="path like '%/00_.png' and not path like '%001.png'")
+    assert not any(hit.id.endswith("001.png") for hit in hits)
+    assert np.isfinite([hit.rerank_score for hit in hits]).all()
