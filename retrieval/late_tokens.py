@@ -100,6 +100,15 @@ class LateTokens:
         """Mean size of the tokens of a row, in bytes."""
         return sum(array.nbytes for array in self.arrays) / max(1, len(self.keys))
 
+    def __getitem__(self, key: int) -> np.ndarray:
+        """Return the tokens (n, c) float16 of a row.
+
+        Raises:
+            KeyError: it is in no shard.
+        """
+        [tokens], [mask] = self.read([key])
+        return tokens[mask].numpy()
+
     def read(self, keys: Sequence[int] | np.ndarray) -> tuple[Tensor, Tensor]:
         """Return the tokens (k, n, c) float16 of some rows, padded with 0, and their mask (k, n).
 
