@@ -17,6 +17,8 @@ import torch
 
 from ..data.files.model_folder import PROCESSOR, open_pretrained
 from ..data.regions.load import RegionShardError, read_region_info, read_regions
+from ..data.regions.lookup import RegionFinder
+from ..data.regions.schema import RegionInfo
 from ..modeling_mlmm.retrieval import MLMMForImageTextRetrieval
 from ..pipelines.device import choose_device
 from ..pipelines.pair_scoring import PairScorer
@@ -30,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 REGIONS = "regions"  # of an index folder: a folder of shards, or of such folders
 COLUMNS = ["image_height", "image_width", "boxes", "features"]
+LIMITS = ("min_boxes", "max_boxes", "conf_threshold")  # which boxes are regions
 Row = Mapping[str, object]
 
 
@@ -136,12 +139,13 @@ class Reranker:
     ) -> None:
         self.model, self.processor, self.batch_size = model.eval(), processor, batch_size
         self.forwards, self.unscored = 0, Counter[str]()
-        self._detector_hash, self._places = processor.detector_hash, dict[str, int]()
+        self._detector_hash, self._finder = processor.detector_hash, RegionFinder({}, "")
         if regions:
             folders = [Path(folder) for folder in regions]
             rows = read_regions(folders, on_bad_shard=on_bad_shard)
-            self._check_detector(_read_hash(folders, on_bad_shard), ", ".join(map(str, folders)))
-            self._places = {name: at for at, name in enumerate(rows.with_format(None)["image_id"])}
+            self._check_info(_read_info(folders, on_bad_shard), ", ".join(map(str, folders)))
+            names = rows.with_format(None)["image_id"]
+            self._finder = RegionFinder({name: at for at, name in enumerate(names)}, folders[-1])
             self._regions = rows.select_columns(COLUMNS)
         self._has_detector = detector is not None or processor.detector is not None
         if detector is not None:
@@ -160,6 +164,7 @@ class Reranker:
         model: str | PathLike[str],
         *,
         index: str | PathLike[str] | None = None,
+        regions: Sequence[str | PathLike[str]] = (),
         detector: str | PathLike[str] | None = None,
         batch_size: int = 256,
         device: str | None = None,
@@ -169,7 +174,7 @@ class Reranker:
 
         Args:
             model: folder or hub id.
-            index: folder with `regions`; None: all regions are found on the fly.
+            index: folder with `regions`, which come before the other folders of regions.
             device: of the model; by default a GPU if there is one.
             The rest: as for the class.
 
@@ -181,7 +186,7 @@ class Reranker:
         return cls(
             opened.to(choose_device(device)),
             open_pretrained(MLMMProcessor, model, file=PROCESSOR),
-            regions=[] if index is None else find_region_folders(index),
+            regions=[*(find_region_folders(index) if index is not None else []), *regions],
             detector=detector,
             batch_size=batch_size,
             on_bad_shard=on_bad_shard,
@@ -194,7 +199,7 @@ class Reranker:
 
         Args:
             text: the query.
-            ids: of the candidates, as in the shards of regions.
+            ids: of the candidates, as in the shards of regions, or paths that end so.
             paths: of their images, for those without stored regions; None = not known.
 
         Raises:
@@ -203,7 +208,8 @@ class Reranker:
         if paths is not None and len(paths) != len(ids):
             raise ValueError(f"There are {len(ids)} candidates and {len(paths)} paths.")
         faults = dict[int, str]()
-        stored = {at: self._places[name] for at, name in enumerate(ids) if name in self._places}
+        places = map(self._finder.find, ids)
+        stored = {at: place for at, place in enumerate(places) if place >= 0}
         rows = dict(zip(stored, self._read_stored(list(stored.values())), strict=True))
         missing = [at for at in range(len(ids)) if at not in stored]
         rows |= self._detect({at: paths[at] if paths else None for at in missing}, faults)
@@ -248,7 +254,7 @@ class Reranker:
                 faults[at] = error.cause
         if not images:
             return {}
-        limits = {name: getattr(self.processor, name) for name in ("min_boxes", "max_boxes", "conf_threshold")}
+        limits = {name: getattr(self.processor, name) for name in LIMITS}
         found = list_regions(self.processor.region_extractor.extract(list(images.values()), **limits))
         return dict(zip(images, found, strict=True))
 
@@ -267,6 +273,15 @@ class Reranker:
         extractor = self.processor.region_extractor
         self._check_detector(getattr(extractor, "model_hash", None), str(self.processor.detector))
 
+    def _check_info(self, info: RegionInfo, source: str) -> None:
+        self._check_detector(info.model_hash, source)
+        wanted = {name: getattr(self.processor, name) for name in LIMITS}
+        if other := {
+            name: info.settings[name] for name in LIMITS if info.settings.get(name, wanted[name]) != wanted[name]
+        }:
+            wanted = {name: wanted[name] for name in other}
+            logger.warning("The regions of %s have %s, and those that the MLMM learnt from %s.", source, other, wanted)
+
     def _check_detector(self, found: str | None, source: str) -> None:
         wanted = self._detector_hash
         if None not in (found, wanted) and found != wanted:
@@ -277,11 +292,11 @@ class Reranker:
         self._detector_hash = wanted or found
 
 
-def _read_hash(folders: Sequence[Path], on_bad_shard: str) -> str:
-    """Return the hash of the detector of folders that `read_regions` read together, of the first that can be read."""
+def _read_info(folders: Sequence[Path], on_bad_shard: str) -> RegionInfo:
+    """Return the description of folders that `read_regions` read together, from the first that can be read."""
     for folder in folders:
         try:
-            return read_region_info(folder).model_hash
+            return read_region_info(folder)
         except RegionShardError:
             if on_bad_shard == "raise":
                 raise

@@ -162,3 +162,20 @@ def test_weight_out_of_range_is_refused(weight):
         combine([1.0], [1.0], weight)
     with pytest.raises(ValueError, match="scores of the first stage"):
         combine([1.0, 2.0], [1.0])
+
+
+def test_regions_that_were_chosen_otherwise_are_reported(parts, index, caplog, monkeypatch):
+    Reranker(*parts, regions=find_region_folders(index))
+    assert "have {'min_boxes': 1, 'max_boxes': 4}" in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(parts[1], "min_boxes", 1)
+    monkeypatch.setattr(parts[1], "max_boxes", 4)
+    Reranker(*parts, regions=find_region_folders(index))
+    assert caplog.text == ""
+
+
+def test_candidates_are_found_by_the_end_of_their_path(parts, index, reranker):
+    by_path = Reranker(*parts, regions=find_region_folders(index))
+    assert by_path(TEXT, [f"/photos/{name}" for name in IDS]).tolist() == reranker(TEXT, IDS).tolist()
+    with pytest.raises(ValueError, match=r"both fit the regions of 7\.png"):
+        by_path(TEXT, ["/others/7.png"])
