@@ -25,12 +25,10 @@ from ...data.files.lock import output_lock
 from ...data.files.manifest import MANIFEST
 from ...data.files.shard_store import reading_shard
 from ...data.rows.report import BadRowError
-from ..late_tokens import LateTokens, tokens_path, write_tokens
 from .manifest import EmbeddedBy, IndexManifest, ShardEntry, new_uid
 
 SHARDS = "shards"
 TOKEN_COLUMNS = ("token_start", "token_count")
-Entries = tuple[ShardEntry, ShardEntry | None]  # of rows, and of their tokens
 OWN_COLUMNS = ("key", "id", "embedding", "path", "size", "modified", "text", *TOKEN_COLUMNS)
 
 
@@ -86,7 +84,6 @@ class IndexFolder:
         self,
         rows: pa.Table,
         *,
-        tokens: Sequence[np.ndarray] | None = None,
         replaced: Iterable[int] = (),
         sources: Iterable[str] = (),
     ) -> None:
@@ -94,7 +91,6 @@ class IndexFolder:
 
         Args:
             rows: all columns but `key`; `embedding` as halffloat. User columns that are new become null in older rows.
-            tokens: of each row for late interaction, (n_i, late_dim) float16.
             replaced: keys of the rows they replace.
             sources: what is indexed, for the record.
 
@@ -104,10 +100,10 @@ class IndexFolder:
         """
         manifest, first = self.manifest, self.manifest.next_key
         columns = merge_columns(manifest.columns, rows.schema)
-        added = list[Entries]()
+        added: tuple[ShardEntry, ...] = ()
         if rows.num_rows:
             keys = pa.array(np.arange(first, first + rows.num_rows))
-            added = [self._write_rows(rows.add_column(0, "key", keys), tokens)]
+            added = (self._write_rows(rows.add_column(0, "key", keys)),)
         tombstones, removed = self._write_tombstones(replaced)
         if not (added or tombstones):
             return
@@ -115,8 +111,7 @@ class IndexFolder:
             replace(
                 manifest,
                 columns=columns,
-                shards=manifest.shards + tuple(shard for shard, _ in added),
-                tokens=manifest.tokens + tuple(one for _, one in added if one is not None),
+                shards=manifest.shards + added,
                 tombstones=manifest.tombstones + tombstones,
                 next_key=first + rows.num_rows,
                 removals=manifest.removals + removed,
@@ -146,36 +141,17 @@ class IndexFolder:
         Raises:
             DamagedShardError: a shard cannot be read; with `skip_damaged` its rows are given up.
         """
-        old, tokens = self.manifest, self.open_tokens()
-        written, waiting = list[Entries](), list[pa.Table]()
-
-        def write(rows: pa.Table) -> None:
-            if tokens is not None:
-                kept = [tokens[key] for key in rows["key"].to_pylist()]
-                written.append(self._write_rows(rows.drop(list(TOKEN_COLUMNS)), kept))
-            else:
-                written.append(self._write_rows(rows))
-
+        old = self.manifest
+        shards, waiting = list[ShardEntry](), list[pa.Table]()
         for table in self.read_shards():
             waiting = [pa.concat_tables([*waiting, table])]
             while waiting[0].num_rows >= max_rows:
-                write(waiting[0].slice(0, max_rows))
+                shards.append(self._write_rows(waiting[0].slice(0, max_rows)))
                 waiting = [waiting[0].slice(max_rows)]
-        for rows in waiting:
-            if rows.num_rows:
-                write(rows)
+        shards += [self._write_rows(rows) for rows in waiting if rows.num_rows]
         # What was given up may live on in what is derived: another uid, and that is made anew.
         uid = new_uid() if self.damaged else old.uid
-        self._commit(
-            replace(
-                old,
-                shards=tuple(shard for shard, _ in written),
-                tokens=tuple(one for _, one in written if one is not None),
-                tombstones=(),
-                folded=old.removals,
-                uid=uid,
-            )
-        )
+        self._commit(replace(old, shards=tuple(shards), tombstones=(), folded=old.removals, uid=uid))
         self._remove_unlisted()
 
     def read(self, columns: Sequence[str] | None = None, *, first_key: int = 0) -> pa.Table:
@@ -234,19 +210,6 @@ class IndexFolder:
         """Return where a shard is."""
         return self.folder / SHARDS / entry.file
 
-    def open_tokens(self) -> LateTokens | None:
-        """Return the tokens of the rows for late interaction, None if the index has none.
-
-        Raises:
-            FileNotFoundError, ValueError: a file of them is missing or damaged, and `skip_damaged` is off.
-        """
-        if self.manifest.late_dim is None:
-            return None
-        left_out = {Path(name).with_suffix("").stem for name in self.damaged}
-        return LateTokens.open(
-            self.path(entry) for entry in self.manifest.shards if Path(entry.file).stem not in left_out
-        )
-
     def check_model(self, found: EmbeddedBy) -> None:
         """Raise ValueError if embeddings of another model, or of another detector, are to be joined with these."""
         made_by = self.manifest.embedded_by
@@ -268,10 +231,10 @@ class IndexFolder:
             self._refuse(entry, f"{self.path(entry)} is missing or cut short")
 
     def find_damaged(self, *, whole: bool = False) -> list[ShardEntry]:
-        """Return the files that are missing or of another size, with `whole` of another content."""
+        """Return the shards and tombstones that are missing or of another size, with `whole` of another content."""
         return [
             entry
-            for entry in self.manifest.files
+            for entry in (*self.manifest.shards, *self.manifest.tombstones)
             if not (path := self.path(entry)).is_file()
             or path.stat().st_size != entry.size
             or (whole and hash_file(path) != entry.sha256)
@@ -306,14 +269,8 @@ class IndexFolder:
             )
         self.damaged = tuple(dict.fromkeys((*self.damaged, entry.file)))
 
-    def _write_rows(self, rows: pa.Table, tokens: Sequence[np.ndarray] | None = None) -> Entries:
-        path = self.folder / SHARDS / f"rows-{uuid.uuid4().hex}.parquet"
-        if tokens is None or self.manifest.late_dim is None:
-            return _write_table(path, rows), None
-        for name, places in zip(TOKEN_COLUMNS, write_tokens(path, tokens, dim=self.manifest.late_dim), strict=True):
-            rows = rows.append_column(name, pa.array(places))
-        beside, shard = tokens_path(path), _write_table(path, rows)
-        return shard, replace(shard, file=beside.name, size=beside.stat().st_size, sha256=hash_file(beside))
+    def _write_rows(self, rows: pa.Table) -> ShardEntry:
+        return _write_table(self.folder / SHARDS / f"rows-{uuid.uuid4().hex}.parquet", rows)
 
     def _write_tombstones(self, keys: Iterable[int]) -> tuple[tuple[ShardEntry, ...], int]:
         removed = np.unique(np.fromiter(keys, np.int64))
@@ -327,7 +284,7 @@ class IndexFolder:
         self.manifest = manifest
 
     def _remove_unlisted(self) -> None:
-        listed = {entry.file for entry in self.manifest.files}
+        listed = {entry.file for entry in (*self.manifest.shards, *self.manifest.tombstones)}
         for path in (self.folder / SHARDS).glob("*"):
             if path.name not in listed:
                 path.unlink(missing_ok=True)

@@ -35,6 +35,10 @@ SCRIPTS = {
             "figures.words",
             "Make the figures 7-10 of the paper: neighbours of words before and after training with images.",
         ),
+        "hybrid-curve": (
+            "figures.hybrid_curve",
+            "Draw quality against latency of two stages: a BriVL finds candidates, an MLMM puts them in order.",
+        ),
     },
     "Reproduce": {
         "table1": (
