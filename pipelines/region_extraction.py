@@ -10,8 +10,10 @@ makes those shards anew that are damaged, or of which an image was replaced.
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,13 @@ from ..data.files.image_listing import list_images
 from ..data.files.lock import output_lock
 from ..data.regions.schema import LABELS, RegionInfo
 from ..data.regions.shards import SkippedInput
-from ..data.regions.writer import RegionFolder
+from ..data.regions.writer import RegionFolder, RegionShard
 from ..data.rows.report import BadRowError, BadRowReport, TooManyBadRowsError, check_fraction
 from ..processing.regions.feature_extractor import RegionFeatureExtractor
 from ..processing.regions.output import RegionOutput
 from .decode_ahead import decode_ahead
 from .device import choose_device
+from .workers.run_tasks import OpenedWorker, run_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +69,8 @@ def extract_regions(
     device: str | None = None,
     num_workers: int = 2,
     max_bad_fraction: float = 0.1,
+    num_proc: int | None = 1,
+    ray: str | None = None,
 ) -> BadRowReport:
     """Write a row of regions for every image that can be read, and a report of all others.
 
@@ -81,8 +86,9 @@ def extract_regions(
         shard_size: images a shard, which is also what a kill can cost.
         dtype: of the convolutions, "float32" or "bfloat16".
         device: of the detector; by default a GPU if there is one.
-        num_workers: threads that read and decode images.
+        num_workers: threads of each process that read and decode images.
         max_bad_fraction: a greater fraction of images left out is an error after the last one, see `RegionFolder`.
+        num_proc, ray: processes, or a Ray cluster, that share the shards; see `run_tasks`. The rows are the same.
 
     Returns:
         What was written and left out, over all runs into `output`.
@@ -91,6 +97,7 @@ def extract_regions(
         FileNotFoundError: no such images.
         ValueError: `output` was begun with other images or settings, or an argument is out of range.
         TooManyBadRowsError: too many images were left out, or the detector fails on all of a shard.
+        ChildProcessError: a process was killed; the finished shards stay for the next try.
     """
     if dtype not in DTYPES or batch_size < 1 or num_workers < 1:
         raise ValueError(
@@ -99,23 +106,25 @@ def extract_regions(
     check_fraction(max_bad_fraction)
     ignored = Counter[str]()
     listed = list_images(images, image_root=image_root, ignored=ignored)
-    device = choose_device(device)
-    extractor = RegionFeatureExtractor.from_pretrained(model, backend, dtype=DTYPES[dtype], device=device)
-    choice = choice or RegionChoice()
+    open_extractor = partial(_open_extractor, model, backend, dtype, device)
+    extractor, choice = open_extractor(), choice or RegionChoice()
     info = _describe(extractor, choice, top_k, {"backend": backend, "dtype": dtype})
+    options: dict[str, Any] = {"batch_size": batch_size, "num_workers": num_workers}
     names, paths = zip(*listed, strict=True)
     with output_lock(Path(output)):
         folder = RegionFolder(Path(output), names, info, shard_size=shard_size, paths=paths)
         pending = folder.pending()
-        done = len(listed) - sum(len(folder.inputs[shard]) for shard in pending)
-        extract = _Extraction(extractor, choice, info, batch_size, num_workers)
-        with tqdm(total=len(listed), initial=done, desc="extract", unit=" images", disable=None) as bar:
-            for shard in pending:
-                rows, skipped = extract([listed[position] for position in folder.inputs[shard]], bar)
-                failed = [entry for entry in skipped if entry.cause == DETECTOR_FAILED]
-                if len(failed) > MAX_FAILURES and not rows:
-                    raise TooManyBadRowsError(f"The detector failed on all {len(failed)} images.\n{failed[0].message}")
-                folder.write(shard, rows, skipped)
+        finished = len(listed) - sum(len(folder.inputs[shard]) for shard in pending)
+        with tqdm(total=len(listed), initial=finished, desc="extract", unit=" images", disable=None) as bar:
+            extraction = _Extraction(lambda: extractor, choice, info, **options, advance=bar.update)
+            worker = OpenedWorker(extraction, partial(_Extraction, open_extractor, choice, info, **options))
+            tasks = (folder.shard(shard) for shard in pending)
+            causes_seen = set[str]()
+            with closing(run_tasks(worker, tasks, num_proc=num_proc, ray=ray)) as done:
+                for task, skipped in done:
+                    finished += len(folder.inputs[pending[task]])
+                    bar.update(finished - bar.n)  # what this process did itself is there already
+                    _log(skipped, causes_seen)
         return folder.finish(ignored, max_bad_fraction=max_bad_fraction)
 
 
@@ -140,36 +149,62 @@ def _describe(
     )
 
 
-@dataclass
+def _open_extractor(model: str | Path, backend: str, dtype: str, device: str | None) -> RegionFeatureExtractor:
+    device = choose_device(device)
+    return RegionFeatureExtractor.from_pretrained(model, backend, dtype=DTYPES[dtype], device=device)
+
+
 class _Extraction:
-    """Extract the regions of the images of a shard as stored rows, in their order; tell what was left out."""
+    """Write shards of the regions of images, each in the order of its images; tell what was left out.
 
-    extractor: RegionFeatureExtractor
-    choice: RegionChoice
-    info: RegionInfo
-    batch_size: int
-    num_workers: int
-    causes_seen: set[str] = field(default_factory=set)
+    Args:
+        open_extractor: returns the detector that `info` describes.
+        advance: is told the number of images that were looked at.
+    """
 
-    def __call__(self, listed: list[tuple[str, Path]], bar: tqdm) -> tuple[list[dict[str, Any]], list[SkippedInput]]:
-        """Return the rows of the images and the images without one."""
-        rows, skipped = {}, {}
+    def __init__(
+        self,
+        open_extractor: Callable[[], RegionFeatureExtractor],
+        choice: RegionChoice,
+        info: RegionInfo,
+        *,
+        batch_size: int,
+        num_workers: int,
+        advance: Callable[[int], object] = lambda _: None,
+    ) -> None:
+        self.extractor = open_extractor()
+        self.choice, self.info, self.batch_size, self.num_workers = choice, info, batch_size, num_workers
+        self.advance = advance
+        if (found := self.extractor.model_hash) != info.model_hash:
+            raise ValueError(f"The detector changed while it was used: it is {found} and was {info.model_hash}.")
+
+    def __call__(self, shard: RegionShard) -> list[SkippedInput]:
+        """Write a shard; return its images without a row.
+
+        Raises:
+            TooManyBadRowsError: the detector fails on all of many images.
+        """
+        rows: dict[int, dict[str, Any]] = {}
+        skipped: dict[int, SkippedInput] = {}
         # Images of one shape come together, so that batches are full; the rows are put back in order.
-        order = sorted(range(len(listed)), key=lambda position: _shape(listed[position][1]))
-        images = decode_ahead((listed[position][1] for position in order), num_workers=self.num_workers)
-        decoded = zip(order, images, strict=True)
-        for window in _windows(decoded, self.batch_size * WINDOW_BATCHES):
+        order = sorted(range(len(shard.files)), key=lambda position: _shape(shard.files[position]))
+        images = decode_ahead((shard.files[position] for position in order), num_workers=self.num_workers)
+        for window in _windows(zip(order, images, strict=True), self.batch_size * WINDOW_BATCHES):
             found = iter(self._regions([image for _, image in window if isinstance(image, Image.Image)]))
             for position, image in window:
-                name, path = listed[position]
+                name, path = shard.image_ids[position], shard.files[position]
                 result = next(found) if isinstance(image, Image.Image) else image
                 if isinstance(result, BadRowError):
                     skipped[position] = SkippedInput(name, str(path), result.cause, result.found)
-                    self._log(skipped[position])
                 else:
                     rows[position] = result | {"image_id": name}
-            bar.update(len(window))
-        return [rows[position] for position in sorted(rows)], [skipped[position] for position in sorted(skipped)]
+            self.advance(len(window))
+        left_out = [skipped[position] for position in sorted(skipped)]
+        failed = [entry for entry in left_out if entry.cause == DETECTOR_FAILED]
+        if len(failed) > MAX_FAILURES and not rows:
+            raise TooManyBadRowsError(f"The detector failed on all {len(failed)} images.\n{failed[0].message}")
+        shard.write([rows[position] for position in sorted(rows)], left_out)
+        return left_out
 
     def _regions(self, images: list[Image.Image]) -> list[dict[str, Any] | BadRowError]:
         """Return the stored row of each image; where the detector fails, halves are tried to find which."""
@@ -197,9 +232,12 @@ class _Extraction:
         except BadRowError as error:
             return BadRowError(DETECTOR_FAILED, str(error))
 
-    def _log(self, entry: SkippedInput) -> None:
-        if entry.cause not in self.causes_seen:
-            self.causes_seen.add(entry.cause)
+
+def _log(skipped: Iterable[SkippedInput], causes_seen: set[str]) -> None:
+    """Log the first image of each cause that was left out."""
+    for entry in skipped:
+        if entry.cause not in causes_seen:
+            causes_seen.add(entry.cause)
             logger.warning("Left out, %s: %s (further ones of this cause are only counted)", entry.cause, entry.message)
 
 

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -16,6 +16,35 @@ from .schema import RegionInfo, StoredRow
 from .shards import FAILED, REPORT, SkippedInput, read_batches, read_header, write_shard
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RegionShard:
+    """One shard of a folder, which any process can write.
+
+    Attributes:
+        path: where it goes.
+        image_ids: of its inputs.
+        files: of its inputs, or none.
+        info: what all rows have in common.
+    """
+
+    path: Path
+    image_ids: Sequence[str]
+    files: Sequence[Path]
+    info: RegionInfo
+
+    @property
+    def content(self) -> str:
+        """Return a digest of the files, "" without any."""
+        return hash_json([hash_ends(path) for path in self.files]) if self.files else ""
+
+    def write(self, rows: Sequence[StoredRow], skipped: Sequence[SkippedInput]) -> None:
+        """Write the shard, in which every one of its inputs is a row or skipped."""
+        found, wanted = len(rows) + len(skipped), len(self.image_ids)
+        assert found == wanted, f"{found} rows and skipped inputs for {wanted} inputs"
+        digest = _hash_names(self.image_ids)
+        write_shard(self.path, rows, self.info, digest=digest, content=self.content, skipped=skipped)
 
 
 class RegionFolder(ShardStore[str]):
@@ -66,20 +95,20 @@ class RegionFolder(ShardStore[str]):
         if not super()._is_finished(shard):
             return False
         content = read_header(self.path(shard)).content
-        if content in (None, self._content(shard)):
+        if content in (None, self.shard(shard).content):
             return True
         logger.warning("%s is of images that were replaced since; it is made again.", self.path(shard))
         return False
 
-    def _content(self, shard: int) -> str:
-        return hash_json([hash_ends(self.files[position]) for position in self.inputs[shard]]) if self.files else ""
+    def shard(self, shard: int) -> RegionShard:
+        """Return a shard, to be written by whoever has its rows."""
+        part = self.inputs[shard]
+        files = self.files[part.start : part.stop]
+        return RegionShard(self.path(shard), self.image_ids[part.start : part.stop], files, self.info)
 
     def write(self, shard: int, rows: Sequence[StoredRow], skipped: Sequence[SkippedInput]) -> None:
         """Write a shard, in which every one of its inputs is a row or skipped."""
-        found, wanted = len(rows) + len(skipped), len(self.inputs[shard])
-        assert found == wanted, f"{found} rows and skipped inputs for {wanted} inputs"
-        content = self._content(shard)
-        write_shard(self.path(shard), rows, self.info, digest=self.identities[shard], content=content, skipped=skipped)
+        self.shard(shard).write(rows, skipped)
 
     def finish(
         self, not_looked_at: Mapping[str, int] = MappingProxyType({}), *, max_bad_fraction: float
@@ -115,4 +144,4 @@ def _hash_names(names: Sequence[str]) -> str:
     return hash_bytes("\0".join(names).encode("utf-8", "surrogatepass"))
 
 
-__all__ = ["RegionFolder"]
+__all__ = ["RegionFolder", "RegionShard"]

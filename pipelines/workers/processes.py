@@ -71,6 +71,7 @@ class _Process:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the one that started them ends them
         Thread(target=_exit_when_closed, args=(other_end,), daemon=True).start()
         torch.set_num_threads(threads)
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # of the weights that each process loads
         cls.open_worker = open_worker
 
     @classmethod

@@ -3,6 +3,7 @@ import logging
 import os
 import unicodedata
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,6 +92,27 @@ def test_batches_shards_and_workers_do_not_change_the_rows(detector, photos, tmp
     one, other = rows_of(tmp_path / "a"), rows_of(tmp_path / "b")
     assert list(one) == list(other)
     assert all(np.allclose(one[name][key], other[name][key], atol=2e-3, rtol=2e-3) for name in one for key in ARRAYS)
+
+
+def test_processes_give_the_same_bytes_and_log_a_cause_once(detector, photos, tmp_path, caplog):
+    causes = spoil(photos, sorted(path.name for path in photos.iterdir())[:2])
+    options = {"model": detector, "choice": CHOICE, "shard_size": 2, "max_bad_fraction": 0.5}
+    reports = {}
+    for num_proc in (1, 2):
+        caplog.clear()
+        reports[num_proc] = extract_regions(photos, tmp_path / str(num_proc), num_proc=num_proc, **options)
+        assert caplog.text.count("Left out, ") == len(set(causes.values()))
+    assert reports[1].counts == reports[2].counts == Counter(causes.values())
+    files = {path.name: path.read_bytes() for path in (tmp_path / "1").iterdir()}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "2").iterdir()} == files
+
+
+def test_another_process_refuses_a_detector_that_was_replaced(detector, photos, tmp_path):
+    extract_regions(photos, tmp_path / "out", model=detector, choice=CHOICE)
+    info = replace(read_region_info(tmp_path / "out"), model_hash="another")
+    extractor = RegionFeatureExtractor.from_pretrained(detector)
+    with pytest.raises(ValueError, match=r"The detector changed while it was used: it is .* and was another"):
+        script._Extraction(lambda: extractor, CHOICE, info, batch_size=1, num_workers=1)
 
 
 def test_bfloat16_gives_nearly_the_same_features(detector, photos, tmp_path):

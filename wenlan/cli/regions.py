@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ..training.resume_hint import resume_hint
+from .threads import NumProc, RayAddress
 
 OutputFolder = Annotated[Path, typer.Option(help="Folder for the shards and the report; a stopped run resumes there.")]
 TopK = Annotated[int | None, typer.Option(min=1, help="Classes kept of each region's distribution; all without it.")]
@@ -30,8 +31,10 @@ def extract_regions(
     shard_size: ShardSize = 256,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
     device: Annotated[str | None, typer.Option(help="Such as cuda:1; a GPU if there is one.")] = None,
-    num_workers: Annotated[int, typer.Option(min=0, help="Threads that decode images.")] = 2,
+    num_workers: Annotated[int, typer.Option(min=0, help="Threads of a process that decode images.")] = 2,
     max_bad_fraction: MaxBad = 0.1,
+    num_proc: NumProc = None,
+    ray: RayAddress = None,
 ) -> None:
     """Write boxes, features and classes of the regions of all images; bad images are left out and listed."""
     with resume_hint(output):
@@ -52,6 +55,8 @@ def extract_regions(
             device=device,
             num_workers=num_workers,
             max_bad_fraction=max_bad_fraction,
+            num_proc=num_proc,
+            ray=ray,
         )
         typer.echo(report)
         typer.echo(f"Read them: wenlan.data.read_regions({str(output)!r}). What was left out: {output}/report.json")

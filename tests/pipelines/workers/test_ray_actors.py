@@ -1,12 +1,15 @@
 import os
 import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
+from helpers.brivl.tiny_folder import SENTENCES, save_tiny_folder
 from helpers.paths import ROOT
 from helpers.worker_tasks import Worker
 from wenlan.pipelines.workers.ray_actors import connected
 from wenlan.pipelines.workers.run_tasks import run_tasks
+from wenlan.retrieval import embed_to_parquet
 
 
 @pytest.fixture(scope="module")
@@ -14,6 +17,7 @@ def cluster():
     """A Ray cluster of two CPUs on this machine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT / "tests"))  # the workers of the tests
+        patch.setenv("RAY_worker_niceness", "0")  # 15 by default: other programs would come first
         with connected("local", 2) as ray:
             yield ray
 
@@ -27,6 +31,16 @@ def test_actors_run_each_task_once_also_when_one_is_killed_in_the_middle(cluster
     assert len([*tmp_path.glob("opened-*")]) == 3  # two, and one in place of that which died
     assert results[12][1] != os.getpid()
     assert cluster.util.get_node_ip_address() == "127.0.0.1"  # nobody else can connect
+
+
+@pytest.mark.slow
+def test_embeddings_have_the_same_bytes_as_those_of_one_process(cluster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # actors find relative paths
+    save_tiny_folder(Path("model"))
+    Path("s.txt").write_text("\n".join(SENTENCES), "utf-8")
+    for name, ray in (("one", None), ("ray", "local")):
+        embed_to_parquet("model", Path("s.txt"), Path(f"{name}.parquet"), shard_size=2, ray=ray, num_proc=None)
+    assert Path("ray.parquet").read_bytes() == Path("one.parquet").read_bytes()
 
 
 @pytest.mark.slow
