@@ -20,7 +20,7 @@ from .store.index_regions import extract_index_regions
 from .store.manifest import EmbeddedBy, IndexManifest
 from .store.metadata import Metadata
 from .store.sources import IndexSource, SourceRow
-from .vector_index import check_backend, open_vector_index
+from .vector_index import check_backend, update_vector_index
 
 REPLACED = "image replaced"  # while it was embedded
 DUPLICATE = "duplicate image"
@@ -134,7 +134,7 @@ def build_index(
         if regions is not None:
             extract_index_regions(folder, regions)
         folder.record(region_model=regions, backend=backend or "faiss", uri=uri)
-        open_vector_index(folder, save=True)
+        update_vector_index(folder)
     report.raise_above(options.max_bad_fraction)
     return report
 

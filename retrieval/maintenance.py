@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from ..data.files.atomic import format_bytes
 from .filters import Filter
 from .store.folder import IndexFolder
-from .vector_index import open_vector_index
+from .vector_index import open_vector_index, update_vector_index
 
 
 def remove_rows(
@@ -49,7 +49,7 @@ def remove_rows(
             there = [(index.base / path).exists() for path in rows["path"].to_pylist()]
             keys = keys[~np.array(there, bool)]
         removed = index.remove(keys)
-        open_vector_index(index, save=True)
+        update_vector_index(index)
     return removed, index.manifest.rows
 
 

@@ -5,12 +5,35 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..data.files.hashing import fingerprint
+from ..data.files.json_files import read_json
 from .indexes.base import VectorIndex
+from .indexes.faiss import MANIFEST as FAISS_MANIFEST
 from .store.folder import IndexFolder
 
 logger = logging.getLogger(__name__)
 
 BACKENDS = ("faiss", "milvus")
+MAX_BEHIND = 0.01  # of the rows: so many may be new or removed since the index was saved
+
+
+def update_vector_index(folder: IndexFolder) -> None:
+    """Bring the saved vector index of a folder up to date, unless it lacks so little that whoever opens it may add it.
+
+    To load and write a large index takes longer than to embed a few images.
+
+    Args:
+        folder: held by this process.
+
+    Raises:
+        DamagedShardError, ImportError, OSError: as `open_vector_index`.
+    """
+    manifest, wanted = folder.manifest, _state_of(folder)
+    saved = _saved_state(folder)
+    if saved is not None and _leads_to(saved, wanted, manifest.folded):
+        changes = sum(wanted[name] - saved[name] for name in ("next_key", "removals"))
+        if changes <= manifest.rows * MAX_BEHIND:
+            return
+    open_vector_index(folder, save=True)
 
 
 def open_vector_index(folder: IndexFolder, *, save: bool) -> VectorIndex:
@@ -20,6 +43,7 @@ def open_vector_index(folder: IndexFolder, *, save: bool) -> VectorIndex:
     that it missed, it is made anew from the shards.
 
     Args:
+        folder: the rows.
         save: write it, if it was not up to date; only the writer of the folder may.
 
     Raises:
@@ -27,16 +51,10 @@ def open_vector_index(folder: IndexFolder, *, save: bool) -> VectorIndex:
         ImportError: the package of the backend is not installed.
         OSError: its server cannot be reached, or the disk is full.
     """
-    manifest, place = folder.manifest, folder.folder / folder.manifest.backend
-    wanted = {
-        "uid": manifest.uid,
-        "columns": fingerprint(folder.schema.to_string().encode()) >> 1,  # a signed 64-bit number
-        "next_key": manifest.next_key,
-        "removals": manifest.removals,
-    }
-    index = _load(folder, place)
+    manifest, wanted = folder.manifest, _state_of(folder)
+    index = _load(folder, folder.folder / manifest.backend)
     if index is not None and not _leads_to(index.state, wanted, manifest.folded):
-        logger.warning("The index in %s is of another state than the shards; it is made again.", place)
+        logger.warning("The vector index of %s is of another state than its shards; it is made again.", folder.folder)
         index = None
     if index is None:
         index = _new(folder)
@@ -48,7 +66,7 @@ def open_vector_index(folder: IndexFolder, *, save: bool) -> VectorIndex:
             index.add(rows)
     index.state = wanted
     if save and not folder.damaged:
-        index.save(place)
+        index.save(folder.folder / manifest.backend)
     return index
 
 
@@ -89,13 +107,35 @@ def _new(folder: IndexFolder) -> VectorIndex:
     return FaissIndex(manifest.dim)
 
 
+def _state_of(folder: IndexFolder) -> dict[str, int]:
+    """Return what the vector index of a folder is up to date with."""
+    manifest = folder.manifest
+    return {
+        "uid": manifest.uid,
+        "columns": fingerprint(folder.schema.to_string().encode()) >> 1,  # a signed 64-bit number
+        "next_key": manifest.next_key,
+        "removals": manifest.removals,
+    }
+
+
+def _saved_state(folder: IndexFolder) -> dict[str, int] | None:
+    """Return the state of the index that faiss saved, without opening it; None if it cannot be told."""
+    try:
+        found = read_json(folder.folder / "faiss" / FAISS_MANIFEST)
+    except (OSError, ValueError):
+        return None
+    state = found.get("state") if isinstance(found, dict) else None
+    return state if isinstance(state, dict) and folder.manifest.backend == "faiss" else None
+
+
 def _leads_to(state: Mapping[str, int], wanted: Mapping[str, int], folded: int) -> bool:
     """Return whether later rows and tombstones are all that a saved index lacks."""
     return (
-        all(state.get(name) == wanted[name] for name in ("uid", "columns"))
+        state.keys() == wanted.keys()
+        and all(state[name] == wanted[name] for name in ("uid", "columns"))
         and state["next_key"] <= wanted["next_key"]
         and folded <= state["removals"] <= wanted["removals"]
     )
 
 
-__all__ = ["BACKENDS", "check_backend", "open_vector_index"]
+__all__ = ["BACKENDS", "check_backend", "open_vector_index", "update_vector_index"]

@@ -173,6 +173,21 @@ def test_index_that_was_lost_or_damaged_is_made_again_from_the_shards(photos):
     assert SearchEngine.open(photos).search(text="猫", k=99) == expected
 
 
+def test_few_new_rows_are_found_though_the_saved_index_lacks_them(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr("wenlan.retrieval.vector_index.MAX_BEHIND", 0.1)
+    saved = {path.name: path.stat().st_mtime_ns for path in (photos / "faiss").iterdir()}
+    build_index(write_images(tmp_path / "more", 1, start=80), photos, options=OPTIONS)
+    remove_rows(photos, where="path like '%003.png'")
+    assert {path.name: path.stat().st_mtime_ns for path in (photos / "faiss").iterdir()} == saved
+    found = {hit.id[-7:] for hit in SearchEngine.open(photos).search(text="猫", k=99)}
+    assert found == {f"{number:03}.png" for number in {*range(COUNT), 80} - {3}}
+    build_index(write_images(tmp_path / "more", 2, start=80), photos, options=OPTIONS)
+    assert {path.name: path.stat().st_mtime_ns for path in (photos / "faiss").iterdir()} != saved
+    remove_rows(photos, where="path like '%004.png'")
+    compact_index(photos)
+    assert len(SearchEngine.open(photos)) == COUNT
+
+
 def test_index_of_another_folder_is_not_taken_for_this_one(photos, tmp_path):
     images = write_images(tmp_path / "others", COUNT, start=40)
     build_index(images, tmp_path / "b", model=model_of(tmp_path), options=OPTIONS)
