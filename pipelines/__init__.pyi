@@ -1,4 +1,4 @@
-from .embedding import embed_images, embed_texts
+from .embedding import embed_image_tokens, embed_images, embed_text_tokens, embed_texts
 from .open_brivl import open_brivl
 
-__all__ = ["embed_images", "embed_texts", "open_brivl"]
+__all__ = ["embed_image_tokens", "embed_images", "embed_text_tokens", "embed_texts", "open_brivl"]

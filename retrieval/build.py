@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from ..data.rows.report import BadRowError, BadRowReport, TooManyBadRowsError, check_fraction
 from ..pipelines.workers.run_tasks import run_tasks
 from .embed_worker import Embedded, EmbedWorker
-from .store.folder import IndexFolder, merge_columns
+from .store.folder import TOKEN_COLUMNS, IndexFolder
 from .store.index_regions import extract_index_regions
 from .store.manifest import EmbeddedBy, IndexManifest
 from .store.metadata import Metadata
@@ -115,8 +115,8 @@ def build_index(
         if texts
         else IndexSource.images(source, base, image_root=image_root)
     )
-    table = None if metadata is None else Metadata.open(metadata)
-    worker = EmbedWorker(str(model), detector=detector, batch_size=options.batch_size)
+    table = None if metadata is None else Metadata.open(metadata, kind)
+    worker = EmbedWorker(str(model), detector=detector, batch_size=options.batch_size, with_tokens=True)
     made_by = EmbeddedBy(
         str(model),
         str(worker.settings["model"]),
@@ -125,7 +125,7 @@ def build_index(
         worker.settings["detector"],
     )
     manifest = known or IndexManifest.begin(
-        kind=kind, embedded_by=made_by, dim=worker.dim, base=os.path.relpath(base, output)
+        kind=kind, embedded_by=made_by, dim=worker.dim, late_dim=worker.late_dim, base=os.path.relpath(base, output)
     )
     folder = IndexFolder(output, manifest)
     with folder.writing():
@@ -211,6 +211,7 @@ class _Build:
                 report.add_repair(REPLACED, row.id, "it was written while it was read; run again")
         self.folder.append(
             self._table(kept, embedded.embeddings),
+            tokens=embedded.tokens,
             replaced=[key for _, key in piece if key is not None],
             sources=[str(self.found.source)],
         )
@@ -238,7 +239,8 @@ class _Build:
 
     def _update_metadata(self, table: Metadata) -> None:
         """Write rows again whose metadata are no longer as in the table; their embeddings are kept."""
-        merge_columns(self.folder.manifest.columns, table.columns.schema)
+        self.folder.merge_columns(table.columns.schema)
+        stored = self.folder.open_tokens()
         sourced = pa.array([row.id for row in self.found.rows], pa.string())
         for rows in self.folder.read_shards():
             rows = rows.filter(pa.compute.is_in(rows["id"], sourced))
@@ -248,10 +250,14 @@ class _Build:
             pairs = zip(table.knows(ids, paths), rows.select(had).to_pylist(), found.to_pylist(), strict=True)
             changed = pa.array([is_known and old != new for is_known, old, new in pairs], pa.bool_())
             if pa.compute.any(changed).as_py():
+                keys = rows["key"].filter(changed).to_pylist()
                 kept = rows.filter(changed).drop([*had, "key"])
+                tokens = None
+                if stored is not None:
+                    kept, tokens = kept.drop(list(TOKEN_COLUMNS)), [stored[key] for key in keys]
                 for name in found.column_names:
                     kept = kept.append_column(name, found[name].filter(changed))
-                self.folder.append(kept, replaced=rows["key"].filter(changed).to_pylist())
+                self.folder.append(kept, tokens=tokens, replaced=keys)
 
 
 def _is_unchanged(row: SourceRow) -> bool:

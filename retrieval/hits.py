@@ -18,6 +18,7 @@ class Hit:
 
     Attributes:
         id: of the row.
+        key: of the row in the index; no other row ever has it.
         score: cosine of the global embeddings of query and row.
         late_score: of the tokens by late interaction, None where it was not asked for.
         rerank_score: of the second stage, raw; None where it was not asked for, or had nothing to look at.
@@ -27,6 +28,7 @@ class Hit:
     """
 
     id: str
+    key: int
     score: float
     late_score: float | None = None
     rerank_score: float | None = None
@@ -34,7 +36,7 @@ class Hit:
     metadata: Mapping[str, Value] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Value]:
-        """Return all of it as one flat row; scores that were not asked for are left out."""
+        """Return all of it as one flat row; scores that were not asked for, and the key, are left out."""
         scores = {"score": self.score, "late_score": self.late_score, "rerank_score": self.rerank_score}
         asked = {name: value for name, value in scores.items() if value is not None}
         path = {} if self.path is None else {"path": str(self.path)}

@@ -78,14 +78,13 @@ def describe_index(folder: Path, *, verify: bool = False) -> dict[str, object]:
     """
     index = IndexFolder.open(folder)
     manifest = index.manifest
-    files = (*manifest.shards, *manifest.tombstones)
     return {
         "rows": manifest.rows,
         "kind": manifest.kind,
         "dim": manifest.dim,
         "shards": len(manifest.shards),
         "removed rows in shards": manifest.removals - manifest.folded,
-        "size of shards": format_bytes(sum(entry.size for entry in files)),
+        "size of shards": format_bytes(sum(entry.size for entry in manifest.files)),
         "columns": {field.name: str(field.type) for field in index.schema if field.name not in ("key", "embedding")},
         "sources": list(manifest.sources),
         "paths start from": str(index.base),

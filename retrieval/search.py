@@ -6,6 +6,7 @@ for hit in engine.search(text="下雨天的街道", k=12):
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from transformers import PreTrainedModel
 from ..data.files.hashing import hash_model
 from ..data.rows.vocabulary import check_vocabulary
 from ..pipelines.device import choose_device
-from ..pipelines.embedding import embed_images, embed_texts
+from ..pipelines.embedding import embed_image_tokens, embed_images, embed_text_tokens, embed_texts
 from ..pipelines.open_brivl import hash_processor, open_brivl
 from ..processing.image_decoding import ImageSource
 from ..processing.processing_brivl import BriVLProcessor
@@ -23,13 +24,14 @@ from ..processing.regions.feature_extractor import RegionFeatureExtractor
 from .filters import Filter
 from .hits import Hit, Hits
 from .indexes.base import VectorIndex
+from .late_tokens import LateTokens
 from .rerank import Reranker, rerank_hits
 from .store.folder import TOKEN_COLUMNS, DamagedShardError, IndexFolder
 from .store.manifest import EmbeddedBy, IndexManifest
 from .vector_index import open_vector_index
 
 NOT_METADATA = {"key", "id", "path", "embedding", *TOKEN_COLUMNS}
-CANDIDATES = 50
+CANDIDATES, LATE_CANDIDATES = 50, 100
 TRIES = 5  # to read a state that a writer does not replace meanwhile
 
 
@@ -50,6 +52,7 @@ class SearchEngine:
         self._name = model or folder.manifest.embedded_by.model
         self._opened: tuple[PreTrainedModel, BriVLProcessor] | None = None
         self._detector: RegionFeatureExtractor | None = None
+        self._tokens: LateTokens | None = None
         self._rerankers = dict[str, Reranker]()  # the last one
 
     @classmethod
@@ -93,48 +96,54 @@ class SearchEngine:
         image: ImageSource | None = None,
         k: int = 12,
         filter: str | Filter | None = None,
+        late: bool | None = None,
         rerank: str | Path | Reranker | None = None,
         candidates: int | None = None,
         weight: float | None = None,
     ) -> Hits:
         """Return the k rows nearest to a sentence or an image, best first; all if there are fewer.
 
-        With `rerank` an MLMM orders the first `candidates` of them, one pass through its encoder each; candidates that
-        it has no regions of come last.
+        With `late` the first of them are put in the order of late interaction between their tokens and the query's.
+        With `rerank` an MLMM orders the first `candidates`, one pass through its encoder each; those that it has no
+        regions of come last.
 
         Args:
             text, image: one of them.
             k: 1 or more.
             filter: condition on the metadata, such as `path like 'photos/2024/%' and size > 100000`; see `Filter`.
+            late: None: if the index has tokens, as one of a model with late interaction has.
             rerank: folder or hub id of an MLMM for retrieval, or one that is open. Regions come from the index, or are
                 found on the fly where the MLMM names a detector.
-            candidates: for it, at least k; 50 by default.
-            weight: of the first stage, 0 to 1, see `combine`; None: the order is that of the second stage alone.
+            candidates: for the MLMM, at least k; 50 by default. Late interaction looks at 100, or at these if more.
+            weight: of the stages before the MLMM, 0 to 1, see `combine`; None: its order alone counts.
 
         Raises:
             ImageDecodingError: the image cannot be decoded.
             FileNotFoundError: there is no such MLMM.
             ValueError: none or both of text and image, a blank text, k below 1, a filter that cannot be read or names
-                an unknown column, another model than the one that made the index, by both hashes, or a second stage
-                that has no text or no images to look at.
+                an unknown column, another model than the one that made the index, by both hashes, `late` of an index
+                without tokens, or a second stage that has no text or no images to look at.
         """
         check_count("k", k)
         check_count("candidates", candidates or k)
         if rerank is not None and (text is None or self.folder.manifest.kind != "images"):
             raise ValueError("A second stage reads a text and looks at images: search an index of images by a text.")
+        has_tokens = self.folder.manifest.late_dim is not None
+        if late and not has_tokens:
+            raise ValueError("The index has no tokens for late interaction: build it by a model that has it.")
+        late = has_tokens if late is None else late
         if rerank is None and (candidates is not None or weight is not None):
             raise ValueError("candidates and weight are of a second stage; say which MLMM is to rerank.")
-        if text is not None and image is None:
-            query = self.embed_texts([text])
-        elif image is not None and text is None:
-            query = self.embed_images([image])
-        else:
+        if (text is None) == (image is None):
             raise ValueError("Give either a text or an image to search with.")
+        query, tokens = self._embed(text, image, late)
+        wanted = k if rerank is None else max(k, candidates or CANDIDATES)
+        hits = self.search_vectors(query, k=max(wanted, LATE_CANDIDATES) if late else wanted, filter=filter)[0]
+        if tokens is not None:
+            hits = Hits(self._order_late(hits, tokens)[:wanted])
         if rerank is None or text is None:
-            return self.search_vectors(query, k=k, filter=filter)[0]
-        reranker = self._open_reranker(rerank)
-        found = self.search_vectors(query, k=max(k, candidates or CANDIDATES), filter=filter)[0]
-        return rerank_hits(found, text, reranker, weight=weight, k=k)
+            return hits
+        return rerank_hits(hits, text, self._open_reranker(rerank), weight=weight, k=k)
 
     def search_vectors(self, queries: np.ndarray, *, k: int = 12, filter: str | Filter | None = None) -> list[Hits]:
         """Return the k rows nearest to each query: (q, d) float32 unit rows, as `embed_texts` gives them."""
@@ -148,7 +157,7 @@ class SearchEngine:
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Return the embeddings of sentences: (n, d) float32 unit rows."""
         model, processor = self._open()
-        check_vocabulary(processor.tokenizer, texts, max_tokens=processor.max_text_length, what="queries")
+        self._check_texts(texts)
         return embed_texts(model, processor, texts).numpy()
 
     def embed_images(self, images: Sequence[ImageSource]) -> np.ndarray:
@@ -168,12 +177,41 @@ class SearchEngine:
         return Hits(
             Hit(
                 row["id"],
+                row["key"],
                 float(score),
                 path=None if row.get("path") is None else base / row["path"],
                 metadata={name: value for name, value in row.items() if name not in NOT_METADATA},
             )
             for score, row in zip(scores, rows, strict=True)
         )
+
+    def _embed(self, text: str | None, image: ImageSource | None, late: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the embedding (1, d) of a query, and its tokens (l, late_dim) for late interaction."""
+        if text is not None:
+            if not late:
+                return self.embed_texts([text]), None
+            self._check_texts([text])
+            found, [tokens] = embed_text_tokens(*self._open(), [text])
+        else:
+            assert image is not None
+            if not late:
+                return self.embed_images([image]), None
+            found, [tokens] = embed_image_tokens(*self._open(), [image], detector=self._detector)
+        return found.numpy(), tokens
+
+    def _order_late(self, hits: Hits, tokens: np.ndarray) -> list[Hit]:
+        if self._tokens is None:
+            self._tokens = self.folder.open_tokens()
+        assert self._tokens is not None
+        has_tokens = np.isin([hit.key for hit in hits], self._tokens.keys)  # not those of shards that are left out
+        scored = [hit for hit, has in zip(hits, has_tokens, strict=True) if has]
+        scores = self._tokens.scores(tokens, [hit.key for hit in scored])
+        ordered = [replace(scored[at], late_score=float(scores[at])) for at in np.argsort(-scores, kind="stable")]
+        return ordered + [hit for hit, has in zip(hits, has_tokens, strict=True) if not has]
+
+    def _check_texts(self, texts: Sequence[str]) -> None:
+        _, processor = self._open()
+        check_vocabulary(processor.tokenizer, texts, max_tokens=processor.max_text_length, what="queries")
 
     def _open_reranker(self, reranker: str | Path | Reranker) -> Reranker:
         if isinstance(reranker, Reranker):

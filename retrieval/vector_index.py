@@ -40,7 +40,7 @@ def open_vector_index(folder: IndexFolder, *, save: bool) -> VectorIndex:
     """Return the vector index of a folder with exactly its rows.
 
     What was saved is loaded, and what was added or removed since then is done again; without it, or after a compaction
-    that it missed, it is made anew from the shards.
+    that it missed, it is made anew from the shards. What Milvus holds is returned as it is unless it may be saved.
 
     Args:
         folder: the rows.
@@ -50,9 +50,14 @@ def open_vector_index(folder: IndexFolder, *, save: bool) -> VectorIndex:
         DamagedShardError: a shard that has to be read cannot.
         ImportError: the package of the backend is not installed.
         OSError: its server cannot be reached, or the disk is full.
+        ValueError: nothing is in Milvus, and it may not be saved.
     """
     manifest, wanted = folder.manifest, _state_of(folder)
     index = _load(folder, folder.folder / manifest.backend)
+    if manifest.backend == "milvus" and not save:  # it is everybody's: only the writer may bring it up to date
+        if index is None:
+            raise ValueError(f"{folder.folder} is not in Milvus yet: run the command that builds it again.")
+        return index
     if index is not None and not _leads_to(index.state, wanted, manifest.folded):
         logger.warning("The vector index of %s is of another state than its shards; it is made again.", folder.folder)
         index = None

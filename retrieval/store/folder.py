@@ -10,7 +10,7 @@ What a killed process left behind is not in the manifest; the next writer takes 
 
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,11 +25,16 @@ from ...data.files.lock import output_lock
 from ...data.files.manifest import MANIFEST
 from ...data.files.shard_store import reading_shard
 from ...data.rows.report import BadRowError
+from ..late_tokens import LateTokens, tokens_path, write_tokens
 from .manifest import EmbeddedBy, IndexManifest, ShardEntry, new_uid
 
 SHARDS = "shards"
 TOKEN_COLUMNS = ("token_start", "token_count")
-OWN_COLUMNS = ("key", "id", "embedding", "path", "size", "modified", "text", *TOKEN_COLUMNS)
+OF_KIND = {
+    "images": {"path": pa.string(), "size": pa.int64(), "modified": pa.int64()},
+    "texts": {"text": pa.string()},
+}
+Entries = tuple[ShardEntry, ShardEntry | None]  # of rows, and of their tokens
 
 
 class DamagedShardError(ValueError):
@@ -84,6 +89,7 @@ class IndexFolder:
         self,
         rows: pa.Table,
         *,
+        tokens: Sequence[np.ndarray] | None = None,
         replaced: Iterable[int] = (),
         sources: Iterable[str] = (),
     ) -> None:
@@ -91,6 +97,7 @@ class IndexFolder:
 
         Args:
             rows: all columns but `key`; `embedding` as halffloat. User columns that are new become null in older rows.
+            tokens: of each row for late interaction, (n_i, late_dim) float16.
             replaced: keys of the rows they replace.
             sources: what is indexed, for the record.
 
@@ -99,11 +106,11 @@ class IndexFolder:
             OSError: the disk is full; the old state stays.
         """
         manifest, first = self.manifest, self.manifest.next_key
-        columns = merge_columns(manifest.columns, rows.schema)
-        added: tuple[ShardEntry, ...] = ()
+        columns = self.merge_columns(rows.schema)
+        added = list[Entries]()
         if rows.num_rows:
             keys = pa.array(np.arange(first, first + rows.num_rows))
-            added = (self._write_rows(rows.add_column(0, "key", keys)),)
+            added = [self._write_rows(rows.add_column(0, "key", keys), tokens)]
         tombstones, removed = self._write_tombstones(replaced)
         if not (added or tombstones):
             return
@@ -111,7 +118,8 @@ class IndexFolder:
             replace(
                 manifest,
                 columns=columns,
-                shards=manifest.shards + added,
+                shards=manifest.shards + tuple(shard for shard, _ in added),
+                tokens=manifest.tokens + tuple(one for _, one in added if one is not None),
                 tombstones=manifest.tombstones + tombstones,
                 next_key=first + rows.num_rows,
                 removals=manifest.removals + removed,
@@ -141,17 +149,36 @@ class IndexFolder:
         Raises:
             DamagedShardError: a shard cannot be read; with `skip_damaged` its rows are given up.
         """
-        old = self.manifest
-        shards, waiting = list[ShardEntry](), list[pa.Table]()
+        old, tokens = self.manifest, self.open_tokens()
+        written, waiting = list[Entries](), list[pa.Table]()
+
+        def write(rows: pa.Table) -> None:
+            if tokens is not None:
+                kept = [tokens[key] for key in rows["key"].to_pylist()]
+                written.append(self._write_rows(rows.drop(list(TOKEN_COLUMNS)), kept))
+            else:
+                written.append(self._write_rows(rows))
+
         for table in self.read_shards():
             waiting = [pa.concat_tables([*waiting, table])]
             while waiting[0].num_rows >= max_rows:
-                shards.append(self._write_rows(waiting[0].slice(0, max_rows)))
+                write(waiting[0].slice(0, max_rows))
                 waiting = [waiting[0].slice(max_rows)]
-        shards += [self._write_rows(rows) for rows in waiting if rows.num_rows]
+        for rows in waiting:
+            if rows.num_rows:
+                write(rows)
         # What was given up may live on in what is derived: another uid, and that is made anew.
         uid = new_uid() if self.damaged else old.uid
-        self._commit(replace(old, shards=tuple(shards), tombstones=(), folded=old.removals, uid=uid))
+        self._commit(
+            replace(
+                old,
+                shards=tuple(shard for shard, _ in written),
+                tokens=tuple(one for _, one in written if one is not None),
+                tombstones=(),
+                folded=old.removals,
+                uid=uid,
+            )
+        )
         self._remove_unlisted()
 
     def read(self, columns: Sequence[str] | None = None, *, first_key: int = 0) -> pa.Table:
@@ -198,10 +225,7 @@ class IndexFolder:
         """Columns of the rows."""
         manifest = self.manifest
         own = [("key", pa.int64()), ("id", pa.string()), ("embedding", pa.list_(pa.float16(), manifest.dim))]
-        if manifest.kind == "images":
-            own += [("path", pa.string()), ("size", pa.int64()), ("modified", pa.int64())]
-        else:
-            own += [("text", pa.string())]
+        own += OF_KIND[manifest.kind].items()
         if manifest.late_dim is not None:
             own += [(name, pa.int64()) for name in TOKEN_COLUMNS]
         return pa.schema(own + [(name, pa.type_for_alias(kind)) for name, kind in manifest.columns.items()])
@@ -209,6 +233,36 @@ class IndexFolder:
     def path(self, entry: ShardEntry) -> Path:
         """Return where a shard is."""
         return self.folder / SHARDS / entry.file
+
+    def merge_columns(self, schema: pa.Schema) -> dict[str, str]:
+        """Return the user's columns of the index and of new rows.
+
+        Raises:
+            ValueError: a column has another type there.
+        """
+        merged, own = dict(self.manifest.columns), own_columns(self.manifest.kind)
+        for field in schema:
+            if field.name in own:
+                continue
+            if (kind := merged.setdefault(field.name, str(field.type))) != str(field.type):
+                raise ValueError(
+                    f"The column {field.name!r} holds {field.type} here and {kind} in the index; write it as {kind}, "
+                    "or give it another name."
+                )
+        return merged
+
+    def open_tokens(self) -> LateTokens | None:
+        """Return the tokens of the rows for late interaction, None if the index has none.
+
+        Raises:
+            FileNotFoundError, ValueError: a file of them is missing or damaged, and `skip_damaged` is off.
+        """
+        if self.manifest.late_dim is None:
+            return None
+        left_out = {Path(name).with_suffix("").stem for name in self.damaged}
+        return LateTokens.open(
+            self.path(entry) for entry in self.manifest.shards if Path(entry.file).stem not in left_out
+        )
 
     def check_model(self, found: EmbeddedBy) -> None:
         """Raise ValueError if embeddings of another model, or of another detector, are to be joined with these."""
@@ -231,10 +285,10 @@ class IndexFolder:
             self._refuse(entry, f"{self.path(entry)} is missing or cut short")
 
     def find_damaged(self, *, whole: bool = False) -> list[ShardEntry]:
-        """Return the shards and tombstones that are missing or of another size, with `whole` of another content."""
+        """Return the files that are missing or of another size, with `whole` of another content."""
         return [
             entry
-            for entry in (*self.manifest.shards, *self.manifest.tombstones)
+            for entry in self.manifest.files
             if not (path := self.path(entry)).is_file()
             or path.stat().st_size != entry.size
             or (whole and hash_file(path) != entry.sha256)
@@ -269,8 +323,14 @@ class IndexFolder:
             )
         self.damaged = tuple(dict.fromkeys((*self.damaged, entry.file)))
 
-    def _write_rows(self, rows: pa.Table) -> ShardEntry:
-        return _write_table(self.folder / SHARDS / f"rows-{uuid.uuid4().hex}.parquet", rows)
+    def _write_rows(self, rows: pa.Table, tokens: Sequence[np.ndarray] | None = None) -> Entries:
+        path = self.folder / SHARDS / f"rows-{uuid.uuid4().hex}.parquet"
+        if tokens is None or self.manifest.late_dim is None:
+            return _write_table(path, rows), None
+        for name, places in zip(TOKEN_COLUMNS, write_tokens(path, tokens, dim=self.manifest.late_dim), strict=True):
+            rows = rows.append_column(name, pa.array(places))
+        beside, shard = tokens_path(path), _write_table(path, rows)
+        return shard, replace(shard, file=beside.name, size=beside.stat().st_size, sha256=hash_file(beside))
 
     def _write_tombstones(self, keys: Iterable[int]) -> tuple[tuple[ShardEntry, ...], int]:
         removed = np.unique(np.fromiter(keys, np.int64))
@@ -284,28 +344,15 @@ class IndexFolder:
         self.manifest = manifest
 
     def _remove_unlisted(self) -> None:
-        listed = {entry.file for entry in (*self.manifest.shards, *self.manifest.tombstones)}
+        listed = {entry.file for entry in self.manifest.files}
         for path in (self.folder / SHARDS).glob("*"):
             if path.name not in listed:
                 path.unlink(missing_ok=True)
 
 
-def merge_columns(known: Mapping[str, str], schema: pa.Schema) -> dict[str, str]:
-    """Return the user's columns of an index and of new rows.
-
-    Raises:
-        ValueError: a column has another type there.
-    """
-    merged = dict(known)
-    for field in schema:
-        if field.name in OWN_COLUMNS:
-            continue
-        if (kind := merged.setdefault(field.name, str(field.type))) != str(field.type):
-            raise ValueError(
-                f"The column {field.name!r} holds {field.type} here and {kind} in the index; write it as {kind}, or "
-                "give it another name."
-            )
-    return merged
+def own_columns(kind: str) -> set[str]:
+    """Return the columns that an index of images or texts has itself: no column of a user can have their names."""
+    return {"key", "id", "embedding", *OF_KIND[kind], *TOKEN_COLUMNS}
 
 
 def _write_table(path: Path, table: pa.Table) -> ShardEntry:
@@ -315,4 +362,4 @@ def _write_table(path: Path, table: pa.Table) -> ShardEntry:
     return ShardEntry(path.name, table.num_rows, path.stat().st_size, sha256, pa.compute.max(table["key"]).as_py())
 
 
-__all__ = ["OWN_COLUMNS", "DamagedShardError", "IndexFolder", "merge_columns"]
+__all__ = ["TOKEN_COLUMNS", "DamagedShardError", "IndexFolder", "own_columns"]

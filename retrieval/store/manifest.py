@@ -59,6 +59,7 @@ class IndexManifest:
         columns: name and type, as pyarrow writes it, of the user's metadata.
         shards: in the order in which they came; a later row of the same id never occurs while the earlier one lives.
         tombstones: keys of removed rows that still lie in shards.
+        tokens: files of tokens for late interaction, beside `shards`, one each; none without it.
         next_key: of the next row.
         removals: rows that were ever removed.
         folded: of `removals`, those that compaction took out of the shards.
@@ -80,6 +81,7 @@ class IndexManifest:
     columns: Mapping[str, str]
     shards: tuple[ShardEntry, ...] = ()
     tombstones: tuple[ShardEntry, ...] = ()
+    tokens: tuple[ShardEntry, ...] = ()
     next_key: int = 0
     removals: int = 0
     folded: int = 0
@@ -92,6 +94,11 @@ class IndexManifest:
     regions: tuple[str, ...] = ()
     versions: Mapping[str, str] | None = None
     format: int = FORMAT
+
+    @property
+    def files(self) -> tuple[ShardEntry, ...]:
+        """Everything that the state is made of."""
+        return (*self.shards, *self.tombstones, *self.tokens)
 
     @property
     def rows(self) -> int:
@@ -145,6 +152,7 @@ class IndexManifest:
             "embedded_by": EmbeddedBy(**found["embedded_by"]),
             "shards": _entries(found["shards"]),
             "tombstones": _entries(found["tombstones"]),
+            "tokens": _entries(found["tokens"]),
             "sources": tuple(found["sources"]),
             "regions": tuple(found["regions"]),
         }

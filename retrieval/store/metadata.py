@@ -8,7 +8,7 @@ import pyarrow.json
 import pyarrow.parquet as pq
 
 from ...data.files.bounded import check_regular
-from .folder import OWN_COLUMNS
+from .folder import own_columns
 
 KEYS = ("id", "path", "image", "file_name")  # by which a row finds its image
 READERS = {
@@ -27,7 +27,7 @@ class Metadata:
         unused: keys of rows that no image has asked for so far.
     """
 
-    def __init__(self, table: pa.Table, source: Path) -> None:
+    def __init__(self, table: pa.Table, source: Path, kind: str) -> None:
         key = next((name for name in KEYS if name in table.column_names), None)
         if key is None:
             raise ValueError(f"{source} has none of the columns {', '.join(KEYS)}, only {table.column_names[:10]}.")
@@ -37,14 +37,14 @@ class Metadata:
             twice = next(name for row, name in enumerate(names) if self._rows[name] != row)
             raise ValueError(f"{source} has two rows of the image {twice!r}; give each image one.")
         kept = [name for name in table.column_names if name not in KEYS]
-        if taken := sorted(set(kept) & set(OWN_COLUMNS)):
+        if taken := sorted(set(kept) & own_columns(kind)):
             raise ValueError(f"{source} has the column {taken[0]!r}, which the index has itself; rename it.")
         self.columns = pa.table({name: _simple(table[name], name, source) for name in kept})
         self.unused = set(self._rows)
 
     @classmethod
-    def open(cls, source: Path) -> "Metadata":
-        """Return the table of a .csv, .tsv, .jsonl or .parquet file.
+    def open(cls, source: Path, kind: str) -> "Metadata":
+        """Return the table of a .csv, .tsv, .jsonl or .parquet file, for an index of images or texts.
 
         Raises:
             FileNotFoundError: no such file.
@@ -60,7 +60,7 @@ class Metadata:
             table = reader(source)
         except pa.ArrowException as error:
             raise ValueError(f"{source} cannot be read: {str(error)[:200]}") from error
-        return cls(table, source)
+        return cls(table, source, kind)
 
     def take(self, ids: list[str], paths: list[str]) -> pa.Table:
         """Return the columns for some images, null where the table has none; found by id, else by path."""

@@ -20,6 +20,7 @@ def write_mlmm_files(folder):
     (folder / "runs" / "demo_mlmm").mkdir()
     for part, model in {"mlmm": "mlmm_tiny", "vqa": "mlmm_vqa"}.items():
         (folder / "runs" / "demo_mlmm" / part).symlink_to(folder / "runs" / model)
+    (folder / "runs" / "demo_mlmm" / "detector").symlink_to(folder / "runs" / "mlmm_tiny-detector")
     write_my_corpus(folder)
     write_golden(folder, "uc2_tiny").rename(folder / "uc2.pt")
     (folder / "tokenizer").rename(folder / "xlm-roberta-base")

@@ -21,6 +21,10 @@ def search(
     where: Annotated[
         str | None, typer.Option(help="Condition on the columns of the index: \"path like 'photos/2024/%'\".")
     ] = None,
+    late: Annotated[
+        bool | None,
+        typer.Option("--late/--no-late", help="Order by late interaction of tokens; by default if the index has any."),
+    ] = None,
     rerank: Annotated[
         str | None, typer.Option(help="Folder or hub id of an MLMM for retrieval, which orders the first hits anew.")
     ] = None,
@@ -43,7 +47,9 @@ def search(
     engine = SearchEngine.open(index, model=model, device=device, skip_damaged=skip_damaged)
     if engine.folder.damaged:
         typer.secho(f"Left out, damaged: {', '.join(engine.folder.damaged)}", fg="red", err=True)
-    hits = engine.search(text=text, image=image, k=k, filter=where, rerank=rerank, candidates=candidates, weight=weight)
+    hits = engine.search(
+        text=text, image=image, k=k, filter=where, late=late, rerank=rerank, candidates=candidates, weight=weight
+    )
     if json:
         typer.echo(format_json(hits.to_dicts()), nl=False)
     else:
