@@ -5,15 +5,21 @@ import time
 from collections.abc import Callable, Mapping
 
 
-def alternate(ways: Mapping[str, Callable[[], object]], *, rounds: int, warm_up: int = 1) -> dict[str, list[float]]:
+def alternate(
+    ways: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    warm_up: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
     """Return the seconds of every way in every round: the ways in turn, A B A B ..."""
     seconds = {name: [] for name in ways}
     for number in range(warm_up + rounds):
         for name, way in ways.items():
-            started = time.perf_counter()
+            started = clock()
             way()
             if number >= warm_up:
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(clock() - started)
     return seconds
 
 

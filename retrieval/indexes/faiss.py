@@ -21,8 +21,11 @@ from .base import check_queries, embeddings_of, metadata_of, search_in_order
 if TYPE_CHECKING:
     import faiss
 
-FLAT_ROWS = 50_000
-NPROBE = 32
+# Measured by benchmarks/retrieval/search.py, on one thread: exact search of one query takes 3.6 ms among 100,000 rows of
+# 512 numbers and 6.9 ms of 1,024, lists 0.5 and 0.9 ms. The first grows with the rows, the second with their root.
+FLAT_ROWS = 100_000
+# Recall@10 among 101,672 embeddings of images and sentences: 0.984 and 0.982; with 32 lists 0.973 and 0.962.
+NPROBE = 64
 SAMPLE_PER_LIST = 64
 OUTGROWN = 2  # times as many lists would suit the rows, which are 4 times as many: all are put into new lists
 CHUNK = 16_384  # rows that are decoded at a time
@@ -181,8 +184,12 @@ class FaissIndex:
 
 
 def list_count(rows: int) -> int:
-    """Return the number of lists for so many rows: 4 square roots of it, as the authors of faiss advise."""
-    return max(1, round(4 * rows**0.5))
+    """Return the number of lists for so many rows.
+
+    Twice the square root. Four times it, as the authors of faiss advise, trains four times as long, and finds the same
+    in the same time.
+    """
+    return max(1, round(2 * rows**0.5))
 
 
 def _flat_index(dim: int) -> "faiss.Index":
