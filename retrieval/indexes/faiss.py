@@ -21,8 +21,8 @@ from .base import check_queries, embeddings_of, metadata_of, search_in_order
 if TYPE_CHECKING:
     import faiss
 
-# Measured by benchmarks/retrieval/search.py, on one thread: exact search of one query takes 3.6 ms among 100,000 rows of
-# 512 numbers and 6.9 ms of 1,024, lists 0.5 and 0.9 ms. The first grows with the rows, the second with their root.
+# Measured by benchmarks/retrieval/search.py, one query on one thread: exact search takes 3.6 ms among 100,000 rows
+# of 512 numbers and 6.9 ms of 1,024, lists 0.5 and 0.9 ms. The first grows with the rows, the second with their root.
 FLAT_ROWS = 100_000
 # Recall@10 among 101,672 embeddings of images and sentences: 0.984 and 0.982; with 32 lists 0.973 and 0.962.
 NPROBE = 64

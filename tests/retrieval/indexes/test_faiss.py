@@ -5,7 +5,7 @@ import faiss
 import numpy as np
 import pytest
 import torch
-from helpers.index_rows import DIM, QUERIES, assert_best, clustered_rows, make_rows
+from helpers.index_rows import DIM, QUERIES, VECTORS, assert_best, clustered_rows, make_rows
 from wenlan.retrieval.filters import Filter
 from wenlan.retrieval.indexes import faiss as faiss_index
 from wenlan.retrieval.indexes.faiss import FaissIndex
@@ -103,6 +103,15 @@ def test_new_lists_hold_the_same_codes():
     scores, keys = index.search(QUERIES, 20, where=Filter.parse("size < 1000"))
     np.testing.assert_array_equal(keys, before[1])
     np.testing.assert_allclose(scores, before[0], atol=1e-6)
+
+
+def test_filter_that_leaves_a_tenth_of_the_rows_is_searched_in_more_lists():
+    """The best of few rows lie in lists that are farther from the query than those of all rows."""
+    index = FaissIndex(DIM, flat_rows=500, nprobe=16)
+    index.add(make_rows(range(4_000)))
+    found = index.search(QUERIES, 10, where=Filter.parse("size < 400"))[1]
+    expected = np.argsort(-QUERIES @ VECTORS[:400].T.astype(np.float32), axis=1)[:, :10]
+    assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found.tolist(), expected.tolist(), strict=True)]) > 0.95
 
 
 def test_two_builds_give_the_same_answers():
