@@ -40,6 +40,7 @@ NAMES = (
     "mlmm",
     "probe",
     "regions",
+    "scale",
     "training",
     "weights",
     "zero_shot",
