@@ -11,6 +11,7 @@ from .region_attention.figure import draw_attention_grid, draw_attention_panels,
 from .region_attention.pointing import collect_points, word_weights
 from .region_attention.rollout import attention_rollout
 from .region_attention.similarity import jensen_shannon, language_pairs
+from .region_attention.token_matches import text_to_region_matches
 
 __all__ = [
     "AffineCopies",
@@ -37,6 +38,7 @@ __all__ = [
     "optimize",
     "text_targets",
     "text_to_region_attention",
+    "text_to_region_matches",
     "to_pil_images",
     "train_classifier",
     "word_weights",

@@ -286,7 +286,7 @@ def _attend(
     return JointAttention(
         text=text,
         attentions=stacked.to(torch.promote_types(stacked.dtype, torch.float32)),
-        spans=[_without_space(text, first, last) for first, last in offsets[special == 0].tolist()],
+        spans=[without_space(text, first, last) for first, last in offsets[special == 0].tolist()],
         rows=(special == 0).nonzero()[:, 0],
         boxes=boxes,
     )
@@ -306,7 +306,7 @@ def _size(row: Mapping[str, object]) -> list[float]:
     return [1.0, 1.0] if height is None or width is None else [float(width), float(height)]
 
 
-def _without_space(text: str, first: int, last: int) -> tuple[int, int]:
+def without_space(text: str, first: int, last: int) -> Span:
     """Return the span without the white space before it, which belongs to the pieces of some tokenizers."""
     while first < last and text[first].isspace():
         first += 1
@@ -337,4 +337,5 @@ __all__ = [
     "joint_attentions",
     "limit_regions",
     "text_to_region_attention",
+    "without_space",
 ]

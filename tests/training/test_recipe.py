@@ -51,7 +51,7 @@ def test_all_unknown_keys_are_named_with_the_nearest_known_ones(tmp_path):
 
 
 def test_unknown_recipe_lists_the_shipped_ones():
-    names = ["brivl_1.0", "brivl_2.0", "brivl_2.0_fsdp", "brivl_finetune", "brivl_nmi", "brivl_small"]
+    names = ["brivl_1.0", "brivl_2.0", "brivl_2.0_fsdp", "brivl_finetune", "brivl_late", "brivl_nmi", "brivl_small"]
     names += ["brivl_small_scratch"]
     names += ["brivl_tiny", "brivl_tiny_scratch", "detector_tiny", "detector_vg"]
     with pytest.raises(FileNotFoundError, match=re.escape(", ".join(names))):
