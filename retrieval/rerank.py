@@ -89,8 +89,16 @@ def rerank_hits(
         reranker: called as `Reranker` is.
         weight: see `combine`.
         k: of the answer; None: all.
+
+    Raises:
+        ValueError: there are candidates, and none could be scored.
     """
-    scores = reranker(text, [hit.id for hit in hits], [hit.path for hit in hits])
+    scores = np.asarray(reranker(text, [hit.id for hit in hits], [hit.path for hit in hits]))
+    if len(hits) and np.isnan(scores).all():
+        raise ValueError(
+            f"None of the {len(hits)} candidates can be re-ranked: there are no regions of them. Extract them: wenlan "
+            "index build IMAGES --regions DETECTOR"
+        )
     first = [hit.score if hit.late_score is None else hit.late_score for hit in hits]
     order = combine(np.array(first), scores, weight).order[:k]
     ordered = (replace(hits[at], rerank_score=None if np.isnan(scores[at]) else float(scores[at])) for at in order)

@@ -107,6 +107,16 @@ def test_image_that_was_replaced_while_it_was_embedded_is_told_and_embedded_by_t
     assert len(check_index(Path("index"))) == 6
 
 
+@pytest.mark.slow
+def test_several_processes_make_the_same_rows(model, index):
+    build_index(
+        Path("photos"), Path("other"), model=model, options=BuildOptions(batch_size=4, shard_size=4, num_proc=2)
+    )
+    rows = [IndexFolder.open(folder).read(["id", "embedding", "size"]).to_pylist() for folder in (index, Path("other"))]
+    assert sorted(rows[0], key=lambda row: row["id"]) == sorted(rows[1], key=lambda row: row["id"])
+    check_index(Path("other"))
+
+
 def test_rows_are_removed_by_condition_id_and_missing_image(index):
     write_images(Path("more_photos"), 2)
     build_index(Path("more_photos"), index, options=OPTIONS)

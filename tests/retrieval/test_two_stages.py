@@ -14,7 +14,7 @@ from PIL import Image
 from wenlan.data import read_regions
 from wenlan.modeling_region_detector import RegionImageProcessor
 from wenlan.retrieval import BuildOptions, SearchEngine, build_index
-from wenlan.retrieval.rerank import Reranker, find_region_folders
+from wenlan.retrieval.rerank import Reranker, find_region_folders, rerank_hits
 from wenlan.retrieval.store.folder import IndexFolder
 
 OPTIONS = BuildOptions(num_proc=1)
@@ -87,6 +87,23 @@ def test_second_stage_that_has_nothing_to_do_is_refused(engine, reranker, made):
         engine.search(text=TEXT, rerank=reranker, candidates=-1)
     with pytest.raises(FileNotFoundError, match="runs/nowhere"):
         engine.search(text=TEXT, rerank="runs/nowhere")
+
+
+def test_second_stage_that_can_look_at_nothing_is_an_error_and_one_that_lacks_some_puts_them_last(engine):
+    def look_at_none(_, names, __):
+        return np.full(len(names), np.nan)
+
+    def look_at_two(_, names, __):
+        return np.array([np.nan] * (len(names) - 2) + [1.0, 2.0])
+
+    first = engine.search(text=TEXT, k=COUNT)
+    with pytest.raises(ValueError, match=rf"None of the {COUNT} candidates can be re-ranked.*--regions"):
+        rerank_hits(first, TEXT, look_at_none)
+    hits = rerank_hits(first, TEXT, look_at_two)
+    assert ids(hits) == [*ids(first)[:-3:-1], *ids(first)[:-2]]
+    assert [hit.rerank_score for hit in hits] == [2.0, 1.0] + [None] * (COUNT - 2)
+    assert hits.forwards == 2
+    assert rerank_hits(first[:0], TEXT, look_at_none) == ()
 
 
 def extracted(folder):
