@@ -5,6 +5,7 @@ A run that was stopped or killed is resumed by the same command: every finished 
 
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ..data.rows.report import BadRowError, BadRowReport, TooManyBadRowsError, c
 from ..pipelines.workers.run_tasks import run_tasks
 from .embed_worker import Embedded, EmbedWorker
 from .store.folder import TOKEN_COLUMNS, IndexFolder
-from .store.index_regions import extract_index_regions
+from .store.index_regions import RegionSource, extract_index_regions
 from .store.manifest import EmbeddedBy, IndexManifest
 from .store.metadata import Metadata
 from .store.sources import IndexSource, SourceRow
@@ -83,7 +84,7 @@ def build_index(
         encoding, text_column, split: of sentences, see `embed_to_parquet`.
         image_root: of a list, see `list_images`.
         metadata: a .csv, .tsv, .jsonl or .parquet file with further columns, joined by `id` or `path`.
-        regions: folder or hub id of the region detector of a second stage, see `Reranker`; by default the folder's.
+        regions: folder of the MLMM of a second stage, see `Reranker`, or of a region detector; by default the index's.
         backend, uri: of the vectors, see `BACKENDS`; by default the folder's, or faiss.
         options: batch size and so on.
 
@@ -115,6 +116,7 @@ def build_index(
         if texts
         else IndexSource.images(source, base, image_root=image_root)
     )
+    source_of_regions = None if regions is None else RegionSource.open(regions)
     table = None if metadata is None else Metadata.open(metadata, kind)
     worker = EmbedWorker(str(model), detector=detector, batch_size=options.batch_size, with_tokens=True)
     made_by = EmbeddedBy(
@@ -131,8 +133,8 @@ def build_index(
     with folder.writing():
         folder.check_model(made_by)
         report = _Build(folder, found, table, options).run(worker)
-        if regions is not None:
-            extract_index_regions(folder, regions)
+        if source_of_regions is not None:
+            extract_index_regions(folder, source_of_regions, num_proc=options.num_proc, ray=options.ray)
         folder.record(region_model=regions, backend=backend or "faiss", uri=uri)
         update_vector_index(folder)
     report.raise_above(options.max_bad_fraction)
@@ -162,10 +164,11 @@ class _Build:
         size = self.options.shard_size
         pieces = [pending[start : start + size] for start in range(0, len(pending), size)]
         tasks = [[(row.id, row.item) for row, _ in piece] for piece in pieces]
-        done = run_tasks(worker.opener(), tasks, num_proc=self.options.num_proc, ray=self.options.ray)
         unit = " sentences" if self.folder.manifest.kind == "texts" else " images"
         total = len(self.found.rows)
-        with tqdm(desc="index", total=total, initial=total - len(pending), unit=unit, disable=None) as bar:
+        bar = tqdm(desc="index", total=total, initial=total - len(pending), unit=unit, disable=None)
+        done = run_tasks(worker.opener(), tasks, num_proc=self.options.num_proc, ray=self.options.ray)
+        with bar, closing(done):  # the processes end with this block
             for number, embedded in done:
                 self._append(pieces[number], embedded, report)
                 bar.update(len(pieces[number]))

@@ -9,9 +9,12 @@ from helpers.brivl.tiny_folder import save_tiny_folder
 from helpers.finetuning.scored_pairs import build_scorer_parts
 from helpers.index_folders import write_images
 from helpers.mlmm.corpus_files import INFO
+from helpers.mlmm.folder import write_model
 from helpers.regions.tiny_detector import tiny_detector
 from PIL import Image
+from transformers import AutoProcessor
 from wenlan.data import read_regions
+from wenlan.modeling_mlmm import MLMMForPreTraining
 from wenlan.modeling_region_detector import RegionImageProcessor
 from wenlan.retrieval import BuildOptions, SearchEngine, build_index
 from wenlan.retrieval.rerank import Reranker, find_region_folders, rerank_hits
@@ -124,6 +127,22 @@ def test_regions_are_extracted_once_and_again_for_images_that_are_new_or_were_ch
     build_index(folder / "photos", folder / "index", options=OPTIONS)
     rows = read_regions(find_region_folders(folder / "index")[-1:])
     assert [row["image_id"][-7:] for row in rows] == ["003.png"]
+
+
+def test_folder_of_an_mlmm_stands_for_its_detector_and_its_choice_of_regions(made, tmp_path):
+    write_model(tmp_path / "mlmm", MLMMForPreTraining)
+    options = {"model": str(made / "model"), "options": OPTIONS}
+    build_index(made / "photos", tmp_path / "index", regions=str(tmp_path / "mlmm"), **options)
+    rows = read_regions(find_region_folders(tmp_path / "index"))
+    assert {len(row["boxes"]) for row in rows} <= set(range(3, 7))  # min_boxes and max_boxes of the processor
+    engine = SearchEngine.open(tmp_path / "index")
+    hits = engine.search(text=TEXT, k=2, rerank=tmp_path / "mlmm", candidates=4)
+    assert hits.forwards == 4
+    processor = AutoProcessor.from_pretrained(tmp_path / "mlmm")
+    processor.detector = None
+    processor.save_pretrained(tmp_path / "mlmm")
+    with pytest.raises(ValueError, match="names no region detector"):
+        build_index(made / "photos", tmp_path / "other", regions=str(tmp_path / "mlmm"), **options)
 
 
 def test_extraction_that_was_stopped_goes_on(made, tmp_path, monkeypatch):

@@ -21,7 +21,8 @@ MetadataFile = Annotated[
     Path | None, typer.Option(help="Further columns, for --where: .csv, .tsv, .jsonl or .parquet with id or path.")
 ]
 Regions = Annotated[
-    str | None, typer.Option(help="Folder or hub id of a region detector: regions for `wenlan search --rerank`.")
+    str | None,
+    typer.Option(help="Extract regions for `wenlan search --rerank`: folder of its MLMM, or of a region detector."),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images or sentences at a time.")]
 ShardSize = Annotated[int, typer.Option(min=1, help="Images or sentences that a kill can cost at most.")]
