@@ -24,7 +24,6 @@ from ..processing.regions.feature_extractor import RegionFeatureExtractor
 from .filters import Filter
 from .hits import Hit, Hits
 from .indexes.base import VectorIndex
-from .late_tokens import LateTokens
 from .rerank import Reranker, rerank_hits
 from .store.folder import TOKEN_COLUMNS, DamagedShardError, IndexFolder
 from .store.manifest import EmbeddedBy, IndexManifest
@@ -52,7 +51,7 @@ class SearchEngine:
         self._name = model or folder.manifest.embedded_by.model
         self._opened: tuple[PreTrainedModel, BriVLProcessor] | None = None
         self._detector: RegionFeatureExtractor | None = None
-        self._tokens: LateTokens | None = None
+        self._tokens = folder.open_tokens()  # mapped now: a compaction may take the files away
         self._rerankers = dict[str, Reranker]()  # the last one
 
     @classmethod
@@ -125,7 +124,7 @@ class SearchEngine:
                 without tokens, or a second stage that has no text or no images to look at.
         """
         check_count("k", k)
-        check_count("candidates", candidates or k)
+        check_count("candidates", k if candidates is None else candidates)
         if rerank is not None and (text is None or self.folder.manifest.kind != "images"):
             raise ValueError("A second stage reads a text and looks at images: search an index of images by a text.")
         has_tokens = self.folder.manifest.late_dim is not None
@@ -146,7 +145,15 @@ class SearchEngine:
         return rerank_hits(hits, text, self._open_reranker(rerank), weight=weight, k=k)
 
     def search_vectors(self, queries: np.ndarray, *, k: int = 12, filter: str | Filter | None = None) -> list[Hits]:
-        """Return the k rows nearest to each query: (q, d) float32 unit rows, as `embed_texts` gives them."""
+        """Return the k rows nearest to each query, best first; all if there are fewer.
+
+        Args:
+            queries: (q, d) float32 unit rows, as `embed_texts` gives them.
+            k, filter: as of `search`.
+
+        Raises:
+            ValueError: queries of another size, k below 1, or a filter that cannot be read or names an unknown column.
+        """
         check_count("k", k)
         where = Filter.parse(filter) if isinstance(filter, str) else filter
         if where is not None:
@@ -200,8 +207,6 @@ class SearchEngine:
         return found.numpy(), tokens
 
     def _order_late(self, hits: Hits, tokens: np.ndarray) -> list[Hit]:
-        if self._tokens is None:
-            self._tokens = self.folder.open_tokens()
         assert self._tokens is not None
         has_tokens = np.isin([hit.key for hit in hits], self._tokens.keys)  # not those of shards that are left out
         scored = [hit for hit, has in zip(hits, has_tokens, strict=True) if has]

@@ -89,6 +89,13 @@ def test_rows_with_new_metadata_keep_their_tokens(index, made, tmp_path):
     assert list(found(index, SENTENCES[1], filter="tag = 'x'")) == [name.rpartition("/")[2]]
 
 
+def test_reader_keeps_the_tokens_that_it_opened(index):
+    engine = SearchEngine.open(index)
+    before = engine.search(text=SENTENCES[0], k=COUNT)
+    compact_index(index)
+    assert engine.search(text=SENTENCES[0], k=COUNT) == before
+
+
 def test_damaged_tokens_are_named(index):
     path = next((index / "shards").glob("*.tokens.npy"))
     path.write_bytes(path.read_bytes()[:-5])

@@ -86,8 +86,9 @@ def test_second_stage_that_has_nothing_to_do_is_refused(engine, reranker, made):
     for option in ({"candidates": 3}, {"weight": 0.5}):
         with pytest.raises(ValueError, match="say which MLMM"):
             engine.search(text=TEXT, **option)
-    with pytest.raises(ValueError, match="candidates is -1"):
-        engine.search(text=TEXT, rerank=reranker, candidates=-1)
+    for count in (-1, 0):
+        with pytest.raises(ValueError, match=f"candidates is {count}"):
+            engine.search(text=TEXT, rerank=reranker, candidates=count)
     with pytest.raises(FileNotFoundError, match="runs/nowhere"):
         engine.search(text=TEXT, rerank="runs/nowhere")
 
