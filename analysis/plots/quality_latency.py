@@ -19,6 +19,7 @@ def draw_quality_latency(
         title: above the axes.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.add_subplot()
@@ -28,18 +29,14 @@ def draw_quality_latency(
         )
         axes.plot(latency, percent, color=f"C{number}", label=name, **style)
     first = next(iter(lines.values()))
+    ends = {0: (0, 9), len(labels) - 1: (0, -20)}
     for at, (label, x, y) in enumerate(zip(labels, latency, first, strict=True)):
-        is_end = at in (0, len(labels) - 1)
-        axes.annotate(
-            label,
-            (x, y),
-            (0, -14),
-            textcoords="offset points",
-            ha="center",
-            weight="bold" if is_end else "normal",
-            size=9,
-        )
+        look: dict[str, Any] = {"weight": "bold", "ha": "center"} if at in ends else {"weight": "normal", "ha": "left"}
+        axes.annotate(label, (x, y), ends.get(at, (6, -12)), textcoords="offset points", size=9, **look)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("milliseconds a query (median)")
     axes.set_ylabel("percent of the queries")
     axes.set_ylim(-8, 104)
