@@ -9,12 +9,14 @@ import signal
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
 from multiprocessing import connection, get_context
-from threading import Thread
+from threading import RLock, Thread
 from typing import Any, TypeVar
 
 import torch
+from tqdm import tqdm
 
 from .portable_errors import portable_errors
 
@@ -46,7 +48,8 @@ def run_in_processes(
         while True:
             # Only so many are handed over that no process waits: tasks and results may be large.
             for position, task in islice(tasks, 2 * num_proc - len(running)):
-                running[pool.submit(_Process.work, task)] = position
+                with _without_interrupts():
+                    running[pool.submit(_Process.work, task)] = position
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -54,9 +57,10 @@ def run_in_processes(
     except BrokenProcessPool as error:
         raise ChildProcessError(DIED) from error
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        ours.close()  # ends those that still compute
-        pool.shutdown()
+        if running:
+            ours.close()  # ends those that still compute
+        pool.shutdown(cancel_futures=True)
+        ours.close()
         theirs.close()
 
 
@@ -72,6 +76,7 @@ class _Process:
         Thread(target=_exit_when_closed, args=(other_end,), daemon=True).start()
         torch.set_num_threads(threads)
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # of the weights that each process loads
+        tqdm.set_lock(RLock())  # its own is a semaphore that outlives a process which ends at once
         cls.open_worker = open_worker
 
     @classmethod
@@ -80,6 +85,19 @@ class _Process:
             if cls.worker is None:
                 cls.worker = pickle.loads(cls.open_worker)()
             return cls.worker(task)
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Hold Ctrl-C back from the block, and from the processes that it starts until they ignore it themselves."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _exit_when_closed(other_end: connection.Connection) -> None:
