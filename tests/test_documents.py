@@ -37,6 +37,7 @@ NAMES = (
     "finetuning",
     "gallery",
     "gallery.zh",
+    "late_interaction",
     "mlmm",
     "probe",
     "regions",
