@@ -12,7 +12,8 @@ these. The first k of global -> late come from the embeddings of the model with 
 first of those.
 
 Pointing: the cell whose token is nearest to those of a word, of a thing that the image holds once, is a hit if its
-centre lies in the box of that thing. Chance is the fraction of cells of which that is true.
+centre lies in the box of that thing. Chance is the fraction of cells of which that is true; the control are words of
+another scene.
 """
 
 import argparse
@@ -195,25 +196,28 @@ def mlmm_scores(args: argparse.Namespace, scenes: TestScenes, first: Tensor, sec
     return scores
 
 
-def point(embedded: Embedded, scenes: TestScenes, cells: Tensor) -> dict[str, float]:
+def point(embedded: Embedded, scenes: TestScenes, cells: Tensor, *, shift: int = 0) -> dict[str, float]:
     """Return the accuracy of pointing, its chance and the number of words.
 
     Args:
         embedded: with tokens.
         scenes: that they are of.
         cells: (r, 4) of the image's tokens, in fractions of the image; the last is the whole.
+        shift: as a control, the words are those of the scene that is so many further on.
     """
     centres = (cells[:-1, :2] + cells[:-1, 2:]) / 2
     hits, chances = [], []
-    for row, (words, boxes) in enumerate(zip(scenes.words, scenes.boxes, strict=True)):
-        for (first, last), (x1, y1, x2, y2) in zip(words, boxes, strict=True):
-            pieces = [at for at, (start, end) in enumerate(scenes.offsets[row]) if start < last and first < end]
-            word = embedded.text_tokens[row, pieces].float().mean(dim=0)
-            best = (embedded.image_tokens[row, :-1].float() @ word).argmax()
+    for row, boxes in enumerate(scenes.boxes):
+        other = (row + shift) % len(scenes.boxes)
+        for place, (x1, y1, x2, y2) in enumerate(boxes):
             inside = (centres > torch.tensor([x1, y1])).all(dim=1) & (centres < torch.tensor([x2, y2])).all(dim=1)
-            if inside.any():
-                hits.append(bool(inside[best]))
-                chances.append(float(inside.float().mean()))
+            if not inside.any() or not scenes.words[other]:
+                continue
+            first, last = scenes.words[other][place % len(scenes.words[other])]
+            pieces = [at for at, (start, end) in enumerate(scenes.offsets[other]) if start < last and first < end]
+            word = embedded.text_tokens[other, pieces].float().mean(dim=0)
+            hits.append(bool(inside[(embedded.image_tokens[row, :-1].float() @ word).argmax()]))
+            chances.append(float(inside.float().mean()))
     return {"accuracy": statistics.mean(hits), "chance": statistics.mean(chances), "words": len(hits)}
 
 
@@ -269,10 +273,17 @@ def run(args: argparse.Namespace) -> dict:
                 third = mlmm_scores(args, scenes, first, second)
                 found["global -> late -> MLMM"] = recalls(first, (second, args.k), (third, args.mlmm_k))
             result = {"seed": seed, "recalls": found, "pointing": point(both, scenes, cells)}
+            result["pointing of another scene's words"] = point(both, scenes, cells, shift=1)
             result["ms"] = time_queries(both, args.k)
             result["loss"] = {"global": plain_log, "late": late_log}
             results.append(result)
-            print({name: result[name] for name in ("seed", "recalls", "pointing", "ms")}, flush=True)
+            print(
+                {
+                    name: result[name]
+                    for name in ("seed", "recalls", "pointing", "pointing of another scene's words", "ms")
+                },
+                flush=True,
+            )
     bytes_of = {"global": 2 * both.images.shape[1], "late": 2 * both.image_tokens[0].numel()}
     return {"scenes": len(scenes.texts), "steps": args.steps, "bytes per image": bytes_of, "seeds": results}
 
