@@ -42,6 +42,7 @@ NAMES = (
     "probe",
     "regions",
     "scale",
+    "search",
     "training",
     "weights",
     "zero_shot",
