@@ -36,11 +36,13 @@ def find_recipe(name: str) -> Path:
     """Return the path of a recipe: a file, or the name of a shipped one such as "brivl_tiny".
 
     Raises:
-        FileNotFoundError: for neither; the message lists the shipped ones.
+        FileNotFoundError: for neither; the message lists the shipped ones, unless a file was meant.
     """
     shipped = shipped_recipes()
     path = Path(name) if Path(name).is_file() else shipped.get(name)
     if path is None:
+        if Path(name).suffix in (".yaml", ".yml"):
+            raise FileNotFoundError(f"There is no recipe file {name}; `wenlan recipes list` shows the shipped ones.")
         raise FileNotFoundError(f"No recipe {name!r}: give a YAML file or {', '.join(shipped)}.")
     return path
 
