@@ -99,6 +99,8 @@ def build_index(
         TooManyBadRowsError: nothing, or too little, could be embedded.
     """
     options, kind = options or BuildOptions(), "texts" if texts else "images"
+    if texts and regions is not None:
+        raise ValueError(f"Sentences have no regions; leave them out, or index images in place of {source}.")
     known = IndexFolder.open(output).manifest if IndexFolder.exists(output) else None
     if known is None and model is None:
         raise ValueError(f"There is no index in {output} yet; say which --model embeds {source}.")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ...training.resume_hint import resume_hint
+from ..threads import NumProc, RayAddress
 
 index_app = typer.Typer(help="Indexes of images or sentences, for `wenlan search`.", no_args_is_help=True)
 
@@ -27,8 +28,6 @@ Regions = Annotated[
 BatchSize = Annotated[int, typer.Option(min=1, help="Images or sentences at a time.")]
 ShardSize = Annotated[int, typer.Option(min=1, help="Images or sentences that a kill can cost at most.")]
 MaxBad = Annotated[float, typer.Option(min=0, max=1, help="A greater fraction left out ends in exit code 1.")]
-NumProc = Annotated[int | None, typer.Option(min=1, help="Processes; as many as there are cores by default.")]
-Ray = Annotated[str | None, typer.Option(help="Address of a Ray cluster that embeds; `local` starts one here.")]
 
 
 @index_app.command()
@@ -50,7 +49,7 @@ def build(
     shard_size: ShardSize = 256,
     max_bad_fraction: MaxBad = 0.1,
     num_proc: NumProc = None,
-    ray: Ray = None,
+    ray: RayAddress = None,
 ) -> None:
     """Embed images or sentences, and index them. The same command resumes, and takes up what is new or was changed.
 
@@ -92,7 +91,7 @@ def add(
     shard_size: ShardSize = 256,
     max_bad_fraction: MaxBad = 0.1,
     num_proc: NumProc = None,
-    ray: Ray = None,
+    ray: RayAddress = None,
 ) -> None:
     """Add images or sentences, by the model that made the index; what is in it unchanged is not embedded again."""
     from ...retrieval.build import BuildOptions, build_index

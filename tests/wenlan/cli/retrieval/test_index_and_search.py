@@ -111,6 +111,7 @@ def test_damaged_shard_is_told_by_info(index, tmp_path):
         (["search", "index", "--image", "photos/000.png", "--picture", "photos/000.png"], "would be replaced"),
         (["index", "add", "nowhere", "photos"], "wenlan index build"),
         (["index", "remove", "index"], "--where, --id or --missing"),
+        (["index", "build", "s.txt", "--texts", "--regions", "x", "--output", "new"], "Sentences have no regions"),
         (["index", "build", "photos", "--output", "photos/000.png", "--model", "model"], "photos/000.png"),
         (["index", "build", "photos", "--output", "new", "--model", "model", "--backend", "lucene"], "faiss, milvus"),
         (["index", "build", "photos", "--output", "new", "--model", "model", "--backend", "milvus"], "--uri"),
